@@ -1,0 +1,450 @@
+// The C ABI: the fence between C++ exceptions and status codes. Checks and copies what comes in,
+// and holds no logic.
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <new>
+#include <system_error>
+
+#include "pool.h"
+#include "reader.h"
+#include "writer.h"
+
+using namespace dicube;
+
+struct dicube_reader : Reader {
+    using Reader::Reader;
+};
+
+struct dicube_writer : Writer {
+    using Writer::Writer;
+};
+
+namespace {
+
+thread_local std::string last_error;
+
+int32_t failed(int32_t status, const char* message) noexcept {
+    try {
+        last_error = message;
+        // One line, whatever a library or a path put into it.
+        for (char& c : last_error)
+            if (c == '\n' || c == '\r') c = ' ';
+    } catch (...) {
+        last_error.clear();
+    }
+    return status;
+}
+
+template <typename Body>
+int32_t guard(Body&& body) noexcept {
+    try {
+        body();
+        return DICUBE_OK;
+    } catch (const Error& error) {
+        return failed(error.status(), error.what());
+    } catch (const std::bad_alloc&) {
+        return failed(DICUBE_ERROR_MEMORY, "out of memory");
+    } catch (const std::length_error&) {
+        return failed(DICUBE_ERROR_MEMORY, "out of memory: a size is beyond the address space");
+    } catch (const std::system_error& error) {
+        return failed(DICUBE_ERROR_IO, error.what());
+    } catch (const std::exception& error) {
+        return failed(DICUBE_ERROR_INTERNAL, error.what());
+    } catch (...) {
+        return failed(DICUBE_ERROR_INTERNAL, "unknown exception");
+    }
+}
+
+void expect(const void* pointer, const char* name) {
+    if (pointer == nullptr) fail(DICUBE_ERROR_ARGUMENT, name, ": is NULL");
+}
+
+// Structs only ever grow at their end; one from a newer header is refused, since what it asks for
+// in fields unknown here could not be done.
+template <typename Struct>
+void expect_struct(const Struct* given, const char* name) {
+    expect(given, name);
+    if (given->struct_size != sizeof(Struct))
+        fail(DICUBE_ERROR_ARGUMENT, name, ": struct_size is ", given->struct_size, ", expected ",
+             sizeof(Struct));
+}
+
+// Options copied in, or the defaults.
+template <typename Options>
+Options copied(const Options* given, const char* name) {
+    if (given == nullptr) return Options{};
+    expect_struct(given, name);
+    return *given;
+}
+
+void expect_flag(uint32_t value, const char* name) {
+    if (value > 1) fail(DICUBE_ERROR_ARGUMENT, name, ": is ", value, ", expected 0 or 1");
+}
+
+size_t size_of(const Image& image, uint64_t frames) {
+    if (image == Image{}) return 0;  // of a file without frames
+    uint64_t most = std::numeric_limits<ptrdiff_t>::max();
+    uint64_t per_row = image.row_samples() * image.sample_size();
+    if (per_row > most / image.rows || (frames != 0 && per_row * image.rows > most / frames))
+        fail(DICUBE_ERROR_ARGUMENT, "image: ", frames, " frames of ", image.text(),
+             " are beyond the address space");
+    return static_cast<size_t>(per_row * image.rows * frames);
+}
+
+Image image_in(const dicube_image* image) {
+    expect_struct(image, "image");
+    if (image->byte_order > DICUBE_BYTE_ORDER_BIG)
+        fail(DICUBE_ERROR_ARGUMENT, "image: byte order ", image->byte_order, " is unknown");
+    if (image->reserved != 0)
+        fail(DICUBE_ERROR_ARGUMENT, "image: reserved is ", image->reserved, ", expected 0");
+    Image result = {image->rows, image->columns, image->samples, image->sample_type};
+    check_image(result, DICUBE_ERROR_ARGUMENT);
+    size_of(result, 1);
+    return result;
+}
+
+void image_out(const Image& image, dicube_image* out) {
+    *out = {sizeof(dicube_image), image.rows, image.columns, image.samples, image.sample_type,
+            DICUBE_BYTE_ORDER_NATIVE, 0};
+}
+
+bool is_swapped(uint32_t byte_order) {
+    constexpr uint32_t native = std::endian::native == std::endian::little
+                                    ? DICUBE_BYTE_ORDER_LITTLE
+                                    : DICUBE_BYTE_ORDER_BIG;
+    return byte_order != DICUBE_BYTE_ORDER_NATIVE && byte_order != native;
+}
+
+void expect_size(size_t found, size_t expected, const char* name) {
+    if (found != expected)
+        fail(DICUBE_ERROR_ARGUMENT, name, ": expected ", expected, " bytes, found ", found);
+}
+
+ReaderSettings reader_settings(const dicube_reader_options* given) {
+    dicube_reader_options options = copied(given, "reader options");
+    expect_flag(options.skip_checksums, "skip_checksums");
+    uint64_t max_memory = options.max_memory == 0 ? uint64_t{1} << 32 : options.max_memory;
+    return {max_memory, thread_count(options.num_threads), options.skip_checksums == 0};
+}
+
+struct CodingPlan {
+    const Codec& codec;
+    WriterSettings settings;
+};
+
+CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order) {
+    dicube_codec_options options = copied(given, "codec options");
+    expect_flag(options.skip_verify, "skip_verify");
+    const Codec& codec = codec_by_id(options.codec == 0 ? DICUBE_CODEC_HTJ2K : options.codec);
+    if (options.effort > codec.most_effort)
+        fail(DICUBE_ERROR_ARGUMENT, "effort: is ", options.effort, ", at most ",
+             codec.most_effort, " is there for ", codec.name);
+    return {codec,
+            {thread_count(options.num_threads), options.effort, options.skip_verify == 0,
+             is_swapped(byte_order)}};
+}
+
+// No lossless codec here makes noise half as large again.
+size_t encode_bound(const Image& image) {
+    size_t size = size_of(image, 1);
+    return size + size / 2 + 65536;
+}
+
+template <typename Handle, typename... Arguments>
+void open(Handle** out, Arguments&&... arguments) {
+    *out = new Handle(std::forward<Arguments>(arguments)...);
+}
+
+void open_writer(dicube_writer** writer, std::unique_ptr<Sink> sink, const dicube_image* image,
+                 uint64_t frames, const CodingPlan& plan) {
+    open(writer, std::move(sink), plan.codec, image_in(image), frames, plan.settings);
+}
+
+CodingPlan writer_plan(dicube_writer** writer, const dicube_image* image, uint64_t frames,
+                       const dicube_codec_options* options) {
+    expect(writer, "writer");
+    *writer = nullptr;
+    image_in(image);
+    if (frames > std::numeric_limits<uint64_t>::max() / 64)
+        fail(DICUBE_ERROR_ARGUMENT, "writer: ", frames, " frames are too many");
+    return coding_plan(options, image->byte_order);
+}
+
+}  // namespace
+
+uint32_t dicube_abi_version(void) { return DICUBE_ABI_VERSION; }
+
+const char* dicube_version(void) {
+    static const std::string text = std::to_string(DICUBE_VERSION_MAJOR) + '.' +
+                                    std::to_string(DICUBE_VERSION_MINOR) + '.' +
+                                    std::to_string(DICUBE_VERSION_PATCH);
+    return text.c_str();
+}
+
+const char* dicube_build_info(void) {
+    static const std::string text = std::string("dicube ") + dicube_version() + "\ncompiler " +
+#ifdef __VERSION__
+                                    __VERSION__ +
+#else
+                                    "unknown" +
+#endif
+                                    '\n' + codec_jxl.version() + '\n' + codec_htj2k.version();
+    return text.c_str();
+}
+
+const char* dicube_last_error(void) { return last_error.c_str(); }
+
+int32_t dicube_image_size(const dicube_image* image, uint64_t frames, size_t* size) {
+    return guard([&] {
+        expect(size, "size");
+        *size = size_of(image_in(image), frames);
+    });
+}
+
+int32_t dicube_encode_bound(const dicube_image* image, const dicube_codec_options* options,
+                            size_t* size) {
+    return guard([&] {
+        expect(size, "size");
+        Image described = image_in(image);
+        coding_plan(options, image->byte_order);
+        *size = encode_bound(described);
+    });
+}
+
+int32_t dicube_encode(const dicube_image* image, const dicube_codec_options* options,
+                      const void* pixels, size_t pixels_size, void* coded, size_t capacity,
+                      size_t* size) {
+    return guard([&] {
+        Image described = image_in(image);
+        CodingPlan plan = coding_plan(options, image->byte_order);
+        expect(pixels, "pixels");
+        expect(coded, "coded");
+        expect(size, "size");
+        expect_size(pixels_size, size_of(described, 1), "pixels");
+        unsigned threads = plan.codec.splits_frames ? plan.settings.threads : 1;
+        FrameCoder coder(plan.codec, described, plan.settings, threads);
+        std::vector<uint8_t> bytes;
+        coder.encode(static_cast<const uint8_t*>(pixels), bytes);
+        if (bytes.size() > capacity)
+            fail(DICUBE_ERROR_ARGUMENT, "coded: ", bytes.size(), " bytes, there is room for ",
+                 capacity);
+        std::memcpy(coded, bytes.data(), bytes.size());
+        *size = bytes.size();
+    });
+}
+
+int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec, dicube_image* image) {
+    return guard([&] {
+        expect(coded, "coded");
+        expect(codec, "codec");
+        expect_struct(image, "image");
+        Bytes bytes(static_cast<const uint8_t*>(coded), coded_size);
+        const Codec& found = codec_of(bytes);
+        image_out(found.probe(bytes), image);
+        *codec = found.id;
+    });
+}
+
+int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* image,
+                      uint32_t num_threads, void* pixels, size_t pixels_size) {
+    return guard([&] {
+        expect(coded, "coded");
+        Image described = image_in(image);
+        expect(pixels, "pixels");
+        expect_size(pixels_size, size_of(described, 1), "pixels");
+        Bytes bytes(static_cast<const uint8_t*>(coded), coded_size);
+        try {
+            const Codec& codec = codec_of(bytes);
+            unsigned threads = codec.splits_frames ? thread_count(num_threads) : 1;
+            codec.make_decoder({0, threads, uint64_t{1} << 32})->decode(bytes, described, pixels);
+        } catch (...) {
+            std::memset(pixels, 0, pixels_size);
+            throw;
+        }
+    });
+}
+
+int32_t dicube_reader_open_path(const char* path, const dicube_reader_options* options,
+                                dicube_reader** reader) {
+    return guard([&] {
+        expect(reader, "reader");
+        *reader = nullptr;
+        expect(path, "path");
+        ReaderSettings settings = reader_settings(options);
+        try {
+            open(reader, open_source(std::string(path)), settings);
+        } catch (const Error& error) {
+            std::string message = error.what();
+            if (message.starts_with(path)) throw;
+            fail(error.status(), path, ": ", message);
+        }
+    });
+}
+
+int32_t dicube_reader_open_memory(const void* data, size_t size,
+                                  const dicube_reader_options* options, dicube_reader** reader) {
+    return guard([&] {
+        expect(reader, "reader");
+        *reader = nullptr;
+        expect(data, "data");
+        Bytes bytes(static_cast<const uint8_t*>(data), size);
+        open(reader, open_source(bytes), reader_settings(options));
+    });
+}
+
+int32_t dicube_reader_open_source(const dicube_source* source, const dicube_reader_options* options,
+                                  dicube_reader** reader) {
+    return guard([&] {
+        expect(reader, "reader");
+        *reader = nullptr;
+        expect_struct(source, "source");
+        if (source->read_at == nullptr) fail(DICUBE_ERROR_ARGUMENT, "source: read_at is NULL");
+        open(reader, open_source(*source), reader_settings(options));
+    });
+}
+
+void dicube_reader_close(dicube_reader* reader) { delete reader; }
+
+int32_t dicube_reader_image(dicube_reader* reader, dicube_image* image, uint64_t* frames) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect_struct(image, "image");
+        expect(frames, "frames");
+        image_out(reader->image(), image);
+        *frames = reader->contents().frames.size();
+    });
+}
+
+int32_t dicube_reader_info(dicube_reader* reader, dicube_file_info* info) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect_struct(info, "info");
+        const Contents& contents = reader->contents();
+        uint64_t coded = 0;
+        for (const Extent& frame : contents.frames) coded += frame.length;
+        *info = {sizeof(dicube_file_info), contents.file_size, coded, contents.sections.size(),
+                 contents.format_version, reader->codec().id, contents.has_checksums, 0};
+    });
+}
+
+int32_t dicube_reader_section_name(dicube_reader* reader, uint64_t index, char* name) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        const std::vector<Section>& sections = reader->contents().sections;
+        if (index >= sections.size())
+            fail(DICUBE_ERROR_NOT_FOUND, "section ", index, ": the file has ", sections.size());
+        std::memcpy(name, sections[index].name.c_str(), sections[index].name.size() + 1);
+    });
+}
+
+int32_t dicube_reader_section_size(dicube_reader* reader, const char* name, size_t* size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        expect(size, "size");
+        *size = static_cast<size_t>(reader->section(name).extent.length);
+    });
+}
+
+int32_t dicube_reader_section_read(dicube_reader* reader, const char* name, void* data,
+                                   size_t size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        const Section& section = reader->section(name);
+        if (section.extent.length > 0) expect(data, "data");
+        expect_size(size, static_cast<size_t>(section.extent.length), name);
+        reader->read_section(section, data);
+    });
+}
+
+int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t count, void* pixels,
+                             size_t pixels_size) {
+    return guard([&] {
+        expect(reader, "reader");
+        if (count > 0) expect(pixels, "pixels");
+        expect_size(pixels_size, size_of(reader->image(), count), "pixels");
+        reader->decode(first, count, pixels);
+    });
+}
+
+int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame, uint64_t* offset,
+                                  size_t* size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(offset, "offset");
+        expect(size, "size");
+        const Extent& extent = reader->frame(frame);
+        *offset = extent.offset;
+        *size = static_cast<size_t>(extent.length);
+    });
+}
+
+int32_t dicube_reader_coded_read(dicube_reader* reader, uint64_t frame, void* coded, size_t size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(coded, "coded");
+        expect_size(size, static_cast<size_t>(reader->frame(frame).length), "coded");
+        reader->read_coded(frame, coded);
+    });
+}
+
+int32_t dicube_writer_open_path(const char* path, const dicube_image* image, uint64_t frames,
+                                const dicube_codec_options* options, dicube_writer** writer) {
+    return guard([&] {
+        expect(path, "path");
+        CodingPlan plan = writer_plan(writer, image, frames, options);
+        open_writer(writer, open_sink(std::string(path)), image, frames, plan);
+    });
+}
+
+int32_t dicube_writer_open_sink(const dicube_sink* sink, const dicube_image* image, uint64_t frames,
+                                const dicube_codec_options* options, dicube_writer** writer) {
+    return guard([&] {
+        CodingPlan plan = writer_plan(writer, image, frames, options);
+        expect_struct(sink, "sink");
+        if (sink->write_at == nullptr) fail(DICUBE_ERROR_ARGUMENT, "sink: write_at is NULL");
+        open_writer(writer, open_sink(*sink), image, frames, plan);
+    });
+}
+
+void dicube_writer_close(dicube_writer* writer) { delete writer; }
+
+int32_t dicube_writer_section(dicube_writer* writer, const char* name, const void* data,
+                              size_t size) {
+    return guard([&] {
+        expect(writer, "writer");
+        expect(name, "name");
+        if (size > 0) expect(data, "data");
+        writer->add_section(name, Bytes(static_cast<const uint8_t*>(data), size));
+    });
+}
+
+int32_t dicube_writer_encode(dicube_writer* writer, uint64_t count, const void* pixels,
+                             size_t pixels_size) {
+    return guard([&] {
+        expect(writer, "writer");
+        if (count > 0) expect(pixels, "pixels");
+        expect_size(pixels_size, size_of(writer->image(), count), "pixels");
+        writer->encode(count, static_cast<const uint8_t*>(pixels));
+    });
+}
+
+int32_t dicube_writer_coded(dicube_writer* writer, const void* coded, size_t size) {
+    return guard([&] {
+        expect(writer, "writer");
+        expect(coded, "coded");
+        writer->add_coded(Bytes(static_cast<const uint8_t*>(coded), size));
+    });
+}
+
+int32_t dicube_writer_finish(dicube_writer* writer) {
+    return guard([&] {
+        expect(writer, "writer");
+        writer->finish();
+    });
+}

@@ -1,0 +1,100 @@
+// What a codec is: something that turns one frame into bytes and back, losslessly; and the table of
+// those there are. Never hears of the container.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bytes.h"
+
+namespace dicube {
+
+// One frame: rows x columns pixels of `samples` interleaved samples, in native byte order.
+struct Image {
+    uint64_t rows = 0;
+    uint64_t columns = 0;
+    uint32_t samples = 0;
+    uint32_t sample_type = 0;  // DICUBE_SAMPLE_*
+
+    bool operator==(const Image&) const = default;
+
+    size_t sample_size() const;
+    bool is_signed() const;
+    uint64_t row_samples() const { return columns * samples; }
+    size_t row_size() const { return static_cast<size_t>(row_samples()) * sample_size(); }
+    size_t frame_size() const { return row_size() * static_cast<size_t>(rows); }
+    std::string text() const;  // such as "512 x 512 x 1 uint16"
+};
+
+// Fails, with `status`, unless the image is one that can be stored and fits into memory.
+void check_image(const Image& image, int32_t status);
+
+// The smallest and greatest sample of a frame.
+struct Range {
+    int64_t least = 0;
+    int64_t greatest = 0;
+};
+Range range_of(const Image& image, const void* pixels);
+
+// The bits of a codestream's samples that hold `range`: as few as are needed, but more than the
+// next narrower type has, so that who sees only the codestream takes the same type.
+uint32_t tight_bits(const Image& image, Range range);
+
+// Calls action with a value of the C++ type of the samples.
+template <typename Action>
+auto with_sample_type(uint32_t sample_type, Action&& action) {
+    switch (sample_type) {
+        case DICUBE_SAMPLE_UINT8: return action(uint8_t{});
+        case DICUBE_SAMPLE_INT8: return action(int8_t{});
+        case DICUBE_SAMPLE_UINT16: return action(uint16_t{});
+        case DICUBE_SAMPLE_INT16: return action(int16_t{});
+        case DICUBE_SAMPLE_UINT32: return action(uint32_t{});
+        case DICUBE_SAMPLE_INT32: return action(int32_t{});
+        default: fail(DICUBE_ERROR_UNSUPPORTED, "sample type ", sample_type, " is unknown");
+    }
+}
+
+struct CodecSettings {
+    uint32_t effort = 0;      // 0 = the codec's default
+    unsigned threads = 1;     // inside one frame; codecs that can't split one use one
+    uint64_t max_memory = 0;  // bytes that one encoder or decoder may allocate
+};
+
+// Encoders and decoders keep what they allocated from one frame to the next; one thread at a time.
+class Encoder {
+   public:
+    virtual ~Encoder() = default;
+    // Replaces `coded` by the codestream of one frame.
+    virtual void encode(const Image& image, const void* pixels, std::vector<uint8_t>& coded) = 0;
+};
+
+class Decoder {
+   public:
+    virtual ~Decoder() = default;
+    // Fails unless the codestream is of just such an image.
+    virtual void decode(Bytes coded, const Image& image, void* pixels) = 0;
+};
+
+struct Codec {
+    uint32_t id;
+    const char* name;
+    uint32_t most_effort;
+    bool splits_frames;
+    bool (*recognises)(Bytes coded);
+    Image (*probe)(Bytes coded);
+    std::unique_ptr<Encoder> (*make_encoder)(const CodecSettings& settings);
+    std::unique_ptr<Decoder> (*make_decoder)(const CodecSettings& settings);
+    std::string (*version)();
+};
+
+extern const Codec codec_jxl;
+extern const Codec codec_htj2k;
+
+const Codec& codec_by_id(uint32_t id);
+// The codec that a codestream is of; fails if it is of none.
+const Codec& codec_of(Bytes coded);
+
+}  // namespace dicube

@@ -1,0 +1,309 @@
+#include "file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <random>
+#include <system_error>
+
+#ifdef _WIN32
+#define NOMINMAX
+#include <windows.h>
+#else
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+namespace dicube {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path path_of(const std::string& utf8) {
+    return fs::path(reinterpret_cast<const char8_t*>(utf8.c_str()));
+}
+
+[[noreturn]] void fail_io(const std::string& path, const char* doing, std::error_code error) {
+    bool missing = error == std::errc::no_such_file_or_directory;
+    fail(missing ? DICUBE_ERROR_NOT_FOUND : DICUBE_ERROR_IO, path, ": cannot ", doing, ": ",
+         error.message());
+}
+
+// A file handle of the operating system; the only part that differs between systems.
+#ifdef _WIN32
+
+std::error_code last_os_error() {
+    return {static_cast<int>(GetLastError()), std::system_category()};
+}
+
+class Handle {
+   public:
+    enum class Mode { read, create };
+    Handle(const std::string& name, const fs::path& path, Mode mode) : name_(name) {
+        handle_ = CreateFileW(path.c_str(), mode == Mode::read ? GENERIC_READ : GENERIC_WRITE,
+                              FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
+                              mode == Mode::read ? OPEN_EXISTING : CREATE_NEW,
+                              FILE_ATTRIBUTE_NORMAL, nullptr);
+        if (handle_ == INVALID_HANDLE_VALUE)
+            fail_io(name_, mode == Mode::read ? "open" : "write", last_os_error());
+    }
+    ~Handle() { close(); }
+    Handle(const Handle&) = delete;
+    Handle& operator=(const Handle&) = delete;
+
+    uint64_t size() const {
+        LARGE_INTEGER size;
+        if (!GetFileSizeEx(handle_, &size)) fail_io(name_, "read", last_os_error());
+        return static_cast<uint64_t>(size.QuadPart);
+    }
+    size_t read(uint64_t offset, void* buffer, size_t size) const {
+        OVERLAPPED at = position(offset);
+        DWORD done = 0;
+        DWORD want = static_cast<DWORD>(std::min<size_t>(size, 1u << 30));
+        if (!ReadFile(handle_, buffer, want, &done, &at) && GetLastError() != ERROR_HANDLE_EOF)
+            fail_io(name_, "read", last_os_error());
+        return done;
+    }
+    size_t write(uint64_t offset, const void* data, size_t size) {
+        OVERLAPPED at = position(offset);
+        DWORD done = 0;
+        DWORD want = static_cast<DWORD>(std::min<size_t>(size, 1u << 30));
+        if (!WriteFile(handle_, data, want, &done, &at)) fail_io(name_, "write", last_os_error());
+        return done;
+    }
+    void flush() {
+        if (!FlushFileBuffers(handle_)) fail_io(name_, "write", last_os_error());
+    }
+    void copy_permissions(const fs::path&) {}
+    void close() {
+        if (handle_ != INVALID_HANDLE_VALUE) CloseHandle(handle_);
+        handle_ = INVALID_HANDLE_VALUE;
+    }
+
+   private:
+    static OVERLAPPED position(uint64_t offset) {
+        OVERLAPPED at = {};
+        at.Offset = static_cast<DWORD>(offset);
+        at.OffsetHigh = static_cast<DWORD>(offset >> 32);
+        return at;
+    }
+    std::string name_;
+    HANDLE handle_ = INVALID_HANDLE_VALUE;
+};
+
+void flush_folder(const fs::path&) {}
+
+#else
+
+std::error_code last_os_error() { return {errno, std::generic_category()}; }
+
+class Handle {
+   public:
+    enum class Mode { read, create };
+    Handle(const std::string& name, const fs::path& path, Mode mode) : name_(name) {
+        // Without O_NONBLOCK opening a named pipe would wait for somebody to write to it.
+        int flags = mode == Mode::read ? O_RDONLY | O_NONBLOCK : O_WRONLY | O_CREAT | O_EXCL;
+        descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        if (descriptor_ < 0) fail_io(name_, mode == Mode::read ? "open" : "write", last_os_error());
+    }
+    ~Handle() { close(); }
+    Handle(const Handle&) = delete;
+    Handle& operator=(const Handle&) = delete;
+
+    uint64_t size() const {
+        struct stat facts;
+        if (::fstat(descriptor_, &facts) != 0) fail_io(name_, "read", last_os_error());
+        if (!S_ISREG(facts.st_mode)) fail(DICUBE_ERROR_IO, name_, ": not a regular file");
+        return static_cast<uint64_t>(facts.st_size);
+    }
+    size_t read(uint64_t offset, void* buffer, size_t size) const {
+        ssize_t done;
+        do done = ::pread(descriptor_, buffer, size, static_cast<off_t>(offset));
+        while (done < 0 && errno == EINTR);
+        if (done < 0) fail_io(name_, "read", last_os_error());
+        return static_cast<size_t>(done);
+    }
+    size_t write(uint64_t offset, const void* data, size_t size) {
+        ssize_t done;
+        do done = ::pwrite(descriptor_, data, size, static_cast<off_t>(offset));
+        while (done < 0 && errno == EINTR);
+        if (done < 0) fail_io(name_, "write", last_os_error());
+        return static_cast<size_t>(done);
+    }
+    void flush() {
+        if (::fsync(descriptor_) != 0) fail_io(name_, "write", last_os_error());
+    }
+    void copy_permissions(const fs::path& from) {
+        struct stat facts;
+        // Best effort: a file system without permissions is no reason to lose the data.
+        if (::stat(from.c_str(), &facts) == 0 && ::fchmod(descriptor_, facts.st_mode & 07777) != 0)
+            return;
+    }
+    void close() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+        descriptor_ = -1;
+    }
+
+   private:
+    std::string name_;
+    int descriptor_ = -1;
+};
+
+// Until the folder itself is flushed a rename may be undone by a power failure. Some file systems
+// can't flush a folder; on those there is nothing more to be done.
+void flush_folder(const fs::path& folder) {
+    int descriptor = ::open(folder.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return;
+    ::fsync(descriptor);
+    ::close(descriptor);
+}
+
+#endif
+
+class FileSource : public Source {
+   public:
+    explicit FileSource(const std::string& path)
+        : name_(path), handle_(path, path_of(path), Handle::Mode::read), size_(handle_.size()) {}
+
+    uint64_t size() const override { return size_; }
+
+    void read_at(uint64_t offset, void* buffer, size_t size) const override {
+        for (size_t done = 0; done < size;) {
+            size_t part = handle_.read(offset + done, static_cast<uint8_t*>(buffer) + done,
+                                       size - done);
+            if (part == 0)
+                fail(DICUBE_ERROR_FORMAT, name_, ": expected ", size, " bytes at offset ", offset,
+                     ", found ", done);
+            done += part;
+        }
+    }
+
+   private:
+    std::string name_;
+    Handle handle_;
+    uint64_t size_;
+};
+
+class MemorySource : public Source {
+   public:
+    explicit MemorySource(Bytes bytes) : bytes_(bytes) {}
+    uint64_t size() const override { return bytes_.size(); }
+    void read_at(uint64_t offset, void* buffer, size_t size) const override {
+        if (size > 0) std::memcpy(buffer, bytes_.data() + offset, size);
+    }
+    const uint8_t* memory() const override { return bytes_.data(); }
+
+   private:
+    Bytes bytes_;
+};
+
+class CallbackSource : public Source {
+   public:
+    explicit CallbackSource(const dicube_source& callbacks) : callbacks_(callbacks) {}
+    uint64_t size() const override { return callbacks_.size; }
+    void read_at(uint64_t offset, void* buffer, size_t size) const override {
+        int32_t status = callbacks_.read_at(callbacks_.user, offset, buffer, size);
+        if (status != 0)
+            fail(DICUBE_ERROR_IO, "source: reading ", size, " bytes at offset ", offset,
+                 " failed with ", status);
+    }
+
+   private:
+    dicube_source callbacks_;
+};
+
+class FileSink : public Sink {
+   public:
+    explicit FileSink(const std::string& path)
+        : name_(path), target_(resolve(path)), temporary_(temporary_beside(target_)),
+          handle_(path, temporary_, Handle::Mode::create) {}
+
+    ~FileSink() override {
+        if (finished_) return;
+        handle_.close();
+        std::error_code ignored;
+        fs::remove(temporary_, ignored);
+    }
+
+    void write_at(uint64_t offset, const void* data, size_t size) override {
+        for (size_t done = 0; done < size;)
+            done += handle_.write(offset + done, static_cast<const uint8_t*>(data) + done,
+                                  size - done);
+    }
+
+    void finish() override {
+        handle_.copy_permissions(target_);
+        handle_.flush();
+        handle_.close();
+        std::error_code error;
+        fs::rename(temporary_, target_, error);
+        if (error) fail_io(name_, "write", error);
+        finished_ = true;
+        flush_folder(target_.parent_path());
+    }
+
+   private:
+    // A link stays a link: what it points to is replaced.
+    static fs::path resolve(const std::string& path) {
+        std::error_code error;
+        fs::path target = fs::absolute(path_of(path), error);
+        if (error) fail_io(path, "write", error);
+        if (fs::is_symlink(target, error)) target = fs::weakly_canonical(target, error);
+        fs::file_status status = fs::status(target, error);
+        if (fs::exists(status) && !fs::is_regular_file(status))
+            fail(DICUBE_ERROR_IO, path, ": cannot write: not a regular file");
+        return target;
+    }
+
+    // Hidden, and recognisable: a process that is killed leaves it behind.
+    static fs::path temporary_beside(const fs::path& target) {
+        static constexpr char digits[] = "0123456789abcdef";
+        std::random_device random;
+        std::string suffix = ".dicube-";
+        for (int i = 0; i < 12; ++i) suffix += digits[random() % 16];
+        fs::path name = ".";
+        name += target.filename();
+        name += suffix;
+        return target.parent_path() / name;
+    }
+
+    std::string name_;
+    fs::path target_;
+    fs::path temporary_;
+    Handle handle_;
+    bool finished_ = false;
+};
+
+class CallbackSink : public Sink {
+   public:
+    explicit CallbackSink(const dicube_sink& callbacks) : callbacks_(callbacks) {}
+    void write_at(uint64_t offset, const void* data, size_t size) override {
+        int32_t status = callbacks_.write_at(callbacks_.user, offset, data, size);
+        if (status != 0)
+            fail(DICUBE_ERROR_IO, "sink: writing ", size, " bytes at offset ", offset,
+                 " failed with ", status);
+    }
+    void finish() override {}
+
+   private:
+    dicube_sink callbacks_;
+};
+
+}  // namespace
+
+std::unique_ptr<Source> open_source(const std::string& path) {
+    return std::make_unique<FileSource>(path);
+}
+std::unique_ptr<Source> open_source(Bytes memory) { return std::make_unique<MemorySource>(memory); }
+std::unique_ptr<Source> open_source(const dicube_source& callbacks) {
+    return std::make_unique<CallbackSource>(callbacks);
+}
+std::unique_ptr<Sink> open_sink(const std::string& path) {
+    return std::make_unique<FileSink>(path);
+}
+std::unique_ptr<Sink> open_sink(const dicube_sink& callbacks) {
+    return std::make_unique<CallbackSink>(callbacks);
+}
+
+}  // namespace dicube

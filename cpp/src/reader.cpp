@@ -1,0 +1,190 @@
+#include "reader.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "pool.h"
+
+namespace dicube {
+namespace {
+
+struct Kind {
+    char letter;
+    uint32_t codec;
+};
+constexpr Kind kinds[] = {{'A', DICUBE_CODEC_JXL}, {'S', DICUBE_CODEC_HTJ2K}};
+
+Image parse_image(Bytes bytes, uint32_t codec) {
+    ByteReader cursor(bytes, image_section);
+    Image image;
+    image.rows = cursor.u64();
+    image.columns = cursor.u64();
+    image.samples = cursor.u32();
+    image.sample_type = cursor.u32();
+    uint32_t stored_codec = cursor.u32();
+    if (stored_codec != codec)
+        fail(DICUBE_ERROR_UNSUPPORTED, image_section, ": codec ", stored_codec,
+             " in a file whose magic means codec ", codec);
+    check_image(image, DICUBE_ERROR_UNSUPPORTED);
+    return image;
+}
+
+std::string frame_name(uint64_t index) { return "frame " + std::to_string(index); }
+
+}  // namespace
+
+uint32_t codec_of_kind(char kind) {
+    for (const Kind& known : kinds)
+        if (known.letter == kind) return known.codec;
+    fail(DICUBE_ERROR_FORMAT, "not a dicube file: unknown kind ", int{kind}, " in its magic");
+}
+
+char kind_of_codec(uint32_t codec) {
+    for (const Kind& known : kinds)
+        if (known.codec == codec) return known.letter;
+    fail(DICUBE_ERROR_INTERNAL, "codec ", codec, " has no kind of file");
+}
+
+std::vector<uint8_t> image_bytes(const Image& image, uint32_t codec) {
+    ByteWriter writer;
+    writer.u64(image.rows);
+    writer.u64(image.columns);
+    writer.u32(image.samples);
+    writer.u32(image.sample_type);
+    writer.u32(codec);
+    writer.u32(0);
+    return writer.bytes();
+}
+
+// What one thread needs to decode frame after frame.
+struct Reader::Worker {
+    unsigned threads;
+    std::unique_ptr<Decoder> decoder;
+    std::vector<uint8_t> coded;
+};
+
+Reader::Reader(std::unique_ptr<Source> source, const ReaderSettings& settings)
+    : source_(std::move(source)),
+      settings_(settings),
+      contents_(read_contents(*source_, settings.max_memory, settings.check)),
+      codec_(&codec_by_id(codec_of_kind(contents_.kind))) {
+    if (contents_.frames.empty()) return;
+    if (const Section* described = contents_.find(image_section)) {
+        std::vector<uint8_t> bytes(section(image_section).extent.length);
+        read_section(*described, bytes.data());
+        image_ = parse_image(bytes, codec_->id);
+    } else if (contents_.has_checksums) {
+        fail(DICUBE_ERROR_FORMAT, "section ", image_section, ": is not in the file");
+    } else {
+        // Published writers leave it to the codestream to say what a frame is.
+        std::vector<uint8_t> buffer;
+        try {
+            image_ = codec_->probe(coded_bytes(0, buffer));
+        } catch (const Error& error) {
+            fail(error.status(), frame_name(0), ": ", error.what());
+        }
+    }
+}
+
+Reader::~Reader() = default;
+
+const Section& Reader::section(std::string_view name) const {
+    const Section* found = contents_.find(name);
+    if (found == nullptr) fail(DICUBE_ERROR_NOT_FOUND, "section ", name, ": is not in the file");
+    if (found->extent.length > settings_.max_memory)
+        fail(DICUBE_ERROR_LIMIT, "section ", name, ": ", found->extent.length,
+             " bytes, max_memory is ", settings_.max_memory);
+    return *found;
+}
+
+void Reader::read_section(const Section& section, void* data) const {
+    uint8_t* buffer = static_cast<uint8_t*>(data);
+    Bytes bytes = read_extent(*source_, section.extent, "section " + section.name,
+                              settings_.check && contents_.has_checksums, buffer);
+    if (bytes.data() != buffer && !bytes.empty()) std::memcpy(buffer, bytes.data(), bytes.size());
+}
+
+const Extent& Reader::frame(uint64_t index) const {
+    if (index >= contents_.frames.size())
+        fail(DICUBE_ERROR_NOT_FOUND, frame_name(index), ": the file has ",
+             contents_.frames.size(), " frames");
+    return contents_.frames[index];
+}
+
+Bytes Reader::coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const {
+    const Extent& extent = frame(index);
+    if (extent.length > settings_.max_memory)
+        fail(DICUBE_ERROR_LIMIT, frame_name(index), ": ", extent.length,
+             " bytes, max_memory is ", settings_.max_memory);
+    if (source_->memory() == nullptr && buffer.size() < extent.length)
+        buffer.resize(static_cast<size_t>(extent.length));
+    return read_extent(*source_, extent, frame_name(index),
+                       settings_.check && contents_.has_checksums, buffer.data());
+}
+
+void Reader::read_coded(uint64_t index, void* coded) const {
+    uint8_t* buffer = static_cast<uint8_t*>(coded);
+    Bytes bytes = read_extent(*source_, frame(index), frame_name(index),
+                              settings_.check && contents_.has_checksums, buffer);
+    if (bytes.data() != buffer) std::memcpy(buffer, bytes.data(), bytes.size());
+}
+
+std::unique_ptr<Reader::Worker> Reader::take_worker(unsigned threads) {
+    {
+        std::lock_guard lock(mutex_);
+        auto fitting = std::find_if(idle_.begin(), idle_.end(), [&](const auto& worker) {
+            return worker->threads == threads;
+        });
+        if (fitting != idle_.end()) {
+            std::unique_ptr<Worker> worker = std::move(*fitting);
+            idle_.erase(fitting);
+            return worker;
+        }
+    }
+    CodecSettings settings = {0, threads, settings_.max_memory};
+    return std::make_unique<Worker>(Worker{threads, codec_->make_decoder(settings), {}});
+}
+
+void Reader::give_back(std::unique_ptr<Worker> worker) {
+    std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(worker));
+}
+
+void Reader::decode_one(Worker& worker, uint64_t index, void* pixels) const {
+    Bytes coded = coded_bytes(index, worker.coded);
+    try {
+        worker.decoder->decode(coded, image_, pixels);
+    } catch (const Error& error) {
+        fail(error.status(), frame_name(index), ": ", error.what());
+    }
+}
+
+void Reader::decode(uint64_t first, uint64_t count, void* pixels) {
+    uint64_t frames = contents_.frames.size();
+    if (first > frames || count > frames - first)
+        fail(DICUBE_ERROR_NOT_FOUND, "frames ", first, " to ", first, " + ", count,
+             ": the file has ", frames, " frames");
+    if (count == 0) return;
+    // With fewer frames than threads, a codec that can split a frame uses them all on each.
+    bool split = codec_->splits_frames && count < settings_.threads;
+    unsigned across = split ? 1 : settings_.threads;
+    unsigned inside = split ? settings_.threads : 1;
+    size_t frame_size = image_.frame_size();
+    uint8_t* out = static_cast<uint8_t*>(pixels);
+    std::vector<std::unique_ptr<Worker>> workers(across);
+    try {
+        parallel_for(across, count, [&](unsigned number, uint64_t i) {
+            std::unique_ptr<Worker>& worker = workers[number];
+            if (!worker) worker = take_worker(inside);
+            decode_one(*worker, first + i, out + i * frame_size);
+        });
+    } catch (...) {
+        // What a worker was doing when it failed is unknown: none of them is used again.
+        std::memset(out, 0, static_cast<size_t>(count) * frame_size);
+        throw;
+    }
+    for (std::unique_ptr<Worker>& worker : workers)
+        if (worker) give_back(std::move(worker));
+}
+
+}  // namespace dicube

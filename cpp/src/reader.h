@@ -1,0 +1,63 @@
+// Reader: container, codec and pool put together, so that frames of a file end in the caller's
+// memory. Knows nothing of the C ABI but its constants.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "codec.h"
+#include "container.h"
+
+namespace dicube {
+
+struct ReaderSettings {
+    uint64_t max_memory;
+    unsigned threads;
+    bool check;  // compare checksums
+};
+
+class Reader {
+   public:
+    Reader(std::unique_ptr<Source> source, const ReaderSettings& settings);
+    ~Reader();
+
+    const Contents& contents() const { return contents_; }
+    const Codec& codec() const { return *codec_; }
+    // What each frame is; all zero if there are none.
+    const Image& image() const { return image_; }
+
+    const Section& section(std::string_view name) const;
+    void read_section(const Section& section, void* data) const;
+    const Extent& frame(uint64_t index) const;
+    void read_coded(uint64_t index, void* coded) const;
+    // On failure the pixels are all zero.
+    void decode(uint64_t first, uint64_t count, void* pixels);
+
+   private:
+    struct Worker;
+
+    std::unique_ptr<Worker> take_worker(unsigned threads);
+    void give_back(std::unique_ptr<Worker> worker);
+    void decode_one(Worker& worker, uint64_t index, void* pixels) const;
+    Bytes coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const;
+
+    std::unique_ptr<Source> source_;
+    ReaderSettings settings_;
+    Contents contents_;
+    const Codec* codec_;
+    Image image_;
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<Worker>> idle_;  // guarded by mutex_
+};
+
+// How a file's kind, the last letter of its magic, and its frames' codec belong together.
+uint32_t codec_of_kind(char kind);
+char kind_of_codec(uint32_t codec);
+
+// The section that says what each frame is (FORMAT.md, "Image").
+constexpr std::string_view image_section = "Image";
+std::vector<uint8_t> image_bytes(const Image& image, uint32_t codec);
+
+}  // namespace dicube

@@ -1,0 +1,354 @@
+/* The C ABI from C: every function, its good use and its misuse. */
+#include <dicube/dicube.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "expect.h"
+
+enum { ROWS = 37, COLUMNS = 53, FRAMES = 11 };
+static int16_t volume[FRAMES * ROWS * COLUMNS];
+
+static void fill_volume(void) {
+    uint32_t state = 1;
+    size_t i;
+    for (i = 0; i < sizeof volume / sizeof volume[0]; ++i) {
+        state = state * 1664525u + 1013904223u;
+        volume[i] = (int16_t)((int)(state >> 20) - 1024);
+    }
+}
+
+static dicube_image volume_image(void) {
+    dicube_image image;
+    memset(&image, 0, sizeof image);
+    image.struct_size = sizeof image;
+    image.rows = ROWS;
+    image.columns = COLUMNS;
+    image.samples = 1;
+    image.sample_type = DICUBE_SAMPLE_INT16;
+    return image;
+}
+
+static dicube_codec_options codec_options(uint32_t codec) {
+    dicube_codec_options options;
+    memset(&options, 0, sizeof options);
+    options.struct_size = sizeof options;
+    options.codec = codec;
+    return options;
+}
+
+static void write_file(const char* path, uint32_t codec, uint32_t num_threads) {
+    dicube_image image = volume_image();
+    dicube_codec_options options = codec_options(codec);
+    dicube_writer* writer = NULL;
+    size_t frame = ROWS * COLUMNS * sizeof(int16_t);
+    options.num_threads = num_threads;
+    EXPECT(dicube_writer_open_path(path, &image, FRAMES, &options, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "dicom_status", "consistent", 10) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "mine", NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
+    dicube_writer_close(writer);
+
+    EXPECT(dicube_writer_open_path(path, &image, FRAMES, &options, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "dicom_status", "consistent", 10) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "mine", NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_writer_encode(writer, 4, volume, 4 * frame) == DICUBE_OK);
+    EXPECT(dicube_writer_encode(writer, 4, volume, 4 * frame - 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_writer_encode(writer, 8, volume, 8 * frame) == DICUBE_ERROR_STATE);
+    EXPECT(dicube_writer_encode(writer, 7, volume + 4 * ROWS * COLUMNS, 7 * frame) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "late", "x", 1) == DICUBE_OK);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
+    dicube_writer_close(writer);
+}
+
+static void read_file(dicube_reader* reader, uint32_t codec) {
+    static int16_t pixels[FRAMES * ROWS * COLUMNS];
+    dicube_image image = volume_image();
+    dicube_file_info info;
+    uint64_t frames = 0, offset = 0, i;
+    size_t size = 0, frame = ROWS * COLUMNS * sizeof(int16_t);
+    char name[17], status[10];
+    unsigned char* coded;
+    int found = 0;
+    info.struct_size = sizeof info;
+
+    EXPECT(dicube_reader_image(reader, &image, &frames) == DICUBE_OK);
+    EXPECT(frames == FRAMES && image.rows == ROWS && image.columns == COLUMNS);
+    EXPECT(image.samples == 1 && image.sample_type == DICUBE_SAMPLE_INT16);
+    EXPECT(dicube_reader_info(reader, &info) == DICUBE_OK);
+    EXPECT(info.codec == codec && info.has_checksums == 1 && info.format_version == 1);
+
+    for (i = 0; i < info.sections; ++i) {
+        EXPECT(dicube_reader_section_name(reader, i, name) == DICUBE_OK);
+        if (strcmp(name, "mine") == 0) ++found;
+    }
+    EXPECT(found == 1);
+    EXPECT(dicube_reader_section_name(reader, info.sections, name) == DICUBE_ERROR_NOT_FOUND);
+    EXPECT(dicube_reader_section_size(reader, "dicom_status", &size) == DICUBE_OK && size == 10);
+    EXPECT(dicube_reader_section_read(reader, "dicom_status", status, 10) == DICUBE_OK);
+    EXPECT(memcmp(status, "consistent", 10) == 0);
+    EXPECT(dicube_reader_section_read(reader, "dicom_status", status, 9) ==
+           DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_section_size(reader, "mine", &size) == DICUBE_OK && size == 0);
+    EXPECT(dicube_reader_section_read(reader, "mine", NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_reader_section_size(reader, "absent", &size) == DICUBE_ERROR_NOT_FOUND);
+
+    EXPECT(dicube_reader_decode(reader, 0, FRAMES, pixels, sizeof pixels) == DICUBE_OK);
+    EXPECT(memcmp(pixels, volume, sizeof volume) == 0);
+    memset(pixels, 0, sizeof pixels);
+    EXPECT(dicube_reader_decode(reader, 3, 5, pixels, 5 * frame) == DICUBE_OK);
+    EXPECT(memcmp(pixels, volume + 3 * ROWS * COLUMNS, 5 * frame) == 0);
+    EXPECT(dicube_reader_decode(reader, 10, 1, pixels, frame) == DICUBE_OK);
+    EXPECT(memcmp(pixels, volume + 10 * ROWS * COLUMNS, frame) == 0);
+    EXPECT(dicube_reader_decode(reader, 10, 2, pixels, 2 * frame) == DICUBE_ERROR_NOT_FOUND);
+    EXPECT(dicube_reader_decode(reader, UINT64_MAX, 2, pixels, 2 * frame) ==
+           DICUBE_ERROR_NOT_FOUND);
+    EXPECT(dicube_reader_decode(reader, 0, 2, pixels, 2 * frame + 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(strcmp(dicube_last_error(), "pixels: expected 7844 bytes, found 7845") == 0);
+    EXPECT(dicube_reader_decode(reader, 0, UINT64_MAX, pixels, 1) == DICUBE_ERROR_ARGUMENT);
+
+    EXPECT(dicube_reader_coded_range(reader, 7, &offset, &size) == DICUBE_OK && offset > 116);
+    coded = malloc(size);
+    EXPECT(dicube_reader_coded_read(reader, 7, coded, size) == DICUBE_OK);
+    EXPECT(dicube_probe(coded, size, &info.codec, &image) == DICUBE_OK && info.codec == codec);
+    EXPECT(dicube_decode(coded, size, &image, 0, pixels, frame) == DICUBE_OK);
+    EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, frame) == 0);
+    memset(pixels, 1, frame);
+    EXPECT(dicube_decode(coded, size / 2, &image, 0, pixels, frame) == DICUBE_ERROR_CODEC);
+    EXPECT(pixels[0] == 0 && pixels[ROWS * COLUMNS - 1] == 0);
+    EXPECT(dicube_reader_coded_read(reader, 7, coded, size - 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_coded_range(reader, FRAMES, &offset, &size) == DICUBE_ERROR_NOT_FOUND);
+    free(coded);
+}
+
+struct memory {
+    unsigned char* bytes;
+    size_t size;
+    size_t room;
+    int broken;
+};
+
+static int32_t memory_write(void* user, uint64_t offset, const void* data, size_t size) {
+    struct memory* memory = user;
+    if (memory->broken || offset + size > memory->room) return 7;
+    memcpy(memory->bytes + offset, data, size);
+    if (offset + size > memory->size) memory->size = (size_t)offset + size;
+    return 0;
+}
+
+static int32_t memory_read(void* user, uint64_t offset, void* buffer, size_t size) {
+    struct memory* memory = user;
+    if (memory->broken || offset + size > memory->size) return 9;
+    memcpy(buffer, memory->bytes + offset, size);
+    return 0;
+}
+
+static size_t slurp(const char* path, unsigned char** bytes) {
+    FILE* file = fopen(path, "rb");
+    size_t size;
+    if (file == NULL) return 0;
+    *bytes = malloc(1 << 20);
+    size = fread(*bytes, 1, 1 << 20, file);
+    fclose(file);
+    return size;
+}
+
+static void files(const char* folder, uint32_t codec) {
+    char path[2][500];
+    unsigned char *first = NULL, *second = NULL;
+    dicube_reader* reader = NULL;
+    size_t size;
+    snprintf(path[0], sizeof path[0], "%s/api-%u-one.dcb", folder, (unsigned)codec);
+    snprintf(path[1], sizeof path[1], "%s/api-%u-three.dcb", folder, (unsigned)codec);
+    write_file(path[0], codec, 1);
+    write_file(path[1], codec, 3);
+    size = slurp(path[0], &first);
+    EXPECT(size > 0 && size == slurp(path[1], &second) && memcmp(first, second, size) == 0);
+
+    EXPECT(dicube_reader_open_path(path[0], NULL, &reader) == DICUBE_OK);
+    read_file(reader, codec);
+    dicube_reader_close(reader);
+    EXPECT(dicube_reader_open_memory(first, size, NULL, &reader) == DICUBE_OK);
+    read_file(reader, codec);
+    dicube_reader_close(reader);
+
+    first[size - 20] ^= 1;
+    EXPECT(dicube_reader_open_memory(first, size, NULL, &reader) == DICUBE_OK);
+    memset(volume, 1, 4);
+    EXPECT(dicube_reader_decode(reader, 0, FRAMES, volume, sizeof volume) ==
+           DICUBE_ERROR_CHECKSUM);
+    EXPECT(volume[0] == 0 && volume[FRAMES * ROWS * COLUMNS - 1] == 0);
+    dicube_reader_close(reader);
+    fill_volume();
+    free(first);
+    free(second);
+    remove(path[0]);
+    remove(path[1]);
+}
+
+static void callbacks(void) {
+    dicube_image image = volume_image();
+    struct memory memory = {NULL, 0, 1 << 20, 0};
+    dicube_sink sink = {sizeof sink, NULL, memory_write};
+    dicube_source source = {sizeof source, NULL, 0, memory_read};
+    dicube_writer* writer = NULL;
+    dicube_reader* reader = NULL;
+    memory.bytes = malloc(memory.room);
+    sink.user = &memory;
+    source.user = &memory;
+    EXPECT(dicube_writer_open_sink(&sink, &image, FRAMES, NULL, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "dicom_status", "consistent", 10) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "mine", NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_writer_encode(writer, FRAMES, volume, sizeof volume) == DICUBE_OK);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
+    dicube_writer_close(writer);
+    source.size = memory.size;
+    EXPECT(dicube_reader_open_source(&source, NULL, &reader) == DICUBE_OK);
+    read_file(reader, DICUBE_CODEC_HTJ2K);
+    memory.broken = 1;
+    EXPECT(dicube_reader_decode(reader, 0, FRAMES, volume, sizeof volume) == DICUBE_ERROR_IO);
+    EXPECT(strstr(dicube_last_error(), "failed with 9") != NULL);
+    fill_volume();
+    dicube_reader_close(reader);
+    EXPECT(dicube_writer_open_sink(&sink, &image, FRAMES, NULL, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_encode(writer, FRAMES, volume, sizeof volume) == DICUBE_ERROR_IO);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
+    dicube_writer_close(writer);
+    free(memory.bytes);
+}
+
+static void coded_frames(const char* folder) {
+    dicube_image image = volume_image();
+    dicube_codec_options options = codec_options(DICUBE_CODEC_JXL);
+    dicube_writer* writer = NULL;
+    unsigned char coded[1 << 16];
+    size_t size = 0, bound = 0, frame = ROWS * COLUMNS * sizeof(int16_t);
+    char path[500];
+    snprintf(path, sizeof path, "%s/api-coded.dcbs", folder);
+    EXPECT(dicube_encode_bound(&image, &options, &bound) == DICUBE_OK && bound > frame);
+    EXPECT(dicube_encode(&image, &options, volume, frame, coded, sizeof coded, &size) ==
+           DICUBE_OK);
+    EXPECT(size > 0 && size <= bound);
+    EXPECT(dicube_encode(&image, &options, volume, frame, coded, 10, &size) ==
+           DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_encode(&image, &options, volume, frame + 1, coded, sizeof coded, &size) ==
+           DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_writer_open_path(path, &image, 1, NULL, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_coded(writer, coded, size) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_encode(&image, NULL, volume, frame, coded, sizeof coded, &size) == DICUBE_OK);
+    EXPECT(dicube_writer_coded(writer, coded, size) == DICUBE_OK);
+    EXPECT(dicube_writer_coded(writer, coded, size) == DICUBE_ERROR_STATE);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
+    dicube_writer_close(writer);
+    remove(path);
+}
+
+static void byte_orders(void) {
+    const unsigned char big[] = {0x01, 0x02, 0xFF, 0xFE, 0x00, 0x80};
+    const int16_t native[] = {0x0102, -2, 0x0080};
+    int16_t decoded[3] = {0, 0, 0};
+    unsigned char coded[70000];
+    size_t size = 0;
+    dicube_image image = volume_image();
+    uint32_t codec;
+    image.rows = 1;
+    image.columns = 3;
+    for (codec = DICUBE_CODEC_JXL; codec <= DICUBE_CODEC_HTJ2K; ++codec) {
+        dicube_codec_options options = codec_options(codec);
+        image.byte_order = DICUBE_BYTE_ORDER_BIG;
+        EXPECT(dicube_encode(&image, &options, big, 6, coded, sizeof coded, &size) == DICUBE_OK);
+        image.byte_order = DICUBE_BYTE_ORDER_NATIVE;
+        EXPECT(dicube_decode(coded, size, &image, 1, decoded, 6) == DICUBE_OK);
+        EXPECT(memcmp(decoded, native, 6) == 0);
+    }
+}
+
+static void misuse(const char* folder) {
+    dicube_image image = volume_image();
+    dicube_codec_options options = codec_options(0);
+    dicube_reader_options reader_options;
+    dicube_reader* reader = (dicube_reader*)&image;
+    dicube_writer* writer = (dicube_writer*)&image;
+    uint64_t frames;
+    size_t size;
+    char path[500];
+    memset(&reader_options, 0, sizeof reader_options);
+
+    EXPECT(dicube_reader_open_path(NULL, NULL, &reader) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(reader == NULL);
+    EXPECT(dicube_reader_open_path("x", NULL, NULL) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_open_path("/nowhere/at/all", NULL, &reader) == DICUBE_ERROR_NOT_FOUND);
+    EXPECT(strncmp(dicube_last_error(), "/nowhere/at/all: cannot open: ", 30) == 0);
+    EXPECT(dicube_reader_open_path(folder, NULL, &reader) == DICUBE_ERROR_IO);
+    EXPECT(dicube_reader_open_path("x", &reader_options, &reader) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_open_memory("DCMCUBES", 8, NULL, &reader) == DICUBE_ERROR_FORMAT);
+    EXPECT(dicube_reader_open_memory("hello", 5, NULL, &reader) == DICUBE_ERROR_FORMAT);
+    EXPECT(dicube_reader_image(NULL, &image, &frames) == DICUBE_ERROR_ARGUMENT);
+    dicube_reader_close(NULL);
+    dicube_writer_close(NULL);
+
+    snprintf(path, sizeof path, "%s/missing-folder/x.dcbs", folder);
+    EXPECT(dicube_writer_open_path(path, &image, 1, NULL, &writer) == DICUBE_ERROR_NOT_FOUND);
+    EXPECT(writer == NULL);
+    EXPECT(dicube_writer_open_path(folder, &image, 1, NULL, &writer) == DICUBE_ERROR_IO);
+    snprintf(path, sizeof path, "%s/never.dcbs", folder);
+    EXPECT(dicube_writer_open_path(path, &image, UINT64_MAX, NULL, &writer) ==
+           DICUBE_ERROR_ARGUMENT);
+    options.effort = 10;
+    options.codec = DICUBE_CODEC_JXL;
+    EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) == DICUBE_ERROR_ARGUMENT);
+    options = codec_options(77);
+    EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) ==
+           DICUBE_ERROR_UNSUPPORTED);
+
+    EXPECT(dicube_image_size(&image, 2, &size) == DICUBE_OK && size == 2 * ROWS * COLUMNS * 2);
+    EXPECT(dicube_image_size(&image, UINT64_MAX, &size) == DICUBE_ERROR_ARGUMENT);
+    image.rows = 0;
+    EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);
+    image.rows = (uint64_t)1 << 31;
+    EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);
+    image = volume_image();
+    image.samples = 2;
+    EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);
+    image = volume_image();
+    image.sample_type = 99;
+    EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);
+    image = volume_image();
+    image.struct_size = 8;
+    EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);
+}
+
+static void empty_file(void) {
+    dicube_image image = volume_image();
+    unsigned char room[4096];
+    struct memory memory = {NULL, 0, sizeof room, 0};
+    dicube_sink sink = {sizeof sink, NULL, memory_write};
+    dicube_writer* writer = NULL;
+    dicube_reader* reader = NULL;
+    uint64_t frames = 1;
+    memory.bytes = room;
+    sink.user = &memory;
+    EXPECT(dicube_writer_open_sink(&sink, &image, 0, NULL, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
+    dicube_writer_close(writer);
+    EXPECT(dicube_reader_open_memory(room, memory.size, NULL, &reader) == DICUBE_OK);
+    EXPECT(dicube_reader_image(reader, &image, &frames) == DICUBE_OK && frames == 0);
+    EXPECT(image.rows == 0);
+    EXPECT(dicube_reader_decode(reader, 0, 0, NULL, 0) == DICUBE_OK);
+    dicube_reader_close(reader);
+}
+
+int main(int argc, char** argv) {
+    const char* folder = argc > 1 ? argv[1] : ".";
+    EXPECT(strcmp(dicube_last_error(), "") == 0);
+    fill_volume();
+    files(folder, DICUBE_CODEC_JXL);
+    files(folder, DICUBE_CODEC_HTJ2K);
+    callbacks();
+    coded_frames(folder);
+    byte_orders();
+    misuse(folder);
+    empty_file();
+    return report();
+}

@@ -1,0 +1,225 @@
+// Every codec x sample type x shape x range of values: what is encoded comes back, bit by bit, and
+// codestreams that lie are refused.
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "../../cpp/src/codec.h"
+#include "expect.h"
+
+using namespace dicube;
+
+namespace {
+
+std::mt19937_64 random_bits(20240517);
+
+enum class Content { noise, smooth, constant, extremes, narrow };
+
+template <typename Sample>
+std::vector<uint8_t> make_pixels(const Image& image, Content content) {
+    size_t count = image.frame_size() / sizeof(Sample);
+    std::vector<Sample> samples(count);
+    using Limits = std::numeric_limits<Sample>;
+    for (size_t i = 0; i < count; ++i) {
+        switch (content) {
+            case Content::noise: samples[i] = static_cast<Sample>(random_bits()); break;
+            case Content::smooth:
+                samples[i] = static_cast<Sample>(i / 3 + random_bits() % 4);
+                break;
+            case Content::constant: samples[i] = Limits::min(); break;
+            case Content::extremes:
+                samples[i] = random_bits() % 2 ? Limits::max() : Limits::min();
+                break;
+            case Content::narrow:
+                samples[i] = static_cast<Sample>(Limits::max() - random_bits() % 100);
+                break;
+        }
+    }
+    std::vector<uint8_t> bytes(image.frame_size());
+    std::memcpy(bytes.data(), samples.data(), bytes.size());
+    return bytes;
+}
+
+std::vector<uint8_t> pixels_of(const Image& image, Content content) {
+    return with_sample_type(image.sample_type, [&](auto sample) {
+        return make_pixels<decltype(sample)>(image, content);
+    });
+}
+
+const Codec* const codecs[] = {&codec_jxl, &codec_htj2k};
+
+std::vector<Image> images(uint64_t rows, uint64_t columns) {
+    std::vector<Image> result;
+    for (uint32_t samples : {1u, 3u})
+        for (uint32_t type = DICUBE_SAMPLE_UINT8; type <= DICUBE_SAMPLE_INT32; ++type)
+            result.push_back({rows, columns, samples, type});
+    return result;
+}
+
+bool round_trips(const Codec& codec, Encoder& encoder, Decoder& decoder, const Image& image,
+                 const std::vector<uint8_t>& pixels) {
+    std::vector<uint8_t> coded;
+    std::vector<uint8_t> decoded(pixels.size(), 0xA5);
+    encoder.encode(image, pixels.data(), coded);
+    if (!codec.recognises(coded) || codec.probe(coded) != image) return false;
+    decoder.decode(coded, image, decoded.data());
+    return decoded == pixels;
+}
+
+void conformance() {
+    constexpr uint64_t shapes[][2] = {{1, 1},  {1, 2},   {2, 1},   {1, 300},   {300, 1},
+                                      {7, 5},  {63, 65}, {64, 64}, {257, 129}, {300, 520}};
+    for (const Codec* codec : codecs) {
+        for (uint32_t effort : {0u, 1u, 2u}) {
+            if (effort > codec->most_effort) continue;
+            CodecSettings settings = {effort, 1, uint64_t{1} << 32};
+            std::unique_ptr<Encoder> encoder = codec->make_encoder(settings);
+            std::unique_ptr<Decoder> decoder = codec->make_decoder(settings);
+            for (const uint64_t(&shape)[2] : shapes)
+                for (const Image& image : images(shape[0], shape[1]))
+                    for (Content content : {Content::noise, Content::smooth, Content::constant,
+                                            Content::extremes, Content::narrow}) {
+                        bool same = false;
+                        try {
+                            same = round_trips(*codec, *encoder, *decoder, image,
+                                               pixels_of(image, content));
+                        } catch (const Error& error) {
+                            std::fprintf(stderr, "%s\n", error.what());
+                        }
+                        if (!same)
+                            std::fprintf(stderr, "%s effort %u %s content %d\n", codec->name,
+                                         effort, image.text().c_str(), static_cast<int>(content));
+                        EXPECT(same);
+                    }
+        }
+    }
+}
+
+// What an encoder did before must not show in what it writes.
+void encoders_forget() {
+    for (const Codec* codec : codecs) {
+        CodecSettings settings = {0, 1, uint64_t{1} << 32};
+        std::unique_ptr<Encoder> used = codec->make_encoder(settings);
+        for (const Image& image : images(40, 50))
+            for (int i = 0; i < 3; ++i) {
+                std::vector<uint8_t> pixels = pixels_of(image, Content::noise);
+                std::vector<uint8_t> first, second;
+                used->encode(image, pixels.data(), first);
+                codec->make_encoder(settings)->encode(image, pixels.data(), second);
+                EXPECT(first == second);
+            }
+    }
+}
+
+// The published package's codec spoils some of these.
+void small_signed_frames() {
+    for (const Codec* codec : codecs) {
+        CodecSettings settings = {1, 1, uint64_t{1} << 32};
+        settings.effort = codec->most_effort == 0 ? 0 : 1;
+        std::unique_ptr<Encoder> encoder = codec->make_encoder(settings);
+        std::unique_ptr<Decoder> decoder = codec->make_decoder(settings);
+        int wrong = 0;
+        for (int i = 0; i < 6000; ++i) {
+            constexpr uint32_t types[] = {DICUBE_SAMPLE_INT8, DICUBE_SAMPLE_INT16,
+                                          DICUBE_SAMPLE_INT32};
+            Image image = {1 + random_bits() % 4, 1 + random_bits() % 5, 1, types[i % 3]};
+            if (!round_trips(*codec, *encoder, *decoder, image, pixels_of(image, Content::noise)))
+                ++wrong;
+        }
+        EXPECT(wrong == 0);
+    }
+}
+
+bool refused(const Codec& codec, const std::vector<uint8_t>& coded, const Image& image) {
+    std::vector<uint8_t> pixels(image.frame_size());
+    try {
+        codec.make_decoder({0, 1, uint64_t{1} << 28})->decode(coded, image, pixels.data());
+        return false;
+    } catch (const Error& error) {
+        return error.status() == DICUBE_ERROR_CODEC || error.status() == DICUBE_ERROR_LIMIT ||
+               error.status() == DICUBE_ERROR_UNSUPPORTED;
+    }
+}
+
+void other_images_are_refused() {
+    for (const Codec* codec : codecs)
+        for (const Image& image : images(40, 30)) {
+            std::vector<uint8_t> coded;
+            codec->make_encoder({0, 1, uint64_t{1} << 32})
+                ->encode(image, pixels_of(image, Content::smooth).data(), coded);
+            for (const Image& other : images(40, 30))
+                EXPECT(refused(*codec, coded, other) == (other != image));
+            for (Image other : {Image{41, 30, 1, 3}, Image{30, 40, 1, 3}, Image{40, 30, 3, 3}}) {
+                other.sample_type = image.sample_type;
+                EXPECT(other == image || refused(*codec, coded, other));
+            }
+        }
+}
+
+void truncation_is_refused() {
+    Image image = {70, 90, 1, DICUBE_SAMPLE_INT16};
+    for (const Codec* codec : codecs) {
+        std::vector<uint8_t> coded;
+        codec->make_encoder({0, 1, uint64_t{1} << 32})
+            ->encode(image, pixels_of(image, Content::noise).data(), coded);
+        int accepted = 0;
+        for (size_t size = 0; size < coded.size(); size += size < 200 ? 1 : 97)
+            if (!refused(*codec, {coded.begin(), coded.begin() + static_cast<ptrdiff_t>(size)},
+                         image))
+                ++accepted;
+        std::vector<uint8_t> shorter(coded.begin(), coded.end() - 1);
+        EXPECT(refused(*codec, shorter, image));
+        EXPECT(accepted == 0);
+    }
+}
+
+// Each bit of the HTJ2K main header: OpenJPH alone hangs or crashes on some.
+void hostile_headers_end() {
+    Image image = {70, 90, 1, DICUBE_SAMPLE_UINT16};
+    std::vector<uint8_t> pixels(image.frame_size());
+    for (const Codec* codec : codecs) {
+        std::vector<uint8_t> coded;
+        codec->make_encoder({0, 1, uint64_t{1} << 32})
+            ->encode(image, pixels_of(image, Content::smooth).data(), coded);
+        std::unique_ptr<Decoder> decoder;
+        for (size_t i = 0; i < std::min<size_t>(coded.size(), 130); ++i)
+            for (int bit = 0; bit < 8; ++bit) {
+                std::vector<uint8_t> bad = coded;
+                bad[i] = static_cast<uint8_t>(bad[i] ^ (1 << bit));
+                if (!decoder) decoder = codec->make_decoder({0, 1, uint64_t{1} << 28});
+                try {
+                    decoder->decode(bad, image, pixels.data());
+                } catch (const Error&) {
+                    decoder.reset();
+                }
+            }
+    }
+    EXPECT(true);
+}
+
+void bits_are_tight() {
+    Image image = {1, 2, 1, DICUBE_SAMPLE_UINT16};
+    EXPECT(tight_bits(image, {0, 0}) == 9);
+    EXPECT(tight_bits(image, {0, 4095}) == 12);
+    EXPECT(tight_bits(image, {0, 4096}) == 13);
+    EXPECT(tight_bits(image, {0, 65535}) == 16);
+    image.sample_type = DICUBE_SAMPLE_INT16;
+    EXPECT(tight_bits(image, {-2048, 2047}) == 12);
+    EXPECT(tight_bits(image, {-2049, 0}) == 13);
+    image.sample_type = DICUBE_SAMPLE_UINT8;
+    EXPECT(tight_bits(image, {0, 1}) == 1);
+}
+
+}  // namespace
+
+int main() {
+    bits_are_tight();
+    conformance();
+    encoders_forget();
+    small_signed_frames();
+    other_images_are_refused();
+    truncation_is_refused();
+    hostile_headers_end();
+    return report();
+}

@@ -1,0 +1,178 @@
+// The container: what is laid out is found again; what is damaged is refused, saying where.
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../../cpp/src/container.h"
+#include "expect.h"
+
+using namespace dicube;
+
+namespace {
+
+class MemorySink : public Sink {
+   public:
+    void write_at(uint64_t offset, const void* data, size_t size) override {
+        if (bytes.size() < offset + size) bytes.resize(offset + size);
+        if (size > 0) std::memcpy(bytes.data() + offset, data, size);
+    }
+    void finish() override {}
+    std::vector<uint8_t> bytes;
+};
+
+Bytes bytes_of(const std::string& text) {
+    return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+std::vector<uint8_t> sample_file() {
+    MemorySink sink;
+    Layout layout(sink, 'S', 3);
+    layout.add_section("dicom_status", bytes_of("consistent"));
+    layout.add_section("space", bytes_of("{}"));
+    layout.add_section("notes", bytes_of("anything"));
+    for (const char* frame : {"first", "second", "third"}) layout.add_frame(bytes_of(frame));
+    layout.add_section("late", bytes_of("after the frames"));
+    layout.finish();
+    return sink.bytes;
+}
+
+// Status with which the bytes are refused, 0 if they are not. Reads everything.
+int32_t status_of(const std::vector<uint8_t>& file, std::string* message = nullptr) {
+    try {
+        std::unique_ptr<Source> source = open_source(Bytes(file));
+        Contents contents = read_contents(*source, 1 << 20, true);
+        for (const Section& section : contents.sections)
+            read_extent(*source, section.extent, section.name, contents.has_checksums, nullptr);
+        for (const Extent& frame : contents.frames)
+            read_extent(*source, frame, "frame", contents.has_checksums, nullptr);
+        return DICUBE_OK;
+    } catch (const Error& error) {
+        if (message != nullptr) *message = error.what();
+        return error.status();
+    }
+}
+
+void round_trip() {
+    std::vector<uint8_t> file = sample_file();
+    std::unique_ptr<Source> source = open_source(Bytes(file));
+    Contents contents = read_contents(*source, 1 << 20, true);
+    EXPECT(contents.kind == 'S');
+    EXPECT(contents.has_checksums);
+    EXPECT(contents.frames.size() == 3);
+    auto text = [&](const Extent& extent) {
+        Bytes bytes = read_extent(*source, extent, "it", true, nullptr);
+        return std::string(bytes.begin(), bytes.end());
+    };
+    EXPECT(text(contents.find("dicom_status")->extent) == "consistent");
+    EXPECT(text(contents.find("notes")->extent) == "anything");
+    EXPECT(text(contents.find("late")->extent) == "after the frames");
+    EXPECT(text(contents.frames[1]) == "second");
+    EXPECT(contents.find("dicom_meta") == nullptr);
+    EXPECT(contents.find("notes")->extent.offset < contents.frames[0].offset);
+}
+
+void damage() {
+    const std::vector<uint8_t> good = sample_file();
+    EXPECT(status_of(good) == DICUBE_OK);
+    int unnoticed = 0;
+    for (size_t i = 0; i < good.size(); ++i)
+        for (int bit = 0; bit < 8; ++bit) {
+            std::vector<uint8_t> bad = good;
+            bad[i] = static_cast<uint8_t>(bad[i] ^ (1 << bit));
+            if (status_of(bad) == DICUBE_OK) ++unnoticed;
+        }
+    EXPECT(unnoticed == 0);
+    for (size_t size = 0; size < good.size(); ++size) {
+        std::vector<uint8_t> bad(good.begin(), good.begin() + static_cast<ptrdiff_t>(size));
+        if (status_of(bad) == DICUBE_OK) ++unnoticed;
+    }
+    std::vector<uint8_t> longer = good;
+    longer.push_back(0);
+    EXPECT(status_of(longer) == DICUBE_ERROR_FORMAT);
+    EXPECT(unnoticed == 0);
+}
+
+// A file as published writers make them, without a directory, so that nothing hides behind the
+// checksums.
+std::vector<uint8_t> published_file(uint64_t count, uint64_t offset, uint64_t length) {
+    ByteWriter writer;
+    writer.text("DCMCUBES", 8);
+    writer.u32(1);
+    for (int i = 0; i < 4; ++i) {
+        writer.u64(116);
+        writer.u64(i == 0 ? 4 : 0);
+    }
+    writer.u64(120);
+    writer.u64(count > 4 ? count * 8 : 16);
+    writer.u64(136);
+    writer.u64(count > 4 ? count * 8 : 16);
+    writer.u64(count);
+    writer.text("okay", 4);
+    writer.u64(152);
+    writer.u64(offset);
+    writer.u64(3);
+    writer.u64(length);
+    writer.text("abcdef", 6);
+    return writer.bytes();
+}
+
+void hostile_numbers() {
+    EXPECT(status_of(published_file(2, 155, 3)) == DICUBE_OK);
+    EXPECT(status_of(published_file(2, 155, 4)) == DICUBE_ERROR_FORMAT);
+    EXPECT(status_of(published_file(2, 155, 0)) == DICUBE_ERROR_FORMAT);
+    EXPECT(status_of(published_file(2, 0, 3)) == DICUBE_ERROR_FORMAT);
+    EXPECT(status_of(published_file(2, ~uint64_t{0}, 3)) == DICUBE_ERROR_FORMAT);
+    EXPECT(status_of(published_file(2, 155, ~uint64_t{0})) == DICUBE_ERROR_FORMAT);
+    EXPECT(status_of(published_file(2, ~uint64_t{0} - 2, 3)) == DICUBE_ERROR_FORMAT);
+    for (int shift : {31, 32, 58, 60, 61, 63})
+        EXPECT(status_of(published_file(uint64_t{1} << shift, 155, 3)) == DICUBE_ERROR_FORMAT);
+    std::string message;
+    EXPECT(status_of(published_file(3, 155, 3), &message) == DICUBE_ERROR_FORMAT);
+    EXPECT(message == "frame_offsets: expected 24 bytes for 3 frames, found 16");
+}
+
+void unknown_sections() {
+    MemorySink sink;
+    Layout layout(sink, 'A', 0);
+    layout.add_section("Essential", bytes_of("x"));
+    layout.finish();
+    EXPECT(status_of(sink.bytes) == DICUBE_ERROR_UNSUPPORTED);
+}
+
+void refused_layouts() {
+    MemorySink sink;
+    Layout layout(sink, 'S', 1);
+    auto refused = [&](const char* name) {
+        try {
+            layout.add_section(name, {});
+            return false;
+        } catch (const Error& error) {
+            return error.status() == DICUBE_ERROR_ARGUMENT;
+        }
+    };
+    EXPECT(refused(""));
+    EXPECT(refused("seventeen_letters"));
+    EXPECT(refused("a space"));
+    EXPECT(refused("frame_offsets"));
+    EXPECT(!refused("once"));
+    EXPECT(refused("once"));
+    bool incomplete = false;
+    try {
+        layout.finish();
+    } catch (const Error& error) {
+        incomplete = error.status() == DICUBE_ERROR_STATE;
+    }
+    EXPECT(incomplete);
+}
+
+}  // namespace
+
+int main() {
+    round_trip();
+    damage();
+    hostile_numbers();
+    unknown_sections();
+    refused_layouts();
+    return report();
+}
