@@ -26,6 +26,9 @@ namespace {
 
 thread_local std::string last_error;
 
+// What the library may allocate for one file or image unless the caller says otherwise.
+constexpr uint64_t default_max_memory = uint64_t{1} << 32;
+
 int32_t failed(int32_t status, const char* message) noexcept {
     try {
         last_error = message;
@@ -126,7 +129,7 @@ void expect_size(size_t found, size_t expected, const char* name) {
 ReaderSettings reader_settings(const dicube_reader_options* given) {
     dicube_reader_options options = copied(given, "reader options");
     expect_flag(options.skip_checksums, "skip_checksums");
-    uint64_t max_memory = options.max_memory == 0 ? uint64_t{1} << 32 : options.max_memory;
+    uint64_t max_memory = options.max_memory == 0 ? default_max_memory : options.max_memory;
     return {max_memory, thread_count(options.num_threads), options.skip_checksums == 0};
 }
 
@@ -151,6 +154,16 @@ CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order) {
 size_t encode_bound(const Image& image) {
     size_t size = size_of(image, 1);
     return size + size / 2 + 65536;
+}
+
+// Copies bytes to the caller, whose room is limited.
+void copy_out(const std::vector<uint8_t>& bytes, void* out, size_t capacity, const char* name,
+              size_t* size) {
+    if (bytes.size() > capacity)
+        fail(DICUBE_ERROR_ARGUMENT, name, ": ", bytes.size(), " bytes, there is room for ",
+             capacity);
+    std::memcpy(out, bytes.data(), bytes.size());
+    *size = bytes.size();
 }
 
 template <typename Handle, typename... Arguments>
@@ -228,11 +241,38 @@ int32_t dicube_encode(const dicube_image* image, const dicube_codec_options* opt
         FrameCoder coder(plan.codec, described, plan.settings, threads);
         std::vector<uint8_t> bytes;
         coder.encode(static_cast<const uint8_t*>(pixels), bytes);
-        if (bytes.size() > capacity)
-            fail(DICUBE_ERROR_ARGUMENT, "coded: ", bytes.size(), " bytes, there is room for ",
-                 capacity);
-        std::memcpy(coded, bytes.data(), bytes.size());
-        *size = bytes.size();
+        copy_out(bytes, coded, capacity, "coded", size);
+    });
+}
+
+int32_t dicube_jpeg_encode(const void* jpeg, size_t jpeg_size, uint32_t effort, void* coded,
+                           size_t capacity, size_t* size) {
+    return guard([&] {
+        expect(jpeg, "jpeg");
+        expect(coded, "coded");
+        expect(size, "size");
+        if (effort > codec_jxl.most_effort)
+            fail(DICUBE_ERROR_ARGUMENT, "effort: is ", effort, ", at most ", codec_jxl.most_effort);
+        Bytes source(static_cast<const uint8_t*>(jpeg), jpeg_size);
+        std::vector<uint8_t> bytes = jxl_from_jpeg(source, effort, default_max_memory);
+        std::vector<uint8_t> restored = jpeg_from_jxl(bytes, default_max_memory);
+        if (!std::equal(restored.begin(), restored.end(), source.begin(), source.end()))
+            fail(DICUBE_ERROR_CODEC, "jpeg: the bytes restored differ from those given");
+        copy_out(bytes, coded, capacity, "coded", size);
+    });
+}
+
+int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg, size_t capacity,
+                            size_t* size) {
+    return guard([&] {
+        expect(coded, "coded");
+        expect(size, "size");
+        Bytes source(static_cast<const uint8_t*>(coded), coded_size);
+        std::vector<uint8_t> bytes = jpeg_from_jxl(source, default_max_memory);
+        if (jpeg == nullptr)
+            *size = bytes.size();
+        else
+            copy_out(bytes, jpeg, capacity, "jpeg", size);
     });
 }
 
@@ -259,7 +299,7 @@ int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* 
         try {
             const Codec& codec = codec_of(bytes);
             unsigned threads = codec.splits_frames ? thread_count(num_threads) : 1;
-            codec.make_decoder({0, threads, uint64_t{1} << 32})->decode(bytes, described, pixels);
+            codec.make_decoder({0, threads, default_max_memory})->decode(bytes, described, pixels);
         } catch (...) {
             std::memset(pixels, 0, pixels_size);
             throw;

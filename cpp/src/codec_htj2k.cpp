@@ -318,10 +318,9 @@ class Htj2kEncoder : public Encoder {
         cod.set_block_dims(64, 64);
         cod.set_progression_order("RPCL");
         cod.set_reversible(true);
-        // The transform needs a bit more than the samples have.
-        bool colour = image.samples == 3 && image.sample_size() == 1 && !image.is_signed();
-        cod.set_color_transform(colour);
-        codestream_.set_planar(image.samples == 3 && !colour);
+        // Published readers give wrong pixels where a component transform was used.
+        cod.set_color_transform(false);
+        codestream_.set_planar(true);
     }
 
     // The TLM segment (ISO/IEC 15444-1 A.7.1) of the one tile-part that stands between it and EOC.

@@ -234,7 +234,19 @@ class JxlFrameEncoder : public Encoder {
         describe(image, planes);
         add_frame(image, planes, pixels);
         JxlEncoderCloseInput(encoder_.get());
-        drain(image, coded);
+        drain(image.frame_size() / 3, coded);
+    }
+
+    void recompress(Bytes jpeg, std::vector<uint8_t>& coded) {
+        JxlEncoder* encoder = encoder_.get();
+        JxlEncoderReset(encoder);
+        check(JxlEncoderStoreJPEGMetadata(encoder, JXL_TRUE));
+        JxlEncoderFrameSettings* settings = JxlEncoderFrameSettingsCreate(encoder, nullptr);
+        if (settings == nullptr) throw std::bad_alloc();
+        check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT, effort_));
+        check(JxlEncoderAddJPEGFrame(settings, jpeg.data(), jpeg.size()));
+        JxlEncoderCloseInput(encoder);
+        drain(jpeg.size(), coded);
     }
 
    private:
@@ -317,8 +329,8 @@ class JxlFrameEncoder : public Encoder {
         }
     }
 
-    void drain(const Image& image, std::vector<uint8_t>& coded) {
-        coded.resize(std::max<size_t>(4096, image.frame_size() / 3));
+    void drain(size_t expected, std::vector<uint8_t>& coded) {
+        coded.resize(std::max<size_t>(4096, expected));
         size_t filled = 0;
         while (true) {
             uint8_t* next = coded.data() + filled;
@@ -409,6 +421,34 @@ class JxlFrameDecoder : public Decoder {
         if (mapping) join_planes(image, *mapping, sample_size, doubled, count, pixels);
     }
 
+    std::vector<uint8_t> restore_jpeg(Bytes coded) {
+        start(coded, JXL_DEC_JPEG_RECONSTRUCTION | JXL_DEC_FULL_IMAGE);
+        JxlDecoder* decoder = decoder_.get();
+        std::vector<uint8_t> jpeg(std::max<size_t>(4096, coded.size() * 2));
+        bool found = false;
+        size_t filled = 0;
+        while (true) {
+            JxlDecoderStatus status = JxlDecoderProcessInput(decoder);
+            if (status == JXL_DEC_SUCCESS) break;
+            if (status == JXL_DEC_JPEG_RECONSTRUCTION) {
+                found = true;
+            } else if (found && status == JXL_DEC_JPEG_NEED_MORE_OUTPUT) {
+                filled = jpeg.size() - JxlDecoderReleaseJPEGBuffer(decoder);
+                jpeg.resize(jpeg.size() * 2);
+            } else if (status == JXL_DEC_FULL_IMAGE) {
+                continue;
+            } else if (!found && status == JXL_DEC_NEED_IMAGE_OUT_BUFFER) {
+                break;
+            } else {
+                fail_with(status);
+            }
+            check(JxlDecoderSetJPEGBuffer(decoder, jpeg.data() + filled, jpeg.size() - filled));
+        }
+        if (!found) refuse("it was not made of a JPEG");
+        jpeg.resize(jpeg.size() - JxlDecoderReleaseJPEGBuffer(decoder));
+        return jpeg;
+    }
+
    private:
     std::optional<Mapping> start(Bytes coded, int events) {
         std::optional<Mapping> mapping = read_mapping(coded);
@@ -492,10 +532,24 @@ std::string version() {
     return text.str();
 }
 
+// The effort at which JPEG recompression is done unless another is asked for: libjxl's own default.
+constexpr uint32_t default_jpeg_effort = 7;
+
 // Enough for any header, whose colour profile may be large.
 constexpr uint64_t probe_memory = uint64_t{64} << 20;
 
 }  // namespace
+
+std::vector<uint8_t> jxl_from_jpeg(Bytes jpeg, uint32_t effort, uint64_t max_memory) {
+    std::vector<uint8_t> coded;
+    JxlFrameEncoder({effort == 0 ? default_jpeg_effort : effort, 1, max_memory})
+        .recompress(jpeg, coded);
+    return coded;
+}
+
+std::vector<uint8_t> jpeg_from_jxl(Bytes coded, uint64_t max_memory) {
+    return JxlFrameDecoder({0, 1, max_memory}).restore_jpeg(coded);
+}
 
 const Codec codec_jxl = {
     DICUBE_CODEC_JXL,

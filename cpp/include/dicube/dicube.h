@@ -166,6 +166,19 @@ DICUBE_API int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* 
 DICUBE_API int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* image,
                                  uint32_t num_threads, void* pixels, size_t pixels_size);
 
+/* Recompress a JPEG image (ISO/IEC 10918-1, 8 bits) by JPEG XL, so that the JPEG bytes themselves can
+ * be had back. `coded` gets a coded image of DICUBE_CODEC_JXL, about a fifth smaller than the JPEG;
+ * decoding it gives the pixels of the JPEG. `effort` is 0 or as in dicube_codec_options. `capacity`
+ * should be jpeg_size + 65536. The bytes are restored and compared before this succeeds.
+ * @since 0.4.0 */
+DICUBE_API int32_t dicube_jpeg_encode(const void* jpeg, size_t jpeg_size, uint32_t effort,
+                                      void* coded, size_t capacity, size_t* size);
+
+/* Restore the JPEG bytes from what dicube_jpeg_encode gave. With `jpeg` NULL only their number is
+ * stored in *size. A coded image that was not made of a JPEG is DICUBE_ERROR_CODEC. @since 0.4.0 */
+DICUBE_API int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg,
+                                       size_t capacity, size_t* size);
+
 /* ----------------------------------------------------------------------------------- reading */
 
 typedef struct dicube_reader dicube_reader;
