@@ -110,7 +110,7 @@ Image image_in(const dicube_image* image) {
 }
 
 void image_out(const Image& image, dicube_image* out) {
-    *out = {sizeof(dicube_image), image.rows, image.columns, image.samples, image.sample_type,
+    *out = {sizeof(dicube_image),     image.rows, image.columns, image.samples, image.sample_type,
             DICUBE_BYTE_ORDER_NATIVE, 0};
 }
 
@@ -143,8 +143,8 @@ CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order) {
     expect_flag(options.skip_verify, "skip_verify");
     const Codec& codec = codec_by_id(options.codec == 0 ? DICUBE_CODEC_HTJ2K : options.codec);
     if (options.effort > codec.most_effort)
-        fail(DICUBE_ERROR_ARGUMENT, "effort: is ", options.effort, ", at most ",
-             codec.most_effort, " is there for ", codec.name);
+        fail(DICUBE_ERROR_ARGUMENT, "effort: is ", options.effort, ", at most ", codec.most_effort,
+             " is there for ", codec.name);
     return {codec,
             {thread_count(options.num_threads), options.effort, options.skip_verify == 0,
              is_swapped(byte_order)}};
@@ -365,8 +365,14 @@ int32_t dicube_reader_info(dicube_reader* reader, dicube_file_info* info) {
         const Contents& contents = reader->contents();
         uint64_t coded = 0;
         for (const Extent& frame : contents.frames) coded += frame.length;
-        *info = {sizeof(dicube_file_info), contents.file_size, coded, contents.sections.size(),
-                 contents.format_version, reader->codec().id, contents.has_checksums, 0};
+        *info = {sizeof(dicube_file_info),
+                 contents.file_size,
+                 coded,
+                 contents.sections.size(),
+                 contents.format_version,
+                 reader->codec().id,
+                 contents.has_checksums,
+                 0};
     });
 }
 

@@ -17,7 +17,7 @@ namespace dicube {
 using Bytes = std::span<const uint8_t>;
 
 class ByteReader {
-   public:
+public:
     // `what` names the bytes in error messages and must outlive the cursor.
     ByteReader(Bytes bytes, std::string_view what, int32_t status = DICUBE_ERROR_FORMAT)
         : bytes_(bytes), what_(what), status_(status) {}
@@ -41,7 +41,7 @@ class ByteReader {
     uint32_t u32_big() { return static_cast<uint32_t>(big(4)); }
     uint64_t u64_big() { return big(8); }
 
-   private:
+private:
     uint64_t little(size_t count) {
         uint64_t value = 0;
         Bytes bytes = take(count);
@@ -61,7 +61,7 @@ class ByteReader {
 };
 
 class ByteWriter {
-   public:
+public:
     void u8(uint8_t value) { bytes_.push_back(value); }
     void u32(uint32_t value) { little(value, 4); }
     void u64(uint64_t value) { little(value, 8); }
@@ -72,7 +72,7 @@ class ByteWriter {
     }
     std::vector<uint8_t>& bytes() { return bytes_; }
 
-   private:
+private:
     void little(uint64_t value, size_t count) {
         for (size_t i = 0; i < count; ++i) bytes_.push_back(static_cast<uint8_t>(value >> (8 * i)));
     }

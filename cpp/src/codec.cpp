@@ -7,9 +7,10 @@ namespace dicube {
 namespace {
 
 const char* type_name(uint32_t sample_type) {
-    static constexpr const char* names[] = {"?",     "uint8",  "int8", "uint16",
-                                            "int16", "uint32", "int32"};
-    return names[sample_type <= DICUBE_SAMPLE_INT32 ? sample_type : 0];
+    static constexpr const char* names[] = {"?",     "uint8",   "int8",    "uint16",
+                                            "int16", "uint32",  "int32",   "uint64",
+                                            "int64", "float16", "float32", "float64"};
+    return names[sample_type <= DICUBE_SAMPLE_FLOAT64 ? sample_type : 0];
 }
 
 // The bits of a two's complement number, its sign among them, or of an unsigned one.
@@ -25,8 +26,15 @@ size_t Image::sample_size() const {
 }
 
 bool Image::is_signed() const {
+    return with_sample_type(sample_type, [](auto sample) {
+        using Sample = decltype(sample);
+        return !std::is_unsigned_v<Sample> || sizeof(Sample) == 8;
+    });
+}
+
+bool Image::is_integer() const {
     return with_sample_type(sample_type,
-                            [](auto sample) { return std::is_signed_v<decltype(sample)>; });
+                            [](auto sample) { return std::is_integral_v<decltype(sample)>; });
 }
 
 std::string Image::text() const {
@@ -42,7 +50,7 @@ void check_image(const Image& image, int32_t status) {
              " columns; each can be 1 to ", most);
     if (image.samples != 1 && image.samples != 3)
         fail(status, "image: ", image.samples, " samples a pixel; there can be 1 or 3");
-    if (image.sample_type < DICUBE_SAMPLE_UINT8 || image.sample_type > DICUBE_SAMPLE_INT32)
+    if (image.sample_type < DICUBE_SAMPLE_UINT8 || image.sample_type > DICUBE_SAMPLE_FLOAT64)
         fail(status, "image: sample type ", image.sample_type, " is unknown");
     // Rows and columns below 2^31 leave room for no overflow here.
     if (image.rows * image.columns > (uint64_t{1} << 40))
@@ -54,11 +62,20 @@ Range range_of(const Image& image, const void* pixels) {
         using Sample = decltype(sample);
         const Sample* begin = static_cast<const Sample*>(pixels);
         size_t count = image.frame_size() / sizeof(Sample);
-        Sample least = begin[0];
-        Sample greatest = begin[0];
+        // In the type itself where that is possible: vector instructions are several times faster.
+        using Value =
+            std::conditional_t<std::is_integral_v<Sample> && sizeof(Sample) < 8, Sample, int64_t>;
+        auto value = [](Sample each) {
+            if constexpr (std::is_same_v<Value, Sample>)
+                return each;
+            else
+                return key_of(each);
+        };
+        Value least = value(begin[0]);
+        Value greatest = least;
         for (size_t i = 1; i < count; ++i) {
-            least = std::min(least, begin[i]);
-            greatest = std::max(greatest, begin[i]);
+            least = std::min(least, value(begin[i]));
+            greatest = std::max(greatest, value(begin[i]));
         }
         return {static_cast<int64_t>(least), static_cast<int64_t>(greatest)};
     });
@@ -81,8 +98,7 @@ const Codec& codec_by_id(uint32_t id) {
 const Codec& codec_of(Bytes coded) {
     for (const Codec* codec : {&codec_jxl, &codec_htj2k})
         if (codec->recognises(coded)) return *codec;
-    fail(DICUBE_ERROR_CODEC, "codestream: ", coded.size(),
-         " bytes are neither JPEG XL nor HTJ2K");
+    fail(DICUBE_ERROR_CODEC, "codestream: ", coded.size(), " bytes are neither JPEG XL nor HTJ2K");
 }
 
 }  // namespace dicube

@@ -2,10 +2,12 @@
 // those there are. Never hears of the container.
 #pragma once
 
+#include <bit>
 #include <cstdint>
-#include <functional>
+#include <limits>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "bytes.h"
@@ -22,7 +24,8 @@ struct Image {
     bool operator==(const Image&) const = default;
 
     size_t sample_size() const;
-    bool is_signed() const;
+    bool is_signed() const;  // of the integers that stand for the samples, see Key
+    bool is_integer() const;
     uint64_t row_samples() const { return columns * samples; }
     size_t row_size() const { return static_cast<size_t>(row_samples()) * sample_size(); }
     size_t frame_size() const { return row_size() * static_cast<size_t>(rows); }
@@ -32,7 +35,45 @@ struct Image {
 // Fails, with `status`, unless the image is one that can be stored and fits into memory.
 void check_image(const Image& image, int32_t status);
 
-// The smallest and greatest sample of a frame.
+// IEEE 754 binary16, of which only the bits matter here.
+struct Half {
+    uint16_t bits;
+};
+
+// The integer that stands for a sample: itself where it fits, else one that keeps the order of the
+// samples, so that what is smooth stays smooth. Each sample has its own, each NaN among them.
+template <typename Sample>
+constexpr int64_t key_of(Sample sample) {
+    if constexpr (std::is_same_v<Sample, uint64_t>) {
+        return static_cast<int64_t>(sample ^ (uint64_t{1} << 63));
+    } else if constexpr (std::is_integral_v<Sample>) {
+        return sample;
+    } else {
+        using Bits = std::conditional_t<sizeof(Sample) == 2, int16_t,
+                                        std::conditional_t<sizeof(Sample) == 4, int32_t, int64_t>>;
+        // Negative floats are sign and magnitude: the greater, the more negative.
+        Bits bits = std::bit_cast<Bits>(sample);
+        return bits < 0 ? bits ^ std::numeric_limits<Bits>::max() : bits;
+    }
+}
+
+// The sample that an integer stands for, which must be one that key_of can give.
+template <typename Sample>
+constexpr Sample sample_of(int64_t key) {
+    if constexpr (std::is_same_v<Sample, uint64_t>) {
+        return static_cast<uint64_t>(key) ^ (uint64_t{1} << 63);
+    } else if constexpr (std::is_integral_v<Sample>) {
+        return static_cast<Sample>(key);
+    } else {
+        using Bits = std::conditional_t<sizeof(Sample) == 2, int16_t,
+                                        std::conditional_t<sizeof(Sample) == 4, int32_t, int64_t>>;
+        Bits bits = static_cast<Bits>(key);
+        return std::bit_cast<Sample>(
+            static_cast<Bits>(bits < 0 ? bits ^ std::numeric_limits<Bits>::max() : bits));
+    }
+}
+
+// The smallest and greatest key of a frame.
 struct Range {
     int64_t least = 0;
     int64_t greatest = 0;
@@ -47,13 +88,30 @@ uint32_t tight_bits(const Image& image, Range range);
 template <typename Action>
 auto with_sample_type(uint32_t sample_type, Action&& action) {
     switch (sample_type) {
-        case DICUBE_SAMPLE_UINT8: return action(uint8_t{});
-        case DICUBE_SAMPLE_INT8: return action(int8_t{});
-        case DICUBE_SAMPLE_UINT16: return action(uint16_t{});
-        case DICUBE_SAMPLE_INT16: return action(int16_t{});
-        case DICUBE_SAMPLE_UINT32: return action(uint32_t{});
-        case DICUBE_SAMPLE_INT32: return action(int32_t{});
-        default: fail(DICUBE_ERROR_UNSUPPORTED, "sample type ", sample_type, " is unknown");
+        case DICUBE_SAMPLE_UINT8:
+            return action(uint8_t{});
+        case DICUBE_SAMPLE_INT8:
+            return action(int8_t{});
+        case DICUBE_SAMPLE_UINT16:
+            return action(uint16_t{});
+        case DICUBE_SAMPLE_INT16:
+            return action(int16_t{});
+        case DICUBE_SAMPLE_UINT32:
+            return action(uint32_t{});
+        case DICUBE_SAMPLE_INT32:
+            return action(int32_t{});
+        case DICUBE_SAMPLE_UINT64:
+            return action(uint64_t{});
+        case DICUBE_SAMPLE_INT64:
+            return action(int64_t{});
+        case DICUBE_SAMPLE_FLOAT16:
+            return action(Half{});
+        case DICUBE_SAMPLE_FLOAT32:
+            return action(float{});
+        case DICUBE_SAMPLE_FLOAT64:
+            return action(double{});
+        default:
+            fail(DICUBE_ERROR_UNSUPPORTED, "sample type ", sample_type, " is unknown");
     }
 }
 
@@ -65,14 +123,14 @@ struct CodecSettings {
 
 // Encoders and decoders keep what they allocated from one frame to the next; one thread at a time.
 class Encoder {
-   public:
+public:
     virtual ~Encoder() = default;
     // Replaces `coded` by the codestream of one frame.
     virtual void encode(const Image& image, const void* pixels, std::vector<uint8_t>& coded) = 0;
 };
 
 class Decoder {
-   public:
+public:
     virtual ~Decoder() = default;
     // Fails unless the codestream is of just such an image.
     virtual void decode(Bytes coded, const Image& image, void* pixels) = 0;
@@ -85,6 +143,7 @@ struct Codec {
     bool splits_frames;
     bool (*recognises)(Bytes coded);
     Image (*probe)(Bytes coded);
+    void (*expect)(Bytes coded, const Image& image);  // fails if it is of another image
     std::unique_ptr<Encoder> (*make_encoder)(const CodecSettings& settings);
     std::unique_ptr<Decoder> (*make_decoder)(const CodecSettings& settings);
     std::string (*version)();

@@ -21,15 +21,15 @@ namespace {
 // OpenJPH reports through process-wide objects, and by default prints. A warning means that what it
 // goes on with is not what the codestream says, so a warning is an error here.
 class ThrowingError : public ojph::message_error {
-   public:
+public:
     void operator()(int, const char*, int, const char* format, ...) override;
 };
 class ThrowingWarning : public ojph::message_warning {
-   public:
+public:
     void operator()(int, const char*, int, const char* format, ...) override;
 };
 class SilentInfo : public ojph::message_info {
-   public:
+public:
     void operator()(int, const char*, int, const char*, ...) override {}
 };
 
@@ -91,9 +91,22 @@ template <typename... Parts>
     fail(DICUBE_ERROR_CODEC, what, ": ", parts...);
 }
 
+// HTJ2K has integers of at most 32 bits. Floating-point samples are coded as their keys (codec.h),
+// 64-bit ones as two signed components each: the key's high half, and its low half with the highest
+// bit flipped. The low halves' components follow all the high ones.
+Image coded_form(Image image) {
+    if (image.sample_size() == 8) {
+        image.samples *= 2;
+        image.sample_type = DICUBE_SAMPLE_INT32;
+    } else if (!image.is_integer()) {
+        image.sample_type = image.sample_size() == 2 ? DICUBE_SAMPLE_INT16 : DICUBE_SAMPLE_INT32;
+    }
+    return image;
+}
+
 // What the main header says, as far as it matters here.
 struct Header {
-    Image image;
+    Image image;  // in coded form
     uint64_t tiles = 1;
 };
 
@@ -108,8 +121,7 @@ Header read_siz(Bytes segment) {
     if (left != 0 || top != 0 || tile_left != 0 || tile_top != 0)
         refuse("image offset ", left, ",", top, " and tile offset ", tile_left, ",", tile_top,
                "; only 0,0 is read");
-    if (tile_width == 0 || tile_height == 0)
-        refuse("tile size ", tile_width, " x ", tile_height);
+    if (tile_width == 0 || tile_height == 0) refuse("tile size ", tile_width, " x ", tile_height);
     // Tiles of a few pixels make a small codestream cost a lot of memory.
     if (tile_width < std::min<uint64_t>(width, 64) || tile_height < std::min<uint64_t>(height, 64))
         refuse("tile size ", tile_width, " x ", tile_height, " is too small for an image of ",
@@ -132,14 +144,15 @@ Header read_siz(Bytes segment) {
     uint32_t bits = (first & 0x7Fu) + 1;
     if (bits > 32) refuse(bits, " bits a sample; at most 32 are read");
     bool is_signed = (first & 0x80) != 0;
-    header.image.sample_type = bits <= 8    ? (is_signed ? DICUBE_SAMPLE_INT8 : DICUBE_SAMPLE_UINT8)
-                               : bits <= 16 ? (is_signed ? DICUBE_SAMPLE_INT16
-                                                         : DICUBE_SAMPLE_UINT16)
-                                            : (is_signed ? DICUBE_SAMPLE_INT32
-                                                         : DICUBE_SAMPLE_UINT32);
-    check_image(header.image, DICUBE_ERROR_CODEC);
-    header.tiles = ((width + tile_width - 1) / tile_width) *
-                   ((height + tile_height - 1) / tile_height);
+    header.image.sample_type = bits <= 8 ? (is_signed ? DICUBE_SAMPLE_INT8 : DICUBE_SAMPLE_UINT8)
+                               : bits <= 16
+                                   ? (is_signed ? DICUBE_SAMPLE_INT16 : DICUBE_SAMPLE_UINT16)
+                                   : (is_signed ? DICUBE_SAMPLE_INT32 : DICUBE_SAMPLE_UINT32);
+    Image one_component = header.image;
+    one_component.samples = 1;
+    check_image(one_component, DICUBE_ERROR_CODEC);
+    header.tiles =
+        ((width + tile_width - 1) / tile_width) * ((height + tile_height - 1) / tile_height);
     if (header.tiles > 65535) refuse(header.tiles, " tiles; at most 65535 are allowed");
     return header;
 }
@@ -247,22 +260,63 @@ Header read_header(Bytes coded, bool whole) {
             case NLT:
                 segment();
                 break;
-            default: refuse("marker ", marker, " at offset ", position, " is not read");
+            default:
+                refuse("marker ", marker, " at offset ", position, " is not read");
         }
     }
 }
 
-template <typename To, typename From>
-void copy_samples(To* to, size_t to_step, const From* from, size_t from_step, size_t count) {
-    // The plain loop, for which the compiler has vector instructions, where nothing interleaves.
-    if (to_step == 1 && from_step == 1)
-        for (size_t i = 0; i < count; ++i) to[i] = static_cast<To>(from[i]);
+void expect_image(const Header& header, const Image& image) {
+    Image expected = coded_form(image);
+    if (header.image != expected)
+        refuse("expected ", expected.text(), ", found ", header.image.text());
+}
+
+// The plain loop, for which the compiler has vector instructions, where nothing interleaves.
+template <typename Action>
+void for_each_pixel(size_t step, size_t count, Action&& action) {
+    if (step == 1)
+        for (size_t i = 0; i < count; ++i) action(i, i);
     else
-        for (size_t i = 0; i < count; ++i) to[i * to_step] = static_cast<To>(from[i * from_step]);
+        for (size_t i = 0; i < count; ++i) action(i, i * step);
+}
+
+constexpr uint32_t top_bit = uint32_t{1} << 31;
+
+template <typename Sample>
+void to_line(const Sample* samples, size_t step, bool low, int32_t* line, size_t count) {
+    for_each_pixel(step, count, [&](size_t i, size_t at) {
+        if constexpr (sizeof(Sample) == 8) {
+            uint64_t key = static_cast<uint64_t>(key_of(samples[at]));
+            line[i] = static_cast<int32_t>(low ? static_cast<uint32_t>(key) ^ top_bit
+                                               : static_cast<uint32_t>(key >> 32));
+        } else if constexpr (std::is_integral_v<Sample>) {
+            line[i] = static_cast<int32_t>(samples[at]);
+        } else {
+            line[i] = static_cast<int32_t>(key_of(samples[at]));
+        }
+    });
+}
+
+// The low halves come after the high ones.
+template <typename Sample>
+void from_line(const int32_t* line, size_t count, bool low, Sample* samples, size_t step) {
+    for_each_pixel(step, count, [&](size_t i, size_t at) {
+        if constexpr (sizeof(Sample) == 8) {
+            uint64_t half = static_cast<uint32_t>(line[i]);
+            uint64_t key =
+                low ? static_cast<uint64_t>(key_of(samples[at])) | (half ^ top_bit) : half << 32;
+            samples[at] = sample_of<Sample>(static_cast<int64_t>(key));
+        } else if constexpr (std::is_integral_v<Sample>) {
+            samples[at] = static_cast<Sample>(line[i]);
+        } else {
+            samples[at] = sample_of<Sample>(line[i]);
+        }
+    });
 }
 
 class Output : public ojph::outfile_base {
-   public:
+public:
     explicit Output(std::vector<uint8_t>& bytes) : bytes_(bytes) { bytes_.clear(); }
     size_t write(const void* data, size_t size) override {
         const uint8_t* begin = static_cast<const uint8_t*>(data);
@@ -272,20 +326,21 @@ class Output : public ojph::outfile_base {
     ojph::si64 tell() override { return static_cast<ojph::si64>(bytes_.size()); }
     void close() override {}
 
-   private:
+private:
     std::vector<uint8_t>& bytes_;
 };
 
 constexpr uint8_t tlm_size = 10;
 
 class Htj2kEncoder : public Encoder {
-   public:
+public:
     Htj2kEncoder() { take_over_messages(); }
 
     void encode(const Image& image, const void* pixels, std::vector<uint8_t>& coded) override {
         Output output(coded);
         codestream_.restart();
-        describe(image, tight_bits(image, range_of(image, pixels)));
+        Image form = coded_form(image);
+        describe(form, image.sample_size() == 8 ? 32 : tight_bits(form, range_of(image, pixels)));
         codestream_.write_headers(&output);
         size_t tlm = coded.size();
         coded.resize(tlm + tlm_size);
@@ -297,7 +352,7 @@ class Htj2kEncoder : public Encoder {
         fill_tlm(coded, tlm);
     }
 
-   private:
+private:
     void describe(const Image& image, uint32_t bits) {
         ojph::param_siz siz = codestream_.access_siz();
         siz.set_image_extent(ojph::point(static_cast<ojph::ui32>(image.columns),
@@ -345,12 +400,15 @@ class Htj2kEncoder : public Encoder {
 
     template <typename Sample>
     void push(const Image& image, const Sample* pixels) {
-        std::vector<uint64_t> row(image.samples, 0);
+        constexpr uint32_t halves = sizeof(Sample) == 8 ? 2 : 1;
         ojph::ui32 component = 0;
         ojph::line_buf* line = codestream_.exchange(nullptr, component);
-        for (uint64_t i = 0; i < image.rows * image.samples; ++i) {
-            const Sample* from = pixels + row[component]++ * image.row_samples() + component;
-            copy_samples(line->i32, 1, from, image.samples, image.columns);
+        std::vector<uint64_t> row(image.samples * halves, 0);
+        for (uint64_t i = 0; i < image.rows * row.size(); ++i) {
+            const Sample* from =
+                pixels + row[component]++ * image.row_samples() + component % image.samples;
+            bool low = component >= image.samples;
+            to_line(from, image.samples, low, line->i32, image.columns);
             line = codestream_.exchange(line, component);
         }
     }
@@ -359,13 +417,11 @@ class Htj2kEncoder : public Encoder {
 };
 
 class Htj2kDecoder : public Decoder {
-   public:
+public:
     Htj2kDecoder() { take_over_messages(); }
 
     void decode(Bytes coded, const Image& image, void* pixels) override {
-        Header header = read_header(coded, true);
-        if (header.image != image)
-            refuse("expected ", image.text(), ", found ", header.image.text());
+        expect_image(read_header(coded, true), image);
         ojph::mem_infile input;
         input.open(coded.data(), coded.size());
         codestream_.restart();
@@ -377,15 +433,18 @@ class Htj2kDecoder : public Decoder {
         });
     }
 
-   private:
+private:
     template <typename Sample>
     void pull(const Image& image, Sample* pixels) {
-        std::vector<uint64_t> row(image.samples, 0);
-        for (uint64_t i = 0; i < image.rows * image.samples; ++i) {
+        constexpr uint32_t halves = sizeof(Sample) == 8 ? 2 : 1;
+        std::vector<uint64_t> row(image.samples * halves, 0);
+        for (uint64_t i = 0; i < image.rows * row.size(); ++i) {
             ojph::ui32 component = 0;
             const ojph::line_buf* line = codestream_.pull(component);
-            Sample* to = pixels + row[component]++ * image.row_samples() + component;
-            copy_samples(to, image.samples, line->i32, 1, image.columns);
+            Sample* to =
+                pixels + row[component]++ * image.row_samples() + component % image.samples;
+            bool low = component >= image.samples;
+            from_line(line->i32, image.columns, low, to, image.samples);
         }
     }
 
@@ -412,7 +471,12 @@ const Codec codec_htj2k = {
     0,
     false,
     recognises,
-    [](Bytes coded) { return read_header(coded, false).image; },
+    [](Bytes coded) {
+        Image image = read_header(coded, false).image;
+        check_image(image, DICUBE_ERROR_CODEC);
+        return image;
+    },
+    [](Bytes coded, const Image& image) { expect_image(read_header(coded, false), image); },
     [](const CodecSettings&) -> std::unique_ptr<Encoder> {
         return std::make_unique<Htj2kEncoder>();
     },

@@ -11,7 +11,6 @@
 #include <atomic>
 #include <bit>
 #include <cstdlib>
-#include <limits>
 #include <optional>
 
 #include "codec.h"
@@ -29,7 +28,8 @@ template <typename... Parts>
 
 // ------------------------------------------------------------------------------------ mapping
 
-// stored sample = offset + 65536 * first plane + second plane, or offset + the only plane.
+// key of a sample (codec.h) = offset + the number whose 16-bit digits are the planes' samples, the
+// first plane the highest.
 struct Mapping {
     uint32_t sample_type = 0;
     int64_t offset = 0;
@@ -37,6 +37,7 @@ struct Mapping {
 
 constexpr JxlBoxType mapping_box = {'d', 'c', 'u', 'b'};
 constexpr uint8_t mapping_version = 1;
+constexpr uint32_t most_planes = 4;
 
 std::vector<uint8_t> mapping_bytes(const Mapping& mapping) {
     ByteWriter writer;
@@ -46,6 +47,21 @@ std::vector<uint8_t> mapping_bytes(const Mapping& mapping) {
     writer.u8(0);
     writer.u64(static_cast<uint64_t>(mapping.offset));
     return writer.bytes();
+}
+
+Mapping parse_mapping(Bytes content) {
+    ByteReader box(content, "JPEG XL box dcub", DICUBE_ERROR_CODEC);
+    uint8_t version = box.u8();
+    if (version != mapping_version)
+        fail(DICUBE_ERROR_UNSUPPORTED, "JPEG XL box dcub: version ", int{version},
+             " is newer than the ", int{mapping_version}, " that this library reads");
+    Mapping mapping;
+    mapping.sample_type = box.u8();
+    box.skip(2);
+    mapping.offset = static_cast<int64_t>(box.u64());
+    if (mapping.sample_type < DICUBE_SAMPLE_UINT8 || mapping.sample_type > DICUBE_SAMPLE_FLOAT64)
+        refuse("box dcub: sample type ", mapping.sample_type, " is unknown");
+    return mapping;
 }
 
 // The mapping that stands in the boxes of a coded image; none for a bare codestream.
@@ -64,24 +80,7 @@ std::optional<Mapping> read_mapping(Bytes coded) {
         if (size < head || size - head > cursor.left())
             refuse("box of ", size, " bytes, ", cursor.left(), " are left");
         Bytes content = cursor.take(static_cast<size_t>(size - head));
-        if (!std::equal(type.begin(), type.end(), mapping_box)) continue;
-
-        ByteReader box(content, "JPEG XL box dcub", DICUBE_ERROR_CODEC);
-        uint8_t version = box.u8();
-        if (version != mapping_version)
-            fail(DICUBE_ERROR_UNSUPPORTED, "JPEG XL box dcub: version ", int{version},
-                 " is newer than the ", int{mapping_version}, " that this library reads");
-        Mapping mapping;
-        mapping.sample_type = box.u8();
-        box.skip(2);
-        mapping.offset = static_cast<int64_t>(box.u64());
-        if (mapping.sample_type < DICUBE_SAMPLE_UINT8 || mapping.sample_type > DICUBE_SAMPLE_INT32)
-            refuse("box dcub: sample type ", mapping.sample_type, " is unknown");
-        // Beyond this no 32-bit sample can be meant, and sums would overflow.
-        if (mapping.offset < std::numeric_limits<int32_t>::min() ||
-            mapping.offset > std::numeric_limits<uint32_t>::max())
-            refuse("box dcub: offset ", mapping.offset, " is out of range");
-        return mapping;
+        if (std::equal(type.begin(), type.end(), mapping_box)) return parse_mapping(content);
     }
     return std::nullopt;
 }
@@ -99,57 +98,55 @@ struct Planes {
 Planes planes_for(const Image& image, const void* pixels) {
     Range range = range_of(image, pixels);
     Planes planes;
-    planes.mapped = image.is_signed() || image.sample_size() == 4;
+    planes.mapped = image.is_signed() || image.sample_size() > 2;
     if (!planes.mapped) {
         planes.bits = tight_bits(image, range);
         return planes;
     }
-    uint64_t span = static_cast<uint64_t>(range.greatest - range.least);
+    uint64_t span = static_cast<uint64_t>(range.greatest) - static_cast<uint64_t>(range.least);
+    uint32_t bits = std::max(1u, static_cast<uint32_t>(std::bit_width(span)));
     planes.mapping = {image.sample_type, range.least};
-    planes.count = span > 0xFFFF ? 2 : 1;
-    planes.bits = planes.count == 2 ? 16 : std::max(1, static_cast<int>(std::bit_width(span)));
+    planes.count = (bits + 15) / 16;
+    planes.bits = planes.count > 1 ? 16 : bits;
     return planes;
 }
 
-template <typename Plane, typename Sample>
-void split(const Sample* samples, size_t count, int64_t offset, Plane* plane) {
-    for (size_t i = 0; i < count; ++i) plane[i] = static_cast<Plane>(samples[i] - offset);
+// Plane after plane. In the first, samples of a pixel interleave, as colour channels do; in the
+// others, which are extra channels, each sample has a channel of its own.
+size_t place_of(size_t pixel, uint32_t channel, uint32_t plane, size_t pixels, uint32_t channels) {
+    return plane == 0 ? pixel * channels + channel
+                      : (size_t{plane} * channels + channel) * pixels + pixel;
 }
 
-// The second plane follows the first, in which samples of a pixel interleave; its own samples are
-// channels of their own.
-template <typename Sample>
-void split_in_two(const Sample* samples, size_t pixels, uint32_t channels, int64_t offset,
-                  uint16_t* planes) {
-    uint16_t* low = planes + pixels * channels;
+template <typename Digit, typename Sample>
+void split(const Sample* samples, size_t pixels, uint32_t channels, uint32_t planes, int64_t offset,
+           Digit* digits) {
+    if (planes == 1) {
+        for (size_t i = 0; i < pixels * channels; ++i)
+            digits[i] = static_cast<Digit>(key_of(samples[i]) - offset);
+        return;
+    }
     for (size_t i = 0; i < pixels; ++i)
         for (uint32_t c = 0; c < channels; ++c) {
-            uint32_t value = static_cast<uint32_t>(samples[i * channels + c] - offset);
-            planes[i * channels + c] = static_cast<uint16_t>(value >> 16);
-            low[c * pixels + i] = static_cast<uint16_t>(value);
+            uint64_t number = static_cast<uint64_t>(key_of(samples[i * channels + c])) -
+                              static_cast<uint64_t>(offset);
+            for (uint32_t plane = planes; plane-- > 0; number >>= 16)
+                digits[place_of(i, c, plane, pixels, channels)] = static_cast<Digit>(number);
         }
 }
 
-template <typename Plane, typename Sample>
-void join(const Plane* plane, size_t count, int64_t offset, Sample* samples) {
-    for (size_t i = 0; i < count; ++i) {
-        int64_t value = plane[i] + offset;
-        samples[i] = static_cast<Sample>(value);
-        if (samples[i] != value) refuse("a sample of ", value, " is outside its type");
-    }
-}
-
-template <typename Sample>
-void join_two(const uint16_t* planes, size_t pixels, uint32_t channels, int64_t offset,
-              Sample* samples) {
-    const uint16_t* low = planes + pixels * channels;
+template <typename Sample, typename Digit>
+void join(const Digit* digits, size_t pixels, uint32_t channels, uint32_t planes, int64_t offset,
+          Sample* samples) {
     for (size_t i = 0; i < pixels; ++i)
         for (uint32_t c = 0; c < channels; ++c) {
-            uint32_t high = planes[i * channels + c];
-            int64_t value = (high << 16 | low[c * pixels + i]) + offset;
-            samples[i * channels + c] = static_cast<Sample>(value);
-            if (samples[i * channels + c] != value)
-                refuse("a sample of ", value, " is outside its type");
+            uint64_t number = 0;
+            for (uint32_t plane = 0; plane < planes; ++plane)
+                number = number << 16 | digits[place_of(i, c, plane, pixels, channels)];
+            int64_t key = static_cast<int64_t>(number + static_cast<uint64_t>(offset));
+            Sample sample = sample_of<Sample>(key);
+            if (key_of(sample) != key) refuse("a sample of ", key, " is outside its type");
+            samples[i * channels + c] = sample;
         }
 }
 
@@ -161,14 +158,13 @@ JxlPixelFormat format_of(uint32_t channels, size_t sample_size) {
 
 // Gives libjxl memory up to a limit: a codestream of a hundred bytes can ask for gigabytes.
 class Allowance {
-   public:
-    explicit Allowance(uint64_t most)
-        : most_(most), manager_{this, allocate, release} {}
+public:
+    explicit Allowance(uint64_t most) : most_(most), manager_{this, allocate, release} {}
     const JxlMemoryManager* manager() const { return &manager_; }
     bool exceeded() const { return exceeded_; }
     uint64_t most() const { return most_; }
 
-   private:
+private:
     // Keeps the alignment that malloc gives.
     static constexpr size_t head = alignof(std::max_align_t);
 
@@ -216,7 +212,7 @@ Runner make_runner(unsigned threads) {
 // ----------------------------------------------------------------------------------- encoding
 
 class JxlFrameEncoder : public Encoder {
-   public:
+public:
     explicit JxlFrameEncoder(const CodecSettings& settings)
         : effort_(settings.effort == 0 ? default_effort : settings.effort),
           allowance_(settings.max_memory),
@@ -249,7 +245,7 @@ class JxlFrameEncoder : public Encoder {
         drain(jpeg.size(), coded);
     }
 
-   private:
+private:
     void check(JxlEncoderStatus status) {
         if (status == JXL_ENC_SUCCESS) return;
         if (allowance_.exceeded())
@@ -272,7 +268,7 @@ class JxlFrameEncoder : public Encoder {
         info.ysize = static_cast<uint32_t>(image.rows);
         info.bits_per_sample = planes.bits;
         info.num_color_channels = image.samples;
-        info.num_extra_channels = planes.count == 2 ? image.samples : 0;
+        info.num_extra_channels = (planes.count - 1) * image.samples;
         info.uses_original_profile = JXL_TRUE;
         check(JxlEncoderSetBasicInfo(encoder, &info));
         for (uint32_t i = 0; i < info.num_extra_channels; ++i) {
@@ -300,33 +296,31 @@ class JxlFrameEncoder : public Encoder {
         check(JxlEncoderSetFrameBitDepth(settings, &depth));
 
         size_t count = static_cast<size_t>(image.rows * image.columns);
-        size_t first_size = count * image.samples * planes.sample_size();
+        size_t plane_size = count * image.samples * planes.sample_size();
         const uint8_t* data = static_cast<const uint8_t*>(pixels);
         if (planes.mapped) {
-            planes_.resize(first_size * planes.count);
+            planes_.resize(plane_size * planes.count);
             data = planes_.data();
             with_sample_type(image.sample_type, [&](auto sample) {
                 using Sample = decltype(sample);
                 const Sample* samples = static_cast<const Sample*>(pixels);
-                int64_t offset = planes.mapping.offset;
-                if (planes.count == 2)
-                    split_in_two(samples, count, image.samples, offset,
-                                 reinterpret_cast<uint16_t*>(planes_.data()));
-                else if (planes.sample_size() == 1)
-                    split(samples, count * image.samples, offset, planes_.data());
+                auto split_into = [&](auto* digits) {
+                    split(samples, count, image.samples, planes.count, planes.mapping.offset,
+                          digits);
+                };
+                if (planes.sample_size() == 1)
+                    split_into(planes_.data());
                 else
-                    split(samples, count * image.samples, offset,
-                          reinterpret_cast<uint16_t*>(planes_.data()));
+                    split_into(reinterpret_cast<uint16_t*>(planes_.data()));
             });
         }
         JxlPixelFormat format = format_of(image.samples, planes.sample_size());
-        check(JxlEncoderAddImageFrame(settings, &format, data, first_size));
-        if (planes.count == 2) {
-            JxlPixelFormat single = format_of(1, 2);
-            for (uint32_t c = 0; c < image.samples; ++c)
-                check(JxlEncoderSetExtraChannelBuffer(
-                    settings, &single, data + first_size + c * count * 2, count * 2, c));
-        }
+        check(JxlEncoderAddImageFrame(settings, &format, data, plane_size));
+        JxlPixelFormat single = format_of(1, planes.sample_size());
+        size_t channel_size = plane_size / image.samples;
+        for (uint32_t c = 0; c < (planes.count - 1) * image.samples; ++c)
+            check(JxlEncoderSetExtraChannelBuffer(
+                settings, &single, data + plane_size + c * channel_size, channel_size, c));
     }
 
     void drain(size_t expected, std::vector<uint8_t>& coded) {
@@ -353,6 +347,10 @@ class JxlFrameEncoder : public Encoder {
 
 // ----------------------------------------------------------------------------------- decoding
 
+uint32_t planes_of(const JxlBasicInfo& info) {
+    return 1 + info.num_extra_channels / std::max(1u, info.num_color_channels);
+}
+
 // What a coded image is, from its basic info and its mapping.
 Image image_of(const JxlBasicInfo& info, const std::optional<Mapping>& mapping) {
     if (info.exponent_bits_per_sample != 0 || info.bits_per_sample > 16)
@@ -360,22 +358,26 @@ Image image_of(const JxlBasicInfo& info, const std::optional<Mapping>& mapping) 
              info.exponent_bits_per_sample, " bits of exponent are not read");
     if (info.have_animation || info.have_preview || info.orientation != JXL_ORIENT_IDENTITY)
         refuse("animated, with a preview, or turned");
-    bool doubled = mapping && info.num_extra_channels == info.num_color_channels;
-    if (info.num_extra_channels != 0 && !doubled)
+    if (info.num_extra_channels % std::max(1u, info.num_color_channels) != 0 ||
+        planes_of(info) > (mapping ? most_planes : 1))
         refuse(info.num_extra_channels, " extra channels");
     Image image;
     image.rows = info.ysize;
     image.columns = info.xsize;
     image.samples = info.num_color_channels;
-    image.sample_type = mapping                      ? mapping->sample_type
+    image.sample_type = mapping                     ? mapping->sample_type
                         : info.bits_per_sample <= 8 ? DICUBE_SAMPLE_UINT8
-                                                     : DICUBE_SAMPLE_UINT16;
+                                                    : DICUBE_SAMPLE_UINT16;
     check_image(image, DICUBE_ERROR_CODEC);
     return image;
 }
 
+void expect_image(const Image& found, const Image& expected) {
+    if (found != expected) refuse("expected ", expected.text(), ", found ", found.text());
+}
+
 class JxlFrameDecoder : public Decoder {
-   public:
+public:
     explicit JxlFrameDecoder(const CodecSettings& settings)
         : allowance_(settings.max_memory),
           runner_(make_runner(settings.threads)),
@@ -391,23 +393,22 @@ class JxlFrameDecoder : public Decoder {
     void decode(Bytes coded, const Image& image, void* pixels) override {
         std::optional<Mapping> mapping = start(coded, JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE);
         JxlBasicInfo info = read_info();
-        Image found = image_of(info, mapping);
-        if (found != image) refuse("expected ", image.text(), ", found ", found.text());
+        expect_image(image_of(info, mapping), image);
 
         size_t count = static_cast<size_t>(image.rows * image.columns);
         size_t sample_size = info.bits_per_sample <= 8 ? 1 : 2;
-        size_t first_size = count * image.samples * sample_size;
+        uint32_t planes = planes_of(info);
+        size_t plane_size = count * image.samples * sample_size;
         uint8_t* data = static_cast<uint8_t*>(pixels);
-        bool doubled = info.num_extra_channels != 0;
         if (mapping) {
-            planes_.resize(first_size * (doubled ? 2 : 1));
+            planes_.resize(plane_size * planes);
             data = planes_.data();
         }
         bool complete = false;
         while (true) {
             JxlDecoderStatus status = JxlDecoderProcessInput(decoder_.get());
             if (status == JXL_DEC_NEED_IMAGE_OUT_BUFFER)
-                give_buffers(image, sample_size, data, first_size, doubled);
+                give_buffers(image, sample_size, data, plane_size, planes);
             else if (status == JXL_DEC_FULL_IMAGE)
                 complete = true;
             else if (status == JXL_DEC_SUCCESS)
@@ -418,7 +419,7 @@ class JxlFrameDecoder : public Decoder {
         if (!complete) refuse("it holds no image");
         size_t left = JxlDecoderReleaseInput(decoder_.get());
         if (left != 0) refuse(left, " bytes behind its end");
-        if (mapping) join_planes(image, *mapping, sample_size, doubled, count, pixels);
+        if (mapping) join_planes(image, *mapping, sample_size, planes, pixels);
     }
 
     std::vector<uint8_t> restore_jpeg(Bytes coded) {
@@ -449,13 +450,13 @@ class JxlFrameDecoder : public Decoder {
         return jpeg;
     }
 
-   private:
+private:
     std::optional<Mapping> start(Bytes coded, int events) {
         std::optional<Mapping> mapping = read_mapping(coded);
         JxlDecoder* decoder = decoder_.get();
         JxlDecoderReset(decoder);
-        if (runner_) check(JxlDecoderSetParallelRunner(decoder, JxlThreadParallelRunner,
-                                                       runner_.get()));
+        if (runner_)
+            check(JxlDecoderSetParallelRunner(decoder, JxlThreadParallelRunner, runner_.get()));
         check(JxlDecoderSubscribeEvents(decoder, events));
         check(JxlDecoderSetInput(decoder, coded.data(), coded.size()));
         JxlDecoderCloseInput(decoder);
@@ -470,34 +471,34 @@ class JxlFrameDecoder : public Decoder {
         return info;
     }
 
-    void give_buffers(const Image& image, size_t sample_size, uint8_t* data, size_t first_size,
-                      bool doubled) {
+    void give_buffers(const Image& image, size_t sample_size, uint8_t* data, size_t plane_size,
+                      uint32_t planes) {
         JxlDecoder* decoder = decoder_.get();
         JxlPixelFormat format = format_of(image.samples, sample_size);
-        check(JxlDecoderSetImageOutBuffer(decoder, &format, data, first_size));
+        check(JxlDecoderSetImageOutBuffer(decoder, &format, data, plane_size));
         JxlBitDepth depth = {JXL_BIT_DEPTH_FROM_CODESTREAM, 0, 0};
         check(JxlDecoderSetImageOutBitDepth(decoder, &depth));
-        if (!doubled) return;
         JxlPixelFormat single = format_of(1, sample_size);
-        size_t size = first_size / image.samples;
-        for (uint32_t c = 0; c < image.samples; ++c)
-            check(JxlDecoderSetExtraChannelBuffer(decoder, &single, data + first_size + c * size,
+        size_t size = plane_size / image.samples;
+        for (uint32_t c = 0; c < (planes - 1) * image.samples; ++c)
+            check(JxlDecoderSetExtraChannelBuffer(decoder, &single, data + plane_size + c * size,
                                                   size, c));
     }
 
-    void join_planes(const Image& image, const Mapping& mapping, size_t sample_size, bool doubled,
-                     size_t count, void* pixels) {
-        const uint16_t* wide = reinterpret_cast<const uint16_t*>(planes_.data());
-        if (doubled && sample_size != 2) refuse("two planes of 8 bits");
+    void join_planes(const Image& image, const Mapping& mapping, size_t sample_size,
+                     uint32_t planes, void* pixels) {
+        if (planes > 1 && sample_size != 2) refuse(planes, " planes of 8 bits");
+        size_t count = static_cast<size_t>(image.rows * image.columns);
         with_sample_type(image.sample_type, [&](auto sample) {
             using Sample = decltype(sample);
-            Sample* samples = static_cast<Sample*>(pixels);
-            if (doubled)
-                join_two(wide, count, image.samples, mapping.offset, samples);
-            else if (sample_size == 1)
-                join(planes_.data(), count * image.samples, mapping.offset, samples);
+            auto join_from = [&](const auto* digits) {
+                join(digits, count, image.samples, planes, mapping.offset,
+                     static_cast<Sample*>(pixels));
+            };
+            if (sample_size == 1)
+                join_from(planes_.data());
             else
-                join(wide, count * image.samples, mapping.offset, samples);
+                join_from(reinterpret_cast<const uint16_t*>(planes_.data()));
         });
     }
 
@@ -520,6 +521,11 @@ class JxlFrameDecoder : public Decoder {
     std::vector<uint8_t> planes_;
 };
 
+// Enough for any header, whose colour profile may be large.
+constexpr uint64_t probe_memory = uint64_t{64} << 20;
+
+Image probe(Bytes coded) { return JxlFrameDecoder({0, 1, probe_memory}).probe(coded); }
+
 bool recognises(Bytes coded) {
     JxlSignature signature = JxlSignatureCheck(coded.data(), coded.size());
     return signature == JXL_SIG_CODESTREAM || signature == JXL_SIG_CONTAINER;
@@ -534,9 +540,6 @@ std::string version() {
 
 // The effort at which JPEG recompression is done unless another is asked for: libjxl's own default.
 constexpr uint32_t default_jpeg_effort = 7;
-
-// Enough for any header, whose colour profile may be large.
-constexpr uint64_t probe_memory = uint64_t{64} << 20;
 
 }  // namespace
 
@@ -557,7 +560,8 @@ const Codec codec_jxl = {
     9,
     true,
     recognises,
-    [](Bytes coded) { return JxlFrameDecoder({0, 1, probe_memory}).probe(coded); },
+    probe,
+    [](Bytes coded, const Image& image) { expect_image(probe(coded), image); },
     [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
         return std::make_unique<JxlFrameEncoder>(settings);
     },

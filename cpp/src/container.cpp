@@ -222,8 +222,9 @@ Contents read_contents(const Source& source, uint64_t max_memory, bool check) {
                      ": in the header, but not in the extension directory");
             contents.sections.push_back({std::string(header_sections[i]), extents[i]});
         }
-        if (listed != nullptr && (listed->extent.offset != extents[i].offset ||
-                                  listed->extent.length != extents[i].length))
+        if (listed != nullptr && extents[i].length > 0 &&
+            (listed->extent.offset != extents[i].offset ||
+             listed->extent.length != extents[i].length))
             fail(DICUBE_ERROR_FORMAT, header_sections[i],
                  ": header and extension directory contradict each other");
     }
@@ -249,8 +250,8 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
     return bytes;
 }
 
-Layout::Layout(Sink& sink, char kind, uint64_t frames)
-    : sink_(sink), kind_(kind), frames_wanted_(frames) {}
+Layout::Layout(Sink& sink, char kind, uint64_t frames, bool hide_frames)
+    : sink_(sink), kind_(kind), frames_wanted_(frames), hide_frames_(hide_frames) {}
 
 void Layout::add_section(std::string_view name, Bytes data) {
     check_section_name(name);
@@ -330,7 +331,8 @@ void Layout::finish() {
     for (std::string_view name : header_sections) {
         auto section = std::find_if(sections_.begin(), sections_.end(),
                                     [&](const Section& s) { return s.name == name; });
-        bool present = section != sections_.end();
+        bool hidden = hide_frames_ && (name == frame_offsets || name == frame_lengths);
+        bool present = section != sections_.end() && !hidden;
         front.u64(present ? section->extent.offset : 0);
         front.u64(present ? section->extent.length : 0);
     }

@@ -55,8 +55,10 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
 // Lays out a new file: sections, then tables, then frames, then late sections. Bytes go to the sink
 // as they come; header, directory and tables are written last.
 class Layout {
-   public:
-    Layout(Sink& sink, char kind, uint64_t frames);
+public:
+    // With `hide_frames` published readers, which know nothing of what is in `Image`, find no frame
+    // tables and refuse the file, where they would give wrong pixels.
+    Layout(Sink& sink, char kind, uint64_t frames, bool hide_frames = false);
 
     void add_section(std::string_view name, Bytes data);
     void add_frame(Bytes coded);
@@ -64,13 +66,14 @@ class Layout {
     uint64_t frames_wanted() const { return frames_wanted_; }
     void finish();
 
-   private:
+private:
     void place_front();
     void append(Section section, Bytes data);
 
     Sink& sink_;
     char kind_;
     uint64_t frames_wanted_;
+    bool hide_frames_;
     uint64_t end_ = 0;
     uint64_t capacity_ = 0;  // entries of the directory; 0 until the front has been placed
     std::vector<Section> sections_;

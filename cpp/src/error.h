@@ -11,13 +11,13 @@
 namespace dicube {
 
 class Error : public std::exception {
-   public:
+public:
     Error(int32_t status, std::string message) : status_(status), message_(std::move(message)) {}
 
     int32_t status() const noexcept { return status_; }
     const char* what() const noexcept override { return message_.c_str(); }
 
-   private:
+private:
     int32_t status_;
     std::string message_;
 };

@@ -38,7 +38,7 @@ std::error_code last_os_error() {
 }
 
 class Handle {
-   public:
+public:
     enum class Mode { read, create };
     Handle(const std::string& name, const fs::path& path, Mode mode) : name_(name) {
         handle_ = CreateFileW(path.c_str(), mode == Mode::read ? GENERIC_READ : GENERIC_WRITE,
@@ -81,7 +81,7 @@ class Handle {
         handle_ = INVALID_HANDLE_VALUE;
     }
 
-   private:
+private:
     static OVERLAPPED position(uint64_t offset) {
         OVERLAPPED at = {};
         at.Offset = static_cast<DWORD>(offset);
@@ -99,7 +99,7 @@ void flush_folder(const fs::path&) {}
 std::error_code last_os_error() { return {errno, std::generic_category()}; }
 
 class Handle {
-   public:
+public:
     enum class Mode { read, create };
     Handle(const std::string& name, const fs::path& path, Mode mode) : name_(name) {
         // Without O_NONBLOCK opening a named pipe would wait for somebody to write to it.
@@ -145,7 +145,7 @@ class Handle {
         descriptor_ = -1;
     }
 
-   private:
+private:
     std::string name_;
     int descriptor_ = -1;
 };
@@ -162,7 +162,7 @@ void flush_folder(const fs::path& folder) {
 #endif
 
 class FileSource : public Source {
-   public:
+public:
     explicit FileSource(const std::string& path)
         : name_(path), handle_(path, path_of(path), Handle::Mode::read), size_(handle_.size()) {}
 
@@ -170,8 +170,8 @@ class FileSource : public Source {
 
     void read_at(uint64_t offset, void* buffer, size_t size) const override {
         for (size_t done = 0; done < size;) {
-            size_t part = handle_.read(offset + done, static_cast<uint8_t*>(buffer) + done,
-                                       size - done);
+            size_t part =
+                handle_.read(offset + done, static_cast<uint8_t*>(buffer) + done, size - done);
             if (part == 0)
                 fail(DICUBE_ERROR_FORMAT, name_, ": expected ", size, " bytes at offset ", offset,
                      ", found ", done);
@@ -179,14 +179,14 @@ class FileSource : public Source {
         }
     }
 
-   private:
+private:
     std::string name_;
     Handle handle_;
     uint64_t size_;
 };
 
 class MemorySource : public Source {
-   public:
+public:
     explicit MemorySource(Bytes bytes) : bytes_(bytes) {}
     uint64_t size() const override { return bytes_.size(); }
     void read_at(uint64_t offset, void* buffer, size_t size) const override {
@@ -194,12 +194,12 @@ class MemorySource : public Source {
     }
     const uint8_t* memory() const override { return bytes_.data(); }
 
-   private:
+private:
     Bytes bytes_;
 };
 
 class CallbackSource : public Source {
-   public:
+public:
     explicit CallbackSource(const dicube_source& callbacks) : callbacks_(callbacks) {}
     uint64_t size() const override { return callbacks_.size; }
     void read_at(uint64_t offset, void* buffer, size_t size) const override {
@@ -209,14 +209,16 @@ class CallbackSource : public Source {
                  " failed with ", status);
     }
 
-   private:
+private:
     dicube_source callbacks_;
 };
 
 class FileSink : public Sink {
-   public:
+public:
     explicit FileSink(const std::string& path)
-        : name_(path), target_(resolve(path)), temporary_(temporary_beside(target_)),
+        : name_(path),
+          target_(resolve(path)),
+          temporary_(temporary_beside(target_)),
           handle_(path, temporary_, Handle::Mode::create) {}
 
     ~FileSink() override {
@@ -228,8 +230,8 @@ class FileSink : public Sink {
 
     void write_at(uint64_t offset, const void* data, size_t size) override {
         for (size_t done = 0; done < size;)
-            done += handle_.write(offset + done, static_cast<const uint8_t*>(data) + done,
-                                  size - done);
+            done +=
+                handle_.write(offset + done, static_cast<const uint8_t*>(data) + done, size - done);
     }
 
     void finish() override {
@@ -243,7 +245,7 @@ class FileSink : public Sink {
         flush_folder(target_.parent_path());
     }
 
-   private:
+private:
     // A link stays a link: what it points to is replaced.
     static fs::path resolve(const std::string& path) {
         std::error_code error;
@@ -276,7 +278,7 @@ class FileSink : public Sink {
 };
 
 class CallbackSink : public Sink {
-   public:
+public:
     explicit CallbackSink(const dicube_sink& callbacks) : callbacks_(callbacks) {}
     void write_at(uint64_t offset, const void* data, size_t size) override {
         int32_t status = callbacks_.write_at(callbacks_.user, offset, data, size);
@@ -286,7 +288,7 @@ class CallbackSink : public Sink {
     }
     void finish() override {}
 
-   private:
+private:
     dicube_sink callbacks_;
 };
 

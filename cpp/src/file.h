@@ -13,7 +13,7 @@
 namespace dicube {
 
 class Source {
-   public:
+public:
     virtual ~Source() = default;
     virtual uint64_t size() const = 0;
     // Fills `buffer` with `size` bytes from `offset`; callable from many threads at once. The
@@ -28,7 +28,7 @@ std::unique_ptr<Source> open_source(Bytes memory);
 std::unique_ptr<Source> open_source(const dicube_source& callbacks);
 
 class Sink {
-   public:
+public:
     // A sink that was not finished leaves no trace.
     virtual ~Sink() = default;
     virtual void write_at(uint64_t offset, const void* data, size_t size) = 0;

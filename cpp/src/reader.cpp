@@ -106,16 +106,16 @@ void Reader::read_section(const Section& section, void* data) const {
 
 const Extent& Reader::frame(uint64_t index) const {
     if (index >= contents_.frames.size())
-        fail(DICUBE_ERROR_NOT_FOUND, frame_name(index), ": the file has ",
-             contents_.frames.size(), " frames");
+        fail(DICUBE_ERROR_NOT_FOUND, frame_name(index), ": the file has ", contents_.frames.size(),
+             " frames");
     return contents_.frames[index];
 }
 
 Bytes Reader::coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const {
     const Extent& extent = frame(index);
     if (extent.length > settings_.max_memory)
-        fail(DICUBE_ERROR_LIMIT, frame_name(index), ": ", extent.length,
-             " bytes, max_memory is ", settings_.max_memory);
+        fail(DICUBE_ERROR_LIMIT, frame_name(index), ": ", extent.length, " bytes, max_memory is ",
+             settings_.max_memory);
     if (source_->memory() == nullptr && buffer.size() < extent.length)
         buffer.resize(static_cast<size_t>(extent.length));
     return read_extent(*source_, extent, frame_name(index),
@@ -132,9 +132,8 @@ void Reader::read_coded(uint64_t index, void* coded) const {
 std::unique_ptr<Reader::Worker> Reader::take_worker(unsigned threads) {
     {
         std::lock_guard lock(mutex_);
-        auto fitting = std::find_if(idle_.begin(), idle_.end(), [&](const auto& worker) {
-            return worker->threads == threads;
-        });
+        auto fitting = std::find_if(idle_.begin(), idle_.end(),
+                                    [&](const auto& worker) { return worker->threads == threads; });
         if (fitting != idle_.end()) {
             std::unique_ptr<Worker> worker = std::move(*fitting);
             idle_.erase(fitting);

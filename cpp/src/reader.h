@@ -19,7 +19,7 @@ struct ReaderSettings {
 };
 
 class Reader {
-   public:
+public:
     Reader(std::unique_ptr<Source> source, const ReaderSettings& settings);
     ~Reader();
 
@@ -35,7 +35,7 @@ class Reader {
     // On failure the pixels are all zero.
     void decode(uint64_t first, uint64_t count, void* pixels);
 
-   private:
+private:
     struct Worker;
 
     std::unique_ptr<Worker> take_worker(unsigned threads);

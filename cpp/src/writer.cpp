@@ -22,13 +22,14 @@ void swap_sample_bytes(uint8_t* bytes, size_t size, size_t sample_size) {
 
 // Brings frames that end in any order into the file in their own order.
 class InOrder {
-   public:
+public:
     InOrder(Layout& layout, size_t most_waiting) : layout_(layout), most_waiting_(most_waiting) {}
 
     void add(uint64_t i, std::vector<uint8_t> coded) {
         std::unique_lock lock(mutex_);
         // The thread that has the next frame never waits, so that there is always progress.
-        written_.wait(lock, [&] { return stopped_ || i == next_ || waiting_.size() < most_waiting_; });
+        written_.wait(lock,
+                      [&] { return stopped_ || i == next_ || waiting_.size() < most_waiting_; });
         if (stopped_) return;
         waiting_.emplace(i, std::move(coded));
         for (auto first = waiting_.begin(); first != waiting_.end() && first->first == next_;
@@ -43,7 +44,7 @@ class InOrder {
         written_.notify_all();
     }
 
-   private:
+private:
     Layout& layout_;
     size_t most_waiting_;
     std::mutex mutex_;
@@ -84,7 +85,8 @@ Writer::Writer(std::unique_ptr<Sink> sink, const Codec& codec, const Image& imag
       codec_(codec),
       image_(image),
       settings_(settings),
-      layout_(*sink_, kind_of_codec(codec.id), frames) {
+      layout_(*sink_, kind_of_codec(codec.id), frames,
+              !image.is_integer() || image.sample_size() == 8) {
     layout_.add_section(image_section, image_bytes(image, codec.id));
 }
 
@@ -142,10 +144,11 @@ void Writer::add_coded(Bytes coded) {
     if (codec.id != codec_.id)
         fail(DICUBE_ERROR_ARGUMENT, "frame ", layout_.frames_added(), ": is ", codec.name,
              ", the file's codec is ", codec_.name);
-    Image found = codec.probe(coded);
-    if (found != image_)
-        fail(DICUBE_ERROR_ARGUMENT, "frame ", layout_.frames_added(), ": expected ",
-             image_.text(), ", found ", found.text());
+    try {
+        codec.expect(coded, image_);
+    } catch (const Error& error) {
+        fail(DICUBE_ERROR_ARGUMENT, "frame ", layout_.frames_added(), ": ", error.what());
+    }
     closed_ = true;
     layout_.add_frame(coded);
     closed_ = false;

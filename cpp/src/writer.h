@@ -19,12 +19,12 @@ struct WriterSettings {
 
 // Encodes frame after frame, verifying each; one thread at a time.
 class FrameCoder {
-   public:
+public:
     FrameCoder(const Codec& codec, const Image& image, const WriterSettings& settings,
                unsigned threads);
     void encode(const uint8_t* pixels, std::vector<uint8_t>& coded);
 
-   private:
+private:
     const Image& image_;
     WriterSettings settings_;
     const char* name_;
@@ -35,7 +35,7 @@ class FrameCoder {
 };
 
 class Writer {
-   public:
+public:
     Writer(std::unique_ptr<Sink> sink, const Codec& codec, const Image& image, uint64_t frames,
            const WriterSettings& settings);
 
@@ -45,7 +45,7 @@ class Writer {
     void add_coded(Bytes coded);
     void finish();
 
-   private:
+private:
     void expect_open() const;
     void expect_room(uint64_t count) const;
 

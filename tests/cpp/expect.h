@@ -7,13 +7,13 @@
 static int failures = 0;
 static int checks = 0;
 
-#define EXPECT(condition)                                                          \
-    do {                                                                           \
-        ++checks;                                                                  \
-        if (!(condition)) {                                                        \
-            ++failures;                                                            \
+#define EXPECT(condition)                                                           \
+    do {                                                                            \
+        ++checks;                                                                   \
+        if (!(condition)) {                                                         \
+            ++failures;                                                             \
             fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-        }                                                                          \
+        }                                                                           \
     } while (0)
 
 static int report(void) {

@@ -1,6 +1,5 @@
 /* The C ABI from C: every function, its good use and its misuse. */
 #include <dicube/dicube.h>
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,8 +87,7 @@ static void read_file(dicube_reader* reader, uint32_t codec) {
     EXPECT(dicube_reader_section_size(reader, "dicom_status", &size) == DICUBE_OK && size == 10);
     EXPECT(dicube_reader_section_read(reader, "dicom_status", status, 10) == DICUBE_OK);
     EXPECT(memcmp(status, "consistent", 10) == 0);
-    EXPECT(dicube_reader_section_read(reader, "dicom_status", status, 9) ==
-           DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_section_read(reader, "dicom_status", status, 9) == DICUBE_ERROR_ARGUMENT);
     EXPECT(dicube_reader_section_size(reader, "mine", &size) == DICUBE_OK && size == 0);
     EXPECT(dicube_reader_section_read(reader, "mine", NULL, 0) == DICUBE_OK);
     EXPECT(dicube_reader_section_size(reader, "absent", &size) == DICUBE_ERROR_NOT_FOUND);
@@ -176,8 +174,7 @@ static void files(const char* folder, uint32_t codec) {
     first[size - 20] ^= 1;
     EXPECT(dicube_reader_open_memory(first, size, NULL, &reader) == DICUBE_OK);
     memset(volume, 1, 4);
-    EXPECT(dicube_reader_decode(reader, 0, FRAMES, volume, sizeof volume) ==
-           DICUBE_ERROR_CHECKSUM);
+    EXPECT(dicube_reader_decode(reader, 0, FRAMES, volume, sizeof volume) == DICUBE_ERROR_CHECKSUM);
     EXPECT(volume[0] == 0 && volume[FRAMES * ROWS * COLUMNS - 1] == 0);
     dicube_reader_close(reader);
     fill_volume();
@@ -227,8 +224,7 @@ static void coded_frames(const char* folder) {
     char path[500];
     snprintf(path, sizeof path, "%s/api-coded.dcbs", folder);
     EXPECT(dicube_encode_bound(&image, &options, &bound) == DICUBE_OK && bound > frame);
-    EXPECT(dicube_encode(&image, &options, volume, frame, coded, sizeof coded, &size) ==
-           DICUBE_OK);
+    EXPECT(dicube_encode(&image, &options, volume, frame, coded, sizeof coded, &size) == DICUBE_OK);
     EXPECT(size > 0 && size <= bound);
     EXPECT(dicube_encode(&image, &options, volume, frame, coded, 10, &size) ==
            DICUBE_ERROR_ARGUMENT);
@@ -299,8 +295,7 @@ static void misuse(const char* folder) {
     options.codec = DICUBE_CODEC_JXL;
     EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) == DICUBE_ERROR_ARGUMENT);
     options = codec_options(77);
-    EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) ==
-           DICUBE_ERROR_UNSUPPORTED);
+    EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) == DICUBE_ERROR_UNSUPPORTED);
 
     EXPECT(dicube_image_size(&image, 2, &size) == DICUBE_OK && size == 2 * ROWS * COLUMNS * 2);
     EXPECT(dicube_image_size(&image, UINT64_MAX, &size) == DICUBE_ERROR_ARGUMENT);

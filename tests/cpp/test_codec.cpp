@@ -20,20 +20,43 @@ template <typename Sample>
 std::vector<uint8_t> make_pixels(const Image& image, Content content) {
     size_t count = image.frame_size() / sizeof(Sample);
     std::vector<Sample> samples(count);
-    using Limits = std::numeric_limits<Sample>;
-    for (size_t i = 0; i < count; ++i) {
-        switch (content) {
-            case Content::noise: samples[i] = static_cast<Sample>(random_bits()); break;
-            case Content::smooth:
-                samples[i] = static_cast<Sample>(i / 3 + random_bits() % 4);
-                break;
-            case Content::constant: samples[i] = Limits::min(); break;
-            case Content::extremes:
-                samples[i] = random_bits() % 2 ? Limits::max() : Limits::min();
-                break;
-            case Content::narrow:
-                samples[i] = static_cast<Sample>(Limits::max() - random_bits() % 100);
-                break;
+    if constexpr (!std::is_integral_v<Sample>) {
+        // Any bits: NaN payloads, infinities, subnormals and both zeros are among them.
+        constexpr uint64_t special[] = {0,
+                                        uint64_t{1} << 63,
+                                        1,
+                                        0x7C00,
+                                        0x7F800000,
+                                        0xFFFFFFFFFFFFFFFF,
+                                        0x7FF0000000000001,
+                                        0x80000000};
+        for (size_t i = 0; i < count; ++i) {
+            uint64_t bits = content == Content::noise      ? random_bits()
+                            : content == Content::constant ? 0x3C003C003C003C00
+                            : content == Content::smooth   ? 0x4000000000000000 + i
+                                                           : special[random_bits() % 8];
+            std::memcpy(&samples[i], &bits, sizeof(Sample));
+        }
+    } else {
+        using Limits = std::numeric_limits<Sample>;
+        for (size_t i = 0; i < count; ++i) {
+            switch (content) {
+                case Content::noise:
+                    samples[i] = static_cast<Sample>(random_bits());
+                    break;
+                case Content::smooth:
+                    samples[i] = static_cast<Sample>(i / 3 + random_bits() % 4);
+                    break;
+                case Content::constant:
+                    samples[i] = Limits::min();
+                    break;
+                case Content::extremes:
+                    samples[i] = random_bits() % 2 ? Limits::max() : Limits::min();
+                    break;
+                case Content::narrow:
+                    samples[i] = static_cast<Sample>(Limits::max() - random_bits() % 100);
+                    break;
+            }
         }
     }
     std::vector<uint8_t> bytes(image.frame_size());
@@ -52,7 +75,7 @@ const Codec* const codecs[] = {&codec_jxl, &codec_htj2k};
 std::vector<Image> images(uint64_t rows, uint64_t columns) {
     std::vector<Image> result;
     for (uint32_t samples : {1u, 3u})
-        for (uint32_t type = DICUBE_SAMPLE_UINT8; type <= DICUBE_SAMPLE_INT32; ++type)
+        for (uint32_t type = DICUBE_SAMPLE_UINT8; type <= DICUBE_SAMPLE_FLOAT64; ++type)
             result.push_back({rows, columns, samples, type});
     return result;
 }
@@ -62,21 +85,25 @@ bool round_trips(const Codec& codec, Encoder& encoder, Decoder& decoder, const I
     std::vector<uint8_t> coded;
     std::vector<uint8_t> decoded(pixels.size(), 0xA5);
     encoder.encode(image, pixels.data(), coded);
-    if (!codec.recognises(coded) || codec.probe(coded) != image) return false;
+    if (!codec.recognises(coded)) return false;
+    codec.expect(coded, image);
+    bool tells_all =
+        codec.id == DICUBE_CODEC_JXL || (image.is_integer() && image.sample_size() < 8);
+    if (tells_all && codec.probe(coded) != image) return false;
     decoder.decode(coded, image, decoded.data());
     return decoded == pixels;
 }
 
 void conformance() {
-    constexpr uint64_t shapes[][2] = {{1, 1},  {1, 2},   {2, 1},   {1, 300},   {300, 1},
-                                      {7, 5},  {63, 65}, {64, 64}, {257, 129}, {300, 520}};
+    constexpr uint64_t shapes[][2] = {{1, 1}, {1, 2},   {2, 1},   {1, 300},  {300, 1},
+                                      {7, 5}, {63, 65}, {64, 64}, {257, 129}};
     for (const Codec* codec : codecs) {
         for (uint32_t effort : {0u, 1u, 2u}) {
             if (effort > codec->most_effort) continue;
             CodecSettings settings = {effort, 1, uint64_t{1} << 32};
             std::unique_ptr<Encoder> encoder = codec->make_encoder(settings);
             std::unique_ptr<Decoder> decoder = codec->make_decoder(settings);
-            for (const uint64_t(&shape)[2] : shapes)
+            for (const uint64_t (&shape)[2] : shapes)
                 for (const Image& image : images(shape[0], shape[1]))
                     for (Content content : {Content::noise, Content::smooth, Content::constant,
                                             Content::extremes, Content::narrow}) {
@@ -142,6 +169,26 @@ bool refused(const Codec& codec, const std::vector<uint8_t>& coded, const Image&
     }
 }
 
+// HTJ2K has no types but integers of at most 32 bits: the others share their codestreams.
+bool looks_alike(const Codec& codec, const Image& one, const Image& other) {
+    auto stand_in = [](const Image& image) {
+        switch (image.sample_type) {
+            case DICUBE_SAMPLE_FLOAT16:
+                return DICUBE_SAMPLE_INT16;
+            case DICUBE_SAMPLE_FLOAT32:
+                return DICUBE_SAMPLE_INT32;
+            case DICUBE_SAMPLE_UINT64:
+            case DICUBE_SAMPLE_FLOAT64:
+                return DICUBE_SAMPLE_INT64;
+            default:
+                return image.sample_type;
+        }
+    };
+    if (one == other) return true;
+    return codec.id == DICUBE_CODEC_HTJ2K && one.samples == other.samples &&
+           stand_in(one) == stand_in(other);
+}
+
 void other_images_are_refused() {
     for (const Codec* codec : codecs)
         for (const Image& image : images(40, 30)) {
@@ -149,7 +196,7 @@ void other_images_are_refused() {
             codec->make_encoder({0, 1, uint64_t{1} << 32})
                 ->encode(image, pixels_of(image, Content::smooth).data(), coded);
             for (const Image& other : images(40, 30))
-                EXPECT(refused(*codec, coded, other) == (other != image));
+                EXPECT(refused(*codec, coded, other) != looks_alike(*codec, image, other));
             for (Image other : {Image{41, 30, 1, 3}, Image{30, 40, 1, 3}, Image{40, 30, 3, 3}}) {
                 other.sample_type = image.sample_type;
                 EXPECT(other == image || refused(*codec, coded, other));

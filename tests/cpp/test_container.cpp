@@ -12,7 +12,7 @@ using namespace dicube;
 namespace {
 
 class MemorySink : public Sink {
-   public:
+public:
     void write_at(uint64_t offset, const void* data, size_t size) override {
         if (bytes.size() < offset + size) bytes.resize(offset + size);
         if (size > 0) std::memcpy(bytes.data() + offset, data, size);

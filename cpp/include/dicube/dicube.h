@@ -44,13 +44,13 @@
 #include <stdint.h>
 
 #if defined(_WIN32)
-#  if defined(DICUBE_BUILDING)
-#    define DICUBE_API __declspec(dllexport)
-#  else
-#    define DICUBE_API __declspec(dllimport)
-#  endif
+#if defined(DICUBE_BUILDING)
+#define DICUBE_API __declspec(dllexport)
 #else
-#  define DICUBE_API __attribute__((visibility("default")))
+#define DICUBE_API __declspec(dllimport)
+#endif
+#else
+#define DICUBE_API __attribute__((visibility("default")))
 #endif
 
 #ifdef __cplusplus
@@ -83,17 +83,17 @@ DICUBE_API const char* dicube_build_info(void);
 /* ------------------------------------------------------------------------------------ errors */
 
 #define DICUBE_OK 0
-#define DICUBE_ERROR_ARGUMENT (-1)     /* an argument is wrong, or two don't fit each other      */
-#define DICUBE_ERROR_MEMORY (-2)       /* the system has no memory left                          */
-#define DICUBE_ERROR_NOT_FOUND (-3)    /* no such file, section or frame                         */
-#define DICUBE_ERROR_IO (-4)           /* the system, or a callback, failed to read or write     */
-#define DICUBE_ERROR_FORMAT (-5)       /* not a dicube file, or a malformed or truncated one     */
-#define DICUBE_ERROR_UNSUPPORTED (-6)  /* well-formed, but of a newer version or unknown kind    */
-#define DICUBE_ERROR_CHECKSUM (-7)     /* bytes are not those that were written                  */
-#define DICUBE_ERROR_CODEC (-8)        /* a codestream is malformed, or pixels did not encode    */
-#define DICUBE_ERROR_LIMIT (-9)        /* more memory would be needed than `max_memory` allows   */
-#define DICUBE_ERROR_STATE (-10)       /* calls in the wrong order                               */
-#define DICUBE_ERROR_INTERNAL (-11)    /* a fault in libdicube: please report it                 */
+#define DICUBE_ERROR_ARGUMENT (-1)    /* an argument is wrong, or two don't fit each other      */
+#define DICUBE_ERROR_MEMORY (-2)      /* the system has no memory left                          */
+#define DICUBE_ERROR_NOT_FOUND (-3)   /* no such file, section or frame                         */
+#define DICUBE_ERROR_IO (-4)          /* the system, or a callback, failed to read or write     */
+#define DICUBE_ERROR_FORMAT (-5)      /* not a dicube file, or a malformed or truncated one     */
+#define DICUBE_ERROR_UNSUPPORTED (-6) /* well-formed, but of a newer version or unknown kind    */
+#define DICUBE_ERROR_CHECKSUM (-7)    /* bytes are not those that were written                  */
+#define DICUBE_ERROR_CODEC (-8)       /* a codestream is malformed, or pixels did not encode    */
+#define DICUBE_ERROR_LIMIT (-9)       /* more memory would be needed than `max_memory` allows   */
+#define DICUBE_ERROR_STATE (-10)      /* calls in the wrong order                               */
+#define DICUBE_ERROR_INTERNAL (-11)   /* a fault in libdicube: please report it                 */
 
 /* One line about the last failure in the calling thread, such as
  * "frame 17: expected 524288 bytes, found 131072". Never NULL; "" before the first failure.
@@ -110,6 +110,11 @@ DICUBE_API const char* dicube_last_error(void);
 #define DICUBE_SAMPLE_INT16 4u
 #define DICUBE_SAMPLE_UINT32 5u
 #define DICUBE_SAMPLE_INT32 6u
+#define DICUBE_SAMPLE_UINT64 7u
+#define DICUBE_SAMPLE_INT64 8u
+#define DICUBE_SAMPLE_FLOAT16 9u /* IEEE 754; every bit is kept, those of a NaN among them */
+#define DICUBE_SAMPLE_FLOAT32 10u
+#define DICUBE_SAMPLE_FLOAT64 11u
 
 /* Byte orders of samples that are given to be encoded. Decoded samples are always native. */
 #define DICUBE_BYTE_ORDER_NATIVE 0u
@@ -133,7 +138,7 @@ DICUBE_API int32_t dicube_image_size(const dicube_image* image, uint64_t frames,
 /* ------------------------------------------------------------------------------------ codecs */
 
 #define DICUBE_CODEC_JXL 1u   /* JPEG XL (ISO/IEC 18181), by libjxl; files named .dcba            */
-#define DICUBE_CODEC_HTJ2K 2u /* HTJ2K (ISO/IEC 15444-15), by OpenJPH; files named .dcbs          */
+#define DICUBE_CODEC_HTJ2K 2u /* HTJ2K (ISO/IEC 15444-15), by OpenJPH; files named .dcbs */
 
 /* How frames are encoded. NULL, or zero in any field but struct_size, means the default. */
 typedef struct dicube_codec_options {
@@ -155,21 +160,23 @@ DICUBE_API int32_t dicube_encode(const dicube_image* image, const dicube_codec_o
                                  const void* pixels, size_t pixels_size, void* coded,
                                  size_t capacity, size_t* size);
 
-/* Read from a coded image which codec made it and what the image is, without decoding it.
+/* Read from a coded image which codec made it and what the image is, without decoding it. HTJ2K has
+ * integers of at most 32 bits: of a wider or floating-point image made with it only the caller
+ * knows the sample type, and what is given here is the integer type that stands in for it.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec,
                                 dicube_image* image);
 
-/* Decode one image into `pixels`. `image` must be what dicube_probe gives, and `pixels_size` what
+/* Decode one image into `pixels`. `image` must be what was encoded, and `pixels_size` what
  * dicube_image_size gives for one frame of it. `num_threads` 0 means one for each processor.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* image,
                                  uint32_t num_threads, void* pixels, size_t pixels_size);
 
-/* Recompress a JPEG image (ISO/IEC 10918-1, 8 bits) by JPEG XL, so that the JPEG bytes themselves can
- * be had back. `coded` gets a coded image of DICUBE_CODEC_JXL, about a fifth smaller than the JPEG;
- * decoding it gives the pixels of the JPEG. `effort` is 0 or as in dicube_codec_options. `capacity`
- * should be jpeg_size + 65536. The bytes are restored and compared before this succeeds.
+/* Recompress a JPEG image (ISO/IEC 10918-1, 8 bits) by JPEG XL, so that the JPEG bytes themselves
+ * can be had back. `coded` gets a coded image of DICUBE_CODEC_JXL, about a fifth smaller than the
+ * JPEG; decoding it gives the pixels of the JPEG. `effort` is 0 or as in dicube_codec_options.
+ * `capacity` should be jpeg_size + 65536. The bytes are restored and compared before this succeeds.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_jpeg_encode(const void* jpeg, size_t jpeg_size, uint32_t effort,
                                       void* coded, size_t capacity, size_t* size);
