@@ -1,0 +1,71 @@
+"""dicube: a series of medical images in one small file that opens fast.
+
+    from dicube import DicomCubeImage
+
+    image = DicomCubeImage.from_dicom_folder("folder/")
+    image.to_file("head.dcbs")      # HTJ2K: fast;  "head.dcba": JPEG XL: small
+    image = DicomCubeImage.from_file("head.dcbs")
+    image.raw_image                 # stored values, (slice, row, column)
+    image.to_dicom_folder("restored/")
+
+This is the face of the package: the names in `__all__` and those of `dicube.codecs` and
+`dicube.exceptions`. They are loaded when first asked for, so that `import dicube` costs little.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dicube._native import build_info
+    from dicube.core.image import DicomCubeImage
+    from dicube.core.pixel_header import PixelDataHeader
+    from dicube.dicom.dicom_io import read_dicom_dir
+    from dicube.dicom.dicom_meta import DicomMeta, SortMethod
+    from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
+    from dicube.dicom.dicom_tags import CommonTags
+
+    __version__: str
+
+__all__ = [
+    "CommonTags",
+    "DicomCubeImage",
+    "DicomMeta",
+    "DicomStatus",
+    "PixelDataHeader",
+    "SortMethod",
+    "__version__",
+    "build_info",
+    "get_dicom_status",
+    "read_dicom_dir",
+]
+
+_HOMES = {
+    "CommonTags": "dicube.dicom",
+    "DicomCubeImage": "dicube.core.image",
+    "DicomMeta": "dicube.dicom",
+    "DicomStatus": "dicube.dicom",
+    "PixelDataHeader": "dicube.core.pixel_header",
+    "SortMethod": "dicube.dicom",
+    "build_info": "dicube._native",
+    "get_dicom_status": "dicube.dicom",
+    "read_dicom_dir": "dicube.dicom",
+}
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name == "__version__":
+        # dicube.h is the home of the version number; the library says it.
+        value = import_module("dicube._native").version()
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,364 @@
+"""The `dicube` command: argument parsing, messages, exit status.
+
+What the commands do is done by `core` and `demo`; here is how it is asked for and shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from dicube.exceptions import (
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    DicomCubeError,
+    TargetExistsError,
+)
+
+_SORT_METHODS = {
+    "instance": "INSTANCE_NUMBER_ASC",
+    "instance-reverse": "INSTANCE_NUMBER_DESC",
+    "position": "POSITION_RIGHT_HAND",
+    "position-reverse": "POSITION_LEFT_HAND",
+}
+
+_EXAMPLES = """\
+examples:
+  dicube demo                        see what it does, on a real series
+  dicube convert series/ head.dcbs   DICOM folder to HTJ2K: fast
+  dicube convert series/ head.dcba   DICOM folder to JPEG XL: small
+  dicube convert head.dcba out/      back to DICOM
+  dicube info head.dcbs              what is in a file
+"""
+
+_CONVERT_EXAMPLES = """\
+What SRC and DST are is told from their names:
+  a folder        DICOM files, one for each slice
+  *.dcbs          HTJ2K, fast
+  *.dcba          JPEG XL, small
+All conversions are lossless; each frame is decoded and compared before the file takes its name.
+
+examples:
+  dicube convert series/ head.dcbs
+  dicube convert series/ head.dcba --effort 7 --threads 4
+  dicube convert head.dcba head.dcbs
+  dicube convert head.dcbs restored/
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0, or 1 after one line on the standard error output. Wrong usage ends in
+        SystemExit with status 2.
+    """
+    options = _parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            return int(options.run(options))
+        except DicomCubeError as error:
+            message = error.message if error.suggestion is None else _with_suggestion(error)
+            return _fail(message)
+        except BrokenPipeError:
+            # Whoever read the output has gone; Python must not try to write the rest at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:
+            return _fail(str(error))
+        except MemoryError as error:
+            return _fail(f"out of memory: {error}")
+        except KeyboardInterrupt:
+            return _fail("interrupted")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="dicube",
+        description="Store a series of medical images in one small file that opens fast.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_ShowVersion)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    convert = commands.add_parser(
+        "convert",
+        help="convert between a DICOM folder, .dcbs and .dcba",
+        description="Convert between a DICOM folder, .dcbs and .dcba.",
+        epilog=_CONVERT_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    convert.add_argument(
+        "source", metavar="SRC", type=Path, help="DICOM folder, DICOM file or dicube file"
+    )
+    convert.add_argument("target", metavar="DST", help="dicube file or DICOM folder")
+    convert.add_argument(
+        "--effort",
+        type=int,
+        choices=range(1, 10),
+        metavar="1..9",
+        help="of JPEG XL: 1 is fast, 9 small (default: 3)",
+    )
+    convert.add_argument(
+        "--threads", type=_thread_count, metavar="N", help="default: one for each processor"
+    )
+    convert.add_argument(
+        "--overwrite", action="store_true", help="replace DST, or write into a folder in use"
+    )
+    convert.add_argument(
+        "--series-uid", metavar="UID", help="the series to take from a folder that holds several"
+    )
+    convert.add_argument(
+        "--sort",
+        choices=_SORT_METHODS,
+        help="order of a series' slices (default: instance)",
+    )
+    convert.add_argument(
+        "--no-verify",
+        dest="verify",
+        action="store_false",
+        help="don't decode and compare what was encoded",
+    )
+    convert.set_defaults(run=_convert)
+
+    info = commands.add_parser(
+        "info",
+        help="show what is in a file",
+        description="Show what is in a dicube file: pixels, series, geometry, sections.",
+    )
+    info.add_argument("file", metavar="FILE", type=Path)
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+    info.set_defaults(run=_info)
+
+    demo = commands.add_parser(
+        "demo",
+        help="convert a series there and back, compare, and show sizes and times",
+        description="Convert a series to .dcbs and .dcba and back to DICOM, in a temporary folder;"
+        " compare it pixel by pixel and element by element; show sizes and times."
+        " Exit status 1 if anything differs.",
+    )
+    demo.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        help="DICOM folder (default: a small real CT series that comes with pydicom)",
+    )
+    demo.add_argument(
+        "--threads", type=_thread_count, metavar="N", help="default: one for each processor"
+    )
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Run `dicube convert`."""
+    from dicube import DicomCubeImage, SortMethod
+    from dicube.core.image import FILE_EXTENSIONS
+
+    source: Path = options.source
+    target = Path(options.target)
+    known = " or ".join(FILE_EXTENSIONS)
+    from_dicom = source.is_dir() or source.suffix.lower() not in FILE_EXTENSIONS
+    to_file = target.suffix.lower() in FILE_EXTENSIONS
+    if not source.exists():
+        raise CubeFileNotFoundError(f"{source}: no such file or folder")
+    if from_dicom and not to_file:
+        raise DataConsistencyError(f"{options.target}: expected a name ending in {known}")
+    if not to_file and not _names_a_folder(options.target):
+        raise DataConsistencyError(
+            f"{options.target}: expected a name ending in {known}, "
+            f"or a folder (end its name in {os.sep})"
+        )
+    if options.effort is not None and target.suffix.lower() != ".dcba":
+        raise DataConsistencyError("--effort is for .dcba only")
+    if not from_dicom and (options.series_uid or options.sort):
+        raise DataConsistencyError("--series-uid and --sort are for DICOM only")
+    if to_file and target.exists() and not options.overwrite:
+        raise TargetExistsError(f"{target}: is there already; --overwrite replaces it")
+
+    with ProgressBar(f"reading {source}") as bar:
+        if from_dicom:
+            image = DicomCubeImage.from_dicom_folder(
+                source,
+                SortMethod[_SORT_METHODS[options.sort or "instance"]],
+                num_threads=options.threads,
+                series_uid=options.series_uid,
+                progress=bar,
+            )
+        else:
+            image = DicomCubeImage.from_file(source, num_threads=options.threads, progress=bar)
+    with ProgressBar(f"writing {target}") as bar:
+        if to_file:
+            image.to_file(
+                target,
+                num_threads=options.threads,
+                effort=options.effort,
+                verify=options.verify,
+                progress=bar,
+            )
+        else:
+            image.to_dicom_folder(target, overwrite=options.overwrite, progress=bar)
+    if to_file:
+        size = target.stat().st_size
+        print(
+            f"{target}: {len(image.raw_image)} slices, {size:,} bytes, "
+            f"{image.raw_image.nbytes / size:.2f} times smaller than its pixels"
+        )
+    else:
+        print(f"{target}: {len(image.raw_image)} slices")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    """Run `dicube info`."""
+    from dicube.core.file_summary import summarize_file
+
+    summary = summarize_file(options.file)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(summary), indent=2))
+        return 0
+    codec = {"jph": "HTJ2K", "jxl": "JPEG XL"}[summary.codec]
+    lines: list[tuple[str, Any]] = [
+        ("file", summary.path),
+        ("format", f"{codec}, container version {summary.format_version}"),
+        ("shape", " x ".join(map(str, summary.shape)) + f" {summary.dtype}"),
+        (
+            "size",
+            f"{summary.file_size:,} bytes, {summary.ratio:.2f} times smaller than "
+            f"{summary.raw_size:,} bytes of pixels",
+        ),
+        ("checksums", "yes" if summary.has_checksums else "no (a published writer's file)"),
+        ("rescale", f"stored value * {summary.rescale[0]:g} + {summary.rescale[1]:g}"),
+        ("status", summary.status),
+    ]
+    if summary.space is None:
+        lines.append(("space", "not known"))
+    else:
+        lines += [
+            ("spacing", _numbers(summary.space["spacing"]) + " mm (slice, row, column)"),
+            ("origin", _numbers(summary.space["origin"]) + " mm (LPS)"),
+        ]
+    lines += list(summary.tags.items())
+    lines += [(f"[{name}]", f"{size:,} bytes") for name, size in summary.sections.items()]
+    width = max(len(name) for name, _ in lines) + 2
+    for name, value in lines:
+        print(f"{name:{width}}{value}")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """Run `dicube demo`."""
+    from dicube.demo import run_demo
+
+    return 0 if run_demo(options.folder, options.threads) else 1
+
+
+class ProgressBar:
+    """A line on the terminal that shows how far something is; nothing where there is no terminal.
+
+    Called as `bar(done, total)`. As a context manager it leaves an empty line behind.
+    """
+
+    _WIDTH = 30
+    _SECONDS = 0.1  # between two updates
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._shown = sys.stderr.isatty()
+        self._last = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        now = time.monotonic()
+        if not self._shown or (done < total and now - self._last < self._SECONDS):
+            return
+        self._last = now
+        filled = self._WIDTH * done // max(total, 1)
+        bar = "#" * filled + "." * (self._WIDTH - filled)
+        print(f"\r\x1b[K{self._label}  [{bar}] {done}/{total}", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+class _ShowVersion(argparse.Action):
+    """Print versions and end. An action of its own, as the library is loaded only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **_options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show versions and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: Any) -> None:
+        """Print the versions and end."""
+        import dicube
+
+        print(dicube.build_info().strip())
+        parser.exit()
+
+
+def _thread_count(text: str) -> int:
+    """Return a number of threads from the command line."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, found {number}")
+    return number
+
+
+def _names_a_folder(name: str) -> bool:
+    """Return whether a target is a folder that is there, or named like one that is to be made."""
+    path = Path(name)
+    return path.is_dir() or name.endswith(("/", os.sep)) or not path.suffix
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """Return numbers as text."""
+    return ", ".join(f"{value:.6g}" for value in values)
+
+
+def _with_suggestion(error: DicomCubeError) -> str:
+    """Return message and suggestion of an error on one line."""
+    return f"{error.message} ({error.suggestion})"
+
+
+def _fail(message: str) -> int:
+    """Print one line of error; return the exit status."""
+    print(f"dicube: error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print one line of warning."""
+    print(f"dicube: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

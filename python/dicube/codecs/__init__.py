@@ -1,0 +1,91 @@
+"""The codecs, by name: 'jxl' (JPEG XL, for `.dcba`) and 'jph' (HTJ2K, for `.dcbs`).
+
+Codecs turn single images into bytes and back. They know no file and no DICOM.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from dicube.codecs.jph import JphCodec
+from dicube.codecs.jxl import JxlCodec
+
+__all__ = [
+    "ImageCodec",
+    "JphCodec",
+    "JxlCodec",
+    "get_codec",
+    "is_codec_available",
+    "list_codecs",
+    "register_codec",
+]
+
+
+@runtime_checkable
+class ImageCodec(Protocol):
+    """What a codec has.
+
+    Attributes:
+        id: its number in files and in the C library.
+        name: its name in this registry, in lower case.
+        extensions: of files that hold one bare codestream.
+    """
+
+    id: int
+    name: str
+    extensions: tuple[str, ...]
+
+    def encode(self, image: NDArray[Any], /, **options: Any) -> bytes:
+        """Encode one image."""
+
+    def decode(self, data: Any, /, **options: Any) -> NDArray[Any]:
+        """Decode one image."""
+
+    def is_available(self) -> bool:
+        """Return whether the codec can be used."""
+
+    def get_version(self) -> str:
+        """Return name and version of the library behind it."""
+
+
+_codecs: dict[str, Any] = {}
+
+
+def register_codec(codec: Any) -> None:
+    """Add a codec to the registry, in place of one that has its name.
+
+    Raises:
+        TypeError: it has not all that an `ImageCodec` has.
+    """
+    if not isinstance(codec, ImageCodec):
+        raise TypeError(f"expected an ImageCodec, found {type(codec).__name__}")
+    _codecs[codec.name.lower()] = codec
+
+
+def get_codec(name: str) -> Any:
+    """Return a codec by its name, in whatever case.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    codec = _codecs.get(name.lower())
+    if codec is None:
+        raise ValueError(f"Unknown codec {name!r}; known are {', '.join(list_codecs())}")
+    return codec
+
+
+def list_codecs() -> list[str]:
+    """Return the names of all codecs, sorted."""
+    return sorted(_codecs)
+
+
+def is_codec_available(name: str) -> bool:
+    """Return whether there is a codec of that name and it can be used."""
+    codec = _codecs.get(name.lower())
+    return codec is not None and bool(codec.is_available())
+
+
+register_codec(JxlCodec())
+register_codec(JphCodec())

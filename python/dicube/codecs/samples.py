@@ -1,0 +1,99 @@
+"""How numpy arrays and libdicube's description of an image correspond: dtype, shape, byte order.
+
+Knows no codec and no file.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from dicube import _native
+from dicube.exceptions import DataConsistencyError
+
+_SAMPLE_TYPES = {
+    "uint8": _native.SAMPLE_UINT8,
+    "int8": _native.SAMPLE_INT8,
+    "uint16": _native.SAMPLE_UINT16,
+    "int16": _native.SAMPLE_INT16,
+    "uint32": _native.SAMPLE_UINT32,
+    "int32": _native.SAMPLE_INT32,
+    "uint64": _native.SAMPLE_UINT64,
+    "int64": _native.SAMPLE_INT64,
+    "float16": _native.SAMPLE_FLOAT16,
+    "float32": _native.SAMPLE_FLOAT32,
+    "float64": _native.SAMPLE_FLOAT64,
+}
+_DTYPES = {number: np.dtype(name) for name, number in _SAMPLE_TYPES.items()}
+
+# What this package encodes, by numpy name; either byte order. It reads all of the above.
+SUPPORTED_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+
+
+def image_of(frame_shape: tuple[int, ...], dtype: np.dtype[Any]) -> _native.Image:
+    """Return what libdicube calls a frame of this shape and dtype.
+
+    Args:
+        frame_shape: (rows, columns), or (rows, columns, 3) for three interleaved samples a pixel.
+        dtype: any of `SUPPORTED_DTYPES`, in either byte order.
+
+    Raises:
+        DataConsistencyError: a dtype or shape that can't be stored.
+    """
+    if dtype.name not in SUPPORTED_DTYPES:
+        raise DataConsistencyError(
+            f"expected a dtype of {', '.join(SUPPORTED_DTYPES)}, found {dtype.name}"
+        )
+    if len(frame_shape) == 2:
+        samples = 1
+    elif len(frame_shape) == 3 and frame_shape[2] in (1, 3):
+        samples = frame_shape[2]
+    else:
+        raise DataConsistencyError(
+            f"expected a frame of shape (rows, columns) or (rows, columns, 3), found {frame_shape}"
+        )
+    if 0 in frame_shape:
+        raise DataConsistencyError(f"a frame of shape {frame_shape} has no pixels")
+    return _native.Image(
+        rows=frame_shape[0],
+        columns=frame_shape[1],
+        samples=samples,
+        sample_type=_SAMPLE_TYPES[dtype.name],
+        byte_order=_byte_order(dtype),
+    )
+
+
+def frame_shape_of(image: _native.Image) -> tuple[int, ...]:
+    """Return the numpy shape of a frame: (rows, columns), or (rows, columns, samples)."""
+    shape = (int(image.rows), int(image.columns))
+    return shape if image.samples == 1 else (*shape, int(image.samples))
+
+
+def dtype_of(image: _native.Image) -> np.dtype[Any]:
+    """Return the numpy dtype of decoded samples, which are in native byte order."""
+    return _DTYPES[image.sample_type]
+
+
+def thread_count(num_threads: int | None) -> int:
+    """Return a number of threads as libdicube takes it: 0 stands for one for each processor.
+
+    Raises:
+        DataConsistencyError: the number is negative.
+    """
+    if num_threads is None:
+        return 0
+    if num_threads < 0:
+        raise DataConsistencyError(f"expected num_threads of 0 or more, found {num_threads}")
+    return num_threads
+
+
+def _byte_order(dtype: np.dtype[Any]) -> int:
+    """Return the byte order of a dtype as libdicube numbers it."""
+    order = dtype.byteorder
+    if order == "=" or order == "|":
+        return _native.BYTE_ORDER_NATIVE
+    if order == ("<" if sys.byteorder == "little" else ">"):
+        return _native.BYTE_ORDER_NATIVE
+    return _native.BYTE_ORDER_BIG if order == ">" else _native.BYTE_ORDER_LITTLE

@@ -1,0 +1,123 @@
+"""What a dicube file holds beside its frames, and the sections that it is kept in.
+
+Knows the sections' names and what is in them. It must not know pixels, or where in a file a section
+stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom import DicomMeta, DicomStatus
+from dicube.dicom.geometry import Space, space_from_json, space_to_json
+from dicube.exceptions import InvalidCubeFileError
+from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage.packed_text import pack_text, unpack_text
+
+_STATUS = "dicom_status"  # the status value as text
+_META = "dicom_meta"  # JSON, packed with zstd
+_SPACE = "space"  # JSON, in (x, y, z) order
+_HEADER = "pixel_header"  # JSON
+
+
+class CubeParts(NamedTuple):
+    """All that an image consists of but its pixels."""
+
+    header: PixelDataHeader
+    meta: DicomMeta | None
+    space: Space | None
+    status: DicomStatus
+
+
+def write_parts(writer: DcbWriter, parts: CubeParts) -> None:
+    """Write the sections that hold the parts of an image."""
+    writer.write_section(_STATUS, parts.status.value.encode())
+    if parts.meta is not None:
+        writer.write_section(_META, pack_text(parts.meta.to_json()))
+    if parts.space is not None:
+        writer.write_section(_SPACE, space_to_json(parts.space).encode())
+    writer.write_section(_HEADER, parts.header.to_json().encode())
+
+
+def read_parts(reader: DcbReader) -> CubeParts:
+    """Read the parts of an image from the sections of a file.
+
+    Raises:
+        InvalidCubeFileError: a section is damaged.
+        MetaDataError: the metadata can't be understood.
+    """
+    header = _read_header(reader)
+    meta = _read_meta(reader)
+    if meta is not None and not reader.has_checksums:
+        _fold_rescale(meta, header)
+    return CubeParts(header, meta, _read_space(reader), _read_status(reader))
+
+
+def _read_text(reader: DcbReader, name: str) -> str | None:
+    """Return the text of a section; None where it is missing or empty."""
+    data = reader.sections.get(name)
+    if not data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidCubeFileError(f"section {name}: {error}") from error
+
+
+def _read_header(reader: DcbReader) -> PixelDataHeader:
+    """Return the pixel header of a file, and the plain one where it has none."""
+    name = reader.dtype.name
+    text = _read_text(reader, _HEADER)
+    if text is None:
+        return PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
+    try:
+        header = PixelDataHeader.from_json(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidCubeFileError(f"section {_HEADER}: {error}") from error
+    # Published writers store what they were told, which may be another dtype than the pixels'.
+    return dataclasses.replace(header, PixelDtype=name)
+
+
+def _read_meta(reader: DcbReader) -> DicomMeta | None:
+    """Return the metadata of a file; None where it has none."""
+    packed = reader.sections.get(_META)
+    if not packed:
+        return None
+    try:
+        text = unpack_text(packed)
+    except InvalidCubeFileError as error:
+        raise InvalidCubeFileError(f"section {_META}: {error.message}") from error
+    return DicomMeta.from_json(text)
+
+
+def _read_space(reader: DcbReader) -> Space | None:
+    """Return the geometry of a file; None where it has none."""
+    text = _read_text(reader, _SPACE)
+    return None if text is None else space_from_json(text)
+
+
+def _read_status(reader: DcbReader) -> DicomStatus:
+    """Return the status of a file."""
+    text = _read_text(reader, _STATUS)
+    if text is None:
+        return DicomStatus.CONSISTENT
+    try:
+        return DicomStatus(text)
+    except ValueError:
+        raise InvalidCubeFileError(f"section {_STATUS}: {text[:40]!r} is no status") from None
+
+
+def _fold_rescale(meta: DicomMeta, header: PixelDataHeader) -> None:
+    """Set the metadata's rescale to the header's.
+
+    Published writers store values that they have rescaled already; the header says so, but the
+    metadata keep the rescale of the source, which must not be applied again.
+    """
+    for tag, value in (
+        ("RescaleSlope", header.RescaleSlope),
+        ("RescaleIntercept", header.RescaleIntercept),
+    ):
+        if not meta.is_missing(tag):
+            meta.set_shared_item(tag, value)

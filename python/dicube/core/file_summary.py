@@ -1,0 +1,107 @@
+"""What a dicube file is, told without decoding its frames.
+
+Knows files and metadata. It must not know how the summary is shown.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from dicube.core.cube_parts import read_parts
+from dicube.dicom import DicomMeta
+from dicube.dicom.geometry import Space
+from dicube.storage.dcb_file import DcbReader
+
+_SHOWN_TAGS = (
+    "PatientName",
+    "PatientID",
+    "StudyDate",
+    "StudyDescription",
+    "Modality",
+    "Manufacturer",
+    "SeriesDescription",
+    "SeriesInstanceUID",
+)
+
+_SPACE_FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation", "z_orientation")
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """What `dicube info` tells of a file.
+
+    Attributes:
+        path: the file.
+        codec: 'jph' (HTJ2K) or 'jxl' (JPEG XL).
+        format_version: of the container.
+        shape: (slices, rows, columns[, 3]).
+        dtype: of the stored values.
+        file_size, raw_size: bytes of the file, and of the decoded pixels.
+        ratio: raw_size / file_size.
+        has_checksums: whether damage is noticed when it is read.
+        sections: bytes of each section, by name.
+        status: of the series, as text.
+        rescale: slope and intercept of the first slice.
+        space: the geometry's fields, in (z, y, x) order; None where it isn't known.
+        tags: metadata that tell what the series is, by keyword; those that there are.
+    """
+
+    path: str
+    codec: str
+    format_version: int
+    shape: tuple[int, ...]
+    dtype: str
+    file_size: int
+    raw_size: int
+    ratio: float
+    has_checksums: bool
+    sections: dict[str, int]
+    status: str
+    rescale: tuple[float, float]
+    space: dict[str, list[float]] | None
+    tags: dict[str, str]
+
+
+def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
+    """Return what the file at a path is.
+
+    Raises:
+        InvalidCubeFileError: there is none, it can't be read, it is damaged or newer.
+        MetaDataError: its metadata can't be understood.
+    """
+    with DcbReader(path) as reader:
+        parts = read_parts(reader)
+        raw_size = math.prod(reader.shape) * reader.dtype.itemsize
+        return FileSummary(
+            path=os.fspath(path),
+            codec=reader.codec,
+            format_version=reader.format_version,
+            shape=reader.shape,
+            dtype=reader.dtype.name,
+            file_size=reader.file_size,
+            raw_size=raw_size,
+            ratio=raw_size / reader.file_size,
+            has_checksums=reader.has_checksums,
+            sections={name: reader.sections.size(name) for name in reader.sections},
+            status=parts.status.value,
+            rescale=(parts.header.RescaleSlope, parts.header.RescaleIntercept),
+            space=None if parts.space is None else _space_fields(parts.space),
+            tags={} if parts.meta is None else _tags_of(parts.meta),
+        )
+
+
+def _space_fields(space: Space) -> dict[str, list[float]]:
+    """Return the fields of a space as plain numbers."""
+    return {name: [float(number) for number in getattr(space, name)] for name in _SPACE_FIELDS}
+
+
+def _tags_of(meta: DicomMeta) -> dict[str, str]:
+    """Return the texts of the tags that are shown; of the first slice where they differ."""
+    found = {}
+    for keyword in _SHOWN_TAGS:
+        value = meta.get(keyword, force_nonshared=True)[0]
+        if value not in (None, "", []):
+            found[keyword] = str(value)
+    return found

@@ -1,0 +1,163 @@
+"""`dicube demo`: the main job on a real series, with proof that nothing was lost.
+
+Uses the package as any other program would.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from dicube import DicomCubeImage, DicomMeta
+from dicube.exceptions import MetaDataError
+
+# The largest series of real slices, by bytes, that the pydicom wheel carries.
+_SERIES_OF_PYDICOM = Path("data", "test_files", "dicomdirtests", "98892001", "CT5N")
+
+_CODEC_NAMES = {".dcbs": "HTJ2K", ".dcba": "JPEG XL"}
+
+
+def run_demo(folder: Path | None, num_threads: int | None) -> bool:
+    """Convert a series to each format and back to DICOM, compare, and print a table.
+
+    Args:
+        folder: DICOM files; None for the series that comes with pydicom.
+        num_threads: None or 0 for one for each processor.
+
+    Returns:
+        Whether all came back as it was.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the status is shown
+        return _compare(folder or _series_of_pydicom(), num_threads)
+
+
+def _compare(source: Path, num_threads: int | None) -> bool:
+    """Do what `run_demo` does."""
+    watch = _Watch()
+    image = DicomCubeImage.from_dicom_folder(source, num_threads=num_threads)
+    read_time = watch.lap()
+    meta = image.dicom_meta
+    assert meta is not None
+    shape = " x ".join(map(str, image.shape))
+    print(
+        f"{source}\n{meta.get('Modality', '')} {shape} {image.dtype.name}, "
+        f"{len(meta)} elements a slice, status {image.dicom_status.value}\n"
+    )
+    print(f"{'':20}{'bytes':>14}{'ratio':>9}{'write':>11}{'read':>11}")
+    source_size = sum(os.path.getsize(path) for path in meta.filenames or [])
+    _print_row("DICOM files", source_size, source_size, None, read_time)
+    findings: dict[str, list[str]] = {}
+    with tempfile.TemporaryDirectory(prefix="dicube-demo-") as work:
+        for extension in _CODEC_NAMES:
+            findings |= _there_and_back(
+                image, source_size, Path(work) / f"series{extension}", num_threads
+            )
+
+    print("\nratio: how many times smaller than the DICOM files.  Compared with the source:")
+    for what, differences in findings.items():
+        if differences:
+            print(f"  {what:18}DIFFERS: {'; '.join(differences)}")
+        else:
+            print(
+                f"  {what:18}equal: {image.raw_image.size:,} stored values, {len(meta)} elements "
+                f"of {meta.slice_count} slices, geometry, status"
+            )
+    return not any(findings.values())
+
+
+def _there_and_back(
+    image: DicomCubeImage, source_size: int, path: Path, num_threads: int | None
+) -> dict[str, list[str]]:
+    """Write and read a file, and export DICOM from it; return the differences of both."""
+    extension = path.suffix
+    watch = _Watch()
+    image.to_file(path, num_threads)
+    write_time = watch.lap()
+    loaded = DicomCubeImage.from_file(path, num_threads)
+    read_time = watch.lap()
+    name = f"{extension} ({_CODEC_NAMES[extension]})"
+    _print_row(name, path.stat().st_size, source_size, write_time, read_time)
+
+    folder = path.with_name(f"{path.name} to DICOM")
+    watch.lap()
+    loaded.to_dicom_folder(folder)
+    write_time = watch.lap()
+    restored = DicomCubeImage.from_dicom_folder(folder, num_threads=num_threads)
+    read_time = watch.lap()
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    _print_row(f"DICOM from {extension}", size, source_size, write_time, read_time)
+    return {
+        extension: _differences(image, loaded),
+        f"DICOM from {extension}": _differences(image, restored),
+    }
+
+
+class _Watch:
+    """Tells the seconds between one lap and the next."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap."""
+        start, self._start = self._start, time.perf_counter()
+        return self._start - start
+
+
+def _series_of_pydicom() -> Path:
+    """Return the folder of the series that comes with pydicom."""
+    found = importlib.util.find_spec("pydicom")
+    for place in (found.submodule_search_locations if found else None) or []:
+        folder = Path(place) / _SERIES_OF_PYDICOM
+        if folder.is_dir():
+            return folder
+    raise MetaDataError(
+        "this installation of pydicom carries no test data",
+        suggestion="name a folder of DICOM files: dicube demo FOLDER",
+    )
+
+
+def _print_row(
+    name: str, size: int, source_size: int, write_time: float | None, read_time: float
+) -> None:
+    """Print one row of the table."""
+    written = "" if write_time is None else f"{write_time:.3f} s"
+    print(f"{name:20}{size:14,}{source_size / size:9.2f}{written:>11}{read_time:9.3f} s")
+
+
+def _differences(image: DicomCubeImage, other: DicomCubeImage) -> list[str]:
+    """Return in what two images differ, a line for each kind of difference."""
+    found = []
+    if image.dtype != other.dtype or image.shape != other.shape:
+        found.append(f"{image.shape} {image.dtype.name} became {other.shape} {other.dtype.name}")
+    else:
+        wrong = int(np.count_nonzero(image.raw_image != other.raw_image))
+        if wrong:
+            found.append(f"{wrong:,} stored values")
+    if (image.space is None) != (other.space is None) or (
+        image.space is not None and image.space != other.space
+    ):
+        found.append(f"geometry: {image.space} became {other.space}")
+    if image.dicom_status is not other.dicom_status:
+        found.append(f"status {image.dicom_status.value} became {other.dicom_status.value}")
+    if image.dicom_meta is not None and other.dicom_meta is not None:
+        found += _element_differences(image.dicom_meta, other.dicom_meta)
+    return found
+
+
+def _element_differences(meta: DicomMeta, other: DicomMeta) -> list[str]:
+    """Return the tags whose elements differ, with the number of slices in which they do."""
+    slices: dict[str, int] = {}
+    for index in range(min(meta.slice_count, other.slice_count)):
+        one, two = meta.index(index), other.index(index)
+        for tag in {*one, *two}:
+            if one.get(tag) != two.get(tag):
+                slices[tag] = slices.get(tag, 0) + 1
+    return [f"{tag} in {count} slices" for tag, count in sorted(slices.items())]

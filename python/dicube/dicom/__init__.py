@@ -1,0 +1,17 @@
+"""DICOM: series of files, their metadata, and where their voxels are. The only user of pydicom."""
+
+from dicube.dicom.dicom_io import read_dicom_dir
+from dicube.dicom.dicom_meta import DicomMeta, SortMethod
+from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
+from dicube.dicom.dicom_tags import CommonTags
+from dicube.dicom.geometry import get_space_from_DicomMeta
+
+__all__ = [
+    "CommonTags",
+    "DicomMeta",
+    "DicomStatus",
+    "SortMethod",
+    "get_dicom_status",
+    "get_space_from_DicomMeta",
+    "read_dicom_dir",
+]

@@ -1,0 +1,137 @@
+"""DICOM folders: reading one series into metadata and a volume.
+
+Writing is in `dicom_export`. Must not know dicube files or spaces.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom.dicom_export import write_dicom_folder
+from dicube.dicom.dicom_meta import DicomMeta, SortMethod
+from dicube.dicom.dicom_tags import CommonTags
+from dicube.dicom.instance import Instance
+from dicube.dicom.series import Progress, Source, choose_series, find_instances
+from dicube.dicom.slice_order import numbers
+from dicube.dicom.volume import common_layout, read_volume
+
+__all__ = ["read_dicom_dir", "read_dicom_folder", "write_dicom_folder"]
+
+_log = logging.getLogger(__name__)
+
+
+def read_dicom_dir(
+    source: Source,
+    sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC,
+    series_uid: str | None = None,
+    progress: Progress | None = None,
+) -> DicomMeta:
+    """Read the metadata of a DICOM series; pixels are not read.
+
+    Args:
+        source: a folder (with all folders inside), a DICOM file, or paths of files. Files that are
+            not DICOM, hidden files and DICOMDIRs are passed over, and logged.
+        sort_method: the order of the slices.
+        series_uid: which series, if there are several.
+        progress: called with files done and files in all.
+
+    Raises:
+        CubeFileNotFoundError: the path does not exist.
+        MetaDataError: no DICOM there, or a damaged file.
+        DataConsistencyError: several series, and none chosen; lists them.
+    """
+    meta, _, _ = _read_series(source, sort_method, series_uid, progress, passes=1)
+    return meta
+
+
+def read_dicom_folder(
+    source: Source,
+    sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+    series_uid: str | None = None,
+) -> tuple[DicomMeta, NDArray[Any], PixelDataHeader]:
+    """Read a DICOM series: metadata, stored pixel values, and how these become real ones.
+
+    Args:
+        source: see `read_dicom_dir`.
+        sort_method: the order of the slices.
+        num_threads: how many files' pixels are read at a time; None or 0: as many as cores.
+        progress: called with steps done and steps in all: each file counts twice.
+        series_uid: which series, if there are several.
+
+    Returns:
+        The metadata; the volume as (slice, row, column) or (slice, row, column, sample), stored
+        values untouched, in native byte order; the pixel header. Slices are sorted.
+
+    Raises:
+        CubeFileNotFoundError, MetaDataError: see `read_dicom_dir`.
+        DataConsistencyError: several series and none chosen, images of different shape or sample
+            type, more than one frame in a file, pixels missing or cut off; names the file.
+        CodecError: compressed pixels that can't be decoded; names what is missing.
+    """
+    meta, instances, files = _read_series(source, sort_method, series_uid, progress, passes=2)
+    frames = 0
+
+    def on_frame() -> None:
+        nonlocal frames
+        frames += 1
+        if progress is not None:
+            progress(files + files * frames // len(instances), 2 * files)
+
+    volume, interpretations = read_volume(instances, num_threads or os.cpu_count() or 1, on_frame)
+    if len(interpretations) == 1:
+        meta.set_shared_item(CommonTags.PhotometricInterpretation, interpretations.pop())
+    return meta, volume, pixel_header_of(meta, volume.dtype.name)
+
+
+def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
+    """Return the pixel header of a series: rescale and first window of its first slice."""
+
+    def first(tag: Any) -> float | None:
+        value = meta.get(tag, force_nonshared=True)[0]
+        value = value[0] if isinstance(value, list) and value else value
+        return float(value) if isinstance(value, (int, float)) else None
+
+    slope, intercept = (
+        (numbers(meta, tag, 1)[0] or (default,))[0]
+        for tag, default in ((CommonTags.RescaleSlope, 1.0), (CommonTags.RescaleIntercept, 0.0))
+    )
+    return PixelDataHeader(
+        RescaleSlope=slope,
+        RescaleIntercept=intercept,
+        OriginalPixelDtype=dtype,
+        PixelDtype=dtype,
+        WindowCenter=first(CommonTags.WindowCenter),
+        WindowWidth=first(CommonTags.WindowWidth),
+    )
+
+
+def _read_series(
+    source: Source,
+    sort_method: SortMethod,
+    series_uid: str | None,
+    progress: Progress | None,
+    passes: int,
+) -> tuple[DicomMeta, list[Instance], int]:
+    """Return a series' metadata and files in the order of the slices; how many files there are."""
+    found = find_instances(source, progress, passes)
+    if found.ignored:
+        _log.info("not DICOM images, ignored: %s", ", ".join(found.ignored))
+    instances: Sequence[Instance] = choose_series(found.instances, series_uid)
+    if passes > 1:
+        common_layout(instances)
+    meta = DicomMeta.from_items(
+        [instance.item for instance in instances],
+        [instance.file_meta for instance in instances],
+        [instance.path for instance in instances],
+    )
+    order = meta.sort_files(sort_method)
+    files = len(found.instances) + len(found.ignored)
+    return meta, [instances[i] for i in order], files

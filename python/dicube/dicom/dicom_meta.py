@@ -1,0 +1,540 @@
+"""DicomMeta: the DICOM metadata of a series, shared values apart from per-slice ones.
+
+Must not know pixels, folders or files.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from io import BytesIO
+from typing import Any, SupportsIndex
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+
+from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
+from dicube.dicom.element_values import (
+    DEFAULT_ENCODINGS,
+    ElementValue,
+    Encodings,
+    encode_value,
+    encodings_of,
+    plain_values,
+    value_of,
+)
+from dicube.dicom.elements import Item, item_of
+from dicube.dicom.entry_checks import checked, slices_told, wellformed
+from dicube.dicom.instance_bytes import InstanceEncoder
+from dicube.dicom.merge_utils import (
+    Entries,
+    Entry,
+    JsonElement,
+    MergedElements,
+    is_uniform,
+    merge_items,
+    per_slice_entry,
+    shared_entry,
+    slice_entry,
+    slice_items,
+)
+from dicube.dicom.metadata_table import metadata_table
+from dicube.dicom.published_entries import entry_from_published
+from dicube.dicom.slice_order import slice_order
+from dicube.exceptions import DataConsistencyError, MetaDataError
+
+# Beside "_merged_data" and "slice_count" in the JSON: says that absent values are null, that "raw",
+# "counts" and "vrs" stand where they are needed (see merge_utils), and that sequences are sorted.
+_VERSION_KEY, _VERSION = "merge_version", 2
+_FILE_META_KEY = "_file_meta"
+# Group 2 without what follows from the dataset or from the encoding.
+_DERIVED_FILE_META = ("00020000", "00020001", "00020002", "00020003")
+_PIXEL_REPRESENTATION = "00280103"
+_CHARACTER_SET = "00080005"
+
+
+class SortMethod(Enum):
+    """The order of a series' slices.
+
+    By instance number, or by position along the slice normal, which is the cross product of the
+    row and the column direction (PS3.3 C.7.6.2.1.1): RIGHT_HAND goes along it, LEFT_HAND against.
+    """
+
+    INSTANCE_NUMBER_ASC = 1
+    INSTANCE_NUMBER_DESC = 2
+    POSITION_RIGHT_HAND = 3
+    POSITION_LEFT_HAND = 4
+
+
+class NotSharedError(MetaDataError, ValueError):
+    """The slices differ in an element of which one value for all was asked."""
+
+
+class SliceCountError(DataConsistencyError, ValueError):
+    """The number of values or names given is not the number of slices."""
+
+
+class MissingTagError(MetaDataError, KeyError):
+    """The metadata has no such element."""
+
+    __str__ = MetaDataError.__str__
+
+
+class DicomMeta:
+    """The metadata of a series of N slices.
+
+    A tag may be given as keyword, pydicom Tag, (group, element), 0xGGGGEEEE or hexadecimal text;
+    an unknown keyword is an UnknownTagError (MetaDataError, KeyError and ValueError). Pixel data
+    and group lengths are never part of the metadata. File meta elements (group 2) are found by
+    their tags but not listed.
+
+    Copies are independent of each other. Two are equal if all their slices' elements are.
+
+    Attributes:
+        filenames: the slices' files, in slice order, or None.
+        slice_count: N.
+    """
+
+    def __init__(
+        self,
+        merged_data: Mapping[str, Entry],
+        filenames: Sequence[str] | None = None,
+        *,
+        slice_count: int | None = None,
+    ) -> None:
+        """Take merged entries (see `merge_utils`) by tag key.
+
+        Args:
+            merged_data: the entries.
+            filenames: one for each slice.
+            slice_count: if not given: what the entries' per-slice values tell, else the number of
+                filenames, else 1.
+
+        Raises:
+            MetaDataError: the entries are malformed.
+            DataConsistencyError: the counts contradict each other.
+        """
+        if slice_count is None:
+            slice_count = slices_told(merged_data)
+        if slice_count is None:
+            slice_count = len(filenames) if filenames is not None else 1
+        self.slice_count = slice_count
+        self._merged_data = (
+            merged_data
+            if isinstance(merged_data, MergedElements)
+            else MergedElements(entries=checked(merged_data, slice_count))
+        )
+        self._file_meta = MergedElements()
+        self.filenames = None if filenames is None else [str(name) for name in filenames]
+        if self.filenames is not None and len(self.filenames) != slice_count:
+            raise SliceCountError(f"{len(self.filenames)} filenames for {slice_count} slices")
+
+    @classmethod
+    def from_datasets(
+        cls, datasets: Sequence[Dataset], filenames: Sequence[str] | None = None
+    ) -> DicomMeta:
+        """Merge the datasets of a series, one per slice, in the order given.
+
+        Later changes to the datasets don't show.
+
+        Raises:
+            MetaDataError: there are none, or a value made by hand is invalid.
+            DataConsistencyError: not one filename per dataset.
+        """
+        if not datasets:
+            raise MetaDataError("no datasets", context="DicomMeta.from_datasets")
+        file_metas = (getattr(dataset, "file_meta", None) for dataset in datasets)
+        return cls.from_items(
+            [item_of(dataset) for dataset in datasets],
+            [Item() if file_meta is None else item_of(file_meta) for file_meta in file_metas],
+            filenames,
+        )
+
+    @classmethod
+    def from_items(
+        cls,
+        items: Sequence[Item],
+        file_metas: Sequence[Item],
+        filenames: Sequence[str] | None = None,
+    ) -> DicomMeta:
+        """Merge elements as `elements.item_of` gives them: each slice's, and its file meta's."""
+        meta = cls(MergedElements(items), filenames, slice_count=len(items))
+        meta._file_meta = MergedElements(file_metas)
+        for tag in _DERIVED_FILE_META:
+            meta._file_meta.pop(tag, None)
+        return meta
+
+    @property
+    def file_meta(self) -> Entries:
+        """The merged entries of group 2, without what follows from the other elements."""
+        return self._file_meta
+
+    @classmethod
+    def from_json(cls, json_str: str, filenames: Sequence[str] | None = None) -> DicomMeta:
+        """Read the JSON that `to_json` of this or of the published package wrote.
+
+        Raises:
+            MetaDataError: it is not such JSON.
+            DataConsistencyError: not one filename per slice.
+        """
+        try:
+            document = json.loads(json_str)
+        except (ValueError, RecursionError) as error:
+            raise MetaDataError(f"metadata is not JSON: {error}") from None
+        merged = document.get("_merged_data") if isinstance(document, dict) else None
+        if not isinstance(merged, dict):
+            raise MetaDataError("metadata JSON has no '_merged_data' object")
+        count = document.get("slice_count")
+        if type(count) is not int or count < 1:
+            count = slices_told(merged)
+        if count is None:
+            count = len(filenames) if filenames is not None else 1
+        if _VERSION_KEY not in document:
+            merged = {
+                key: entry_from_published(entry, count) for key, entry in wellformed(merged).items()
+            }
+        meta = cls(merged, filenames, slice_count=count)
+        file_meta = document.get(_FILE_META_KEY)
+        if isinstance(file_meta, dict):
+            meta._file_meta = MergedElements(entries=checked(file_meta, count))
+        return meta
+
+    def to_json(self) -> str:
+        """Return all metadata as JSON; the published package reads it too."""
+        document = {
+            "_merged_data": dict(self._merged_data),
+            "slice_count": self.slice_count,
+            _VERSION_KEY: _VERSION,
+            _FILE_META_KEY: dict(self._file_meta),
+        }
+        return json.dumps(document)
+
+    def get(self, tag: TagLike, default: Any = None, force_nonshared: bool = False) -> Any:
+        """Return an element's value: one if all slices share it, else a list with one per slice.
+
+        A value is a number, a text or bytes; a list if the element has several; None if it is
+        empty. Person names are texts ('DOE^JOHN'), sequences lists of DICOM-JSON items. In a list
+        per slice, None stands for a slice that lacks the element.
+
+        Args:
+            tag: which element.
+            default: returned if no slice has the element.
+            force_nonshared: return a list with one value per slice in any case.
+        """
+        entry = self._entry(tag)
+        if entry is None:
+            return [default] * self.slice_count if force_nonshared else default
+        if is_uniform(entry):
+            value = _plain(slice_entry(entry, 0))
+            return [value] * self.slice_count if force_nonshared else value
+        return [_plain(slice_entry(entry, i)) for i in range(self.slice_count)]
+
+    def get_values(self, tag: TagLike) -> list[Any]:
+        """Return the JSON-model values of every slice; Nones if no slice has the element.
+
+        A shared element gives its list of values in every slice; a per-slice one what its entry
+        holds: scalars if every slice has exactly one value. Binary is given as bytes.
+        """
+        entry = self._entry(tag)
+        if entry is None:
+            return [None] * self.slice_count
+        if is_uniform(entry):
+            return [_json_values(slice_entry(entry, 0))] * self.slice_count
+        if entry["shared"] is False and "InlineBinary" not in entry:
+            return list(entry["Value"])
+        return [_json_values(slice_entry(entry, i)) for i in range(self.slice_count)]
+
+    def get_shared_value(self, tag: TagLike) -> Any:
+        """Return the JSON-model value that all slices share, a single one unwrapped.
+
+        None if no slice has the element, or if it is empty.
+
+        Raises:
+            NotSharedError: a MetaDataError and ValueError: the slices differ.
+        """
+        entry = self._entry(tag)
+        if entry is None:
+            return None
+        if not is_uniform(entry):
+            raise NotSharedError(f"{tag_name(get_tag_key(tag))} differs from slice to slice")
+        values = _json_values(slice_entry(entry, 0))
+        return values[0] if isinstance(values, list) and len(values) == 1 else values or None
+
+    def is_shared(self, tag: TagLike) -> bool:
+        """Return whether all slices have the element, with the same value."""
+        entry = self._entry(tag)
+        return entry is not None and is_uniform(entry)
+
+    def is_missing(self, tag: TagLike) -> bool:
+        """Return whether no slice has the element."""
+        return self._entry(tag) is None
+
+    def get_vr(self, tag: TagLike) -> str:
+        """Return the element's value representation; '' if no slice has it."""
+        entry = self._entry(tag)
+        return "" if entry is None else str(entry["vr"])
+
+    def keys(self) -> Iterable[str]:
+        """Return the tag keys ('GGGGEEEE'), in tag order."""
+        return self._merged_data.keys()
+
+    def items(self) -> Iterable[tuple[str, Entry]]:
+        """Return the tag keys and their merged entries, in tag order."""
+        return self._merged_data.items()
+
+    def __len__(self) -> int:
+        """Return the number of elements."""
+        return len(self._merged_data)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._merged_data)
+
+    def __contains__(self, tag: TagLike) -> bool:
+        return self._entry(tag) is not None
+
+    def __getitem__(self, tag: TagLike) -> tuple[Any, str | None]:
+        """Return (values, 'shared'), (values per slice, 'non_shared') or (None, None) if missing.
+
+        The values are those of the JSON model.
+        """
+        entry = self._entry(tag)
+        if entry is None:
+            return None, None
+        if is_uniform(entry):
+            return _json_values(slice_entry(entry, 0)), "shared"
+        return self.get_values(tag), "non_shared"
+
+    def __delitem__(self, tag: TagLike) -> None:
+        """Remove an element from all slices.
+
+        Raises:
+            MissingTagError: a MetaDataError and KeyError: no slice has it.
+        """
+        key = get_tag_key(tag)
+        holder = self._holder(key)
+        if key not in holder:
+            raise MissingTagError(f"the metadata has no element {tag_name(key)}")
+        del holder[key]
+
+    def set_shared_item(self, tag: TagLike, value: Any, vr: str | None = None) -> None:
+        """Give all slices the same value.
+
+        Args:
+            tag: which element; a new one is added.
+            value: one value or a list; None for an empty element. For a sequence a list of pydicom
+                Datasets or of DICOM-JSON items.
+            vr: value representation, if neither the metadata nor DICOM's dictionary has the tag.
+
+        Raises:
+            MetaDataError: the value does not suit the element.
+        """
+        key, vr = self._assignable(tag, vr)
+        if vr == "SQ":
+            entry: Entry = {"vr": "SQ", "shared": None, "Value": merge_items_of(value)}
+        else:
+            entry = shared_entry(self._value_of(key, vr, value, self._encodings(0)))
+        self._holder(key)[key] = entry
+
+    def set_nonshared_item(
+        self, tag: TagLike, values: Sequence[Any], vr: str | None = None
+    ) -> None:
+        """Give each slice a value of its own.
+
+        Args:
+            tag: which element; a new one is added.
+            values: one per slice: a value, a list of values, [] for an empty element, None for a
+                slice that lacks the element. Not for sequences.
+            vr: as for `set_shared_item`.
+
+        Raises:
+            SliceCountError: a DataConsistencyError and ValueError: not one per slice.
+            MetaDataError: a value does not suit the element.
+        """
+        if len(values) != self.slice_count:
+            raise SliceCountError(f"{len(values)} values for {self.slice_count} slices")
+        key, vr = self._assignable(tag, vr)
+        if vr == "SQ":
+            raise MetaDataError(f"sequence {tag_name(key)} can't be set slice by slice")
+        given = [
+            None if value is None else self._value_of(key, vr, value, self._encodings(i))
+            for i, value in enumerate(values)
+        ]
+        if all(value is None for value in given):
+            self._holder(key).pop(key, None)
+        else:
+            self._holder(key)[key] = per_slice_entry(given)
+
+    def sort_files(self, sort_method: SortMethod) -> list[int]:
+        """Put the slices in order; return where each now comes from: the former indices.
+
+        Slices that instance numbers don't order (missing, empty, repeated) are ordered by position
+        along the normal, and failing that stay in the order they are in.
+
+        Raises:
+            MetaDataError: sorting by position, and slices have none.
+        """
+        descending = sort_method in (SortMethod.INSTANCE_NUMBER_DESC, SortMethod.POSITION_LEFT_HAND)
+        by_position = sort_method in (SortMethod.POSITION_RIGHT_HAND, SortMethod.POSITION_LEFT_HAND)
+        order = slice_order(self, by_position=by_position, descending=descending)
+        self.reorder(order)
+        return order
+
+    def reorder(self, order: Sequence[int]) -> None:
+        """Put the slices into the order given: slice order[0] first.
+
+        Raises:
+            SliceCountError: `order` does not name every slice once.
+        """
+        if sorted(order) != list(range(self.slice_count)):
+            raise SliceCountError(f"{list(order)} is no order of {self.slice_count} slices")
+        if list(order) == list(range(self.slice_count)):
+            return
+        self._merged_data.reorder(order)
+        self._file_meta.reorder(order)
+        if self.filenames is not None:
+            self.filenames = [self.filenames[i] for i in order]
+
+    def index(self, index: SupportsIndex) -> dict[str, JsonElement]:
+        """Return one slice's elements in the DICOM JSON model (PS3.18 F.2), by tag key.
+
+        Raises:
+            IndexError: there is no such slice.
+        """
+        return _without_raw(slice_items(self._merged_data, self._slice(index)))
+
+    def dataset(self, index: SupportsIndex) -> Dataset:
+        """Return one slice as a pydicom Dataset: every element, but no pixels and no file meta.
+
+        Raises:
+            IndexError: there is no such slice.
+            MetaDataError: a value can't be encoded.
+        """
+        elements = InstanceEncoder(self._merged_data).encode(self._slice(index))
+        return dataset_of(b"".join(data for _, data in elements))
+
+    def display(self, show_shared: bool = True, show_non_shared: bool = True) -> None:
+        """Print a table of the elements."""
+        sys.stdout.write(metadata_table(self, show_shared, show_non_shared))
+
+    def __copy__(self) -> DicomMeta:
+        copy = DicomMeta(dict(self._merged_data), self.filenames, slice_count=self.slice_count)
+        copy._file_meta = MergedElements(entries=dict(self._file_meta))
+        return copy
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DicomMeta):
+            return NotImplemented
+        return (
+            self.slice_count == other.slice_count
+            and list(self._merged_data) == list(other._merged_data)
+            and all(self._merged_data[key] == other._merged_data[key] for key in self._merged_data)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # it can change
+
+    def __repr__(self) -> str:
+        return f"<DicomMeta of {self.slice_count} slices, {len(self)} elements>"
+
+    def _holder(self, key: str) -> MergedElements:
+        return self._file_meta if key.startswith("0002") else self._merged_data
+
+    def _entry(self, tag: TagLike) -> Entry | None:
+        key = get_tag_key(tag)
+        return self._holder(key).get(key)
+
+    def _slice(self, index: SupportsIndex) -> int:
+        number = operator.index(index)
+        if not -self.slice_count <= number < self.slice_count:
+            raise IndexError(f"slice {number} of {self.slice_count}")
+        return number % self.slice_count
+
+    def _assignable(self, tag: TagLike, vr: str | None) -> tuple[str, str]:
+        key = get_tag_key(tag)
+        entry = self._holder(key).get(key)
+        if vr is None and entry is not None:
+            vr = str(entry["vr"])
+        if vr is None:
+            try:
+                vr = dictionary_VR(int(key, 16))
+            except KeyError:
+                raise MetaDataError(
+                    f"the value representation of {tag_name(key)} is not known",
+                    suggestion="give vr=",
+                ) from None
+        if len(vr) > 2:  # 'US or SS', 'OB or OW', ...
+            signed = self.get(_PIXEL_REPRESENTATION, force_nonshared=True)[0] == 1
+            vr = "OW" if "OW" in vr else "SS" if signed else "US"
+        return key, vr
+
+    def _value_of(self, key: str, vr: str, value: Any, encodings: Encodings) -> ElementValue:
+        try:
+            return value_of(vr, value, encodings)
+        except (MetaDataError, TypeError, ValueError) as error:
+            message = error.message if isinstance(error, MetaDataError) else str(error)
+            suggestion = error.suggestion if isinstance(error, MetaDataError) else None
+            raise MetaDataError(f"{tag_name(key)}: {message}", suggestion=suggestion) from None
+
+    def _encodings(self, index: int) -> Encodings:
+        entry = self._merged_data.get(_CHARACTER_SET)
+        element = None if entry is None else slice_entry(entry, index)
+        if element is None:
+            return DEFAULT_ENCODINGS
+        return encodings_of(encode_value(_element_value(element)))
+
+
+def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list[dict[str, Entry]]:
+    """Return the merged items of a sequence that is the same in all slices.
+
+    Raises:
+        MetaDataError: an item is neither a Dataset nor DICOM JSON.
+    """
+    merged = []
+    for item in items or ():
+        if not isinstance(item, Dataset):
+            try:
+                item = Dataset.from_json(dict(item))
+            except Exception as error:  # whatever the JSON provokes in pydicom
+                raise MetaDataError(f"a sequence item is not DICOM JSON: {error}") from None
+        merged.append(merge_items([item_of(item)]))
+    return merged
+
+
+def dataset_of(encoded: bytes) -> Dataset:
+    """Return the pydicom Dataset of elements in explicit VR little endian."""
+    return read_dataset(BytesIO(encoded), False, True)
+
+
+def _element_value(element: JsonElement) -> ElementValue:
+    return ElementValue(
+        element["vr"], element.get("Value", []), element.get("InlineBinary"), element.get("raw")
+    )
+
+
+def _plain(element: JsonElement | None) -> Any:
+    if element is None:
+        return None
+    if element["vr"] == "SQ":
+        return [_without_raw(item) for item in element["Value"]]
+    return plain_values(_element_value(element))
+
+
+def _json_values(element: JsonElement | None) -> Any:
+    if element is None:
+        return None
+    if "InlineBinary" in element or element["vr"] == "SQ":
+        return _plain(element)
+    return element.get("Value", [])
+
+
+def _without_raw(items: Mapping[str, JsonElement]) -> dict[str, JsonElement]:
+    plain = {}
+    for key, element in items.items():
+        element = {name: value for name, value in element.items() if name != "raw"}
+        if element["vr"] == "SQ":
+            element["Value"] = [_without_raw(item) for item in element["Value"]]
+        plain[key] = element
+    return plain

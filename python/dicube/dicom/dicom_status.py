@@ -1,0 +1,424 @@
+"""Whether the slices of a series fit each other: one status, or every finding.
+
+Each check yields findings; `get_dicom_status` gives the first in the published order of checks.
+Must not know pixels, files or spacetransformer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dicube.dicom.dicom_tags import CommonTags
+from dicube.dicom.slice_order import (
+    numbers,
+    orientations,
+    positions,
+    positions_along_normal,
+)
+
+if TYPE_CHECKING:
+    from dicube.dicom.dicom_meta import DicomMeta
+
+# PixelSpacing, relative. Decimal strings are rounded differently by different writers; over the
+# width of a patient (500 mm) this makes 0.05 mm.
+SPACING_TOLERANCE = 1e-4
+# Components of direction cosines, for the same reason: 0.05 mm at 500 mm from the origin.
+ORIENTATION_TOLERANCE = 1e-4
+# Direction cosines off unit length or off the right angle by more than this are no rounding.
+ORTHONORMAL_TOLERANCE = 1e-2
+# Slices nearer than this (mm) are at the same place: 1 micrometre, a hundredth of the finest step
+# of clinical scanners.
+SAME_PLACE = 1e-3
+# How far a slice may lie off an even grid from the first to the last one, in steps. Scanners that
+# round positions to 0.1 mm at 0.625 mm steps are off by 0.08; a slice missing from any series is
+# off by more than 0.3.
+GRID_TOLERANCE = 0.1
+
+
+class DicomStatus(Enum):
+    """What is the matter with a series. The value is what a dicube file stores."""
+
+    NON_UNIFORM_SERIES_UID = "non_uniform_series_uid"
+    MISSING_SERIES_UID = "missing_series_uid"
+    DUPLICATE_INSTANCE_NUMBERS = "duplicate_instance_numbers"
+    MISSING_INSTANCE_NUMBER = "missing_instance_number"
+    GAP_INSTANCE_NUMBER = "gap_instance_number"
+    MISSING_SPACING = "missing_spacing"
+    NON_UNIFORM_SPACING = "non_uniform_spacing"
+    MISSING_SHAPE = "missing_shape"
+    NON_UNIFORM_SHAPE = "non_uniform_shape"
+    MISSING_ORIENTATION = "missing_orientation"
+    NON_UNIFORM_ORIENTATION = "non_uniform_orientation"
+    NON_UNIFORM_RESCALE_FACTOR = "non_uniform_rescale_factor"
+    MISSING_DTYPE = "missing_dtype"
+    NON_UNIFORM_DTYPE = "non_uniform_dtype"
+    MISSING_LOCATION = "missing_location"
+    REVERSED_LOCATION = "reversed_location"
+    DWELLING_LOCATION = "dwelling_location"
+    GAP_LOCATION = "gap_location"
+    CONSISTENT = "consistent"
+    INCONSISTENT = "inconsistent"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is the matter.
+
+    Attributes:
+        status: its kind.
+        message: what, with the numbers, on one line.
+        slices: the slices concerned.
+        values: what each of them has.
+        tolerance: what was allowed; None where nothing is to be allowed.
+        reference: the section of the DICOM standard.
+    """
+
+    status: DicomStatus
+    message: str
+    slices: tuple[int, ...]
+    values: tuple[Any, ...]
+    tolerance: float | None
+    reference: str
+
+
+def get_dicom_status(meta: DicomMeta) -> DicomStatus:
+    """Return the first thing that is the matter with a series, in the order of the checks.
+
+    Series UID, instance numbers, sample type, pixel spacing, shape, orientation, locations along
+    the normal, rescale, values that contradict themselves; CONSISTENT if nothing is. Locations may
+    increase or decrease. They are looked at in the order of instance numbers if every slice has
+    one of its own, else in the order in which `meta` has the slices.
+    """
+    for finding in dicom_findings(meta):
+        return finding.status
+    return DicomStatus.CONSISTENT
+
+
+def dicom_findings(meta: DicomMeta) -> Iterator[Finding]:
+    """Yield everything that is the matter with a series, in the order of the checks."""
+    for check in (
+        _series_uid,
+        _instance_numbers,
+        _sample_type,
+        _spacing,
+        _shape,
+        _orientation,
+        _location,
+        _rescale,
+        _contradictions,
+    ):
+        yield from check(meta)
+
+
+def grid_findings(meta: DicomMeta) -> Iterator[Finding]:
+    """Yield what keeps the slices, in the order in which `meta` has them, from being a volume."""
+    for check in (_spacing, _shape, _orientation, _location_as_ordered, _contradictions):
+        yield from check(meta)
+
+
+def _series_uid(meta: DicomMeta) -> Iterator[Finding]:
+    yield from _same_everywhere(
+        [_text(value) for value in meta.get(CommonTags.SeriesInstanceUID, force_nonshared=True)],
+        DicomStatus.MISSING_SERIES_UID,
+        DicomStatus.NON_UNIFORM_SERIES_UID,
+        "SeriesInstanceUID",
+        "PS3.3 C.7.3.1",
+    )
+
+
+def _instance_numbers(meta: DicomMeta) -> Iterator[Finding]:
+    reference = "PS3.3 C.7.6.1"
+    found = [None if n is None else int(n[0]) for n in numbers(meta, CommonTags.InstanceNumber, 1)]
+    missing = [i for i, number in enumerate(found) if number is None]
+    if missing:
+        yield _finding(
+            DicomStatus.MISSING_INSTANCE_NUMBER,
+            f"{len(missing)} of {len(found)} slices have no InstanceNumber",
+            missing,
+            found,
+            reference,
+        )
+    count = Counter(number for number in found if number is not None)
+    repeated = [i for i, number in enumerate(found) if number is not None and count[number] > 1]
+    if repeated:
+        yield _finding(
+            DicomStatus.DUPLICATE_INSTANCE_NUMBERS,
+            f"{len(repeated)} of {len(found)} slices share their InstanceNumber with another",
+            repeated,
+            found,
+            reference,
+        )
+    present = sorted(count)
+    gaps = [(a, b) for a, b in pairwise(present) if b != a + 1]
+    if gaps:
+        first, last = gaps[0]
+        beside = {number for gap in gaps for number in gap}
+        yield _finding(
+            DicomStatus.GAP_INSTANCE_NUMBER,
+            f"InstanceNumber jumps {len(gaps)} time(s), first from {first} to {last}",
+            [i for i, number in enumerate(found) if number in beside],
+            found,
+            reference,
+        )
+
+
+def _sample_type(meta: DicomMeta) -> Iterator[Finding]:
+    names = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+    columns = [numbers(meta, name, 1) for name in names]
+    found = [
+        None if any(part is None for part in row) else tuple(int(part[0]) for part in row if part)
+        for row in zip(*columns, strict=True)
+    ]
+    yield from _same_everywhere(
+        found,
+        DicomStatus.MISSING_DTYPE,
+        DicomStatus.NON_UNIFORM_DTYPE,
+        "/".join(names),
+        "PS3.3 C.7.6.3.1",
+    )
+
+
+def _spacing(meta: DicomMeta) -> Iterator[Finding]:
+    def same(one: Any, other: Any) -> bool:
+        return bool(np.allclose(one, other, rtol=SPACING_TOLERANCE, atol=0))
+
+    yield from _same_everywhere(
+        numbers(meta, CommonTags.PixelSpacing, 2),
+        DicomStatus.MISSING_SPACING,
+        DicomStatus.NON_UNIFORM_SPACING,
+        "PixelSpacing",
+        "PS3.3 10.7.1.3",
+        same,
+        SPACING_TOLERANCE,
+    )
+
+
+def _shape(meta: DicomMeta) -> Iterator[Finding]:
+    rows, columns = (numbers(meta, tag, 1) for tag in (CommonTags.Rows, CommonTags.Columns))
+    found = [
+        None if row is None or column is None else (int(row[0]), int(column[0]))
+        for row, column in zip(rows, columns, strict=True)
+    ]
+    yield from _same_everywhere(
+        found,
+        DicomStatus.MISSING_SHAPE,
+        DicomStatus.NON_UNIFORM_SHAPE,
+        "Rows/Columns",
+        "PS3.3 C.7.6.3.1",
+    )
+
+
+def _orientation(meta: DicomMeta) -> Iterator[Finding]:
+    def same(one: Any, other: Any) -> bool:
+        return bool(np.allclose(one, other, rtol=0, atol=ORIENTATION_TOLERANCE))
+
+    yield from _same_everywhere(
+        orientations(meta),
+        DicomStatus.MISSING_ORIENTATION,
+        DicomStatus.NON_UNIFORM_ORIENTATION,
+        "ImageOrientationPatient",
+        "PS3.3 C.7.6.2.1.1",
+        same,
+        ORIENTATION_TOLERANCE,
+    )
+
+
+def _location(meta: DicomMeta) -> Iterator[Finding]:
+    found = [number[0] for number in numbers(meta, CommonTags.InstanceNumber, 1) if number]
+    if len(set(found)) == meta.slice_count:
+        yield from _locations(meta, sorted(range(meta.slice_count), key=found.__getitem__))
+    else:
+        yield from _location_as_ordered(meta)
+
+
+def _location_as_ordered(meta: DicomMeta) -> Iterator[Finding]:
+    yield from _locations(meta, range(meta.slice_count))
+
+
+def _locations(meta: DicomMeta, order: Sequence[int]) -> Iterator[Finding]:
+    """Check the slices' places along the normal, taken in an order given."""
+
+    def finding(
+        status: DicomStatus, message: str, concerned: Any, found: Any, tolerance: float | None
+    ) -> Finding:
+        slices = sorted(order[i] for i in concerned)
+        return _finding(status, message, slices, found, "PS3.3 C.7.6.2.1.1", tolerance)
+
+    points = positions(meta)
+    missing = [i for i in range(len(points)) if points[order[i]] is None]
+    if missing:
+        message = f"{len(missing)} of {len(points)} slices have no ImagePositionPatient"
+        yield finding(DicomStatus.MISSING_LOCATION, message, missing, points, None)
+        return
+    places = positions_along_normal(meta)
+    if len(points) < 2 or places[0] is None:
+        return  # a single slice; or no orientation, which is reported as such
+    along = np.array([places[i] for i in order], float)
+    steps = np.diff(along)
+    moving = np.abs(steps) > SAME_PLACE
+    against = moving & (steps < 0 if np.sum(steps) >= 0 else steps > 0)
+    if against.any():
+        message = f"{int(against.sum())} of {len(steps)} steps along the normal go back"
+        concerned = np.flatnonzero(against) + 1
+        yield finding(DicomStatus.REVERSED_LOCATION, message, concerned, places, SAME_PLACE)
+    if not moving.all():
+        concerned = np.flatnonzero(~moving) + 1
+        message = f"{len(concerned)} of {len(points)} slices are where the one before is"
+        yield finding(DicomStatus.DWELLING_LOCATION, message, concerned, places, SAME_PLACE)
+    if against.any() or not moving.all():
+        return  # there is no grid to be off
+    ordered = np.array([points[i] for i in order], float)
+    even = np.linspace(ordered[0], ordered[-1], len(ordered))
+    off = np.linalg.norm(ordered - even, axis=1) / (abs(along[-1] - along[0]) / len(steps))
+    if off.max() > GRID_TOLERANCE:
+        sizes = np.abs(steps)
+        usual = float(np.median(sizes))
+        uneven = np.flatnonzero(np.abs(sizes - usual) > GRID_TOLERANCE * usual) + 1
+        message = (
+            f"slices are unevenly placed: steps of {sizes.min():.6g} to {sizes.max():.6g} mm, "
+            f"usually {usual:.6g} mm, up to {off.max():.3g} steps off an even grid"
+        )
+        concerned = uneven if len(uneven) else np.flatnonzero(off > GRID_TOLERANCE)
+        yield finding(DicomStatus.GAP_LOCATION, message, concerned, places, GRID_TOLERANCE)
+
+
+def _rescale(meta: DicomMeta) -> Iterator[Finding]:
+    slopes = numbers(meta, CommonTags.RescaleSlope, 1)
+    intercepts = numbers(meta, CommonTags.RescaleIntercept, 1)
+    found = [
+        ((slope or (1.0,))[0], (intercept or (0.0,))[0])
+        for slope, intercept in zip(slopes, intercepts, strict=True)
+    ]
+    differing = [i for i, factors in enumerate(found) if factors != found[0]]
+    if differing:
+        yield _finding(
+            DicomStatus.NON_UNIFORM_RESCALE_FACTOR,
+            f"RescaleSlope/RescaleIntercept of {len(differing)} of {len(found)} slices "
+            "differ from the first slice's",
+            differing,
+            found,
+            "PS3.3 C.11.1",
+        )
+
+
+def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
+    """What no rounding explains: the values can't be meant."""
+
+    def spacing_of_nothing(spacing: Any) -> bool:
+        return bool(min(spacing) <= 0)
+
+    def not_orthonormal(orientation: Any) -> bool:
+        directions = np.reshape(orientation, (2, 3))
+        off = np.abs(directions @ directions.T - np.eye(2)).max()
+        return bool(off > ORTHONORMAL_TOLERANCE)
+
+    def no_pixels(size: Any) -> bool:
+        return int(size[0]) <= 0
+
+    for name, found, wrong, what, reference in (
+        (
+            "PixelSpacing",
+            numbers(meta, CommonTags.PixelSpacing, 2),
+            spacing_of_nothing,
+            "is not positive",
+            "PS3.3 10.7.1.3",
+        ),
+        (
+            "ImageOrientationPatient",
+            orientations(meta),
+            not_orthonormal,
+            "is not two perpendicular unit vectors",
+            "PS3.3 C.7.6.2.1.1",
+        ),
+        ("Rows", numbers(meta, "Rows", 1), no_pixels, "is not positive", "PS3.3 C.7.6.3.1"),
+        ("Columns", numbers(meta, "Columns", 1), no_pixels, "is not positive", "PS3.3 C.7.6.3.1"),
+    ):
+        slices = [i for i, value in enumerate(found) if value is not None and wrong(value)]
+        if slices:
+            yield _finding(
+                DicomStatus.INCONSISTENT,
+                f"{name} {what} in {len(slices)} of {len(found)} slices",
+                slices,
+                found,
+                reference,
+            )
+    stored, allocated, high = (
+        numbers(meta, name, 1) for name in ("BitsStored", "BitsAllocated", "HighBit")
+    )
+    bits = [
+        None if s is None or a is None or h is None else (int(s[0]), int(a[0]), int(h[0]))
+        for s, a, h in zip(stored, allocated, high, strict=True)
+    ]
+    slices = [i for i, b in enumerate(bits) if b is not None and not 0 < b[0] <= b[2] + 1 <= b[1]]
+    if slices:
+        yield _finding(
+            DicomStatus.INCONSISTENT,
+            f"BitsStored/BitsAllocated/HighBit contradict each other in {len(slices)} of "
+            f"{len(bits)} slices",
+            slices,
+            bits,
+            "PS3.5 8.1.1",
+        )
+
+
+def _same_everywhere(
+    found: Sequence[Any],
+    missing: DicomStatus,
+    non_uniform: DicomStatus,
+    name: str,
+    reference: str,
+    same: Callable[[Any, Any], bool] = lambda one, other: bool(one == other),
+    tolerance: float | None = None,
+) -> Iterator[Finding]:
+    """Yield a finding for slices that lack a value (None), and one for those that differ."""
+    absent = [i for i, value in enumerate(found) if value is None]
+    if absent:
+        yield _finding(
+            missing,
+            f"{len(absent)} of {len(found)} slices have no valid {name}",
+            absent,
+            found,
+            reference,
+        )
+    known = next((value for value in found if value is not None), None)
+    differing = [
+        i
+        for i, value in enumerate(found)
+        if value is not None and value is not known and not same(value, known)
+    ]
+    if differing:
+        yield _finding(
+            non_uniform,
+            f"{name} of {len(differing)} of {len(found)} slices differs from the others': "
+            f"slice {differing[0]} has {found[differing[0]]}, not {known}",
+            differing,
+            found,
+            reference,
+            tolerance,
+        )
+
+
+def _finding(
+    status: DicomStatus,
+    message: str,
+    slices: Any,
+    found: Sequence[Any],
+    reference: str,
+    tolerance: float | None = None,
+) -> Finding:
+    concerned = tuple(int(i) for i in slices)
+    return Finding(
+        status, message, concerned, tuple(found[i] for i in concerned), tolerance, reference
+    )
+
+
+def _text(value: Any) -> str | None:
+    """Return a value that can be compared; None if it is empty."""
+    return None if value in (None, "", []) else str(value)

@@ -1,0 +1,149 @@
+"""Splitting little-endian bytes into elements, without looking into any (PS3.5 7.1).
+
+Several times as fast as pydicom's general reader, because it does less: well-formed bytes only.
+Whatever is unusual raises Unusual, and the caller lets pydicom read it. A sequence stays the bytes
+that it is, whether its length is defined or not; so slices can be compared without parsing it.
+
+Must not know tags, values or files.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
+
+from dicube.dicom.element_values import LONG_LENGTH
+
+UNDEFINED_LENGTH = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_SHORT_LENGTH = frozenset(
+    {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"}
+    | {"LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
+)
+_VR_OF_BYTES = {vr.encode("ascii"): vr for vr in _SHORT_LENGTH | LONG_LENGTH}
+_LONG_BYTES = frozenset(vr.encode("ascii") for vr in LONG_LENGTH)
+
+_explicit_header = Struct("<HH2sH").unpack_from
+_implicit_header = Struct("<HHL").unpack_from
+_length_field = Struct("<L").unpack_from
+
+
+class Unusual(Exception):
+    """Bytes that are for pydicom to read."""
+
+
+class CutOff(Exception):
+    """The bytes end before the element does.
+
+    Attributes:
+        tag: of the element; 0 if not even its header is whole.
+        expected, found: bytes of its value.
+    """
+
+    def __init__(self, tag: int = 0, expected: int = 0, found: int = 0) -> None:
+        super().__init__(tag, expected, found)
+        self.tag, self.expected, self.found = tag, expected, found
+
+
+class ParsedElements(NamedTuple):
+    """Elements, and where parsing stopped.
+
+    Attributes:
+        elements: by tag, in the order of the bytes.
+        stop: offset of the element that parsing stopped before, or the end of the bytes.
+    """
+
+    elements: dict[int, RawDataElement]
+    stop: int
+
+
+def parse_elements(
+    data: bytes, start: int, end: int, implicit: bool, stop_at: frozenset[int] = frozenset()
+) -> ParsedElements:
+    """Split data[start:end] into elements, up to the first whose tag is in `stop_at`.
+
+    Raises:
+        CutOff: the bytes end within an element.
+        Unusual: not well-formed little-endian elements in ascending order of tags.
+    """
+    elements: dict[int, RawDataElement] = {}
+    position, last = start, -1
+    while position < end:
+        tag, vr, length, value_at = _header(data, position, end, implicit)
+        if tag in stop_at:
+            break
+        if tag <= last:
+            raise Unusual(f"tag {tag:08X} after {last:08X}")
+        last = tag
+        if length == UNDEFINED_LENGTH:
+            if vr not in ("SQ", None):
+                raise Unusual(f"undefined length of a {vr} element")
+            vr, position = "SQ", _sequence_end(data, value_at, end, implicit)
+        else:
+            position = value_at + length
+            if position > end:
+                raise CutOff(tag, length, end - value_at)
+        value = data[value_at:position]
+        elements[tag] = RawDataElement(BaseTag(tag), vr, length, value, value_at, implicit, True)
+    return ParsedElements(elements, position)
+
+
+def _header(
+    data: bytes, position: int, end: int, implicit: bool
+) -> tuple[int, str | None, int, int]:
+    """Return tag, value representation (None: not told), length, and where the value starts."""
+    if position + 8 > end:
+        raise CutOff
+    if implicit:
+        group, element, length = _implicit_header(data, position)
+        return group << 16 | element, None, length, position + 8
+    group, element, code, length = _explicit_header(data, position)
+    vr = _VR_OF_BYTES.get(code)
+    if vr is None:
+        raise Unusual(f"value representation {code!r}")
+    if code in _LONG_BYTES:
+        if position + 12 > end:
+            raise CutOff
+        return group << 16 | element, vr, _length_field(data, position + 8)[0], position + 12
+    return group << 16 | element, vr, length, position + 8
+
+
+def _sequence_end(data: bytes, position: int, end: int, implicit: bool) -> int:
+    """Return where a sequence of undefined length ends, its delimiter included."""
+    while True:
+        tag, length = _item_header(data, position, end)
+        position += 8
+        if tag == _SEQUENCE_END:
+            return position
+        if tag != _ITEM:
+            raise Unusual(f"{tag:08X} among sequence items")
+        position = (
+            _item_end(data, position, end, implicit)
+            if length == UNDEFINED_LENGTH
+            else position + length
+        )
+
+
+def _item_end(data: bytes, position: int, end: int, implicit: bool) -> int:
+    """Return where an item of undefined length ends, its delimiter included."""
+    while True:
+        tag, length = _item_header(data, position, end)
+        if tag == _ITEM_END:
+            return position + 8
+        tag, vr, length, value_at = _header(data, position, end, implicit)
+        if length != UNDEFINED_LENGTH:
+            position = value_at + length
+        elif vr in ("SQ", None):
+            position = _sequence_end(data, value_at, end, implicit)
+        else:
+            raise Unusual(f"undefined length of a {vr} element")
+
+
+def _item_header(data: bytes, position: int, end: int) -> tuple[int, int]:
+    if position + 8 > end:
+        raise CutOff
+    group, element, length = _implicit_header(data, position)
+    return group << 16 | element, length

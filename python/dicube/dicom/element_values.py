@@ -1,0 +1,328 @@
+"""The value of one DICOM element: its bytes, and what the DICOM JSON model (PS3.18 F.2) has.
+
+`decode_value` and `encode_value` are each other's inverse, to the byte: where the JSON value alone
+would not give the bytes back ("0.4200000" is the number 0.42, "abc" is no number at all, a text in
+an unknown character set), the value field as it stood goes along as `raw`. So whatever a file holds
+can be loaded and written again, and nothing is rejected for being malformed.
+
+Knows value representations and character sets. Must not know datasets, slices or files.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import operator
+import struct
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.valuerep import PersonName, format_number_as_ds
+
+from dicube.exceptions import MetaDataError
+
+Encodings = tuple[str, ...]
+"""Python codec names that a Specific Character Set (0008,0005) stands for."""
+
+DEFAULT_ENCODINGS: Encodings = ("iso8859",)
+
+# Bytes per unit of what PS3.5 6.2 calls "other": it decides how byte order concerns them.
+BINARY_UNIT = {"OB": 1, "UN": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+NUMBER_FORMAT = {
+    "US": "H",
+    "SS": "h",
+    "UL": "L",
+    "SL": "l",
+    "UV": "Q",
+    "SV": "q",
+    "FL": "f",
+    "FD": "d",
+}
+DECIMAL_TEXT = frozenset({"DS", "IS"})
+ONE_TEXT = frozenset({"ST", "LT", "UT", "UR"})  # a backslash is an ordinary character in these
+TEXT_IN_CHARSET = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
+# Value representations with a 4-byte length field in explicit encodings (PS3.5 7.1.2).
+LONG_LENGTH = frozenset(
+    {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
+)
+
+_TEXT_DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C, 0x5C}  # where PS3.5 6.1.2.5.3 resets the character set
+_ESCAPE = 0x1B
+_PERSON_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+
+
+class ElementValue(NamedTuple):
+    """The value of one element.
+
+    Attributes:
+        vr: value representation, two letters.
+        values: JSON-model values, None for an empty one among several; [] for an empty element.
+            Not used (None) for binary.
+        binary: base64 of the bytes in little endian; None for anything but non-empty binary.
+        raw: the value field as it stood, one character per byte (Latin-1); None where encoding
+            the values gives the same bytes.
+    """
+
+    vr: str
+    values: list[Any] | None
+    binary: str | None = None
+    raw: str | None = None
+
+
+@lru_cache(maxsize=64)
+def encodings_of(charset: bytes) -> Encodings:
+    """Return the codecs for the value field of a Specific Character Set (0008,0005).
+
+    An unknown character set counts as the default one; texts that it then gets wrong are kept
+    as raw bytes by `decode_value`.
+    """
+    names = [name.strip(" \0") for name in charset.decode("latin-1").split("\\")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return tuple(convert_encodings(names))
+        except LookupError:
+            return DEFAULT_ENCODINGS
+
+
+def decode_value(
+    vr: str, data: bytes, little_endian: bool = True, encodings: Encodings = DEFAULT_ENCODINGS
+) -> ElementValue:
+    """Return what the value field `data` of an element says. Never fails."""
+    if not data:
+        return ElementValue(vr, [])
+    if vr in BINARY_UNIT:
+        if not little_endian:
+            data = _swapped(data, BINARY_UNIT[vr])
+        return ElementValue(vr, None, base64.b64encode(data).decode("ascii"))
+    if vr in NUMBER_FORMAT:
+        values, data = _numbers(vr, data, little_endian)
+    elif vr == "AT":
+        values, data = _tags(data, little_endian)
+    elif vr in DECIMAL_TEXT:
+        values = [_decimal(vr, part) for part in _padding_off(data.decode("latin-1")).split("\\")]
+    else:
+        values = _texts(vr, data, encodings)
+    if len(values) == 1 and values[0] in (None, "", {"Alphabetic": ""}):
+        values = []  # nothing but padding
+    try:
+        exact = encode_value(ElementValue(vr, values), encodings) == data
+    except (MetaDataError, ValueError, struct.error):
+        exact = False
+    return ElementValue(vr, values, None, None if exact else data.decode("latin-1"))
+
+
+def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) -> bytes:
+    """Return the value field, little endian and padded to even length.
+
+    Raises:
+        MetaDataError: the values don't suit the value representation or the character set.
+    """
+    vr, values = value.vr, value.values
+    if value.raw is not None:
+        data = value.raw.encode("latin-1")
+    elif value.binary is not None:
+        try:
+            data = base64.b64decode(value.binary, validate=True)
+        except binascii.Error as error:
+            raise MetaDataError(f"InlineBinary of a {vr} element is not base64: {error}") from None
+    elif not values:
+        return b""
+    elif vr in NUMBER_FORMAT or vr == "AT":
+        data = _number_bytes(vr, values)
+    else:
+        data = _text_bytes(vr, values, encodings)
+    if len(data) % 2:
+        text = vr not in BINARY_UNIT and vr not in NUMBER_FORMAT and vr not in ("UI", "AT")
+        data += b" " if text else b"\0"
+    return data
+
+
+def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> ElementValue:
+    """Return the element value for what a caller gives: one value, a list of them, None for empty.
+
+    Takes Python, numpy and pydicom types, and JSON-model values; bytes for binary.
+
+    Raises:
+        MetaDataError: it doesn't suit the value representation or the character set.
+    """
+    if given is None:
+        return ElementValue(vr, [])
+    if vr in BINARY_UNIT:
+        if not isinstance(given, (bytes, bytearray, memoryview)):
+            raise MetaDataError(f"a {vr} element takes bytes, not {type(given).__name__}")
+        return decode_value(vr, bytes(given))
+    plain = given.tolist() if hasattr(given, "tolist") else given
+    several = not isinstance(plain, (str, bytes, dict, PersonName)) and isinstance(plain, Iterable)
+    values = [_value_of(vr, one) for one in (plain if several else [plain])]
+    if values in ([], [None]):
+        return ElementValue(vr, [])
+    data = encode_value(ElementValue(vr, values), encodings)
+    if vr not in DECIMAL_TEXT:
+        return ElementValue(vr, values)
+    value = decode_value(vr, data)
+    if any(isinstance(number, str) for number in value.values or ()):
+        raise MetaDataError(f"{given!r} does not fit value representation {vr}: not a number")
+    return value
+
+
+def _value_of(vr: str, given: Any) -> Any:
+    if given is None or given == "":
+        return None
+    if vr == "PN":
+        return given if isinstance(given, dict) else person_name_value(str(given))
+    if vr == "AT":
+        return given if isinstance(given, str) else f"{int(given):08X}"
+    if vr in DECIMAL_TEXT:
+        return str(getattr(given, "original_string", None) or given)
+    if vr in NUMBER_FORMAT:
+        return float(given) if vr in ("FL", "FD") else operator.index(given)
+    return str(given)
+
+
+def plain_values(value: ElementValue) -> Any:
+    """Return a value as a caller wants it: one unwrapped, several as a list, empty as None.
+
+    Person names are plain text, binary is bytes.
+    """
+    if value.binary is not None:
+        return encode_value(value)
+    values = value.values or []
+    if value.vr == "PN":
+        values = [person_name_text(name) for name in values]
+    return None if not values else values[0] if len(values) == 1 else list(values)
+
+
+def number_text(number: float | int) -> str:
+    """Return the shortest decimal text of a number that fits DS (16 characters)."""
+    if isinstance(number, int) or (number.is_integer() and abs(number) < 1e15):
+        return str(int(number))
+    text = repr(number)
+    return text if len(text) <= 16 else str(format_number_as_ds(number))
+
+
+def person_name_text(value: Any) -> Any:
+    """Return the plain text ('DOE^JOHN') of a JSON-model person name."""
+    if not isinstance(value, dict):
+        return value
+    return "=".join(value.get(group) or "" for group in _PERSON_NAME_GROUPS).rstrip("=")
+
+
+def person_name_value(text: str) -> dict[str, str]:
+    """Return the JSON-model person name of plain text ('DOE^JOHN', groups parted by '=')."""
+    return dict(zip(_PERSON_NAME_GROUPS, text.rstrip("=").split("="), strict=False))
+
+
+def _swapped(data: bytes, unit: int) -> bytes:
+    if unit == 1 or len(data) % unit:
+        return data
+    return b"".join(data[at : at + unit][::-1] for at in range(0, len(data), unit))
+
+
+def _numbers(vr: str, data: bytes, little_endian: bool) -> tuple[list[Any], bytes]:
+    """Return the numbers, and the bytes in little endian."""
+    code = NUMBER_FORMAT[vr]
+    size = struct.calcsize("<" + code)
+    if not little_endian:
+        data = _swapped(data, size)
+    return list(struct.unpack_from(f"<{len(data) // size}{code}", data)), data
+
+
+def _tags(data: bytes, little_endian: bool) -> tuple[list[Any], bytes]:
+    """Return tags as 'GGGGEEEE', and the bytes in little endian."""
+    if not little_endian:
+        data = _swapped(data, 2)
+    halves = struct.unpack_from(f"<{len(data) // 4 * 2}H", data)
+    return [f"{g:04X}{e:04X}" for g, e in zip(halves[::2], halves[1::2], strict=True)], data
+
+
+def _padding_off(text: str) -> str:
+    return text.rstrip(" \0")
+
+
+def _decimal(vr: str, text: str) -> float | int | str | None:
+    """Return the number that a DS or IS text stands for; the text itself if it is none."""
+    text = text.strip(" \0")
+    if not text:
+        return None
+    try:
+        number = float(text) if "_" not in text else math.nan
+    except ValueError:
+        return text
+    if not math.isfinite(number):
+        return text
+    if vr == "DS":
+        return number
+    try:
+        return int(text)
+    except ValueError:
+        return int(number) if number.is_integer() else text
+
+
+def _texts(vr: str, data: bytes, encodings: Encodings) -> list[Any]:
+    text = _decoded(vr, data, encodings)
+    if vr in ONE_TEXT:
+        return [_padding_off(text)]
+    if vr == "PN":
+        return [person_name_value(name) for name in _padding_off(text).split("\\")]
+    parts = _padding_off(text).split("\\")
+    if vr == "AE":
+        parts = [part.strip() for part in parts]
+    return parts
+
+
+def _decoded(vr: str, data: bytes, encodings: Encodings) -> str:
+    if vr not in TEXT_IN_CHARSET:
+        return data.decode("latin-1")
+    if data.isascii() and _ESCAPE not in data:
+        return data.decode("ascii")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if vr == "PN":
+            names = (PersonName(name, encodings).decode() for name in data.split(b"\\"))
+            return "\\".join("=".join(name.components) for name in names)
+        return decode_bytes(data, list(encodings), _TEXT_DELIMITERS)
+
+
+def _number_bytes(vr: str, values: Sequence[Any]) -> bytes:
+    try:
+        if vr == "AT":
+            tags = [int(str(value), 16) for value in values]
+            return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
+        return struct.pack(f"<{len(values)}{NUMBER_FORMAT[vr]}", *values)
+    except (struct.error, ValueError, TypeError) as error:
+        raise MetaDataError(
+            f"{list(values)!r} does not fit value representation {vr}: {error}"
+        ) from None
+
+
+def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
+    parts = ["" if value is None else _one_text(vr, value) for value in values]
+    text = "\\".join(parts)
+    if text.isascii():
+        return text.encode("ascii")
+    if vr not in TEXT_IN_CHARSET:
+        return text.encode("latin-1", "replace")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # pydicom warns, and writes question marks
+        try:
+            if vr == "PN":
+                return b"\\".join(PersonName(part).encode(list(encodings)) for part in parts)
+            return encode_string(text, list(encodings))
+        except (UserWarning, UnicodeError):
+            raise MetaDataError(
+                f"{text!r} can't be written in character set {', '.join(encodings)}",
+                suggestion="set SpecificCharacterSet to 'ISO_IR 192' (UTF-8)",
+            ) from None
+
+
+def _one_text(vr: str, value: Any) -> str:
+    if vr == "PN":
+        return str(person_name_text(value))
+    if vr in DECIMAL_TEXT and isinstance(value, (int, float)):
+        return number_text(value)
+    return str(value)

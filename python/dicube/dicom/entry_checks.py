@@ -1,0 +1,72 @@
+"""Whether entries read from JSON, or given by a caller, are what `merge_utils` says they are.
+
+Must not know datasets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dicube.dicom.dicom_tags import get_tag_key
+from dicube.dicom.merge_utils import Entry
+from dicube.exceptions import MetaDataError
+
+
+def slices_told(entries: Mapping[str, Entry]) -> int | None:
+    """Return the number of slices that per-slice values tell; None if there are none."""
+    for entry in wellformed(entries).values():
+        if entry.get("shared") is False:
+            for name in ("Value", "InlineBinary", "null"):
+                if isinstance(entry.get(name), list):
+                    return len(entry[name])
+    for entry in entries.values():
+        if entry.get("counts"):
+            return len(entry["counts"])
+    return None
+
+
+def wellformed(entries: Mapping[str, Any]) -> Mapping[str, Entry]:
+    """Return the entries, having checked that each has a value representation.
+
+    Raises:
+        MetaDataError: one has none.
+    """
+    for key, entry in entries.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("vr"), str):
+            raise MetaDataError(f"metadata entry {key!r} is malformed: {str(entry)[:60]}")
+    return entries
+
+
+def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
+    """Return the entries in tag order, having checked that each says something of every slice.
+
+    Raises:
+        MetaDataError: one is malformed, or of another number of slices.
+    """
+    for key, entry in wellformed(entries).items():
+        get_tag_key(key)
+        shared = entry.get("shared")
+        if shared is None and entry["vr"] == "SQ":
+            lists = [entry["counts"]] if entry.get("counts") else []
+            items = entry.get("Value", [])
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise MetaDataError(f"metadata entry {key!r}: items are malformed")
+            for item in items:
+                checked(item, slice_count)
+        elif shared is False:
+            names = ("Value", "InlineBinary", "raw", "vrs")
+            lists = [entry[name] for name in names if name in entry]
+            if "Value" not in entry and "InlineBinary" not in entry:
+                raise MetaDataError(f"metadata entry {key!r} has no values")
+        elif shared is True:
+            lists = []
+        else:
+            raise MetaDataError(f"metadata entry {key!r}: 'shared' is {shared!r}")
+        for values in lists:
+            if not isinstance(values, list) or len(values) != slice_count:
+                count = len(values) if isinstance(values, list) else "no"
+                raise MetaDataError(
+                    f"metadata entry {key!r} has {count} values for {slice_count} slices"
+                )
+    return dict(sorted((key.upper(), entry) for key, entry in entries.items()))

@@ -1,0 +1,293 @@
+"""Merging the elements of N slices into one entry per tag, and slicing one slice's back out.
+
+An entry is a dictionary in the form of dicube's metadata JSON:
+
+    {"vr": "DS", "shared": true, "Value": [0.5, 0.5]}             the same in every slice
+    {"vr": "IS", "shared": false, "Value": [1, 2, null, 4]}       per slice; null: slice lacks it
+    {"vr": "DS", "shared": false, "Value": [[1, 2], [1, 3], []]}  [] : there, but empty
+    {"vr": "OB", "shared": false, "InlineBinary": ["AAE=", ...]}  binary, base64
+    {"vr": "SQ", "shared": null, "Value": [{tag: entry, ...}]}    sequence: items merged recursively
+
+A per-slice list holds scalars if every slice that has the element has exactly one value. An element
+that is empty everywhere has no value key. Readers that don't know the following keys may ignore
+them:
+
+    "raw"     the value field as it stood, where the values would not give it back; per slice
+              (null where they do) if not shared
+    "counts"  of a sequence: items in each slice, null where a slice lacks the sequence; only there
+              if some slice has fewer items than "Value" has. A merged item says nothing of a slice
+              beyond its count.
+    "vrs"     per slice, if they differ
+
+Entries are never changed in place, so they can be shared between copies of the metadata.
+Must not know what any tag means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, TypeAlias
+
+from dicube.dicom.element_values import ElementValue, decode_value
+from dicube.dicom.elements import (
+    Element,
+    Item,
+    SequenceElement,
+    all_same,
+    implicit_sequence,
+    sequence_items,
+    value_representation,
+)
+
+Entry: TypeAlias = dict[str, Any]
+Entries: TypeAlias = Mapping[str, Entry]
+JsonElement: TypeAlias = dict[str, Any]
+
+_PER_SLICE_KEYS = ("Value", "InlineBinary", "raw", "vrs")
+
+
+class MergedElements(MutableMapping[str, Entry]):
+    """The entries of a series by tag key ('GGGGEEEE'), each merged when it is first asked for.
+
+    A mapping in tag order. Copies and pickles hold finished entries only.
+    """
+
+    def __init__(self, items: Sequence[Item] = (), entries: Entries | None = None) -> None:
+        """Take the slices' elements, or finished entries, or both (the entries then win)."""
+        self._items: list[Item] = list(items)
+        found: set[int] = set()
+        for item in self._items:
+            found.update(item.elements)
+        self._entries: dict[str, Entry | None] = {f"{tag:08X}": None for tag in sorted(found)}
+        self._entries.update(entries or {})
+
+    def __getitem__(self, key: str) -> Entry:
+        entry = self._entries[key]
+        if entry is None:
+            entry = self._entries[key] = merge_element(int(key, 16), self._items)
+        return entry
+
+    def __setitem__(self, key: str, entry: Entry) -> None:
+        new = key not in self._entries
+        self._entries[key] = entry
+        if new:
+            self._entries = dict(sorted(self._entries.items()))
+
+    def __delitem__(self, key: str) -> None:
+        del self._entries[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def __repr__(self) -> str:
+        return repr(dict(self.items()))
+
+    def __getstate__(self) -> dict[str, Entry]:
+        return dict(self.items())
+
+    def __setstate__(self, entries: dict[str, Entry]) -> None:
+        self._items = []
+        self._entries = dict(entries)
+
+    def reorder(self, order: Sequence[int]) -> None:
+        """Put the slices into another order: slice order[0] first."""
+        self._items = [self._items[i] for i in order] if self._items else []
+        for key, entry in self._entries.items():
+            if entry is not None:
+                self._entries[key] = reorder_entry(entry, order)
+
+
+def merge_element(tag: int, items: Sequence[Item | None]) -> Entry:
+    """Merge what N items say of one tag; at least one of them has it.
+
+    Args:
+        tag: the tag's number.
+        items: one per slice; None where the slice has no such item. Those count neither for nor
+            against an element being shared.
+    """
+    present = [item for item in items if item is not None]
+    having = [item for item in present if tag in item.elements]
+    first_item, first = having[0], having[0].elements[tag]
+    everywhere = len(having) == len(present)
+    if everywhere and _same_context(having) and all_same([i.elements[tag] for i in having]):
+        vr = value_representation(first, first_item)
+        if vr == "SQ":
+            return _merge_alike(sequence_items(first, first_item))
+        return shared_entry(_value(first, vr, first_item))
+
+    vrs = {value_representation(item.elements[tag], item) for item in having}
+    if vrs == {"SQ"}:
+        return _merge_sequences(tag, items)
+    values = [
+        None
+        if item is None or tag not in item.elements
+        else _value(item.elements[tag], value_representation(item.elements[tag], item), item)
+        for item in items
+    ]
+    known = [value for value in values if value is not None]
+    if everywhere and all(value == known[0] for value in known[1:]):
+        return shared_entry(known[0])
+    return per_slice_entry(values)
+
+
+def merge_items(items: Sequence[Item | None]) -> dict[str, Entry]:
+    """Merge N items into entries by tag key; None where a slice has no such item."""
+    tags = sorted({tag for item in items if item is not None for tag in item.elements})
+    return {f"{tag:08X}": merge_element(tag, items) for tag in tags}
+
+
+def shared_entry(value: ElementValue) -> Entry:
+    """Return the entry of an element that is the same in every slice."""
+    entry: Entry = {"vr": value.vr, "shared": True}
+    if value.binary is not None:
+        entry["InlineBinary"] = value.binary
+    elif value.values:
+        entry["Value"] = value.values
+    if value.raw is not None:
+        entry["raw"] = value.raw
+    return entry
+
+
+def per_slice_entry(values: Sequence[ElementValue | None]) -> Entry:
+    """Return the entry of an element that differs between slices; None where one lacks it."""
+    known = [value for value in values if value is not None]
+    entry: Entry = {"vr": known[0].vr, "shared": False}
+    binary = [value for value in known if value.binary is not None]
+    if binary:
+        # Among texts "" stands for what is [] among lists: there, but empty.
+        entry["InlineBinary"] = [
+            None if value is None or value.values else value.binary or "" for value in values
+        ]
+    if len(binary) < len(known) and any(v.values or not binary for v in known):
+        single = all(value.values is not None and len(value.values) == 1 for value in known)
+        entry["Value"] = [
+            None if value is None or value.values is None else _slot(value.values, single)
+            for value in values
+        ]
+    if any(value.raw is not None for value in known):
+        entry["raw"] = [None if value is None else value.raw for value in values]
+    if any(value.vr != known[0].vr for value in known):
+        entry["vrs"] = [None if value is None else value.vr for value in values]
+    return entry
+
+
+def slice_entry(entry: Entry, index: int) -> JsonElement | None:
+    """Return one slice's element in DICOM JSON, with "raw" where needed; None if it lacks it."""
+    if entry["vr"] == "SQ" and entry["shared"] is None:
+        counts = entry.get("counts")
+        items = entry.get("Value", [])
+        count = counts[index] if counts else len(items)
+        if count is None:
+            return None
+        return {"vr": "SQ", "Value": [slice_items(item, index) for item in items[:count]]}
+    if entry["shared"]:
+        return {key: value for key, value in entry.items() if key != "shared"}
+    element: JsonElement = {"vr": _at(entry, "vrs", index) or entry["vr"]}
+    binary, value = _at(entry, "InlineBinary", index), _at(entry, "Value", index)
+    if binary is None and value is None:
+        return None
+    if binary:
+        element["InlineBinary"] = binary
+    elif value is not None and value != []:
+        element["Value"] = value if isinstance(value, list) else [value]
+    raw = _at(entry, "raw", index)
+    if raw is not None:
+        element["raw"] = raw
+    return element
+
+
+def slice_items(entries: Entries, index: int) -> dict[str, JsonElement]:
+    """Return one slice's elements in DICOM JSON, without those it lacks."""
+    elements = ((key, slice_entry(entry, index)) for key, entry in entries.items())
+    return {key: element for key, element in elements if element is not None}
+
+
+def reorder_entry(entry: Entry, order: Sequence[int]) -> Entry:
+    """Return an entry with its slices in another order: slice order[0] first."""
+    if entry["shared"]:
+        return entry
+    reordered = dict(entry)
+    if entry["shared"] is None:
+        if "Value" in entry:
+            reordered["Value"] = [
+                {key: reorder_entry(nested, order) for key, nested in item.items()}
+                for item in entry["Value"]
+            ]
+        if "counts" in entry:
+            reordered["counts"] = [entry["counts"][i] for i in order]
+        return reordered
+    for key in _PER_SLICE_KEYS:
+        if key in entry:
+            reordered[key] = [entry[key][i] for i in order]
+    return reordered
+
+
+def is_uniform(entry: Entry) -> bool:
+    """Return whether an entry says the same of every slice."""
+    if entry["shared"] is None:
+        nested = (e for item in entry.get("Value", []) for e in item.values())
+        return not entry.get("counts") and all(map(is_uniform, nested))
+    return bool(entry["shared"])
+
+
+def map_entries(entry: Entry, change: Callable[[Entry], Entry]) -> Entry:
+    """Return an entry with `change` applied to it and, for a sequence, to all entries within."""
+    entry = change(entry)
+    if entry["shared"] is None and "Value" in entry:
+        items = [{k: map_entries(e, change) for k, e in item.items()} for item in entry["Value"]]
+        return {**entry, "Value": items}
+    return entry
+
+
+def _same_context(items: Sequence[Item]) -> bool:
+    """Return whether the same bytes mean the same in all items."""
+    encodings = [item.encodings for item in items]
+    signs = [item.pixel_representation for item in items]
+    return encodings.count(encodings[0]) == signs.count(signs[0]) == len(items)
+
+
+def _value(element: Element, vr: str, item: Item) -> ElementValue:
+    if isinstance(element, SequenceElement):
+        # One slice has a sequence where another has something else: kept as the bytes it would
+        # have in UN, which PS3.5 6.2.2 defines as an implicit little endian sequence.
+        return decode_value("UN", implicit_sequence(element))
+    return decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
+
+
+def _merge_alike(items: Sequence[Item]) -> Entry:
+    """Merge a sequence that is the same in every slice."""
+    return {"vr": "SQ", "shared": None, "Value": [merge_items([item]) for item in items]}
+
+
+def _merge_sequences(tag: int, items: Sequence[Item | None]) -> Entry:
+    sequences = [
+        None
+        if item is None or tag not in item.elements
+        else sequence_items(item.elements[tag], item)
+        for item in items
+    ]
+    counts = [None if sequence is None else len(sequence) for sequence in sequences]
+    longest = max(count or 0 for count in counts)
+    merged = [
+        merge_items([s[place] if s is not None and place < len(s) else None for s in sequences])
+        for place in range(longest)
+    ]
+    entry: Entry = {"vr": "SQ", "shared": None, "Value": merged}
+    if any(count != longest for count in counts):
+        entry["counts"] = counts
+    return entry
+
+
+def _slot(values: list[Any], single: bool) -> Any:
+    return values[0] if single else values
+
+
+def _at(entry: Entry, key: str, index: int) -> Any:
+    values = entry.get(key)
+    return None if values is None else values[index]

@@ -1,0 +1,45 @@
+"""The metadata of a series as a table for people. Must not know how it is stored in files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydicom.datadict import keyword_for_tag
+
+from dicube.dicom.merge_utils import Entry, is_uniform
+
+if TYPE_CHECKING:
+    from dicube.dicom.dicom_meta import DicomMeta
+
+_WIDEST_VALUE = 60
+
+
+def metadata_table(meta: DicomMeta, show_shared: bool = True, show_non_shared: bool = True) -> str:
+    """Return one line per element: tag, value representation, keyword, value."""
+    rows = [
+        (key, entry["vr"], keyword_for_tag(key), _summary(meta, key, entry))
+        for key, entry in meta.items()
+        if (show_shared if is_uniform(entry) else show_non_shared)
+    ]
+    width = max([len("Keyword"), *(len(row[2]) for row in rows)])
+    lines = [
+        f"{meta.slice_count} slices, {len(meta)} elements; * differs from slice to slice",
+        f"{'Tag':<11} {'VR':<2} {'Keyword':<{width}} Value",
+    ]
+    for key, vr, keyword, summary in rows:
+        lines.append(f"({key[:4]},{key[4:]}) {vr:<2} {keyword:<{width}} {summary}")
+    return "\n".join(lines) + "\n"
+
+
+def _summary(meta: DicomMeta, key: str, entry: Entry) -> str:
+    value: Any
+    if entry["vr"] == "SQ":
+        value = f"{len(entry.get('Value', []))} item(s)"
+    elif "InlineBinary" in entry:
+        texts = [entry["InlineBinary"]] if entry["shared"] else entry["InlineBinary"]
+        value = f"{sum(len(text or '') * 3 // 4 for text in texts)} bytes"
+    else:
+        value = meta.get(key)
+    text = "" if value is None else value if isinstance(value, str) else repr(value)
+    mark = "" if is_uniform(entry) else "* "
+    return mark + (text if len(text) <= _WIDEST_VALUE else text[: _WIDEST_VALUE - 3] + "...")

@@ -1,0 +1,178 @@
+"""The elements that describe an array's samples, where the metadata has something else.
+
+PS3.3 C.7.6.3.1 (image pixel), C.11.1 (modality LUT). Must not know files.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.element_values import NUMBER_FORMAT, number_text
+from dicube.dicom.merge_utils import JsonElement, slice_entry
+from dicube.dicom.slice_order import numbers
+from dicube.exceptions import DataConsistencyError
+
+Replaced: TypeAlias = "dict[str, JsonElement | None]"
+"""Elements by tag key that go out instead of the metadata's; None: left out."""
+
+_SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = "00280002", "00280004", "00280006", "00280008"
+_ROWS, _COLUMNS = "00280010", "00280011"
+_ALLOCATED, _STORED, _HIGH, _SIGNED = "00280100", "00280101", "00280102", "00280103"
+_INTERCEPT, _SLOPE = "00281052", "00281053"
+# Their value representation is US or SS, after PixelRepresentation.
+_IN_STORED_UNITS = (
+    "00280106",  # SmallestImagePixelValue
+    "00280107",  # LargestImagePixelValue
+    "00280108",  # SmallestPixelValueInSeries
+    "00280109",  # LargestPixelValueInSeries
+    "00280120",  # PixelPaddingValue
+    "00280121",  # PixelPaddingRangeLimit
+)
+
+
+def pixel_attributes(
+    meta: DicomMeta, volume: NDArray[Any], pixel_header: PixelDataHeader
+) -> list[Replaced]:
+    """Return what has to be replaced, slice by slice.
+
+    BitsStored and HighBit stay as they are if the data fit them.
+
+    Args:
+        meta: of the volume's slices.
+        volume: (slice, row, column) or (slice, row, column, sample).
+        pixel_header: rescale of the volume. If it is not the first slice's in the metadata, the
+            metadata's rescale no longer holds, and all slices get the header's.
+
+    Raises:
+        DataConsistencyError: DICOM has no such samples.
+    """
+    kind, bits = volume.dtype.kind, volume.dtype.itemsize * 8
+    if (kind, bits) not in {(k, b) for k in "ui" for b in (8, 16, 32)} | {("f", 32), ("f", 64)}:
+        raise DataConsistencyError(
+            f"samples of {volume.dtype} can't be written as DICOM",
+            suggestion="integers of 8, 16 or 32 bits, float32 or float64",
+        )
+    samples = volume.shape[3] if volume.ndim == 4 else 1
+    if one_bit(meta, volume):
+        bits = 1
+    wanted: dict[str, Any] = {
+        _SAMPLES: samples,
+        _ROWS: volume.shape[1],
+        _COLUMNS: volume.shape[2],
+        _ALLOCATED: bits,
+    }
+    found = {
+        tag: numbers(meta, tag, 1)
+        for tag in (*wanted, _STORED, _HIGH, _SIGNED, _PLANAR, _FRAMES, *_IN_STORED_UNITS)
+    }
+    rescale = _rescale(meta, pixel_header)
+    replaced: list[Replaced] = []
+    for index in range(len(volume)):
+        has = {tag: _whole(values[index]) for tag, values in found.items()}
+        new: Replaced = dict(rescale)
+        for tag, value in wanted.items():
+            if has[tag] != value:
+                new[tag] = _us(value)
+        if samples > 1 and has[_PLANAR] not in (0, 1):
+            new[_PLANAR] = _us(0)
+        if samples == 1 and not meta.is_missing(_PLANAR):
+            new[_PLANAR] = None
+        if has[_FRAMES] != 1 and not meta.is_missing(_FRAMES):
+            new[_FRAMES] = None
+        photometric = str(meta.get(_PHOTOMETRIC, force_nonshared=True)[index] or "")
+        if not _interpretable(photometric, samples):
+            name = "RGB" if samples == 3 else "MONOCHROME2"
+            new[_PHOTOMETRIC] = {"vr": "CS", "Value": [name]}
+        if kind == "f":
+            new.update({tag: None for tag in (_STORED, _HIGH, _SIGNED) if has[tag] is not None})
+        else:
+            new.update(_bits(has, volume[index], bits))
+            if new.get(_SIGNED) is not None and has[_SIGNED] is not None:
+                new.update(_in_stored_units(meta, index, signed=kind == "i"))
+        replaced.append(new)
+    return replaced
+
+
+def one_bit(meta: DicomMeta, volume: NDArray[Any]) -> bool:
+    """Return whether samples are of one bit, eight in a byte: they were so, and still can be."""
+    allocated = numbers(meta, _ALLOCATED, 1)
+    return (
+        all(bits == (1.0,) for bits in allocated)
+        and volume.dtype == "u1"
+        and bool(volume.max(initial=0) <= 1)
+    )
+
+
+def _rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
+    factors = float(pixel_header.RescaleSlope), float(pixel_header.RescaleIntercept)
+    first = tuple(
+        (numbers(meta, tag, 1)[0] or (default,))[0]
+        for tag, default in ((_SLOPE, 1.0), (_INTERCEPT, 0.0))
+    )
+    if factors == first:
+        return {}
+    return {
+        tag: {"vr": "DS", "Value": [float(number_text(value))]}
+        for tag, value in zip((_SLOPE, _INTERCEPT), factors, strict=True)
+    }
+
+
+def _bits(has: dict[str, int | None], frame: NDArray[Any], bits: int) -> Replaced:
+    """Return BitsStored, HighBit and PixelRepresentation as far as they don't suit the samples."""
+    signed = int(frame.dtype.kind == "i")
+    stored = has[_STORED]
+    if stored is not None and has[_SIGNED] == signed and has[_ALLOCATED] == bits:
+        high = has[_HIGH]
+        if 0 < stored <= bits and high is not None and stored - 1 <= high < bits:
+            lowest, highest = (
+                (-(1 << stored - 1), (1 << stored - 1) - 1)
+                if signed
+                else (
+                    0,
+                    (1 << stored) - 1,
+                )
+            )
+            shift = high + 1 - stored
+            if (
+                stored == bits
+                or shift
+                or (frame.size and lowest <= frame.min() and frame.max() <= highest)
+            ):
+                return {}
+    new = {_STORED: bits, _HIGH: bits - 1, _SIGNED: signed}
+    return {tag: _us(value) for tag, value in new.items() if has[tag] != value}
+
+
+def _in_stored_units(meta: DicomMeta, index: int, signed: bool) -> Replaced:
+    """Return the elements in stored units for samples of the other sign; without what can't be."""
+    new: Replaced = {}
+    for tag in _IN_STORED_UNITS:
+        entry = dict(meta.items()).get(tag)
+        element = None if entry is None else slice_entry(entry, index)
+        if element is None or element["vr"] not in NUMBER_FORMAT:
+            continue
+        low, high = (-0x8000, 0x7FFF) if signed else (0, 0xFFFF)
+        values = element.get("Value", [])
+        fits = all(low <= value <= high for value in values)
+        new[tag] = {"vr": "SS" if signed else "US", "Value": values} if fits else None
+    return new
+
+
+def _interpretable(photometric: str, samples: int) -> bool:
+    if samples == 1:
+        return photometric in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    if samples == 3:
+        return photometric in ("RGB", "YBR_FULL", "HSV")
+    return bool(photometric)
+
+
+def _whole(found: tuple[float, ...] | None) -> int | None:
+    return None if found is None else int(found[0])
+
+
+def _us(value: int) -> JsonElement:
+    return {"vr": "US", "Value": [int(value)]}

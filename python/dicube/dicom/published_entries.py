@@ -1,0 +1,68 @@
+"""Entries as the published dicube 0.2 and 0.3 wrote them, turned into ours as well as can be.
+
+What those writers spoiled: a value that a slice lacks, or that is empty there, is the text "None";
+where the slice read last lacked the element, the list of values stands under the key "null", and
+after sorting, that list is still in the order in which the files happened to be read while a list
+of nulls has taken the place of "Value". Values whose slice can't be told are left out rather than
+attached to a wrong one. Per-slice values inside sequences have the same fault without a sign of it:
+they are read as they stand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dicube.dicom.element_values import BINARY_UNIT
+from dicube.dicom.merge_utils import Entry, slice_entry
+
+_ABSENT = "None"
+
+
+def entry_from_published(entry: Entry, slice_count: int) -> Entry:
+    """Return our entry for a published one; sequences with all their items."""
+    vr, shared = entry["vr"], entry.get("shared")
+    if vr == "SQ":
+        return _sequence(entry, slice_count)
+    if shared:
+        return {key: value for key, value in entry.items() if value not in ([], None)}
+    key = "InlineBinary" if vr in BINARY_UNIT else "Value"
+    found = entry.get(key)
+    if found is None and "Value" not in entry:
+        found = entry.get("null")
+    values = [_present(value) for value in _column(found, slice_count)]
+    if all(value is None or (isinstance(value, list) and len(value) == 1) for value in values):
+        values = [value if value is None else value[0] for value in values]
+    return {"vr": vr, "shared": False, key: values}
+
+
+def _sequence(entry: Entry, slice_count: int) -> Entry:
+    found = entry.get("Value") or []
+    items = [
+        {key: entry_from_published(nested, slice_count) for key, nested in item.items()}
+        for item in found
+        if isinstance(item, dict)
+    ]
+    ours: Entry = {"vr": "SQ", "shared": None, "Value": items}
+    counts = [_item_count(items, index) for index in range(slice_count)]
+    if items and any(count != len(items) for count in counts):
+        ours["counts"] = counts
+    return ours
+
+
+def _item_count(items: list[dict[str, Entry]], index: int) -> int | None:
+    """Return how many items a slice has: those of which it has any element."""
+    for place in range(len(items), 0, -1):
+        entries = items[place - 1]
+        if not entries or any(slice_entry(entry, index) for entry in entries.values()):
+            return place
+    return None
+
+
+def _column(values: Any, slice_count: int) -> list[Any]:
+    """Return one value per slice, whatever was found."""
+    column = values if isinstance(values, list) else []
+    return (column + [None] * slice_count)[:slice_count]
+
+
+def _present(value: Any) -> Any:
+    return None if value in (_ABSENT, [_ABSENT], []) else value

@@ -1,0 +1,102 @@
+"""Where the slices of a series lie along their normal, and the order they go in.
+
+Knows the tags of the image plane (PS3.3 C.7.6.2). Must not know spacetransformer, pixels or files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.exceptions import MetaDataError
+
+if TYPE_CHECKING:
+    from dicube.dicom.dicom_meta import DicomMeta
+
+Floats = NDArray[np.float64]
+
+
+def numbers(meta: DicomMeta, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
+    """Return the numbers of an element, slice by slice.
+
+    Args:
+        meta: the metadata.
+        tag: an element of numbers.
+        count: how many numbers it should have.
+
+    Returns:
+        One tuple of `count` finite numbers per slice; None where the slice has not got them.
+    """
+    values = meta.get(tag, force_nonshared=True)
+    if values and all(value is values[0] for value in values):
+        return [_numbers(values[0], count)] * len(values)
+    return [_numbers(value, count) for value in values]
+
+
+def positions(meta: DicomMeta) -> list[tuple[float, ...] | None]:
+    """Return ImagePositionPatient of each slice in mm (x, y, z); None where there is none."""
+    return numbers(meta, CommonTags.ImagePositionPatient, 3)
+
+
+def orientations(meta: DicomMeta) -> list[tuple[float, ...] | None]:
+    """Return ImageOrientationPatient of each slice: row, then column direction; None where none."""
+    return numbers(meta, CommonTags.ImageOrientationPatient, 6)
+
+
+def normal_of(orientation: tuple[float, ...]) -> Floats | None:
+    """Return the unit slice normal, row direction x column direction; None if there is none."""
+    normal = np.cross(orientation[:3], orientation[3:])
+    length = float(np.linalg.norm(normal))
+    return normal / length if length > 1e-6 else None
+
+
+def positions_along_normal(meta: DicomMeta) -> list[float | None]:
+    """Return each slice's position along the first known normal in mm; None where not known."""
+    orientation = next((known for known in orientations(meta) if known is not None), None)
+    normal = None if orientation is None else normal_of(orientation)
+    if normal is None:
+        return [None] * meta.slice_count
+    return [
+        None if position is None else float(np.dot(position, normal))
+        for position in positions(meta)
+    ]
+
+
+def slice_order(meta: DicomMeta, by_position: bool, descending: bool) -> list[int]:
+    """Return the indices of the slices in order: see `DicomMeta.sort_files`.
+
+    Raises:
+        MetaDataError: `by_position`, and slices have no position.
+    """
+    places = positions_along_normal(meta)
+    lacking = [i for i, place in enumerate(places) if place is None]
+    if by_position and lacking:
+        raise MetaDataError(
+            f"can't sort by position: {len(lacking)} of {meta.slice_count} slices "
+            f"have no position and orientation, the first is slice {lacking[0]}",
+            suggestion="sort by instance number",
+        )
+    sign = -1.0 if descending else 1.0
+    numbered = [None] * len(places) if by_position else numbers(meta, CommonTags.InstanceNumber, 1)
+
+    def key(index: int) -> tuple[bool, float, bool, float]:
+        number, place = numbered[index], places[index]
+        return (
+            number is None,
+            0.0 if number is None else sign * number[0],
+            place is None,
+            0.0 if place is None else sign * place,
+        )
+
+    return sorted(range(meta.slice_count), key=key)
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    parts = value if isinstance(value, list) else [value]
+    if len(parts) != count or not all(isinstance(part, (int, float)) for part in parts):
+        return None
+    found = tuple(float(part) for part in parts)
+    return found if all(np.isfinite(found)) else None

@@ -1,0 +1,415 @@
+"""Reader and writer of dicube files: frames as numpy arrays, sections as named bytes.
+
+What a section means, and which there are, is for the caller. Knows no DICOM, no JSON, no geometry.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube import _native
+from dicube.codecs import get_codec
+from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, thread_count
+from dicube.exceptions import DataConsistencyError
+
+Path_ = str | os.PathLike[str]
+
+# Called with the number of frames that are done, and of all.
+Progress = Callable[[int, int], None]
+
+# The codec of the frames in a file, by the file's extension.
+FORMATS = {".dcbs": "jph", ".dcba": "jxl"}
+
+# With a progress callback, frames are given to libdicube in this many batches at most, and at
+# least so many at a time: often enough for a moving bar and for Ctrl-C, seldom enough that waiting
+# for the slowest thread of each batch costs nothing that can be measured.
+_MOST_BATCHES = 50
+_LEAST_BATCH = 16
+
+
+def codec_of_path(path: Path_) -> str:
+    """Return the name of the codec that a file's extension stands for.
+
+    Raises:
+        DataConsistencyError: the extension is not one of `FORMATS`.
+    """
+    extension = Path(path).suffix.lower()
+    if extension not in FORMATS:
+        raise DataConsistencyError(
+            f"{os.fspath(path)}: expected a name ending in {' or '.join(FORMATS)}, "
+            f"found {extension or 'no extension'}"
+        )
+    return FORMATS[extension]
+
+
+class DcbReader:
+    """An open dicube file. May be used by many threads at once.
+
+    Args:
+        source: a path, the bytes of a whole file, or a binary file object that can seek (its
+            position is moved; it is not closed).
+        num_threads: threads for decoding; None or 0 for one for each processor.
+        check: compare checksums where the file has them.
+        max_memory: bytes that may be allocated beside the arrays returned; None for the default.
+
+    Raises:
+        CubeFileNotFoundError: the path does not exist.
+        CubeFileAccessError: the file can't be read.
+        InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
+
+    Attributes:
+        shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
+        dtype: of the stored values.
+        codec: name of the frames' codec in `dicube.codecs`.
+        format_version: of the container.
+        file_size, coded_size: bytes of the file, and of all coded frames.
+        has_checksums: whether each section and frame can be checked.
+        sections: the sections' bytes by name, read when asked for.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        num_threads: int | None = None,
+        check: bool = True,
+        max_memory: int | None = None,
+    ) -> None:
+        options = _native.ReaderOptions(
+            max_memory=max_memory or 0,
+            num_threads=thread_count(num_threads),
+            skip_checksums=not check,
+        )
+        self._reader = _open_reader(source, options)
+        self._image, frames = self._reader.image()
+        info = self._reader.info()
+        self.shape: tuple[int, ...] = (frames, *frame_shape_of(self._image))
+        # Without frames there is nothing to tell the dtype from.
+        self.dtype: np.dtype[Any] = dtype_of(self._image) if frames else np.dtype(np.uint8)
+        self.codec = _codec_name(info.codec)
+        self.format_version = int(info.format_version)
+        self.file_size = int(info.file_size)
+        self.coded_size = int(info.coded_size)
+        self.has_checksums = bool(info.has_checksums)
+        self.sections = Sections(self._reader, info.sections)
+
+    def read_frames(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        out: NDArray[Any] | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[Any]:
+        """Decode frames `start` to `stop`, the latter not included.
+
+        Args:
+            start, stop: frame numbers as in a Python slice of step 1; negative ones count from the
+                end.
+            out: array to decode into: C-contiguous, writeable, of exactly the result's shape and
+                of `dtype`.
+            progress: called as `progress(done, total)`, in frames.
+
+        Returns:
+            `out`, or a new array: (stop - start, rows, columns[, 3]).
+
+        Raises:
+            DataConsistencyError: `out` does not fit.
+            InvalidCubeFileError: a checksum differs.
+            CodecError: a frame does not decode. `out` is filled with zeros where it failed.
+        """
+        start, stop, _ = slice(start, stop).indices(self.shape[0])
+        shape = (max(stop - start, 0), *self.shape[1:])
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        else:
+            _check_out(out, shape, self.dtype)
+        for first, last in _batches(shape[0], progress):
+            part = out[first:last]
+            self._reader.decode(start + first, last - first, part.ctypes.data, part.nbytes)
+        return out
+
+    def coded(self, frame: int) -> bytes:
+        """Return the coded bytes of a frame as they are in the file.
+
+        Raises:
+            IndexError: there is no such frame.
+            InvalidCubeFileError: the checksum differs.
+        """
+        self._check_frame(frame)
+        return self._reader.coded(frame)
+
+    def coded_range(self, frame: int) -> tuple[int, int]:
+        """Return offset and size, in bytes, of a frame's coded bytes in the file.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        self._check_frame(frame)
+        return self._reader.coded_range(frame)
+
+    def close(self) -> None:
+        """Close the file, when reads that other threads have begun are done."""
+        self._reader.close()
+
+    def __enter__(self) -> DcbReader:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<DcbReader shape={self.shape} dtype={self.dtype.name} codec={self.codec!r}>"
+
+    def _check_frame(self, frame: int) -> None:
+        if not 0 <= frame < self.shape[0]:
+            raise IndexError(f"expected a frame of 0 to {self.shape[0] - 1}, found {frame}")
+
+
+class Sections(Mapping[str, bytes]):
+    """The sections of an open file: bytes by name, each read when it is asked for."""
+
+    def __init__(self, reader: _native.Reader, count: int) -> None:
+        self._reader = reader
+        self._names = tuple(reader.section_name(index) for index in range(count))
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._reader.section(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def size(self, name: str) -> int:
+        """Return how many bytes a section has, without reading it."""
+        if name not in self._names:
+            raise KeyError(name)
+        return self._reader.section_size(name)
+
+
+class DcbWriter:
+    """A dicube file that is being written. For one thread at a time.
+
+    A path is written under a temporary name and takes its own when `finish` succeeds: until then,
+    and after any failure, what was there before stays. As a context manager it finishes at the end
+    of the block, and leaves the target alone when the block raises.
+
+    Args:
+        target: a path, or a binary file object that can seek (it is not closed).
+        shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
+        dtype: of the frames that will be given, byte order included.
+        codec: name of the codec; None for the one that the path's extension stands for.
+        num_threads: threads for encoding; None or 0 for one for each processor.
+        effort: of JPEG XL, 1 (fast) to 9 (small); None for the default.
+        verify: decode each frame after it was encoded, and compare.
+
+    Raises:
+        DataConsistencyError: a shape, dtype, effort or extension that can't be written.
+        CubeFileNotFoundError: the target's folder does not exist.
+        CubeFileAccessError: the target can't be written.
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        shape: tuple[int, ...],
+        dtype: Any,
+        *,
+        codec: str | None = None,
+        num_threads: int | None = None,
+        effort: int | None = None,
+        verify: bool = True,
+    ) -> None:
+        self._dtype = np.dtype(dtype)
+        self._frame_shape = tuple(shape[1:])
+        image = image_of(self._frame_shape, self._dtype)
+        is_path = isinstance(target, (str, os.PathLike))
+        if codec is None:
+            if not is_path:
+                raise DataConsistencyError("a codec must be named when the target is no path")
+            codec = codec_of_path(target)
+        options = _native.CodecOptions(
+            codec=get_codec(codec).id,
+            num_threads=thread_count(num_threads),
+            effort=effort or 0,
+            skip_verify=not verify,
+        )
+        if is_path:
+            self._writer = _native.Writer.open_path(target, image, shape[0], options)
+        else:
+            self._writer = _native.Writer.open_sink(
+                _SeekableFile(target).write_at, image, shape[0], options
+            )
+
+    def write_section(self, name: str, data: bytes) -> None:
+        """Add a section. Those added before the first frame stand at the front of the file.
+
+        Args:
+            name: 1 to 16 of the characters A-Z a-z 0-9 _ - and dot.
+            data: any bytes.
+
+        Raises:
+            DataConsistencyError: the name is not allowed, or there is such a section already.
+        """
+        if not name.isascii():
+            raise DataConsistencyError(f"section name {name!r} has other than ASCII characters")
+        self._writer.section(name, data)
+
+    def write_frames(self, frames: NDArray[Any], *, progress: Progress | None = None) -> None:
+        """Encode the next frames.
+
+        Args:
+            frames: (n, rows, columns[, 3]) of the dtype that the writer was opened with, with any
+                strides. It is not changed.
+            progress: called as `progress(done, n)`.
+
+        Raises:
+            DataConsistencyError: shape or dtype differ from the file's, or they are too many.
+            CodecError: a frame did not encode, or not to what it was.
+            CubeFileAccessError: the system refused to write.
+        """
+        if frames.shape[1:] != self._frame_shape or frames.dtype != self._dtype:
+            raise DataConsistencyError(
+                f"expected frames of shape {self._frame_shape} and dtype {self._dtype.str}, "
+                f"found {frames.shape[1:]} and {frames.dtype.str}"
+            )
+        # Frames with gaps are copied a batch at a time, so as never to hold the volume twice.
+        for first, last in _batches(len(frames), progress, split=not frames.flags.c_contiguous):
+            part = np.ascontiguousarray(frames[first:last])
+            self._writer.encode(last - first, part.ctypes.data, part.nbytes)
+
+    def write_coded(self, coded: bytes) -> None:
+        """Store bytes that are already coded, by the same codec, as the next frame.
+
+        Raises:
+            CodecError: they are not of the file's codec, or not of an image like the file's.
+        """
+        self._writer.coded(bytes(coded))
+
+    def finish(self) -> None:
+        """Complete the file and give it its name.
+
+        Raises:
+            DicomCubeError: frames are missing.
+            CubeFileAccessError: the system refused to write.
+        """
+        try:
+            self._writer.finish()
+        finally:
+            self._writer.close()
+
+    def close(self) -> None:
+        """Give up; what was at the target before stays. Does nothing after `finish`."""
+        self._writer.close()
+
+    def __enter__(self) -> DcbWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and not self._writer.closed:
+            self.finish()
+        self.close()
+
+
+class _SeekableFile:
+    """A Python file object read and written at offsets, by one thread at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def size(self) -> int:
+        """Return how many bytes the file has."""
+        return self._file.seek(0, os.SEEK_END)
+
+    def read_at(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes at an offset.
+
+        Raises:
+            EOFError: the file ends before.
+        """
+        filled = 0
+        with self._lock:
+            self._file.seek(offset)
+            while filled < len(buffer):
+                part = self._file.read(len(buffer) - filled)
+                if not part:
+                    raise EOFError(f"offset {offset}: expected {len(buffer)} bytes, found {filled}")
+                buffer[filled : filled + len(part)] = part
+                filled += len(part)
+
+    def write_at(self, offset: int, data: memoryview) -> None:
+        """Store bytes at an offset."""
+        with self._lock:
+            self._file.seek(offset)
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+
+
+def _open_reader(source: Any, options: _native.ReaderOptions) -> _native.Reader:
+    """Open whatever a `DcbReader` may be made of."""
+    if isinstance(source, (str, os.PathLike)):
+        return _native.Reader.open_path(source, options)
+    if hasattr(source, "read") and hasattr(source, "seek"):
+        file = _SeekableFile(source)
+        return _native.Reader.open_source(file.size(), file.read_at, options)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = np.frombuffer(source, np.uint8)
+        return _native.Reader.open_memory(data.ctypes.data, data.nbytes, options, data)
+    raise DataConsistencyError(
+        f"expected a path, bytes or a binary file object, found {type(source).__name__}"
+    )
+
+
+def _codec_name(number: int) -> str:
+    """Return the name of the codec of this number."""
+    names = {get_codec(name).id: name for name in FORMATS.values()}
+    return names[number]
+
+
+def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise unless frames can be decoded straight into an array."""
+    if out.shape != shape or out.dtype != dtype:
+        raise DataConsistencyError(
+            f"expected out of shape {shape} and dtype {dtype.name}, "
+            f"found {out.shape} and {out.dtype.str}"
+        )
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise DataConsistencyError("expected out to be C-contiguous and writeable")
+
+
+def _batches(
+    count: int, progress: Progress | None, *, split: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Yield the ranges that `count` frames are done in, reporting each when it is done."""
+    if not count:
+        return
+    batch = count
+    if progress or split:
+        batch = max(_LEAST_BATCH, -(-count // _MOST_BATCHES))
+    for first in range(0, count, batch):
+        last = min(first + batch, count)
+        yield first, last
+        if progress:
+            progress(last, count)

@@ -1,0 +1,102 @@
+"""Each third-party library has one door, and the rooms know only those below them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, run_python
+
+PACKAGE = ROOT / "python" / "dicube"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+CPP_SOURCES = sorted((ROOT / "cpp").rglob("*.cpp")) + sorted((ROOT / "cpp").rglob("*.h"))
+
+
+def room(path: Path) -> str:
+    """The module's name below dicube, such as 'dicom.geometry'."""
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """Each module that a source file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("library", "doors"),
+    [
+        ("ctypes", r"_native"),
+        ("spacetransformer", r"dicom\.geometry"),
+        ("pydicom", r"dicom(\..*)?"),
+        ("nibabel", r"nifti"),
+        ("zstandard", r"storage\.packed_text"),
+    ],
+)
+def test_python_door(library: str, doors: str) -> None:
+    users = {
+        room(path)
+        for path in SOURCES
+        if any(name.split(".")[0] == library for name in imported(path))
+    }
+    assert not {name for name in users if not re.fullmatch(doors, name)}
+
+
+# What each room must not import. Rooms are prefixes of module names below dicube.
+FORBIDDEN = {
+    "exceptions": [""],
+    "_native": ["codecs", "storage", "core", "dicom", "nifti", "cli"],
+    "codecs": ["storage", "core", "dicom", "nifti", "cli"],
+    "storage": ["core.image", "dicom", "nifti", "cli"],
+    "dicom": ["_native", "codecs", "storage", "core.image", "nifti", "cli"],
+    "core.pixel_header": [""],
+    "core.image": ["_native", "codecs", "cli"],
+    "cli": ["_native"],
+}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_room_knows_only_what_it_may(name: str) -> None:
+    for path in SOURCES:
+        if not (room(path) == name or room(path).startswith(name + ".")):
+            continue
+        known = {module for module in imported(path) if module.startswith("dicube.")}
+        for other in FORBIDDEN[name]:
+            barred = f"dicube.{other}".removesuffix(".")
+            wrong = {m for m in known if m == barred or m.startswith(barred + ".")}
+            assert not wrong, f"{room(path)} imports {wrong}"
+
+
+@pytest.mark.parametrize(
+    ("included", "door"), [(r"jxl/", "codec_jxl.cpp"), (r"openjph|ojph_", "codec_htj2k.cpp")]
+)
+def test_cpp_door(included: str, door: str) -> None:
+    users = {
+        path.name
+        for path in CPP_SOURCES
+        if re.search(rf'#\s*include\s*[<"](?:{included})', path.read_text())
+    }
+    assert users <= {door}
+
+
+def test_native_knows_no_numpy() -> None:
+    assert not {n for n in imported(PACKAGE / "_native.py") if n.startswith("numpy")}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=room)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_importing_dicube_loads_nothing_heavy() -> None:
+    code = "import sys, dicube; print([m for m in ('numpy', 'pydicom') if m in sys.modules])"
+    assert run_python("-c", code).stdout.strip() == "[]"

@@ -1,0 +1,39 @@
+"""Files of every released version open forever, with the pixels they had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicube import DicomCubeImage
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def golden_files() -> list[Any]:
+    """Return (path, what it must hold) of each golden file."""
+    return [
+        pytest.param(record.parent / name, expected, id=f"{record.parent.name}/{name}")
+        for record in sorted(GOLDEN.glob("*/expected.json"))
+        for name, expected in json.loads(record.read_text()).items()
+    ]
+
+
+def test_there_are_golden_files() -> None:
+    assert golden_files()
+
+
+@pytest.mark.parametrize(("path", "expected"), golden_files())
+def test_golden_file_reads_as_it_was_written(path: Path, expected: dict[str, Any]) -> None:
+    image = DicomCubeImage.from_file(path)
+    assert image.shape == tuple(expected["shape"])
+    assert image.dtype == expected["dtype"]
+    assert hashlib.sha256(image.raw_image.tobytes()).hexdigest() == expected["sha256"]
+    assert image.dicom_meta is not None and image.space is not None
+    assert image.dicom_meta.get("PatientName") == expected["PatientName"]
+    assert image.space.origin == tuple(expected["origin"])
+    assert image.space.spacing == tuple(expected["spacing"])

@@ -1,0 +1,59 @@
+"""Packed text: there and back, and bounded when it is hostile."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import zstandard
+
+from dicube.exceptions import InvalidCubeFileError
+from dicube.storage.packed_text import pack_text, unpack_text
+
+
+@pytest.mark.parametrize("text", ["", "{}", "Müller^Jörg 山田", '{"a": "b"}' * 100_000])
+def test_there_and_back(text: str) -> None:
+    assert unpack_text(pack_text(text)) == text
+
+
+def test_declares_its_size_as_published_readers_need() -> None:
+    packed = pack_text("text" * 100)
+    assert zstandard.get_frame_parameters(packed).content_size == 400
+    assert zstandard.get_frame_parameters(packed).has_checksum
+
+
+def with_declared_size(size: int) -> bytes:
+    """A zstd frame that declares any size: magic, descriptor of an 8-byte size, no content."""
+    return b"\x28\xb5\x2f\xfd" + b"\xe0" + size.to_bytes(8, "little") + b"\x01\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("packed", "told"),
+    [
+        (b"", None),
+        (b"plain text", None),
+        (pack_text("text" * 1000)[:-1], None),
+        (pack_text("text" * 1000)[:12], None),
+        (with_declared_size(1 << 62), "4611686018427387904"),
+        (with_declared_size(1 << 40), "1099511627776"),
+        (with_declared_size(100), None),
+        (zstandard.ZstdCompressor().compress(bytes(1 << 28)), "268435456"),
+        (zstandard.ZstdCompressor().compress(b"\xff\xfe"), "utf-8"),
+        (zstandard.ZstdCompressor(write_content_size=False).compress(b"{}"), "declare"),
+        (pack_text("text") + b"more", None),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refused(packed: bytes, told: str | None) -> None:
+    with pytest.raises(InvalidCubeFileError, match=told):
+        unpack_text(packed)
+
+
+def test_any_flipped_bit_is_noticed() -> None:
+    text = "".join(f"{number:x}" for number in range(300))
+    good = pack_text(text)
+    for offset in range(len(good)):
+        bad = bytearray(good)
+        bad[offset] ^= 1 << (offset % 8)
+        with contextlib.suppress(InvalidCubeFileError):
+            assert unpack_text(bytes(bad)) == text, offset
