@@ -313,10 +313,10 @@ void Layout::finish() {
     if (capacity_ == 0) place_front();
 
     for (Section& section : sections_) {
-        uint64_t Extent::* field = section.name == frame_offsets     ? &Extent::offset
-                                   : section.name == frame_lengths   ? &Extent::length
-                                   : section.name == frame_checksums ? &Extent::checksum
-                                                                     : nullptr;
+        uint64_t Extent::*field = section.name == frame_offsets     ? &Extent::offset
+                                  : section.name == frame_lengths   ? &Extent::length
+                                  : section.name == frame_checksums ? &Extent::checksum
+                                                                    : nullptr;
         if (field == nullptr) continue;
         ByteWriter table;
         for (const Extent& frame : frames_) table.u64(frame.*field);

@@ -36,7 +36,8 @@ std::string frame_name(uint64_t index) { return "frame " + std::to_string(index)
 uint32_t codec_of_kind(char kind) {
     for (const Kind& known : kinds)
         if (known.letter == kind) return known.codec;
-    fail(DICUBE_ERROR_FORMAT, "not a dicube file: unknown kind ", int{kind}, " in its magic");
+    fail(DICUBE_ERROR_FORMAT, "not a dicube file: byte 7 of its magic is ",
+         static_cast<int>(static_cast<unsigned char>(kind)), ", neither A (65) nor S (83)");
 }
 
 char kind_of_codec(uint32_t codec) {

@@ -103,7 +103,7 @@ void conformance() {
             CodecSettings settings = {effort, 1, uint64_t{1} << 32};
             std::unique_ptr<Encoder> encoder = codec->make_encoder(settings);
             std::unique_ptr<Decoder> decoder = codec->make_decoder(settings);
-            for (const uint64_t (&shape)[2] : shapes)
+            for (const uint64_t(&shape)[2] : shapes)
                 for (const Image& image : images(shape[0], shape[1]))
                     for (Content content : {Content::noise, Content::smooth, Content::constant,
                                             Content::extremes, Content::narrow}) {
