@@ -19,6 +19,9 @@ from dicube.storage.packed_text import pack_text, unpack_text
 _STATUS = "dicom_status"  # the status value as text
 _META = "dicom_meta"  # JSON, packed with zstd
 _SPACE = "space"  # JSON, in (x, y, z) order
+# The same of a colour volume: published readers refuse a file whose volume has more axes than its
+# space, so they must not see it.
+_COLOUR_SPACE = "colour_space"
 _HEADER = "pixel_header"  # JSON
 
 
@@ -33,11 +36,12 @@ class CubeParts(NamedTuple):
 
 def write_parts(writer: DcbWriter, parts: CubeParts) -> None:
     """Write the sections that hold the parts of an image."""
+    space_section = _COLOUR_SPACE if len(writer.shape) == 4 else _SPACE
     writer.write_section(_STATUS, parts.status.value.encode())
     if parts.meta is not None:
         writer.write_section(_META, pack_text(parts.meta.to_json()))
     if parts.space is not None:
-        writer.write_section(_SPACE, space_to_json(parts.space).encode())
+        writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
 
 
@@ -94,7 +98,7 @@ def _read_meta(reader: DcbReader) -> DicomMeta | None:
 
 def _read_space(reader: DcbReader) -> Space | None:
     """Return the geometry of a file; None where it has none."""
-    text = _read_text(reader, _SPACE)
+    text = _read_text(reader, _SPACE) or _read_text(reader, _COLOUR_SPACE)
     return None if text is None else space_from_json(text)
 
 

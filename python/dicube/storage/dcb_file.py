@@ -222,6 +222,9 @@ class DcbWriter:
         DataConsistencyError: a shape, dtype, effort or extension that can't be written.
         CubeFileNotFoundError: the target's folder does not exist.
         CubeFileAccessError: the target can't be written.
+
+    Attributes:
+        shape: as given.
     """
 
     def __init__(
@@ -235,8 +238,9 @@ class DcbWriter:
         effort: int | None = None,
         verify: bool = True,
     ) -> None:
+        self.shape = tuple(shape)
         self._dtype = np.dtype(dtype)
-        self._frame_shape = tuple(shape[1:])
+        self._frame_shape = self.shape[1:]
         image = image_of(self._frame_shape, self._dtype)
         is_path = isinstance(target, (str, os.PathLike))
         if codec is None:

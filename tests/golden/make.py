@@ -1,0 +1,69 @@
+"""Writes the golden files of this version: `python tests/golden/make.py`.
+
+Files of a released version must open forever, so they are added and never rewritten: what is there
+already stays as it is. `expected.json` of each version pins shape, dtype and the SHA-256 of the
+pixels in C order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import dicube
+from dicube import DicomCubeImage
+from dicube.dicom.geometry import Space
+
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+
+
+def synthetic_volume(dtype: str, samples: int) -> NDArray[Any]:
+    """Return 3 frames of 13 x 17: a ramp over the type's whole range, and noise."""
+    limits = np.iinfo(dtype)
+    shape = (3, 13, 17) if samples == 1 else (3, 13, 17, samples)
+    ramp = np.linspace(limits.min, limits.max, int(np.prod(shape[1:])))
+    random = np.random.default_rng([limits.bits, samples])
+    frames = [
+        ramp.astype(dtype).ravel(),
+        random.integers(limits.min, limits.max, ramp.size, dtype, endpoint=True),
+        random.integers(0, 100, ramp.size, dtype),
+    ]
+    return np.stack(frames).reshape(shape)
+
+
+def make(folder: Path) -> None:
+    """Write what is missing in the folder of this version."""
+    folder.mkdir(exist_ok=True)
+    record = folder / "expected.json"
+    expected: dict[str, Any] = json.loads(record.read_text()) if record.exists() else {}
+    for extension in (".dcbs", ".dcba"):
+        for dtype in DTYPES:
+            for samples in (1, 3):
+                name = f"{dtype}x{samples}{extension}"
+                if name in expected:
+                    continue
+                volume = synthetic_volume(dtype, samples)
+                space = Space(
+                    shape=volume.shape[:3], origin=(1.5, -2.0, 3.25), spacing=(2.5, 0.75, 0.5)
+                )
+                image = DicomCubeImage(volume, space=space)
+                image.init_meta(modality="CT", patient_name="GOLDEN^FILE", patient_id="1")
+                image.to_file(folder / name)
+                expected[name] = {
+                    "shape": volume.shape,
+                    "dtype": dtype,
+                    "sha256": hashlib.sha256(volume.tobytes()).hexdigest(),
+                    "origin": space.origin,
+                    "spacing": space.spacing,
+                    "PatientName": "GOLDEN^FILE",
+                }
+    record.write_text(json.dumps(expected, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    make(Path(__file__).parent / dicube.__version__)
