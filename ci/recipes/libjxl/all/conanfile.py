@@ -6,6 +6,17 @@ from conan import ConanFile
 from conan.tools.cmake import CMake, CMakeDeps
 from conan.tools.files import copy
 
+UNWANTED = (
+    "BENCHMARK DOXYGEN EXAMPLES FUZZERS JNI JPEGLI MANPAGES OPENEXR PLUGINS SJPEG SKCMS"
+    " TCMALLOC TOOLS VIEWERS"
+).split()
+
+# The instruction sets that most of libjxl is compiled for, once each. What libjxl itself leaves
+# out, and SSE4: a quarter of the build for processors that lack AVX2 and gain little.
+DISABLED_TARGETS = (
+    "SSSE3 SSE4 AVX3 AVX3_DL AVX3_ZEN4 AVX3_SPR SVE SVE2 SVE_256 SVE2_128 RVV"
+).split()
+
 
 class LibjxlRecipe(ConanFile):
     name = "libjxl"
@@ -21,24 +32,8 @@ class LibjxlRecipe(ConanFile):
         self.requires("lcms/2.19.1")
 
     def generate(self):
-        unwanted = (
-            "TOOLS",
-            "JPEGLI",
-            "DOXYGEN",
-            "MANPAGES",
-            "BENCHMARK",
-            "EXAMPLES",
-            "JNI",
-            "SJPEG",
-            "OPENEXR",
-            "SKCMS",
-            "TCMALLOC",
-            "FUZZERS",
-            "VIEWERS",
-            "PLUGINS",
-        )
-        self.static_toolchain(
-            **{f"JPEGXL_ENABLE_{part}": False for part in unwanted},
+        toolchain = self.static_toolchain(
+            **{f"JPEGXL_ENABLE_{part}": False for part in UNWANTED},
             # Lossless recompression of JPEG files, and the boxes its data travels in.
             JPEGXL_ENABLE_TRANSCODE_JPEG=True,
             JPEGXL_ENABLE_BOXES=True,
@@ -47,23 +42,22 @@ class LibjxlRecipe(ConanFile):
             JPEGXL_FORCE_SYSTEM_LCMS2=True,
             # libjxl looks for its dependencies in one directory and uses them in another.
             CMAKE_FIND_PACKAGE_TARGETS_GLOBAL=True,
-        ).generate()
+            # Says that what to leave out is said here, not in libjxl's CMakeLists.txt.
+            JXL_HWY_DISABLED_TARGETS_FORCED=True,
+        )
+        disabled = "|".join(f"HWY_{target}" for target in DISABLED_TARGETS)
+        toolchain.preprocessor_definitions["HWY_DISABLED_TARGETS"] = f"({disabled})"
+        toolchain.generate()
 
         # The find modules below replace libjxl's own, which might pick the system's libraries.
         deps = CMakeDeps(self)
-        for package, module, targets in (
-            ("highway", "HWY", {"highway": "hwy"}),
-            ("lcms", "LCMS2", {"lcms": "lcms2"}),
-            (
-                "brotli",
-                "Brotli",
-                {f"brotli::brotli{part}": f"brotli{part}" for part in ("common", "dec", "enc")},
-            ),
-        ):
+        for package, module in (("highway", "HWY"), ("brotli", "Brotli"), ("lcms", "LCMS2")):
             deps.set_property(package, "cmake_find_mode", "module")
             deps.set_property(package, "cmake_module_file_name", module)
-            for target, name in targets.items():
-                deps.set_property(target, "cmake_module_target_name", name)
+        deps.set_property("highway", "cmake_module_target_name", "hwy")
+        deps.set_property("lcms", "cmake_module_target_name", "lcms2")
+        for part in ("brotlicommon", "brotlidec", "brotlienc"):
+            deps.set_property(f"brotli::{part}", "cmake_module_target_name", part)
         deps.generate()
 
     def build(self):
