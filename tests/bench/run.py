@@ -177,8 +177,10 @@ def main() -> None:
     import dicube
 
     print(f"dicube {dicube.__version__}, {dicube.build_info()}".replace("\n", "; "))
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-          f"Python {platform.python_version()}, {platform.system()} {platform.release()}")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    )
     results = {}
     for folder in arguments.folders:
         with tempfile.TemporaryDirectory() as scratch:
