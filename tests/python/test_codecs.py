@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import DTYPES, SmoothVolume
+
 from dicube import codecs
 from dicube.codecs.jph import JphCodec, imdecode_jph, imencode_jph
 from dicube.codecs.jxl import JxlCodec, imdecode_jxl, imencode_jxl

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import SmoothVolume
+
 from dicube.codecs import get_codec
 from dicube.exceptions import CodecError, DicomCubeError, InvalidCubeFileError
 from dicube.storage import FORMATS, DcbReader, DcbWriter

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import DTYPES, SmoothVolume, run_python
+
 from dicube.codecs import get_codec
 from dicube.exceptions import (
     CodecError,

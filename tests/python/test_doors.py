@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT, run_python
 
 PACKAGE = ROOT / "python" / "dicube"

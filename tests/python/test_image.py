@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import DTYPES, SmoothVolume, run_python
+
 from dicube import (
     CommonTags,
     DicomCubeImage,

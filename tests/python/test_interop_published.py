@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import DTYPES, SmoothVolume
+
 from dicube import DicomCubeImage, PixelDataHeader
 
 pytestmark = pytest.mark.interop

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT, run_python
+
 from dicube import _native
 from dicube.exceptions import (
     CodecError,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import DTYPES, SmoothVolume
+
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.pixel_utils import (

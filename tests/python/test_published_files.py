@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from conftest import ROOT
+
 from dicube import DicomCubeImage, PixelDataHeader, read_dicom_dir
 from dicube.storage import DcbReader
 
