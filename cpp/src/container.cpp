@@ -282,7 +282,7 @@ void Layout::add_frame(Bytes coded) {
 
 void Layout::append(Section section, Bytes data) {
     section.extent.offset = end_;
-    sink_.write_at(end_, data.data(), data.size());
+    if (!data.empty()) sink_.write_at(end_, data.data(), data.size());
     end_ += data.size();
     sections_.push_back(std::move(section));
 }
