@@ -238,7 +238,7 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
     const uint8_t* data = buffer;
     if (source.memory() != nullptr)
         data = source.memory() + extent.offset;
-    else
+    else if (size > 0)
         source.read_at(extent.offset, buffer, size);
     Bytes bytes(data, size);
     if (check) {
