@@ -8,7 +8,6 @@ import os
 import re
 
 from conan import ConanFile
-from conan.tools.build import check_min_cppstd
 from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
 from conan.tools.files import copy, load
 
@@ -36,8 +35,9 @@ class DicubeRecipe(ConanFile):
         self.requires("openjph/0.32.0", visible=False)
         self.requires("xxhash/0.8.3", visible=False)
 
-    def validate(self):
-        check_min_cppstd(self, 20)
+    def package_id(self):
+        # Its interface is C, and CMakeLists.txt says which C++ is inside.
+        self.info.settings.rm_safe("compiler.cppstd")
 
     def layout(self):
         cmake_layout(self)
@@ -51,6 +51,14 @@ class DicubeRecipe(ConanFile):
         # libdicube links the same archives.
         for deps.configuration in ("Debug", "RelWithDebInfo", "MinSizeRel", "Release"):
             deps.generate()
+        # What is linked in is passed on with it, and its licenses ask to come along.
+        for dependency in self.dependencies.host.values():
+            copy(
+                self,
+                "*",
+                os.path.join(dependency.package_folder, "licenses"),
+                os.path.join(self.generators_folder, "licenses", dependency.ref.name),
+            )
 
     def build(self):
         cmake = CMake(self)

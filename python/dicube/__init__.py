@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dicube._native import build_info
     from dicube.core.image import DicomCubeImage
     from dicube.core.pixel_header import PixelDataHeader
+    from dicube.core.verification import verify_file
+    from dicube.dicom.dicom_check import check_dicom
     from dicube.dicom.dicom_io import read_dicom_dir
     from dicube.dicom.dicom_meta import DicomMeta, SortMethod
     from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
@@ -37,8 +39,10 @@ __all__ = [
     "SortMethod",
     "__version__",
     "build_info",
+    "check_dicom",
     "get_dicom_status",
     "read_dicom_dir",
+    "verify_file",
 ]
 
 _HOMES = {
@@ -49,8 +53,10 @@ _HOMES = {
     "PixelDataHeader": "dicube.core.pixel_header",
     "SortMethod": "dicube.dicom",
     "build_info": "dicube._native",
+    "check_dicom": "dicube.dicom",
     "get_dicom_status": "dicube.dicom",
     "read_dicom_dir": "dicube.dicom",
+    "verify_file": "dicube.core.verification",
 }
 
 

@@ -361,6 +361,28 @@ def decode(
     _c["dicube_decode"](coded, coded_size, image, num_threads, pixels, pixels_size)
 
 
+# What coding a JPEG may add to its bytes at most.
+_JPEG_EXCESS = 65536
+
+
+def jpeg_encode(jpeg: bytes, effort: int) -> bytes:
+    """Recompress a JPEG image by JPEG XL."""
+    capacity = len(jpeg) + _JPEG_EXCESS
+    coded = ctypes.create_string_buffer(capacity)
+    size = ctypes.c_size_t()
+    _c["dicube_jpeg_encode"](jpeg, len(jpeg), effort, coded, capacity, size)
+    return memoryview(coded)[: size.value].tobytes()
+
+
+def jpeg_restore(coded: bytes) -> bytes:
+    """Restore the JPEG image that `jpeg_encode` recompressed."""
+    size = ctypes.c_size_t()
+    _c["dicube_jpeg_restore"](coded, len(coded), None, 0, size)
+    jpeg = ctypes.create_string_buffer(size.value)
+    _c["dicube_jpeg_restore"](coded, len(coded), jpeg, size.value, size)
+    return jpeg.raw
+
+
 # -------------------------------------------------------------------------------------- handles
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from conftest import SmoothVolume, run_python
+
 from dicube import DicomCubeImage, __version__
 from dicube.cli import ProgressBar, main
 from dicube.storage import DcbReader
@@ -166,6 +166,26 @@ class TestInfo:
         assert told["tags"]["PatientName"] == "DOE^JANE"
         assert told["space"]["shape"] == [5, 32, 40]
         assert told["sections"]["dicom_status"] == len("consistent")
+        assert told["findings"] == []
+
+    def test_findings(self, series: Path, tmp_path: Path) -> None:
+        (series / "slice_0002.dcm").unlink()
+        with pytest.warns(UserWarning, match="gap_location"):
+            image = DicomCubeImage.from_dicom_folder(series)
+        assert image.dicom_meta is not None
+        image.dicom_meta.set_nonshared_item("WindowCenter", [1, 1, 1, 2])
+        image.to_file(tmp_path / "y.dcbs")
+        shown = run("info", tmp_path / "y.dcbs").stdout
+        assert "gap_location: slices are unevenly placed" in shown
+        assert "[slices 3, PS3.3 C.11.2.1.2]" in shown
+        told = json.loads(run("info", "--json", tmp_path / "y.dcbs").stdout)["findings"]
+        assert [finding["kind"] for finding in told] == [
+            "gap_instance_number",
+            "gap_location",
+            "non_uniform_window",
+        ]
+        assert told[0]["status"] == "gap_instance_number"
+        assert told[2]["slices"] == [3]
 
     def test_without_metadata(self, tmp_path: Path) -> None:
         DicomCubeImage(np.zeros((1, 3, 3, 3), np.uint8)).to_file(tmp_path / "x.dcbs")
@@ -178,6 +198,49 @@ class TestInfo:
         fails("info", tmp_path)
         path.write_bytes(path.read_bytes()[:50])
         fails("info", path)
+
+
+class TestVerify:
+    @pytest.fixture
+    def path(self, series: Path, tmp_path: Path) -> Path:
+        DicomCubeImage.from_dicom_folder(series).to_file(tmp_path / "x.dcbs")
+        return tmp_path / "x.dcbs"
+
+    def test_all_holds(self, path: Path, series: Path) -> None:
+        for arguments in ([], ["--against", series], ["--threads", 1]):
+            result = run("verify", path, *arguments)
+            assert result.returncode == 0, result.stderr
+            assert result.stderr == ""
+            assert result.stdout.endswith(f"{path}: all holds\n")
+
+    def test_damage(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        data = bytearray(path.read_bytes())
+        data[-10] ^= 1
+        path.write_bytes(data)
+        assert main(["verify", str(path)]) == 1
+        shown = capsys.readouterr().out
+        assert "frame 4: " in shown
+        assert shown.endswith(f"{path}: FAILED\n")
+
+    def test_another_original(self, path: Path, series: Path) -> None:
+        image = DicomCubeImage.from_dicom_folder(series)
+        assert image.dicom_meta is not None
+        image.dicom_meta.set_shared_item("PatientID", "43")
+        image.to_dicom_folder(series, overwrite=True)
+        result = run("verify", path, "--against", series)
+        assert result.returncode == 1
+        assert "(0010,0020) PatientID: '43' became '42'" in result.stdout
+
+    def test_json(self, path: Path, series: Path) -> None:
+        told = json.loads(run("verify", "--json", path, "--against", series).stdout)
+        assert told["ok"] is True
+        assert told["path"] == str(path)
+        outcomes = {check["name"]: check["outcome"] for check in told["checks"]}
+        assert outcomes["frames"] == outcomes["original elements"] == "ok"
+
+    def test_errors(self, path: Path, tmp_path: Path) -> None:
+        assert "none.dcbs" in fails("verify", tmp_path / "none.dcbs")
+        assert "none" in fails("verify", path, "--against", tmp_path / "none")
 
 
 class TestDemo:

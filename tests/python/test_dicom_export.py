@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from dicom_series import each, item, make_series, make_slice, set_pixels, write_series
 from pydicom.sequence import Sequence
 
-from dicom_series import each, item, make_series, make_slice, set_pixels, write_series
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
 from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dicom_series import each, make_series
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from dicom_series import each, make_series
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.geometry import (
     Space,

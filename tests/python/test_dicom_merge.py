@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from dicom_series import each, item, make_series
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from dicom_series import each, item, make_series
 from dicube.dicom.dicom_meta import DicomMeta
 
 

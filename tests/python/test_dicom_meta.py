@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from dicom_series import each, item, make_series
+
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.exceptions import DataConsistencyError, MetaDataError
@@ -171,6 +171,15 @@ def test_file_meta_is_found_but_not_listed(meta: DicomMeta) -> None:
     assert DicomMeta.from_json(meta.to_json()).get("TransferSyntaxUID") == "1.2.840.10008.1.2.1"
     del meta["TransferSyntaxUID"]
     assert meta.is_missing("TransferSyntaxUID")
+
+
+def test_file_meta_is_sorted_along() -> None:
+    series = make_series(3)
+    for i, dataset in enumerate(series):
+        dataset.file_meta.SourceApplicationEntityTitle = f"AE{i}"
+    meta = DicomMeta.from_datasets(series)
+    meta.reorder([2, 0, 1])
+    assert meta.get("SourceApplicationEntityTitle") == ["AE2", "AE0", "AE1"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from dicom_series import item, make_series, make_slice
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -18,10 +19,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dicom_series import item, make_series, make_slice
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_parser import CutOff, Unusual, parse_elements
 from dicube.dicom.instance import _read_by_pydicom, read_instance
+from dicube.dicom.sources import FileOnDisk
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 
 SYNTAXES = (
@@ -95,7 +96,7 @@ def test_the_quick_way_and_pydicom_agree(tmp_path: Path, syntax: str, head_size:
     path = saved(rich_slice(), tmp_path / "a.dcm", syntax)
     quick = read_instance(str(path), head_size)
     with open(path, "rb") as file:
-        slow = _read_by_pydicom(str(path), file, path.stat().st_size)
+        slow = _read_by_pydicom(FileOnDisk(str(path)), file, path.stat().st_size)
     assert quick is not None
     assert slow is not None
     assert quick.pixels == slow.pixels
@@ -118,11 +119,15 @@ def test_every_file_that_pydicom_carries() -> None:
             assert "DICOMDIR" in path.name or path.name == "no_meta.dcm"  # starts with a blank
             continue
         with open(path, "rb") as file:
-            slow = _read_by_pydicom(str(path), file, path.stat().st_size)
+            slow = _read_by_pydicom(FileOnDisk(str(path)), file, path.stat().st_size)
         assert slow is not None
         assert instance.pixels == slow.pixels
-        meta = DicomMeta.from_items([instance.item], [instance.file_meta])
-        assert meta == DicomMeta.from_items([slow.item], [slow.file_meta]), path
+        meta = DicomMeta.from_items(
+            [instance.item], [instance.file_meta], frame_counts=[instance.frame_count]
+        )
+        assert meta == DicomMeta.from_items(
+            [slow.item], [slow.file_meta], frame_counts=[slow.frame_count]
+        ), path
         assert meta == DicomMeta.from_datasets([pydicom.dcmread(path, force=True)]), path
         assert DicomMeta.from_json(meta.to_json()) == meta, path
         if "priv_SQ" not in path.name and "tsyntax" not in path.name:  # odd lengths

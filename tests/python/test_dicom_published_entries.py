@@ -40,7 +40,9 @@ def test_values_under_the_key_null() -> None:
 
 def test_values_whose_slice_cannot_be_told_are_left_out() -> None:
     lost = {"vr": "DS", "shared": False, "null": [[1.5], [2.5], "None"], "Value": [None] * 3}
-    assert published({**UIDS, "00101020": lost}).get("PatientSize") == [None] * 3
+    binary = {"vr": "OB", "shared": False, "null": ["AAE=", "AgM=", "None"], "Value": [None] * 3}
+    meta = published({**UIDS, "00101020": lost, "00091001": binary})
+    assert meta.get("PatientSize") == meta.get((9, 0x1001)) == [None] * 3
 
 
 def test_binary_with_a_list_of_nulls_beside() -> None:

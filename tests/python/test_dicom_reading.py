@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from dicom_series import (
+    SERIES_UID,
+    each,
+    make_series,
+    make_slice,
+    pixels_of,
+    set_pixels,
+    write_series,
+)
 from pydicom.pixels import pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -19,7 +30,6 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_series import SERIES_UID, each, make_series, make_slice, pixels_of, write_series
 from dicube.dicom import SortMethod, read_dicom_dir
 from dicube.dicom.dicom_io import read_dicom_folder
 from dicube.exceptions import (
@@ -149,6 +159,29 @@ def test_compressed_pixels_without_a_decoder_name_what_is_missing(tmp_path: Path
     assert "I1" in str(caught.value)
     assert "dicom-codecs" in str(caught.value)
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_decoder_whose_arrays_are_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    """Some plugins' are, and pydicom's `iter_array` then fails to correct the sign of samples."""
+    from pydicom.pixels.decoders.base import Decoder
+
+    dataset = make_slice()
+    expected = np.random.default_rng(0).integers(0, 9, (frames, 6, 5), "uint16")
+    dataset.NumberOfFrames = frames
+    set_pixels(dataset, expected)
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    whole = Decoder.iter_array
+
+    def iter_array(*arguments: Any, **options: Any) -> Iterator[Any]:
+        yield from islice(whole(*arguments, **options), frames - 1)
+        raise ValueError("output array is read-only")
+
+    monkeypatch.setattr(Decoder, "iter_array", iter_array)
+    folder = write_series(tmp_path / "in", [dataset])
+    np.testing.assert_array_equal(read_dicom_folder(folder)[1], expected)
 
 
 def test_progress_ends_at_all(tmp_path: Path) -> None:
@@ -290,7 +323,7 @@ def test_a_file_cut_before_its_series_uid_is_named(tmp_path: Path) -> None:
         ("Columns", 0, "no image shape"),
         ("BitsAllocated", 12, "BitsAllocated 12"),
         ("BitsAllocated", ..., "BitsAllocated 0"),
-        ("NumberOfFrames", 2, "2 frames"),
+        ("NumberOfFrames", 2, "truncated: expected 120 bytes"),
     ],
 )
 def test_pixels_that_are_not_described(tmp_path: Path, keyword: str, value: Any, told: str) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from dicom_series import each, make_series
 from pydicom.dataset import Dataset
 
-from dicom_series import each, make_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import DicomStatus, dicom_findings, get_dicom_status
 

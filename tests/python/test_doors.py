@@ -56,7 +56,7 @@ FORBIDDEN = {
     "_native": ["codecs", "storage", "core", "dicom", "nifti", "cli"],
     "codecs": ["storage", "core", "dicom", "nifti", "cli"],
     "storage": ["core.image", "dicom", "nifti", "cli"],
-    "dicom": ["_native", "codecs", "storage", "core.image", "nifti", "cli"],
+    "dicom": ["_native", "storage", "core.image", "nifti", "cli"],
     "core.pixel_header": [""],
     "core.image": ["_native", "codecs", "cli"],
     "cli": ["_native"],

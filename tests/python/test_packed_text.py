@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import random
 
 import pytest
 import zstandard
 
 from dicube.exceptions import InvalidCubeFileError
-from dicube.storage.packed_text import pack_text, unpack_text
+from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
 
 
 @pytest.mark.parametrize("text", ["", "{}", "Müller^Jörg 山田", '{"a": "b"}' * 100_000])
@@ -57,3 +58,18 @@ def test_any_flipped_bit_is_noticed() -> None:
         bad[offset] ^= 1 << (offset % 8)
         with contextlib.suppress(InvalidCubeFileError):
             assert unpack_text(bytes(bad)) == text, offset
+
+
+def test_bytes_there_and_back_with_what_is_alike_far_apart() -> None:
+    block = random.Random(0).randbytes(1 << 20)
+    data = block + random.Random(1).randbytes(6 << 20) + block
+    packed = pack_bytes(data)
+    assert packed is not None
+    assert unpack_bytes(packed) == data
+    assert len(packed) < len(data) - 0.9 * len(block)
+    assert zstandard.get_frame_parameters(packed).has_checksum
+
+
+def test_bytes_that_would_be_refused_are_not_packed() -> None:
+    assert pack_bytes(bytes(64 << 20)) is not None
+    assert pack_bytes(bytes((64 << 20) + 1)) is None

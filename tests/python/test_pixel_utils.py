@@ -78,8 +78,7 @@ def test_volume(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.zeros((2, 2, 2), np.float32), "float32"),
-        (np.zeros((2, 2, 2), np.int64), "int64"),
+        (np.zeros((2, 2, 2), complex), "complex128"),
         (np.zeros((2, 2, 2), bool), "bool"),
         (np.zeros(3, np.uint8), r"\(3,\)"),
         (np.zeros((2, 2, 2, 4), np.uint8), r"\(2, 2, 2, 4\)"),

@@ -28,8 +28,8 @@ _SAMPLE_TYPES = {
 }
 _DTYPES = {number: np.dtype(name) for name, number in _SAMPLE_TYPES.items()}
 
-# What this package encodes, by numpy name; either byte order. It reads all of the above.
-SUPPORTED_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+# What this package encodes, by numpy name; either byte order.
+SUPPORTED_DTYPES = tuple(_SAMPLE_TYPES)
 
 
 def image_of(frame_shape: tuple[int, ...], dtype: np.dtype[Any]) -> _native.Image:

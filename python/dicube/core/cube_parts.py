@@ -10,11 +10,16 @@ import dataclasses
 from typing import NamedTuple
 
 from dicube.core.pixel_header import PixelDataHeader
+from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom import DicomMeta, DicomStatus
+from dicube.dicom.coded_frames import has_own_codec
 from dicube.dicom.geometry import Space, space_from_json, space_to_json
+from dicube.dicom.original_elements import OriginalElements
+from dicube.dicom.original_index import originals_to_bytes
+from dicube.dicom.originals import Originals
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_file import DcbReader, DcbWriter
-from dicube.storage.packed_text import pack_text, unpack_text
+from dicube.storage.packed_text import pack_bytes, pack_text, unpack_text
 
 _STATUS = "dicom_status"  # the status value as text
 _META = "dicom_meta"  # JSON, packed with zstd
@@ -23,6 +28,9 @@ _SPACE = "space"  # JSON, in (x, y, z) order
 # space, so they must not see it.
 _COLOUR_SPACE = "colour_space"
 _HEADER = "pixel_header"  # JSON
+_ORIGINALS = "originals"  # the source's files without their pixels, packed with zstd
+
+_TRANSFER_SYNTAX = "00020010"
 
 
 class CubeParts(NamedTuple):
@@ -34,15 +42,28 @@ class CubeParts(NamedTuple):
     status: DicomStatus
 
 
-def write_parts(writer: DcbWriter, parts: CubeParts) -> None:
-    """Write the sections that hold the parts of an image."""
+def write_parts(writer: DcbWriter, parts: CubeParts, originals: Originals | None = None) -> None:
+    """Write the sections that hold the parts of an image.
+
+    Args:
+        writer: of the file; it has no frames yet.
+        parts: the parts.
+        originals: the files that the image was read from, if they are to be kept.
+    """
     space_section = _COLOUR_SPACE if len(writer.shape) == 4 else _SPACE
+    kept, elements = None, OriginalElements()
+    if originals is not None:
+        kept = pack_bytes(originals_to_bytes(originals))
+        elements = OriginalElements(lambda: originals)
     writer.write_section(_STATUS, parts.status.value.encode())
     if parts.meta is not None:
-        writer.write_section(_META, pack_text(parts.meta.to_json()))
+        elsewhere = [] if kept is None else parts.meta.kept_by(elements)
+        writer.write_section(_META, pack_text(parts.meta.to_json(elsewhere)))
     if parts.space is not None:
         writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
+    if kept is not None:
+        writer.write_section(_ORIGINALS, kept)
 
 
 def read_parts(reader: DcbReader) -> CubeParts:
@@ -52,11 +73,32 @@ def read_parts(reader: DcbReader) -> CubeParts:
         InvalidCubeFileError: a section is damaged.
         MetaDataError: the metadata can't be understood.
     """
-    header = _read_header(reader)
-    meta = _read_meta(reader)
+    return read_parts_and_provenance(reader)[0]
+
+
+def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]:
+    """Read the parts of an image from the sections of a file, and what it was made from.
+
+    Raises:
+        InvalidCubeFileError: a section is damaged.
+        MetaDataError: the metadata can't be understood.
+    """
+    originals = _read_originals(reader)
+    elements = OriginalElements(originals)
+    header, space = _read_header(reader), _read_space(reader)
+    text = _read_meta(reader)
+    meta = None if text is None else DicomMeta.from_json(text, originals=elements)
     if meta is not None and not reader.has_checksums:
         _fold_rescale(meta, header)
-    return CubeParts(header, meta, _read_space(reader), _read_status(reader))
+    if originals is not None and meta is not None and _has_coded_source(meta):
+        originals.coded = tuple(reader.coded(frame) for frame in range(reader.shape[0]))
+    provenance = Provenance(
+        originals or "the dicube file holds no original files",
+        None if text is None else StoredMeta(text, elements),
+        header,
+        space,
+    )
+    return CubeParts(header, meta, space, _read_status(reader)), provenance
 
 
 def _read_text(reader: DcbReader, name: str) -> str | None:
@@ -84,16 +126,29 @@ def _read_header(reader: DcbReader) -> PixelDataHeader:
     return dataclasses.replace(header, PixelDtype=name)
 
 
-def _read_meta(reader: DcbReader) -> DicomMeta | None:
-    """Return the metadata of a file; None where it has none."""
+def _read_meta(reader: DcbReader) -> str | None:
+    """Return the JSON of a file's metadata; None where it has none."""
     packed = reader.sections.get(_META)
     if not packed:
         return None
     try:
-        text = unpack_text(packed)
+        return unpack_text(packed)
     except InvalidCubeFileError as error:
         raise InvalidCubeFileError(f"section {_META}: {error.message}") from error
-    return DicomMeta.from_json(text)
+
+
+def _read_originals(reader: DcbReader) -> StoredOriginals | None:
+    """Return the original files that a file holds; None where it holds none."""
+    packed = reader.sections.get(_ORIGINALS)
+    if not packed:
+        return None
+    return StoredOriginals(packed, reader.shape, reader.dtype, reader.codec)
+
+
+def _has_coded_source(meta: DicomMeta) -> bool:
+    """Return whether the originals may have had coded frames, which the file then has as well."""
+    syntaxes = meta.get(_TRANSFER_SYNTAX, force_nonshared=True)
+    return any(has_own_codec(str(syntax)) for syntax in syntaxes)
 
 
 def _read_space(reader: DcbReader) -> Space | None:

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from dicube.core.cube_parts import read_parts
-from dicube.dicom import DicomMeta
+from dicube.dicom import DicomMeta, Finding, check_dicom
 from dicube.dicom.geometry import Space
 from dicube.storage.dcb_file import DcbReader
 
@@ -43,6 +43,7 @@ class FileSummary:
         has_checksums: whether damage is noticed when it is read.
         sections: bytes of each section, by name.
         status: of the series, as text.
+        findings: all that is the matter with the series; see `dicube.check_dicom`.
         rescale: slope and intercept of the first slice.
         space: the geometry's fields, in (z, y, x) order; None where it isn't known.
         tags: metadata that tell what the series is, by keyword; those that there are.
@@ -59,6 +60,7 @@ class FileSummary:
     has_checksums: bool
     sections: dict[str, int]
     status: str
+    findings: tuple[Finding, ...]
     rescale: tuple[float, float]
     space: dict[str, list[float]] | None
     tags: dict[str, str]
@@ -86,6 +88,7 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
             has_checksums=reader.has_checksums,
             sections={name: reader.sections.size(name) for name in reader.sections},
             status=parts.status.value,
+            findings=() if parts.meta is None else tuple(check_dicom(parts.meta)),
             rescale=(parts.header.RescaleSlope, parts.header.RescaleIntercept),
             space=None if parts.space is None else _space_fields(parts.space),
             tags={} if parts.meta is None else _tags_of(parts.meta),

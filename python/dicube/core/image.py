@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicube.core.cube_parts import CubeParts, read_parts, write_parts
+from dicube.core.cube_parts import CubeParts, read_parts_and_provenance, write_parts
 from dicube.core.pixel_header import PixelDataHeader
+from dicube.core.provenance import Provenance
 from dicube.dicom import (
     CommonTags,
     DicomMeta,
@@ -24,10 +25,15 @@ from dicube.dicom import (
     SortMethod,
     get_dicom_status,
 )
-from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
+from dicube.dicom.dicom_io import read_series, write_dicom_folder
 from dicube.dicom.geometry import Space, plane_attributes, same_space, space_or_reason
 from dicube.dicom.new_series import make_meta
+from dicube.dicom.original_export import write_originals
+from dicube.dicom.originals import Originals
+from dicube.dicom.series_volumes import series_volumes
 from dicube.dicom.slice_order import numbers
+from dicube.dicom.sources import Source, name_of
+from dicube.dicom.stored_bits import UNUSED_BITS, StoredBits, stored_bits
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, Progress, codec_of_path
 from dicube.storage.pixel_utils import get_float_data, stored_volume
@@ -45,8 +51,8 @@ class DicomCubeImage:
 
     Args:
         raw_image: stored values, (slices, rows, columns), or (slices, rows, columns, 3) for
-            colour; (rows, columns) is taken as a single slice. uint8, int8, uint16, int16, uint32
-            or int32 in either byte order. Not copied.
+            colour; (rows, columns) is taken as a single slice. Integers of 8 to 64 bits or
+            floating-point numbers of 16 to 64, in either byte order. Not copied.
         pixel_header: rescale and window; None for a rescale of slope 1 and intercept 0.
         dicom_meta: metadata of as many slices; None for none.
         space: geometry in (z, y, x) order, of the volume's shape; None where it isn't known.
@@ -80,13 +86,15 @@ class DicomCubeImage:
         if dicom_status is None:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
+        self._provenance: Provenance | None = None
+        self._pixels_seen = False  # until somebody has the array, nobody has changed it
 
     # ------------------------------------------------------------------------------ DICOM, files
 
     @classmethod
     def from_dicom_folder(
         cls,
-        folder: Folder,
+        folder: Source,
         sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC,
         num_threads: int | None = None,
         series_uid: str | None = None,
@@ -95,14 +103,18 @@ class DicomCubeImage:
         """Read a series of DICOM files.
 
         Args:
-            folder: holds the files, in folders inside it too; or one DICOM file.
+            folder: holds the files, in folders inside it too; or a zip archive of them, one DICOM
+                file, a pydicom dataset, or a list of these. Of a file of several frames each is a
+                slice.
             sort_method: the order of the slices.
             num_threads: threads for reading; None or 0 for one for each processor.
             series_uid: the series to take where there are several.
             progress: called as `progress(done, total)`.
 
         Returns:
-            The image. Its stored values are those of the files; slope and intercept stand in
+            The image. Its stored values are those of the files, as pydicom's `pixel_array` with
+            `raw=True` has them: whole words, with all that may stand above BitsStored; colours as
+            (…, row, column, sample) whatever the planar configuration. Slope and intercept stand in
             `pixel_header`, and where they differ from slice to slice in the metadata.
 
         Raises:
@@ -111,9 +123,10 @@ class DicomCubeImage:
             DataConsistencyError: several series and none chosen, or images of different shape.
 
         Warns:
-            UserWarning: the geometry can't be told, and `space` is None; names the status.
+            UserWarning: the geometry can't be told, and `space` is None; names the status, and if
+                the slices are those of several volumes, how many and what tells them apart.
         """
-        meta, volume, header = read_dicom_folder(
+        meta, volume, header, originals = read_series(
             folder,
             sort_method=sort_method,
             num_threads=num_threads,
@@ -125,8 +138,13 @@ class DicomCubeImage:
         if space is None:
             if not reason.startswith(status.value):
                 reason = f"{reason} (status {status.value})"
-            warnings.warn(f"{os.fspath(folder)}: space is None: {reason}", stacklevel=2)
-        return cls(volume, header, meta, space and space.reverse_axis_order(), status)
+            several = series_volumes(meta)
+            if several is not None:
+                reason = f"{reason}; {several}: see volumes()"
+            warnings.warn(f"{name_of(folder)}: space is None: {reason}", stacklevel=2)
+        image = cls(volume, header, meta, space and space.reverse_axis_order(), status)
+        image._provenance = Provenance(originals, meta.fork(), header, image.space)
+        return image
 
     @classmethod
     def from_file(
@@ -149,11 +167,13 @@ class DicomCubeImage:
         with DcbReader(path, num_threads=num_threads) as reader:
             if not reader.shape[0]:
                 raise InvalidCubeFileError("the file holds no frames")
-            parts = read_parts(reader)
+            parts, provenance = read_parts_and_provenance(reader)
             _checked_meta(parts.meta, reader.shape[0])
             _checked_space(parts.space, reader.shape)
             volume = reader.read_frames(progress=progress)
-        return cls(volume, parts.header, parts.meta, parts.space, parts.status)
+        image = cls(volume, parts.header, parts.meta, parts.space, parts.status)
+        image._provenance = provenance
+        return image
 
     def to_file(
         self,
@@ -162,6 +182,7 @@ class DicomCubeImage:
         effort: int | None = None,
         verify: bool = True,
         progress: Progress | None = None,
+        exact: bool = True,
     ) -> None:
         """Write a file, losslessly; a file that is already there is replaced when all went well.
 
@@ -172,18 +193,26 @@ class DicomCubeImage:
             effort: of JPEG XL, 1 (fast) to 9 (small); None for the default, 3.
             verify: decode each frame after it was encoded, and compare.
             progress: called as `progress(done, total)`, in slices.
+            exact: keep what gives the original files back to the byte, as far as the image still
+                is what was read from them (see `why_not_exact`). Without it, or after any change,
+                nothing is kept but what the image is now.
 
         Raises:
             DataConsistencyError: the extension or effort is none of those, or metadata or geometry
                 are of another number of slices.
             FileNotFoundError: (an InvalidCubeFileError too) there is no such folder.
             OSError: (an InvalidCubeFileError too) the system refused to write.
+            InvalidCubeFileError: the original files in the dicube file read are malformed; without
+                `exact` that doesn't matter.
             CodecError: a frame did not encode to what it was.
         """
         codec = codec_of_path(path)
         volume = self._raw_image
         _checked_meta(self._dicom_meta, len(volume))
         _checked_space(self._space, volume.shape)
+        originals = None
+        if exact and not self.why_not_exact(codec, num_threads):
+            originals = self._originals
         with DcbWriter(
             path,
             volume.shape,
@@ -195,29 +224,51 @@ class DicomCubeImage:
         ) as writer:
             header = dataclasses.replace(self.pixel_header, PixelDtype=volume.dtype.name)
             parts = CubeParts(header, self._dicom_meta, self._space, self.dicom_status)
-            write_parts(writer, parts)
-            writer.write_frames(volume, progress=progress)
+            write_parts(writer, parts, originals)
+            if originals is None or not originals.coded:
+                writer.write_frames(volume, progress=progress)
+            else:
+                writer.write_coded_frames(originals.coded, progress=progress)
 
     def to_dicom_folder(
-        self, folder: Folder, overwrite: bool = False, progress: Progress | None = None
+        self,
+        folder: Folder,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        exact: bool | None = None,
     ) -> None:
-        """Write one DICOM file for each slice.
+        """Write DICOM files: the original ones, under their names, if the image still is them.
+
+        After any change, and where the original files are not at hand (see `why_not_exact`), files
+        are made of the metadata and pixels: slice_0000.dcm and so on, in Explicit VR Little Endian.
 
         Args:
             folder: made where it is missing.
             overwrite: write into a folder that is not empty. What is in it and has not the name of
                 a file written stays.
             progress: called as `progress(done, total)`, in files.
+            exact: True for the original files or nothing, False for files that are made anew.
 
         Raises:
             MetaDataError: there are no metadata; see `init_meta`.
             TargetExistsError: (a FileExistsError too) the folder is not empty.
+            DataConsistencyError: the original files were asked for, and can't be given back.
+            InvalidCubeFileError: the original files in the dicube file are malformed.
         """
         if self._dicom_meta is None:
             raise MetaDataError(
                 "the image has no DICOM metadata to export",
                 suggestion="call init_meta() first",
             )
+        if exact is not False:
+            # Pixels that nobody had can't have been changed; if they differ, the file is damaged.
+            reason = self.why_not_exact() if self._pixels_seen else self._objection()
+            if not reason:
+                originals = self._originals
+                write_originals(folder, originals, self._raw_image, overwrite, progress)
+                return
+            if exact:
+                raise DataConsistencyError(f"the original files can't be given back: {reason}")
         write_dicom_folder(
             folder,
             self._dicom_meta,
@@ -228,6 +279,29 @@ class DicomCubeImage:
             progress=progress,
         )
 
+    def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
+        """Return why the original files can't be given back to the byte; '' if they can.
+
+        They can if the image was read from DICOM files whose pixels are not compressed, or are by
+        one of dicube's own codecs, or from a dicube file that was written from such an image; and
+        if nothing was changed since: metadata, space, pixel header, pixels.
+
+        Args:
+            codec: by the codec of this name, as `to_file` uses it for the path's extension; None
+                for `to_dicom_folder`.
+            num_threads: threads for comparing pixels; None or 0 for one for each processor.
+
+        Raises:
+            InvalidCubeFileError: the original files in the dicube file are malformed.
+        """
+        reason = self._objection()
+        if reason:
+            return reason
+        if codec is not None and self._originals.codec not in ("", codec):
+            return f"frames that are coded by {self._originals.codec} are not kept by {codec}"
+        changed = self._changed_file(num_threads)
+        return f"the pixels of {changed} were changed" if changed else ""
+
     # -------------------------------------------------------------------------------- what it has
 
     @property
@@ -237,6 +311,7 @@ class DicomCubeImage:
         Assigning another array raises DataConsistencyError unless it can be stored and fits
         metadata and space.
         """
+        self._pixels_seen = True
         return self._raw_image
 
     @raw_image.setter
@@ -244,7 +319,9 @@ class DicomCubeImage:
         volume = stored_volume(array)
         _checked_meta(self._dicom_meta, len(volume))
         _checked_space(self._space, volume.shape)
-        self._raw_image = volume
+        self._raw_image, self._pixels_seen = volume, True
+        # The new words are values as they are; whether they fit BitsStored an export looks.
+        self.pixel_header.Extras.pop(UNUSED_BITS, None)
 
     @property
     def dicom_meta(self) -> DicomMeta | None:
@@ -284,7 +361,9 @@ class DicomCubeImage:
     def get_fdata(self, dtype: DTypeLike = "float32") -> NDArray[Any]:
         """Return real values: stored value * slope + intercept, as Hounsfield units are.
 
-        Where the metadata have another rescale for each slice, each slice gets its own.
+        Where the metadata have another rescale for each slice, each slice gets its own. Where words
+        hold more than the stored value (`UnusedBits` in the header's `Extras`: overlays, say),
+        the value is taken out of them after BitsStored and HighBit.
 
         Args:
             dtype: float16, float32 or float64.
@@ -297,8 +376,29 @@ class DicomCubeImage:
         """
         slopes, intercepts = self._rescale_of_slices()
         return get_float_data(
-            self._raw_image, self.pixel_header, dtype, slopes=slopes, intercepts=intercepts
+            self._raw_image,
+            self.pixel_header,
+            dtype,
+            slopes=slopes,
+            intercepts=intercepts,
+            bits=self._bits_of_slices(),
         )
+
+    def volumes(self) -> list[DicomCubeImage]:
+        """Return the volumes of a series in which the same slices come several times.
+
+        Such are series over time, of several echoes or b-values. What tells their slices apart
+        tells the order of the volumes too. Each has the metadata and geometry of its slices, in the
+        order along their normal, and pixels of its own.
+
+        Returns:
+            The volumes; [self] if there is only one, or if nothing tells them apart.
+        """
+        split = None if self._dicom_meta is None else series_volumes(self._dicom_meta)
+        if split is None:
+            return [self]
+        rescale = self._rescale_of_slices()
+        return [self._part(slices, *rescale) for slices in split.slices]
 
     def init_meta(
         self,
@@ -328,6 +428,52 @@ class DicomCubeImage:
             f"<DicomCubeImage shape={self.shape} dtype={self.dtype.name} "
             f"status={self.dicom_status.value}>"
         )
+
+    @property
+    def _originals(self) -> Originals:
+        """The original files of an image that there is no objection to."""
+        assert self._provenance is not None
+        return self._provenance.originals
+
+    def _objection(self) -> str:
+        """Return why the image is not what the original files are, pixels apart; '' if it is."""
+        if self._provenance is None:
+            return "the image was not read from files"
+        return self._provenance.objection(self._dicom_meta, self.pixel_header, self._space)
+
+    def _changed_file(self, num_threads: int | None = None) -> str:
+        """Return the name of an original file whose pixels were changed; '' if there is none."""
+        assert self._provenance is not None
+        if self._provenance.is_fresh and not self._pixels_seen:
+            return ""
+        threads = num_threads or os.cpu_count() or 1
+        file = self._originals.first_changed(self._raw_image, threads)
+        return "" if file is None else file.name
+
+    def _part(
+        self,
+        slices: list[int],
+        slopes: Sequence[float] | None,
+        intercepts: Sequence[float] | None,
+    ) -> DicomCubeImage:
+        """Return the image of some of the slices, given each slice's rescale where they differ."""
+        assert self._dicom_meta is not None
+        header = dataclasses.replace(self.pixel_header, Extras=dict(self.pixel_header.Extras))
+        if slopes is not None and intercepts is not None:
+            header = dataclasses.replace(
+                header, RescaleSlope=slopes[slices[0]], RescaleIntercept=intercepts[slices[0]]
+            )
+        meta = self._dicom_meta.select(slices)
+        space = space_or_reason(meta)[0]
+        return DicomCubeImage(
+            self._raw_image[slices], header, meta, space and space.reverse_axis_order()
+        )
+
+    def _bits_of_slices(self) -> list[StoredBits | None] | None:
+        """Return where in its words each slice's values are; None if words are values."""
+        if self._dicom_meta is None or not self.pixel_header.Extras.get(UNUSED_BITS):
+            return None
+        return stored_bits(self._dicom_meta)
 
     def _rescale_of_slices(self) -> tuple[Sequence[float] | None, Sequence[float] | None]:
         """Return each slice's slope and intercept where they differ, else None for both."""

@@ -1,8 +1,9 @@
 """DICOM: series of files, their metadata, and where their voxels are. The only user of pydicom."""
 
+from dicube.dicom.dicom_check import check_dicom
 from dicube.dicom.dicom_io import read_dicom_dir
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
-from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
+from dicube.dicom.dicom_status import DicomStatus, Finding, get_dicom_status
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.geometry import get_space_from_DicomMeta
 
@@ -10,7 +11,9 @@ __all__ = [
     "CommonTags",
     "DicomMeta",
     "DicomStatus",
+    "Finding",
     "SortMethod",
+    "check_dicom",
     "get_dicom_status",
     "get_space_from_DicomMeta",
     "read_dicom_dir",

@@ -1,4 +1,4 @@
-"""DICOM folders: writing metadata and a volume as one instance per slice.
+"""DICOM folders: writing metadata and a volume as the instances that their slices make.
 
 Explicit VR little endian, rebuilt from the metadata; what describes the pixels is made true of the
 array. Must not know dicube files.
@@ -17,19 +17,23 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import DEFAULT_ENCODINGS
+from dicube.dicom.frame_attributes import frame_attributes, with_groups_changed
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.merge_utils import JsonElement, slice_items
-from dicube.dicom.pixel_attributes import Replaced, one_bit, pixel_attributes
+from dicube.dicom.output_folder import make_folder, write_whole
+from dicube.dicom.pixel_attributes import BYTES_AS_OW, Replaced, as_slice, one_bit, pixel_attributes
 from dicube.dicom.replaced_geometry import geometry_attributes
+from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.slice_order import numbers
-from dicube.exceptions import CubeFileAccessError, DataConsistencyError, TargetExistsError
+from dicube.exceptions import DataConsistencyError
 
 # A UUID made once (PS3.5 B.2): says who wrote a file, so it is the same in all of them.
 IMPLEMENTATION_CLASS_UID = "2.25.276819327744341003361683454210354626763"
 IMPLEMENTATION_VERSION_NAME = "DICUBE"
 
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
+_IN_FILE_META = {_SOP_CLASS: "00020002", _SOP_INSTANCE: "00020003"}
 _PLANAR_CONFIGURATION = "00280006"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LONGEST_VALUE = 0xFFFFFFFE
@@ -46,21 +50,25 @@ def write_dicom_folder(
 ) -> list[str]:
     """Write slice_0000.dcm, slice_0001.dcm, ... into a folder, which is made if need be.
 
+    A file for each slice; slices that are frames of one file make one again, in the order of their
+    frame numbers. Where only some frames of a file are left, what tells of each frame is cut to
+    those, and the file gets another SOP instance UID.
+
     Every element of the metadata goes out. Instead of the metadata's go: what describes the
-    samples, where the array is different; RescaleSlope and RescaleIntercept, where the pixel header
-    is not that of the first slice; the image plane, where `space` puts voxels elsewhere; SOP
-    instance UIDs, where slices have none of their own.
+    samples, where the array is different; RescaleSlope and RescaleIntercept, or WindowCenter and
+    WindowWidth, where the pixel header's are not those of the first slice; the image plane, where
+    `space` puts voxels elsewhere; SOP instance UIDs, where slices have none of their own.
 
     Args:
         folder: where to.
         meta: of as many slices as the volume has.
         volume: stored values, (slice, row, column) or (slice, row, column, sample); integers of
-            8, 16 or 32 bits, float32 or float64.
+            8, 16, 32 or 64 bits, float32 or float64.
         pixel_header: rescale of the volume.
         space: where the voxels are, zyx order; None: as the metadata says.
         overwrite: write into a folder that is not empty. Files of the names written are replaced,
             others stay. Each file is whole at any time.
-        progress: called with slices done and slices in all.
+        progress: called with files done and files in all.
 
     Returns:
         The paths written.
@@ -72,26 +80,38 @@ def write_dicom_folder(
         CubeFileAccessError: the operating system refuses.
     """
     _check(meta, volume, space)
+    meta = with_groups_changed(meta, space, pixel_header)
     target = os.fspath(folder)
     encoder = InstanceEncoder(dict(meta.items()))
-    geometry = geometry_attributes(meta, space)
+    geometry, window = geometry_attributes(meta, space), window_attributes(meta, pixel_header)
     packed, planar = one_bit(meta, volume), numbers(meta, _PLANAR_CONFIGURATION, 1)
     pixels = pixel_attributes(meta, volume, pixel_header)
-    uids = _instance_uids(meta)
-    _make_folder(target, overwrite)
+    frames_left = frame_attributes(meta)
+    instances = meta.instances()
+    told = {key: _uids(meta, key) for key in _IN_FILE_META}
+    uids = _instance_uids(meta, instances, told)
+    element = _pixel_element(volume.dtype, pixel_header)
+    make_folder(target, overwrite)
     paths = []
-    for index in range(len(volume)):
-        replaced = {**geometry[index], **pixels[index], **uids[index]}
-        path = os.path.join(target, f"slice_{index:04d}.dcm")
-        frame = volume[index]
+    for number, slices in enumerate(instances):
+        index = slices[0]
+        replaced = {
+            **geometry[index],
+            **window,
+            **frames_left[number],
+            **pixels[number],
+            **uids[number],
+        }
+        path = os.path.join(target, f"slice_{number:04d}.dcm")
+        frames = volume[as_slice(slices)]
         if packed:  # eight samples in a byte, the first one lowest (PS3.5 8.1.1)
-            frame = np.packbits(frame.reshape(-1), bitorder="little")
-        elif frame.ndim == 3 and planar[index] == (1.0,):
-            frame = np.moveaxis(frame, -1, 0)
-        _write_whole(path, _instance_parts(meta, encoder, index, replaced, frame))
+            frames = np.packbits(frames.reshape(-1), bitorder="little")
+        elif frames.ndim == 4 and planar[index] == (1.0,):
+            frames = np.moveaxis(frames, -1, 1)
+        write_whole(path, _instance_parts(meta, encoder, index, told, replaced, element, frames))
         paths.append(path)
         if progress is not None:
-            progress(index + 1, len(volume))
+            progress(number + 1, len(instances))
     return paths
 
 
@@ -110,63 +130,66 @@ def _check(meta: DicomMeta, volume: NDArray[Any], space: Space | None) -> None:
         )
 
 
-def _make_folder(target: str, overwrite: bool) -> None:
-    if os.path.exists(target) and not os.path.isdir(target):
-        raise TargetExistsError(f"{target} is a file, not a folder")
-    try:
-        os.makedirs(target, exist_ok=True)
-        with os.scandir(target) as entries:
-            occupied = next(entries, None)
-    except OSError as error:
-        raise CubeFileAccessError(f"can't write to {target}: {error.strerror}") from error
-    if occupied is not None and not overwrite:
-        raise TargetExistsError(
-            f"{target} is not empty: it holds {occupied.name}",
-            suggestion="choose another folder, or overwrite=True",
-        )
-
-
-def _instance_uids(meta: DicomMeta) -> list[Replaced]:
-    """Return the elements that identify instances, for slices that lack ones of their own."""
-    classes = meta.get(_SOP_CLASS, force_nonshared=True)
-    instances = meta.get(_SOP_INSTANCE, force_nonshared=True)
-    repeated = len(set(map(str, instances))) < len(instances)
+def _instance_uids(
+    meta: DicomMeta, files: list[list[int]], told: dict[str, list[str]]
+) -> list[Replaced]:
+    """Return the elements that identify instances, for files that lack ones of their own."""
+    classes, instances = told[_SOP_CLASS], told[_SOP_INSTANCE]
+    repeated = len({instances[slices[0]] for slices in files}) < len(files)
     series = str(meta.get("SeriesInstanceUID", force_nonshared=True)[0])
     replaced: list[Replaced] = []
-    for index in range(meta.slice_count):
+    for index, *_ in files:
         uids: Replaced = {}
         if not classes[index]:
             uids[_SOP_CLASS] = {"vr": "UI", "Value": [_SECONDARY_CAPTURE]}
         if repeated or not instances[index]:
             # Made from what is there: exporting twice gives the same instances.
-            uid = _uid_from(series, str(instances[index]), str(index))
+            uid = _uid_from(series, instances[index], str(index))
             uids[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid]}
         replaced.append(uids)
     return replaced
+
+
+def _uids(meta: DicomMeta, key: str) -> list[str]:
+    """Return a UID of each slice: the dataset's, else the file meta's; '' if it has neither."""
+    found = []
+    media = meta.get(_IN_FILE_META[key], force_nonshared=True)
+    for own, other in zip(meta.get(key, force_nonshared=True), media, strict=True):
+        uid = own or other or ""
+        found.append(uid.decode("latin-1").rstrip(" \0") if isinstance(uid, bytes) else str(uid))
+    return found
 
 
 def _uid_from(*sources: str) -> str:
     return str(generate_uid(prefix="2.25.", entropy_srcs=list(sources)))
 
 
+def _pixel_element(dtype: np.dtype[Any], pixel_header: PixelDataHeader) -> tuple[str, str]:
+    """Return tag key and value representation of the element that samples go into."""
+    if dtype.kind == "f":
+        return ("7FE00008", "OF") if dtype.itemsize == 4 else ("7FE00009", "OD")
+    bytes_as_ow = pixel_header.Extras.get(BYTES_AS_OW)
+    return "7FE00010", "OB" if dtype.itemsize == 1 and not bytes_as_ow else "OW"
+
+
 def _instance_parts(
     meta: DicomMeta,
     encoder: InstanceEncoder,
     index: int,
+    told: dict[str, list[str]],
     replaced: Replaced,
-    frame: NDArray[Any],
+    element: tuple[str, str],
+    frames: NDArray[Any],
 ) -> list[bytes | memoryview]:
     """Return the bytes of a file, in pieces."""
-    key, vr = {"f4": ("7FE00008", "OF"), "f8": ("7FE00009", "OD")}.get(
-        frame.dtype.str[1:], ("7FE00010", "OB" if frame.dtype.itemsize == 1 else "OW")
-    )
-    samples = np.ascontiguousarray(frame, frame.dtype.newbyteorder("<"))
+    key, vr = element
+    samples = np.ascontiguousarray(frames, frames.dtype.newbyteorder("<"))
     padding = samples.nbytes % 2
     if samples.nbytes + padding > _LONGEST_VALUE:
-        raise DataConsistencyError(f"a frame of {samples.nbytes} bytes is too long for DICOM")
+        raise DataConsistencyError(f"{samples.nbytes} bytes of pixels are too many for DICOM")
     elements = encoder.encode(index, replaced)
     return [
-        b"\0" * 128 + b"DICM" + _file_meta(meta, index, replaced),
+        b"\0" * 128 + b"DICM" + _file_meta(meta, index, told, replaced),
         *(data for tag, data in elements if tag < key),
         element_header(key, vr, samples.nbytes + padding),
         samples.reshape(-1).view(np.uint8).data,
@@ -175,12 +198,14 @@ def _instance_parts(
     ]
 
 
-def _file_meta(meta: DicomMeta, index: int, replaced: Replaced) -> bytes:
+def _file_meta(
+    meta: DicomMeta, index: int, told: dict[str, list[str]], replaced: Replaced
+) -> bytes:
     """Return group 2 (PS3.10 7.1): the source's, but for what describes this very file."""
 
     def uid(key: str) -> str:
         element = replaced.get(key)
-        return str(element["Value"][0] if element else meta.get(key, force_nonshared=True)[index])
+        return str(element["Value"][0]) if element else told[key][index]
 
     elements: dict[str, JsonElement] = {
         **slice_items(meta.file_meta, index),
@@ -196,20 +221,3 @@ def _file_meta(meta: DicomMeta, index: int, replaced: Replaced) -> bytes:
     )
     length: JsonElement = {"vr": "UL", "Value": [len(written)]}
     return encode_element("00020000", length, DEFAULT_ENCODINGS) + written
-
-
-def _write_whole(path: str, parts: list[bytes | memoryview]) -> None:
-    """Write a file beside its place and move it there, so that it is never seen half-written."""
-    beside = f"{path}.{os.getpid()}.part"
-    try:
-        try:
-            with open(beside, "xb") as file:
-                for part in parts:
-                    file.write(part)
-            os.replace(beside, path)
-        except BaseException:
-            if os.path.exists(beside):
-                os.unlink(beside)
-            raise
-    except OSError as error:
-        raise CubeFileAccessError(f"can't write {path}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -17,8 +17,14 @@ from dicube.dicom.dicom_export import write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.instance import Instance
-from dicube.dicom.series import Progress, Source, choose_series, find_instances
+from dicube.dicom.original_files import OriginalsKeeper
+from dicube.dicom.originals import Originals
+from dicube.dicom.pixel_attributes import BYTES_AS_OW
+from dicube.dicom.replaced_window import first_window
+from dicube.dicom.series import Progress, choose_series, find_instances
 from dicube.dicom.slice_order import numbers
+from dicube.dicom.sources import Source
+from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.dicom.volume import common_layout, read_volume
 
 __all__ = ["read_dicom_dir", "read_dicom_folder", "write_dicom_folder"]
@@ -35,8 +41,9 @@ def read_dicom_dir(
     """Read the metadata of a DICOM series; pixels are not read.
 
     Args:
-        source: a folder (with all folders inside), a DICOM file, or paths of files. Files that are
-            not DICOM, hidden files and DICOMDIRs are passed over, and logged.
+        source: a folder (with all folders inside), a DICOM file, a zip archive of DICOM files, a
+            pydicom dataset, or a list of these. Files that are not DICOM, hidden files and
+            DICOMDIRs are passed over, and logged.
         sort_method: the order of the slices.
         series_uid: which series, if there are several.
         progress: called with files done and files in all.
@@ -68,15 +75,43 @@ def read_dicom_folder(
 
     Returns:
         The metadata; the volume as (slice, row, column) or (slice, row, column, sample), stored
-        values untouched, in native byte order; the pixel header. Slices are sorted.
+        words untouched, in native byte order; the pixel header, which says `UnusedBits` if words
+        hold more than the values of BitsStored bits. Slices are sorted.
 
     Raises:
         CubeFileNotFoundError, MetaDataError: see `read_dicom_dir`.
         DataConsistencyError: several series and none chosen, images of different shape or sample
-            type, more than one frame in a file, pixels missing or cut off; names the file.
+            type, pixels missing or cut off; names the file.
         CodecError: compressed pixels that can't be decoded; names what is missing.
     """
+    series = read_series(source, sort_method, num_threads, progress, series_uid)
+    return series.meta, series.volume, series.header
+
+
+class Series(NamedTuple):
+    """A DICOM series.
+
+    Attributes:
+        meta, volume, header: see `read_dicom_folder`.
+        originals: its files, to be made again; or why they can't be.
+    """
+
+    meta: DicomMeta
+    volume: NDArray[Any]
+    header: PixelDataHeader
+    originals: Originals | str
+
+
+def read_series(
+    source: Source,
+    sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+    series_uid: str | None = None,
+) -> Series:
+    """Read a DICOM series, and what is needed to make its files again: see `read_dicom_folder`."""
     meta, instances, files = _read_series(source, sort_method, series_uid, progress, passes=2)
+    slices = meta.instances()
     frames = 0
 
     def on_frame() -> None:
@@ -85,31 +120,33 @@ def read_dicom_folder(
         if progress is not None:
             progress(files + files * frames // len(instances), 2 * files)
 
-    volume, interpretations = read_volume(instances, num_threads or os.cpu_count() or 1, on_frame)
+    threads = num_threads or os.cpu_count() or 1
+    keeper = OriginalsKeeper(source, instances, slices)
+    volume, interpretations = read_volume(instances, slices, threads, on_frame, keeper.keep)
     if len(interpretations) == 1:
         meta.set_shared_item(CommonTags.PhotometricInterpretation, interpretations.pop())
-    return meta, volume, pixel_header_of(meta, volume.dtype.name)
+    header = pixel_header_of(meta, volume.dtype.name)
+    if has_unused_bits(volume, meta):
+        header.Extras[UNUSED_BITS] = True
+    if volume.dtype.itemsize == 1 and {i.pixels.vr for i in instances if i.pixels} == {"OW"}:
+        header.Extras[BYTES_AS_OW] = True
+    return Series(meta, volume, header, keeper.originals(volume))
 
 
 def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
     """Return the pixel header of a series: rescale and first window of its first slice."""
-
-    def first(tag: Any) -> float | None:
-        value = meta.get(tag, force_nonshared=True)[0]
-        value = value[0] if isinstance(value, list) and value else value
-        return float(value) if isinstance(value, (int, float)) else None
-
     slope, intercept = (
         (numbers(meta, tag, 1)[0] or (default,))[0]
         for tag, default in ((CommonTags.RescaleSlope, 1.0), (CommonTags.RescaleIntercept, 0.0))
     )
+    center, width = first_window(meta)
     return PixelDataHeader(
         RescaleSlope=slope,
         RescaleIntercept=intercept,
         OriginalPixelDtype=dtype,
         PixelDtype=dtype,
-        WindowCenter=first(CommonTags.WindowCenter),
-        WindowWidth=first(CommonTags.WindowWidth),
+        WindowCenter=center,
+        WindowWidth=width,
     )
 
 
@@ -120,7 +157,7 @@ def _read_series(
     progress: Progress | None,
     passes: int,
 ) -> tuple[DicomMeta, list[Instance], int]:
-    """Return a series' metadata and files in the order of the slices; how many files there are."""
+    """Return a series' metadata; its files, as `meta.instances()`; how many files there are."""
     found = find_instances(source, progress, passes)
     if found.ignored:
         _log.info("not DICOM images, ignored: %s", ", ".join(found.ignored))
@@ -131,7 +168,9 @@ def _read_series(
         [instance.item for instance in instances],
         [instance.file_meta for instance in instances],
         [instance.path for instance in instances],
+        [instance.frame_count for instance in instances],
     )
-    order = meta.sort_files(sort_method)
+    meta.sort_files(sort_method)
     files = len(found.instances) + len(found.ignored)
+    order = [meta.frames[slices[0]].instance for slices in meta.instances()]
     return meta, [instances[i] for i in order], files

@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 import operator
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from io import BytesIO
 from typing import Any, SupportsIndex
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
 from dicube.dicom.element_values import (
@@ -24,25 +22,42 @@ from dicube.dicom.element_values import (
     Encodings,
     encode_value,
     encodings_of,
-    plain_values,
     value_of,
 )
-from dicube.dicom.elements import Item, item_of
+from dicube.dicom.elements import Item, frame_count, item_of
 from dicube.dicom.entry_checks import checked, slices_told, wellformed
+from dicube.dicom.frame_edits import set_in_macro
+from dicube.dicom.frames import (
+    FUNCTIONAL_GROUPS,
+    Frame,
+    FrameElements,
+    frames_from_json,
+    frames_of,
+    frames_to_json,
+    slices_by_instance,
+)
 from dicube.dicom.instance_bytes import InstanceEncoder
+from dicube.dicom.json_elements import (
+    dataset_of,
+    json_values,
+    merge_items_of,
+    plain_value,
+    without_raw,
+)
 from dicube.dicom.merge_utils import (
     Entries,
     Entry,
     JsonElement,
     MergedElements,
+    element_value,
     is_uniform,
-    merge_items,
     per_slice_entry,
     shared_entry,
     slice_entry,
     slice_items,
 )
 from dicube.dicom.metadata_table import metadata_table
+from dicube.dicom.original_elements import OriginalElements, has_long_binary, without_long_binary
 from dicube.dicom.published_entries import entry_from_published
 from dicube.dicom.slice_order import slice_order
 from dicube.exceptions import DataConsistencyError, MetaDataError
@@ -51,8 +66,16 @@ from dicube.exceptions import DataConsistencyError, MetaDataError
 # "counts" and "vrs" stand where they are needed (see merge_utils), and that sequences are sorted.
 _VERSION_KEY, _VERSION = "merge_version", 2
 _FILE_META_KEY = "_file_meta"
-# Group 2 without what follows from the dataset or from the encoding.
-_DERIVED_FILE_META = ("00020000", "00020001", "00020002", "00020003")
+# Only there if entries lack binary that the original files have: their keys.
+_ELSEWHERE_KEY = "in_originals"
+_FRAMES_KEY = "frames"  # only there if some slices are not the one frame of a file of their own
+# What group 2 need not keep: what follows from the encoding, or from an element of the dataset.
+_DERIVED_FILE_META = {
+    "00020000": "",
+    "00020001": "",
+    "00020002": "00080016",
+    "00020003": "00080018",
+}
 _PIXEL_REPRESENTATION = "00280103"
 _CHARACTER_SET = "00080005"
 
@@ -92,6 +115,11 @@ class DicomMeta:
     and group lengths are never part of the metadata. File meta elements (group 2) are found by
     their tags but not listed.
 
+    A file of several frames makes as many slices, which share the elements of its dataset. What its
+    functional groups say of a frame (PS3.3 C.7.6.16) is found by its tag too, as if it stood in
+    the dataset of that slice: `get("ImagePositionPatient")`; and set there. It is listed in its
+    sequence only.
+
     Copies are independent of each other. Two are equal if all their slices' elements are.
 
     Attributes:
@@ -129,6 +157,8 @@ class DicomMeta:
             else MergedElements(entries=checked(merged_data, slice_count))
         )
         self._file_meta = MergedElements()
+        self._frames = frames_of([1] * slice_count)
+        self._frame_elements: FrameElements | None = None
         self.filenames = None if filenames is None else [str(name) for name in filenames]
         if self.filenames is not None and len(self.filenames) != slice_count:
             raise SliceCountError(f"{len(self.filenames)} filenames for {slice_count} slices")
@@ -137,7 +167,7 @@ class DicomMeta:
     def from_datasets(
         cls, datasets: Sequence[Dataset], filenames: Sequence[str] | None = None
     ) -> DicomMeta:
-        """Merge the datasets of a series, one per slice, in the order given.
+        """Merge the datasets of a series in the order given, one per slice or of several frames.
 
         Later changes to the datasets don't show.
 
@@ -148,10 +178,12 @@ class DicomMeta:
         if not datasets:
             raise MetaDataError("no datasets", context="DicomMeta.from_datasets")
         file_metas = (getattr(dataset, "file_meta", None) for dataset in datasets)
+        items = [item_of(dataset) for dataset in datasets]
         return cls.from_items(
-            [item_of(dataset) for dataset in datasets],
+            items,
             [Item() if file_meta is None else item_of(file_meta) for file_meta in file_metas],
             filenames,
+            list(map(frame_count, items)),
         )
 
     @classmethod
@@ -160,12 +192,32 @@ class DicomMeta:
         items: Sequence[Item],
         file_metas: Sequence[Item],
         filenames: Sequence[str] | None = None,
+        frame_counts: Sequence[int] | None = None,
     ) -> DicomMeta:
-        """Merge elements as `elements.item_of` gives them: each slice's, and its file meta's."""
-        meta = cls(MergedElements(items), filenames, slice_count=len(items))
-        meta._file_meta = MergedElements(file_metas)
-        for tag in _DERIVED_FILE_META:
-            meta._file_meta.pop(tag, None)
+        """Merge elements as `elements.item_of` gives them: each file's, and its file meta's.
+
+        Args:
+            items: the datasets' elements.
+            file_metas: the elements of group 2.
+            filenames: one for each dataset.
+            frame_counts: how many frames each has; None for one.
+
+        Raises:
+            DataConsistencyError: not one filename per dataset.
+        """
+        if filenames is not None and len(filenames) != len(items):
+            raise SliceCountError(f"{len(filenames)} filenames for {len(items)} datasets")
+        frames = frames_of(frame_counts or [1] * len(items))
+        meta = cls(
+            MergedElements([items[frame.instance] for frame in frames]),
+            None if filenames is None else [filenames[frame.instance] for frame in frames],
+            slice_count=len(frames),
+        )
+        meta._frames = frames
+        meta._file_meta = MergedElements([file_metas[frame.instance] for frame in frames])
+        for tag, source in _DERIVED_FILE_META.items():
+            if not source or source in meta._merged_data:
+                meta._file_meta.pop(tag, None)
         return meta
 
     @property
@@ -174,8 +226,19 @@ class DicomMeta:
         return self._file_meta
 
     @classmethod
-    def from_json(cls, json_str: str, filenames: Sequence[str] | None = None) -> DicomMeta:
+    def from_json(
+        cls,
+        json_str: str,
+        filenames: Sequence[str] | None = None,
+        *,
+        originals: OriginalElements | None = None,
+    ) -> DicomMeta:
         """Read the JSON that `to_json` of this or of the published package wrote.
+
+        Args:
+            json_str: the JSON.
+            filenames: one for each slice.
+            originals: gives the elements that are not whole in the JSON.
 
         Raises:
             MetaDataError: it is not such JSON.
@@ -198,20 +261,85 @@ class DicomMeta:
                 key: entry_from_published(entry, count) for key, entry in wellformed(merged).items()
             }
         meta = cls(merged, filenames, slice_count=count)
+        elsewhere = document.get(_ELSEWHERE_KEY)
+        if isinstance(elsewhere, list):
+            load = originals or OriginalElements()
+            known = [key for key in elsewhere if isinstance(key, str)]
+            meta._merged_data = MergedElements((), dict(meta._merged_data), known, load)
         file_meta = document.get(_FILE_META_KEY)
         if isinstance(file_meta, dict):
             meta._file_meta = MergedElements(entries=checked(file_meta, count))
+        if _FRAMES_KEY in document:
+            meta._frames = frames_from_json(document[_FRAMES_KEY], count)
+        if originals is not None:
+            originals.slices = meta.instances()
         return meta
 
-    def to_json(self) -> str:
-        """Return all metadata as JSON; the published package reads it too."""
-        document = {
-            "_merged_data": dict(self._merged_data),
+    def to_json(self, elsewhere: Collection[str] = ()) -> str:
+        """Return all metadata as JSON; the published package reads it too.
+
+        Args:
+            elsewhere: the keys of elements whose long binary is left out; see `kept_by`.
+        """
+        entries = {}
+        for key in self._merged_data:
+            entry = self._merged_data.without_binary(key) if key in elsewhere else None
+            entry = entry or self._merged_data[key]
+            entries[key] = without_long_binary(entry) if key in elsewhere else entry
+        document: dict[str, Any] = {
+            "_merged_data": entries,
             "slice_count": self.slice_count,
             _VERSION_KEY: _VERSION,
             _FILE_META_KEY: dict(self._file_meta),
         }
+        if self.has_frames:
+            document[_FRAMES_KEY] = frames_to_json(self._frames)
+        if elsewhere:
+            document[_ELSEWHERE_KEY] = sorted(elsewhere)
         return json.dumps(document)
+
+    def kept_by(self, originals: OriginalElements) -> list[str]:
+        """Return the keys of elements with long binary that the original files give back."""
+        originals.slices, merged, plain = self.instances(), self._merged_data, originals.are_plain
+        return [
+            key
+            for key in merged
+            if (merged.without_binary(key) is not None and (plain or merged.is_from_json))
+            or (has_long_binary(merged[key]) and originals.gives(key, merged[key]))
+        ]
+
+    def fork(self) -> DicomMeta:
+        """Return the metadata as they are now, without merging what was not asked for yet."""
+        forked = DicomMeta(self._merged_data.fork(), self.filenames, slice_count=self.slice_count)
+        forked._file_meta = self._file_meta.fork()
+        forked._frames = self._frames
+        return forked
+
+    def same_as(self, other: DicomMeta) -> bool:
+        """Return whether all is the same: elements, file meta, frames and filenames."""
+        return (
+            self.slice_count == other.slice_count
+            and self.filenames == other.filenames
+            and self.instances() == other.instances()
+            and self._merged_data.same_as(other._merged_data)
+            and self._file_meta.same_as(other._file_meta)
+        )
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        """Which frame of which file each slice is."""
+        return self._frames
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether slices are frames of a file of several."""
+        return any(frame.number > 1 for frame in self._frames) or len(
+            {frame.instance for frame in self._frames}
+        ) < len(self._frames)
+
+    def instances(self) -> list[list[int]]:
+        """Return the slices of each file in the order of its frames; [[0], [1], ...] if of one."""
+        return slices_by_instance(self._frames)
 
     def get(self, tag: TagLike, default: Any = None, force_nonshared: bool = False) -> Any:
         """Return an element's value: one if all slices share it, else a list with one per slice.
@@ -229,9 +357,9 @@ class DicomMeta:
         if entry is None:
             return [default] * self.slice_count if force_nonshared else default
         if is_uniform(entry):
-            value = _plain(slice_entry(entry, 0))
+            value = plain_value(slice_entry(entry, 0))
             return [value] * self.slice_count if force_nonshared else value
-        return [_plain(slice_entry(entry, i)) for i in range(self.slice_count)]
+        return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
 
     def get_values(self, tag: TagLike) -> list[Any]:
         """Return the JSON-model values of every slice; Nones if no slice has the element.
@@ -243,10 +371,10 @@ class DicomMeta:
         if entry is None:
             return [None] * self.slice_count
         if is_uniform(entry):
-            return [_json_values(slice_entry(entry, 0))] * self.slice_count
+            return [json_values(slice_entry(entry, 0))] * self.slice_count
         if entry["shared"] is False and "InlineBinary" not in entry:
             return list(entry["Value"])
-        return [_json_values(slice_entry(entry, i)) for i in range(self.slice_count)]
+        return [json_values(slice_entry(entry, i)) for i in range(self.slice_count)]
 
     def get_shared_value(self, tag: TagLike) -> Any:
         """Return the JSON-model value that all slices share, a single one unwrapped.
@@ -261,7 +389,7 @@ class DicomMeta:
             return None
         if not is_uniform(entry):
             raise NotSharedError(f"{tag_name(get_tag_key(tag))} differs from slice to slice")
-        values = _json_values(slice_entry(entry, 0))
+        values = json_values(slice_entry(entry, 0))
         return values[0] if isinstance(values, list) and len(values) == 1 else values or None
 
     def is_shared(self, tag: TagLike) -> bool:
@@ -305,7 +433,7 @@ class DicomMeta:
         if entry is None:
             return None, None
         if is_uniform(entry):
-            return _json_values(slice_entry(entry, 0)), "shared"
+            return json_values(slice_entry(entry, 0)), "shared"
         return self.get_values(tag), "non_shared"
 
     def __delitem__(self, tag: TagLike) -> None:
@@ -336,7 +464,10 @@ class DicomMeta:
         if vr == "SQ":
             entry: Entry = {"vr": "SQ", "shared": None, "Value": merge_items_of(value)}
         else:
-            entry = shared_entry(self._value_of(key, vr, value, self._encodings(0)))
+            given = self._value_of(key, vr, value, self._encodings(0))
+            if self._set_in_macro(key, [given] * self.slice_count):
+                return
+            entry = shared_entry(given)
         self._holder(key)[key] = entry
 
     def set_nonshared_item(
@@ -363,6 +494,8 @@ class DicomMeta:
             None if value is None else self._value_of(key, vr, value, self._encodings(i))
             for i, value in enumerate(values)
         ]
+        if self._set_in_macro(key, given):
+            return
         if all(value is None for value in given):
             self._holder(key).pop(key, None)
         else:
@@ -395,8 +528,28 @@ class DicomMeta:
             return
         self._merged_data.reorder(order)
         self._file_meta.reorder(order)
+        self._frames = [self._frames[i] for i in order]
         if self.filenames is not None:
             self.filenames = [self.filenames[i] for i in order]
+
+    def select(self, chosen: Sequence[int]) -> DicomMeta:
+        """Return the metadata of some of the slices, in the order given.
+
+        Raises:
+            SliceCountError: none or one twice is chosen.
+            IndexError: there is no such slice.
+        """
+        slices = [self._slice(index) for index in chosen]
+        if not slices or len(set(slices)) != len(slices):
+            raise SliceCountError(f"{list(chosen)} does not choose slices, each once")
+        selected = DicomMeta(
+            self._merged_data.select(slices),
+            None if self.filenames is None else [self.filenames[i] for i in slices],
+            slice_count=len(slices),
+        )
+        selected._file_meta = self._file_meta.select(slices)
+        selected._frames = [self._frames[i] for i in slices]
+        return selected
 
     def index(self, index: SupportsIndex) -> dict[str, JsonElement]:
         """Return one slice's elements in the DICOM JSON model (PS3.18 F.2), by tag key.
@@ -404,7 +557,7 @@ class DicomMeta:
         Raises:
             IndexError: there is no such slice.
         """
-        return _without_raw(slice_items(self._merged_data, self._slice(index)))
+        return without_raw(slice_items(self._merged_data, self._slice(index)))
 
     def dataset(self, index: SupportsIndex) -> Dataset:
         """Return one slice as a pydicom Dataset: every element, but no pixels and no file meta.
@@ -423,6 +576,7 @@ class DicomMeta:
     def __copy__(self) -> DicomMeta:
         copy = DicomMeta(dict(self._merged_data), self.filenames, slice_count=self.slice_count)
         copy._file_meta = MergedElements(entries=dict(self._file_meta))
+        copy._frames = self._frames
         return copy
 
     def __eq__(self, other: object) -> bool:
@@ -430,6 +584,7 @@ class DicomMeta:
             return NotImplemented
         return (
             self.slice_count == other.slice_count
+            and self.instances() == other.instances()
             and list(self._merged_data) == list(other._merged_data)
             and all(self._merged_data[key] == other._merged_data[key] for key in self._merged_data)
         )
@@ -444,7 +599,29 @@ class DicomMeta:
 
     def _entry(self, tag: TagLike) -> Entry | None:
         key = get_tag_key(tag)
-        return self._holder(key).get(key)
+        entry = self._holder(key).get(key)
+        if entry is not None:
+            return entry
+        groups = self._elements_of_frames()
+        return None if groups is None else groups.get(key)
+
+    def _elements_of_frames(self) -> FrameElements | None:
+        """Return what functional groups hold, as they now are; None if there are none."""
+        if not any(group in self._merged_data for group in FUNCTIONAL_GROUPS):
+            return None
+        found = self._frame_elements
+        if found is None or not found.is_of(self._merged_data, self._frames):
+            found = self._frame_elements = FrameElements(self._merged_data, self._frames)
+        return found
+
+    def _set_in_macro(self, key: str, values: Sequence[ElementValue | None]) -> bool:
+        """Set an element of functional groups there; return whether it is one."""
+        groups = None if key in self._holder(key) else self._elements_of_frames()
+        macro = None if groups is None else groups.macro_of(key)
+        if macro is None:
+            return False
+        set_in_macro(self._merged_data, self._frames, macro, key, values)
+        return True
 
     def _slice(self, index: SupportsIndex) -> int:
         number = operator.index(index)
@@ -483,58 +660,4 @@ class DicomMeta:
         element = None if entry is None else slice_entry(entry, index)
         if element is None:
             return DEFAULT_ENCODINGS
-        return encodings_of(encode_value(_element_value(element)))
-
-
-def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list[dict[str, Entry]]:
-    """Return the merged items of a sequence that is the same in all slices.
-
-    Raises:
-        MetaDataError: an item is neither a Dataset nor DICOM JSON.
-    """
-    merged = []
-    for item in items or ():
-        if not isinstance(item, Dataset):
-            try:
-                item = Dataset.from_json(dict(item))
-            except Exception as error:  # whatever the JSON provokes in pydicom
-                raise MetaDataError(f"a sequence item is not DICOM JSON: {error}") from None
-        merged.append(merge_items([item_of(item)]))
-    return merged
-
-
-def dataset_of(encoded: bytes) -> Dataset:
-    """Return the pydicom Dataset of elements in explicit VR little endian."""
-    return read_dataset(BytesIO(encoded), False, True)
-
-
-def _element_value(element: JsonElement) -> ElementValue:
-    return ElementValue(
-        element["vr"], element.get("Value", []), element.get("InlineBinary"), element.get("raw")
-    )
-
-
-def _plain(element: JsonElement | None) -> Any:
-    if element is None:
-        return None
-    if element["vr"] == "SQ":
-        return [_without_raw(item) for item in element["Value"]]
-    return plain_values(_element_value(element))
-
-
-def _json_values(element: JsonElement | None) -> Any:
-    if element is None:
-        return None
-    if "InlineBinary" in element or element["vr"] == "SQ":
-        return _plain(element)
-    return element.get("Value", [])
-
-
-def _without_raw(items: Mapping[str, JsonElement]) -> dict[str, JsonElement]:
-    plain = {}
-    for key, element in items.items():
-        element = {name: value for name, value in element.items() if name != "raw"}
-        if element["vr"] == "SQ":
-            element["Value"] = [_without_raw(item) for item in element["Value"]]
-        plain[key] = element
-    return plain
+        return encodings_of(encode_value(element_value(element)))

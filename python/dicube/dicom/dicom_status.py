@@ -1,7 +1,7 @@
-"""Whether the slices of a series fit each other: one status, or every finding.
+"""Whether the slices of a series fit each other, in one status: the checks that have one.
 
 Each check yields findings; `get_dicom_status` gives the first in the published order of checks.
-Must not know pixels, files or spacetransformer.
+Checks that have no status are in `dicom_check`. Must not know pixels, files or spacetransformer.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ SAME_PLACE = 1e-3
 # off by more than 0.3.
 GRID_TOLERANCE = 0.1
 
+_MOST_RANGES = 8  # that a finding's text tells
+
 
 class DicomStatus(Enum):
     """What is the matter with a series. The value is what a dicube file stores."""
@@ -72,20 +74,28 @@ class Finding:
     """One thing that is the matter.
 
     Attributes:
-        status: its kind.
+        kind: what it is, such as 'gap_location': the value of its status where it has one.
         message: what, with the numbers, on one line.
-        slices: the slices concerned.
-        values: what each of them has.
+        slices: the slices concerned, numbered from 0 in the order of the metadata.
+        values: what each of them has; None for one that lacks it.
         tolerance: what was allowed; None where nothing is to be allowed.
         reference: the section of the DICOM standard.
+        status: the status it is told by; None for a finding that has no status.
     """
 
-    status: DicomStatus
+    kind: str
     message: str
     slices: tuple[int, ...]
     values: tuple[Any, ...]
     tolerance: float | None
     reference: str
+    status: DicomStatus | None = None
+
+    def __str__(self) -> str:
+        """Return all but the values, on one line."""
+        allowed = "" if self.tolerance is None else f", tolerance {self.tolerance:g}"
+        where = f"slices {_ranges(self.slices)}{allowed}, {self.reference}"
+        return f"{self.kind}: {self.message} [{where}]"
 
 
 def get_dicom_status(meta: DicomMeta) -> DicomStatus:
@@ -97,12 +107,12 @@ def get_dicom_status(meta: DicomMeta) -> DicomStatus:
     one of its own, else in the order in which `meta` has the slices.
     """
     for finding in dicom_findings(meta):
-        return finding.status
+        return DicomStatus(finding.kind)
     return DicomStatus.CONSISTENT
 
 
 def dicom_findings(meta: DicomMeta) -> Iterator[Finding]:
-    """Yield everything that is the matter with a series, in the order of the checks."""
+    """Yield everything that is the matter and has a status, in the published order of checks."""
     for check in (
         _series_uid,
         _instance_numbers,
@@ -124,8 +134,8 @@ def grid_findings(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _series_uid(meta: DicomMeta) -> Iterator[Finding]:
-    yield from _same_everywhere(
-        [_text(value) for value in meta.get(CommonTags.SeriesInstanceUID, force_nonshared=True)],
+    yield from same_everywhere(
+        [text_of(value) for value in meta.get(CommonTags.SeriesInstanceUID, force_nonshared=True)],
         DicomStatus.MISSING_SERIES_UID,
         DicomStatus.NON_UNIFORM_SERIES_UID,
         "SeriesInstanceUID",
@@ -138,17 +148,18 @@ def _instance_numbers(meta: DicomMeta) -> Iterator[Finding]:
     found = [None if n is None else int(n[0]) for n in numbers(meta, CommonTags.InstanceNumber, 1)]
     missing = [i for i, number in enumerate(found) if number is None]
     if missing:
-        yield _finding(
+        yield finding_of(
             DicomStatus.MISSING_INSTANCE_NUMBER,
             f"{len(missing)} of {len(found)} slices have no InstanceNumber",
             missing,
             found,
             reference,
         )
-    count = Counter(number for number in found if number is not None)
+    files = [found[slices[0]] for slices in meta.instances()]  # frames of one share its number
+    count = Counter(number for number in files if number is not None)
     repeated = [i for i, number in enumerate(found) if number is not None and count[number] > 1]
     if repeated:
-        yield _finding(
+        yield finding_of(
             DicomStatus.DUPLICATE_INSTANCE_NUMBERS,
             f"{len(repeated)} of {len(found)} slices share their InstanceNumber with another",
             repeated,
@@ -160,7 +171,7 @@ def _instance_numbers(meta: DicomMeta) -> Iterator[Finding]:
     if gaps:
         first, last = gaps[0]
         beside = {number for gap in gaps for number in gap}
-        yield _finding(
+        yield finding_of(
             DicomStatus.GAP_INSTANCE_NUMBER,
             f"InstanceNumber jumps {len(gaps)} time(s), first from {first} to {last}",
             [i for i, number in enumerate(found) if number in beside],
@@ -176,7 +187,7 @@ def _sample_type(meta: DicomMeta) -> Iterator[Finding]:
         None if any(part is None for part in row) else tuple(int(part[0]) for part in row if part)
         for row in zip(*columns, strict=True)
     ]
-    yield from _same_everywhere(
+    yield from same_everywhere(
         found,
         DicomStatus.MISSING_DTYPE,
         DicomStatus.NON_UNIFORM_DTYPE,
@@ -189,7 +200,7 @@ def _spacing(meta: DicomMeta) -> Iterator[Finding]:
     def same(one: Any, other: Any) -> bool:
         return bool(np.allclose(one, other, rtol=SPACING_TOLERANCE, atol=0))
 
-    yield from _same_everywhere(
+    yield from same_everywhere(
         numbers(meta, CommonTags.PixelSpacing, 2),
         DicomStatus.MISSING_SPACING,
         DicomStatus.NON_UNIFORM_SPACING,
@@ -206,7 +217,7 @@ def _shape(meta: DicomMeta) -> Iterator[Finding]:
         None if row is None or column is None else (int(row[0]), int(column[0]))
         for row, column in zip(rows, columns, strict=True)
     ]
-    yield from _same_everywhere(
+    yield from same_everywhere(
         found,
         DicomStatus.MISSING_SHAPE,
         DicomStatus.NON_UNIFORM_SHAPE,
@@ -219,7 +230,7 @@ def _orientation(meta: DicomMeta) -> Iterator[Finding]:
     def same(one: Any, other: Any) -> bool:
         return bool(np.allclose(one, other, rtol=0, atol=ORIENTATION_TOLERANCE))
 
-    yield from _same_everywhere(
+    yield from same_everywhere(
         orientations(meta),
         DicomStatus.MISSING_ORIENTATION,
         DicomStatus.NON_UNIFORM_ORIENTATION,
@@ -249,7 +260,7 @@ def _locations(meta: DicomMeta, order: Sequence[int]) -> Iterator[Finding]:
         status: DicomStatus, message: str, concerned: Any, found: Any, tolerance: float | None
     ) -> Finding:
         slices = sorted(order[i] for i in concerned)
-        return _finding(status, message, slices, found, "PS3.3 C.7.6.2.1.1", tolerance)
+        return finding_of(status, message, slices, found, "PS3.3 C.7.6.2.1.1", tolerance)
 
     points = positions(meta)
     missing = [i for i in range(len(points)) if points[order[i]] is None]
@@ -298,7 +309,7 @@ def _rescale(meta: DicomMeta) -> Iterator[Finding]:
     ]
     differing = [i for i, factors in enumerate(found) if factors != found[0]]
     if differing:
-        yield _finding(
+        yield finding_of(
             DicomStatus.NON_UNIFORM_RESCALE_FACTOR,
             f"RescaleSlope/RescaleIntercept of {len(differing)} of {len(found)} slices "
             "differ from the first slice's",
@@ -342,7 +353,7 @@ def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
     ):
         slices = [i for i, value in enumerate(found) if value is not None and wrong(value)]
         if slices:
-            yield _finding(
+            yield finding_of(
                 DicomStatus.INCONSISTENT,
                 f"{name} {what} in {len(slices)} of {len(found)} slices",
                 slices,
@@ -358,7 +369,7 @@ def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
     ]
     slices = [i for i, b in enumerate(bits) if b is not None and not 0 < b[0] <= b[2] + 1 <= b[1]]
     if slices:
-        yield _finding(
+        yield finding_of(
             DicomStatus.INCONSISTENT,
             f"BitsStored/BitsAllocated/HighBit contradict each other in {len(slices)} of "
             f"{len(bits)} slices",
@@ -368,19 +379,22 @@ def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
         )
 
 
-def _same_everywhere(
+def same_everywhere(
     found: Sequence[Any],
-    missing: DicomStatus,
-    non_uniform: DicomStatus,
+    missing: DicomStatus | str | None,
+    non_uniform: DicomStatus | str,
     name: str,
     reference: str,
     same: Callable[[Any, Any], bool] = lambda one, other: bool(one == other),
     tolerance: float | None = None,
 ) -> Iterator[Finding]:
-    """Yield a finding for slices that lack a value (None), and one for those that differ."""
+    """Yield a finding for slices that lack a value (None), and one for those that differ.
+
+    Where `missing` is None, slices may lack it.
+    """
     absent = [i for i, value in enumerate(found) if value is None]
-    if absent:
-        yield _finding(
+    if absent and missing is not None:
+        yield finding_of(
             missing,
             f"{len(absent)} of {len(found)} slices have no valid {name}",
             absent,
@@ -394,7 +408,7 @@ def _same_everywhere(
         if value is not None and value is not known and not same(value, known)
     ]
     if differing:
-        yield _finding(
+        yield finding_of(
             non_uniform,
             f"{name} of {len(differing)} of {len(found)} slices differs from the others': "
             f"slice {differing[0]} has {found[differing[0]]}, not {known}",
@@ -405,20 +419,30 @@ def _same_everywhere(
         )
 
 
-def _finding(
-    status: DicomStatus,
+def finding_of(
+    kind: DicomStatus | str,
     message: str,
     slices: Any,
     found: Sequence[Any],
     reference: str,
     tolerance: float | None = None,
 ) -> Finding:
+    """Return a finding on some slices; `found` is what each slice of the series has."""
     concerned = tuple(int(i) for i in slices)
-    return Finding(
-        status, message, concerned, tuple(found[i] for i in concerned), tolerance, reference
-    )
+    values = tuple(found[i] for i in concerned)
+    status = kind if isinstance(kind, DicomStatus) else None
+    name = kind.value if isinstance(kind, DicomStatus) else kind
+    return Finding(name, message, concerned, values, tolerance, reference, status)
 
 
-def _text(value: Any) -> str | None:
+def _ranges(slices: Sequence[int]) -> str:
+    """Return numbers as text: '0-3, 7', not more than a line of them."""
+    starts = [n for i, n in enumerate(slices) if i == 0 or n != slices[i - 1] + 1]
+    ends = [n for i, n in enumerate(slices) if i + 1 == len(slices) or n + 1 != slices[i + 1]]
+    parts = [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
+    return ", ".join(parts[:_MOST_RANGES]) + (", …" if len(parts) > _MOST_RANGES else "")
+
+
+def text_of(value: Any) -> str | None:
     """Return a value that can be compared; None if it is empty."""
     return None if value in (None, "", []) else str(value)

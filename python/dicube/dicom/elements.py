@@ -32,6 +32,7 @@ from dicube.dicom.element_values import (
     decode_value,
     encode_value,
     encodings_of,
+    plain_values,
 )
 from dicube.exceptions import MetaDataError
 
@@ -41,6 +42,7 @@ _COMPARED = [
     for name in ("value", "VR", "is_little_endian", "is_implicit_VR")
 ]
 PIXEL_REPRESENTATION = 0x00280103
+NUMBER_OF_FRAMES = 0x00280008
 # PixelData, FloatPixelData, DoubleFloatPixelData, and the tables that index encapsulated frames:
 # the pixels are kept elsewhere.
 PIXEL_ELEMENTS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009, 0x7FE00001, 0x7FE00002, 0x7FE00003})
@@ -137,6 +139,22 @@ def value_representation(element: Element, item: Item) -> str:
     return str(vr)
 
 
+def value_in(item: Item, tag: int) -> Any:
+    """Return an element's value: one, a list of several, or None if absent, empty or a sequence."""
+    element = item.elements.get(tag)
+    if element is None or isinstance(element, SequenceElement):
+        return None
+    vr = value_representation(element, item)
+    data, little = element.value or b"", element.is_little_endian
+    return plain_values(decode_value(vr, data, little, item.encodings))
+
+
+def frame_count(item: Item) -> int:
+    """Return how many frames a dataset says that it has; 1 if it doesn't say."""
+    number = value_in(item, NUMBER_OF_FRAMES)
+    return number if isinstance(number, int) and number > 0 else 1
+
+
 def sequence_items(element: Element, item: Item) -> tuple[Item, ...]:
     """Return the items of a sequence, which is an element of `item`."""
     if isinstance(element, SequenceElement):
@@ -194,10 +212,11 @@ def _implicit_element(tag: int, element: Element, item: Item) -> bytes:
 
 
 def _same_sequence(one: Any, other: Any) -> bool:
-    return len(one.items) == len(other.items) and all(map(_same_item, one.items, other.items))
+    return len(one.items) == len(other.items) and all(map(same_item, one.items, other.items))
 
 
-def _same_item(one: Item, other: Item) -> bool:
+def same_item(one: Item, other: Item) -> bool:
+    """Return whether items have the same elements; False may mean that only converting tells."""
     return (
         one.encodings == other.encodings
         and one.pixel_representation == other.pixel_representation

@@ -21,8 +21,9 @@ def slices_told(entries: Mapping[str, Entry]) -> int | None:
                 if isinstance(entry.get(name), list):
                     return len(entry[name])
     for entry in entries.values():
-        if entry.get("counts"):
-            return len(entry["counts"])
+        for name in ("columns", "counts"):
+            if entry.get(name):
+                return len(entry[name])
     return None
 
 
@@ -48,12 +49,16 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
         get_tag_key(key)
         shared = entry.get("shared")
         if shared is None and entry["vr"] == "SQ":
-            lists = [entry["counts"]] if entry.get("counts") else []
+            lists = []
             items = entry.get("Value", [])
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise MetaDataError(f"metadata entry {key!r}: items are malformed")
+            width = _places_within(key, entry, slice_count)
             for item in items:
-                checked(item, slice_count)
+                checked(item, width)
+            counts = entry.get("counts") or [0] * width
+            if not isinstance(counts, list) or len(counts) != width:
+                raise MetaDataError(f"metadata entry {key!r}: counts are malformed")
         elif shared is False:
             names = ("Value", "InlineBinary", "raw", "vrs")
             lists = [entry[name] for name in names if name in entry]
@@ -70,3 +75,17 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
                     f"metadata entry {key!r} has {count} values for {slice_count} slices"
                 )
     return dict(sorted((key.upper(), entry) for key, entry in entries.items()))
+
+
+def _places_within(key: str, sequence: Entry, slice_count: int) -> int:
+    """Return how many places the lists within a sequence have."""
+    if "columns" not in sequence:
+        return slice_count
+    columns = sequence["columns"]
+    if (
+        not isinstance(columns, list)
+        or len(columns) != slice_count
+        or not all(type(column) is int and 0 <= column < slice_count for column in columns)
+    ):
+        raise MetaDataError(f"metadata entry {key!r}: columns are malformed")
+    return max(columns, default=-1) + 1

@@ -56,8 +56,10 @@ def get_space_from_DicomMeta(  # noqa: N802 (the published name)
 
 def space_or_reason(meta: DicomMeta) -> tuple[Space | None, str]:
     """Return the Space in xyz order; or None and the reason: a status value and what is wrong."""
+    if "MOSAIC" in (meta.get("ImageType", force_nonshared=True)[0] or ()):
+        return None, "mosaic: each image is a tiling of several slices, which it doesn't place"
     for finding in grid_findings(meta):
-        return None, f"{finding.status.value}: {finding.message}"
+        return None, f"{finding.kind}: {finding.message}"
     orientation, point = orientations(meta)[0], positions(meta)[0]
     row_spacing, column_spacing = numbers(meta, CommonTags.PixelSpacing, 2)[0] or (0.0, 0.0)
     last = positions(meta)[-1]

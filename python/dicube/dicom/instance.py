@@ -1,14 +1,16 @@
-"""One DICOM file: its elements, and where in the file its pixels are.
+"""One DICOM file, or dataset in memory: its elements, and where in the file its pixels are.
 
 The pixels themselves are read later, straight to where they belong. Must not know series.
 """
 
 from __future__ import annotations
 
+import operator
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO, FileIO
+from io import BytesIO
 from typing import Any, BinaryIO
 
 from pydicom.dataelem import RawDataElement
@@ -16,17 +18,20 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import dcmread, read_dataset, read_partial
 from pydicom.tag import BaseTag
+from pydicom.uid import UID
 
 from dicube.dicom.element_parser import UNDEFINED_LENGTH, CutOff, Unusual, parse_elements
-from dicube.dicom.element_values import decode_value, plain_values
 from dicube.dicom.elements import (
     PIXEL_ELEMENTS,
     Item,
     SequenceElement,
+    frame_count,
     item_of,
     item_of_elements,
-    value_representation,
+    same_item,
+    value_in,
 )
+from dicube.dicom.sources import DatasetInMemory, File, FileOnDisk, Opened
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 
 SMALLEST_HEAD = 1 << 16  # bytes read at first: more than most headers have
@@ -38,6 +43,7 @@ _TRANSFER_SYNTAX, _STORAGE_CLASS = 0x00020010, 0x00020002
 _IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
+_CHUNK = 1 << 20
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 
 
@@ -51,25 +57,32 @@ class PixelPlace:
         length: bytes of the value field, the delimiter of encapsulated ones included.
         direct: the bytes at `offset` are the little-endian samples. Otherwise (encapsulated, big
             endian, deflated) pydicom has to read them.
+        encapsulated: they are coded frames (PS3.5 A.4).
+        vr: value representation; '' where the file does not say it.
     """
 
     tag: int
     offset: int
     length: int
     direct: bool
+    encapsulated: bool = False
+    vr: str = ""
 
 
 @dataclass
 class Instance:
-    """One DICOM file.
+    """One DICOM file, or a dataset in memory.
 
     Attributes:
-        path: the file.
-        size: its bytes.
+        path: the file's path, or what else it is called.
+        size: its bytes; of a dataset in memory those of its pixels.
         item: its elements without the pixels.
         file_meta: the elements of group 2.
         transfer_syntax: UID; '' if the file doesn't say.
         pixels: where they are; None if it has none.
+        source: where it is from.
+        around: the bytes before the value of the pixels and those behind it; None if the file is
+            not of the usual kind.
     """
 
     path: str
@@ -78,15 +91,47 @@ class Instance:
     file_meta: Item
     transfer_syntax: str
     pixels: PixelPlace | None
+    source: File | DatasetInMemory
+    around: tuple[bytes, bytes] | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is a dataset in memory, and no file."""
+        return isinstance(self.source, DatasetInMemory)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes of the file, fewer if it ends before.
+
+        Raises:
+            CubeFileAccessError: the operating system refuses to read.
+        """
+        parts: list[bytes] = []
+        try:
+            with self.open() as file:
+                file.seek(offset)
+                while length > 0 and (part := file.read(length)):
+                    parts.append(part)
+                    length -= len(part)
+        except OSError as error:
+            raise CubeFileAccessError(f"can't read {self.path}: {error.strerror}") from error
+        return b"".join(parts)
+
+    def open(self) -> Opened:
+        """Open the file for reading; of a dataset in memory the value of its pixel element."""
+        if isinstance(self.source, DatasetInMemory):
+            return BytesIO(_pixel_bytes(self.source.dataset))
+        return self.source.open()
+
+    def dataset(self) -> Dataset:
+        """Return the whole as pydicom has it, pixels included."""
+        if isinstance(self.source, DatasetInMemory):
+            return self.source.dataset
+        with self.source.open_buffered() as file:
+            return dcmread(file, force=True)
 
     def value(self, tag: int) -> Any:
         """Return an element's value: one, a list of several, or None if absent or empty."""
-        element = self.item.elements.get(tag)
-        if element is None or isinstance(element, SequenceElement):
-            return None
-        vr = value_representation(element, self.item)
-        data, little = element.value or b"", element.is_little_endian
-        return plain_values(decode_value(vr, data, little, self.item.encodings))
+        return value_in(self.item, tag)
 
     def text(self, tag: int) -> str:
         """Return an element's value as text; '' if absent or empty."""
@@ -98,12 +143,52 @@ class Instance:
         value = self.value(tag)
         return int(value) if isinstance(value, (int, float)) else default
 
+    @property
+    def frame_count(self) -> int:
+        """How many slices the file makes: its frames, 1 if it has no pixels.
 
-def read_instance(path: str, head_size: int = SMALLEST_HEAD) -> Instance | None:
+        Raises:
+            MetaDataError: more frames than the pixels have bits.
+        """
+        if self.pixels is None:
+            return 1
+        count = frame_count(self.item)
+        if count > 1 and count > 8 * self.pixels.length:
+            raise MetaDataError(
+                f"{self.path} says that {self.pixels.length} bytes of pixels are {count} frames"
+            )
+        return count
+
+
+def instance_of(source: DatasetInMemory) -> Instance:
+    """Return the instance that a dataset in memory is; later changes to its elements don't show.
+
+    Raises:
+        MetaDataError: a value is invalid; names the dataset.
+    """
+    dataset = source.dataset
+    file_meta = getattr(dataset, "file_meta", None)
+    try:
+        meta = Item() if file_meta is None else item_of(file_meta)
+        item = item_of(dataset)
+        data = _pixel_bytes(dataset)
+    except MetaDataError as error:
+        raise MetaDataError(f"{source.name}: {error.message}") from error
+    syntax = _uid(meta, _TRANSFER_SYNTAX)
+    tag = next((tag for tag in _PIXEL_TAGS if tag in dataset), None)
+    pixels = None
+    if tag is not None:
+        little = syntax != _BIG_ENDIAN and dataset.original_encoding[1] is not False
+        encapsulated = _is_encapsulated(syntax)
+        pixels = PixelPlace(tag, 0, len(data), little and not encapsulated, encapsulated)
+    return Instance(source.name, len(data), item, meta, syntax, pixels, source)
+
+
+def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instance | None:
     """Read a DICOM file up to its pixels, and what follows them.
 
     Args:
-        path: the file.
+        source: the file, or its path.
         head_size: bytes before the pixels, as a guess; a good one makes it faster.
 
     Returns:
@@ -113,17 +198,19 @@ def read_instance(path: str, head_size: int = SMALLEST_HEAD) -> Instance | None:
         MetaDataError: it is a DICOM file, but damaged; names it.
         CubeFileAccessError: the operating system refuses to read it.
     """
+    source = FileOnDisk(source) if isinstance(source, str) else source
+    path = source.name
     try:
-        with open(path, "rb", buffering=0) as file:
-            head = file.read(head_size)
+        with source.open() as file:
+            head = file.read(head_size) or b""
             if head[128:132] != b"DICM" and not _starts_like_dataset(head):
                 return None
-            size = os.fstat(file.fileno()).st_size
+            size = source.size(file)
             try:
-                return _read_plain(path, file, head, size)
+                return _read_plain(source, file, head, size)
             except Unusual:
-                with open(path, "rb") as buffered:
-                    return _read_by_pydicom(path, buffered, size)
+                with source.open_buffered() as buffered:
+                    return _read_by_pydicom(source, buffered, size)
     except CutOff as cut:
         raise MetaDataError(
             f"{path} is truncated: expected {cut.expected} bytes in element "
@@ -139,7 +226,34 @@ def read_instance(path: str, head_size: int = SMALLEST_HEAD) -> Instance | None:
         ) from error
 
 
-def _read_plain(path: str, file: FileIO, head: bytes, size: int) -> Instance | None:
+def same_content(one: Instance, other: Instance) -> bool:
+    """Return whether two instances have the same elements and the same pixels, to the byte."""
+    if one.pixels is None or other.pixels is None:
+        return one.pixels is other.pixels and same_item(one.item, other.item)
+    return (
+        one.transfer_syntax == other.transfer_syntax
+        and one.pixels.length == other.pixels.length
+        and same_item(one.item, other.item)
+        and all(map(operator.eq, _pixel_chunks(one), _pixel_chunks(other)))
+    )
+
+
+def _pixel_chunks(instance: Instance) -> Iterator[bytes]:
+    assert instance.pixels is not None
+    with instance.open() as file:
+        if instance.transfer_syntax == _DEFLATED and not isinstance(
+            instance.source, DatasetInMemory
+        ):
+            yield file.read() or b""
+            return
+        file.seek(instance.pixels.offset)
+        left = instance.pixels.length
+        while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+            left -= len(chunk)
+            yield chunk
+
+
+def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance | None:
     """Read a file of the usual kind: preamble, file meta, little-endian elements.
 
     Raises:
@@ -152,7 +266,7 @@ def _read_plain(path: str, file: FileIO, head: bytes, size: int) -> Instance | N
         raise CutOff(0x00020000, 4, len(head) - 140)
     start = 144 + struct.unpack_from("<L", head, 140)[0]
     if start > len(head):
-        head += file.readall()
+        head += file.read() or b""
     file_meta = _file_meta(head, start)
     syntax, storage = (_uid(file_meta, tag) for tag in (_TRANSFER_SYNTAX, _STORAGE_CLASS))
     if storage == _DIRECTORY:
@@ -167,18 +281,38 @@ def _read_plain(path: str, file: FileIO, head: bytes, size: int) -> Instance | N
     except CutOff:
         if len(head) == size:
             raise
-        head += file.readall()
+        head += file.read() or b""
         found, stop = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
-    pixels = None
+    pixels = around = None
     if stop < len(head):
         file.seek(stop)
         pixels = _pixel_place(file, implicit, True, size)
-        after = pixels.offset + pixels.length
+        after, rest = pixels.offset + pixels.length, b""
         if after < size:
             file.seek(after)
-            rest = file.readall()
+            rest = file.read() or b""
             found.update(parse_elements(rest, 0, len(rest), implicit).elements)
-    return Instance(path, size, item_of_elements({**found}), file_meta, syntax, pixels)
+        around = head[: pixels.offset], rest
+    item = item_of_elements({**found})
+    return Instance(source.name, size, item, file_meta, syntax, pixels, source, around)
+
+
+def item_around(before: bytes, after: bytes) -> Item:
+    """Return the elements of a file of the usual kind, given by what is around its pixels.
+
+    Raises:
+        Unusual, CutOff: it is of another kind, or cut off.
+    """
+    if len(before) < 144 or before[128:132] != b"DICM":
+        raise Unusual("no preamble, or no file meta group length")
+    start = 144 + struct.unpack_from("<L", before, 140)[0]
+    syntax = _uid(_file_meta(before, start), _TRANSFER_SYNTAX)
+    if syntax in ("", _DEFLATED, _BIG_ENDIAN):
+        raise Unusual(f"transfer syntax {syntax!r}")
+    implicit = syntax == _IMPLICIT
+    found = parse_elements(before, start, len(before), implicit, _PIXEL_TAGS).elements
+    found.update(parse_elements(after, 0, len(after), implicit).elements)
+    return item_of_elements({**found})
 
 
 def _file_meta(head: bytes, start: int) -> Item:
@@ -200,7 +334,7 @@ def _file_meta(head: bytes, start: int) -> Item:
     return item_of_elements({**found})
 
 
-def _read_by_pydicom(path: str, file: BinaryIO, size: int) -> Instance | None:
+def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None:
     """Read a file of any kind that pydicom reads."""
     has_preamble = file.read(132)[128:] == b"DICM"
     file.seek(0)
@@ -216,9 +350,11 @@ def _read_by_pydicom(path: str, file: BinaryIO, size: int) -> Instance | None:
         return None
     pixels: PixelPlace | None = None
     if syntax == _DEFLATED:
-        dataset = dcmread(path)
+        file.seek(0)
+        dataset = dcmread(file)
         tag = next((tag for tag in _PIXEL_TAGS if tag in dataset), None)
-        pixels = None if tag is None else PixelPlace(tag, 0, 0, direct=False)
+        length = 0 if tag is None else len(dataset[tag].value or b"")
+        pixels = None if tag is None else PixelPlace(tag, 0, length, False, vr=str(dataset[tag].VR))
     else:
         _check_last_element(dataset)
         implicit, little = map(bool, dataset.original_encoding)
@@ -229,19 +365,17 @@ def _read_by_pydicom(path: str, file: BinaryIO, size: int) -> Instance | None:
             for tag, element in after.items():
                 if tag not in PIXEL_ELEMENTS and tag not in dataset:
                     dataset[tag] = element
-    return Instance(path, size, item_of(dataset), file_meta, syntax, pixels)
+    return Instance(source.name, size, item_of(dataset), file_meta, syntax, pixels, source)
 
 
-def _pixel_place(
-    file: BinaryIO | FileIO, implicit: bool, little_endian: bool, size: int
-) -> PixelPlace:
+def _pixel_place(file: Opened, implicit: bool, little_endian: bool, size: int) -> PixelPlace:
     """Return where the pixels are, `file` being before their element."""
     order = "<" if little_endian else ">"
-    start = file.read(8)
+    start = file.read(8) or b""
     if len(start) < 8:
         raise CutOff
     group, element = struct.unpack(order + "HH", start[:4])
-    field = start[4:] if implicit else file.read(4)
+    field = start[4:] if implicit else file.read(4) or b""
     if len(field) < 4:
         raise CutOff
     (length,) = struct.unpack(order + "L", field)
@@ -250,13 +384,14 @@ def _pixel_place(
     if encapsulated:
         length = _encapsulated_length(file, size)
     direct = little_endian and not encapsulated
-    return PixelPlace(group << 16 | element, offset, length, direct)
+    vr = "" if implicit else start[4:6].decode("latin-1")
+    return PixelPlace(group << 16 | element, offset, length, direct, encapsulated, vr)
 
 
-def _encapsulated_length(file: BinaryIO | FileIO, size: int) -> int:
+def _encapsulated_length(file: Opened, size: int) -> int:
     """Return the bytes of encapsulated frames (PS3.5 A.4), to the end of the file if cut off."""
     start = file.tell()
-    while len(header := file.read(8)) == 8:
+    while len(header := file.read(8) or b"") == 8:
         group, element, length = struct.unpack("<HHL", header)
         if group << 16 | element == _SEQUENCE_END:
             return file.tell() - start
@@ -274,6 +409,20 @@ def _check_last_element(dataset: Dataset) -> None:
         found = len(raw.value or b"")
         if found < raw.length:
             raise CutOff(int(raw.tag), raw.length, found)
+
+
+def _pixel_bytes(dataset: Dataset) -> bytes:
+    """Return the value of a dataset's pixel element; nothing if there is none."""
+    value = next((dataset[tag].value for tag in _PIXEL_TAGS if tag in dataset), b"")
+    return bytes(value.read() if hasattr(value, "read") else value or b"")
+
+
+def _is_encapsulated(transfer_syntax: str) -> bool:
+    """Return whether pixels in a transfer syntax are coded frames (PS3.5 A.4)."""
+    uid = UID(transfer_syntax)
+    if uid.is_transfer_syntax:
+        return uid.is_encapsulated
+    return uid.startswith("1.2.840.10008.1.2.4.")  # of a standard newer than pydicom
 
 
 def _uid(item: Item, tag: int) -> str:

@@ -17,6 +17,8 @@ them:
     "counts"  of a sequence: items in each slice, null where a slice lacks the sequence; only there
               if some slice has fewer items than "Value" has. A merged item says nothing of a slice
               beyond its count.
+    "columns" of a sequence: which place each slice has in the lists within it ("counts" too); only
+              there where slices have the very same items, as the frames of one file have
     "vrs"     per slice, if they differ
 
 Entries are never changed in place, so they can be shared between copies of the metadata.
@@ -25,10 +27,19 @@ Must not know what any tag means.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+import json
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from copy import deepcopy
 from typing import Any, TypeAlias
 
-from dicube.dicom.element_values import ElementValue, decode_value
+from dicube.dicom.element_values import BINARY_UNIT, ElementValue, decode_value
 from dicube.dicom.elements import (
     Element,
     Item,
@@ -43,6 +54,9 @@ Entry: TypeAlias = dict[str, Any]
 Entries: TypeAlias = Mapping[str, Entry]
 JsonElement: TypeAlias = dict[str, Any]
 
+# Bytes from which on metadata leave binary to the original files, if they can.
+LONG_BINARY = 1 << 10
+
 _PER_SLICE_KEYS = ("Value", "InlineBinary", "raw", "vrs")
 
 
@@ -52,20 +66,59 @@ class MergedElements(MutableMapping[str, Entry]):
     A mapping in tag order. Copies and pickles hold finished entries only.
     """
 
-    def __init__(self, items: Sequence[Item] = (), entries: Entries | None = None) -> None:
-        """Take the slices' elements, or finished entries, or both (the entries then win)."""
+    def __init__(
+        self,
+        items: Sequence[Item] = (),
+        entries: Entries | None = None,
+        elsewhere: Collection[str] = (),
+        load: Callable[[str], Entry] | None = None,
+    ) -> None:
+        """Take the slices' elements, or finished entries, or both (the entries then win).
+
+        Args:
+            items: the slices' elements.
+            entries: finished entries.
+            elsewhere: those of `entries` that are incomplete.
+            load: gives an incomplete one in full, when it is first asked for.
+        """
         self._items: list[Item] = list(items)
         found: set[int] = set()
         for item in self._items:
             found.update(item.elements)
         self._entries: dict[str, Entry | None] = {f"{tag:08X}": None for tag in sorted(found)}
         self._entries.update(entries or {})
+        self._incomplete = {key: self._entries[key] for key in elsewhere if key in self._entries}
+        self._entries.update(dict.fromkeys(self._incomplete))
+        self._load = load
 
     def __getitem__(self, key: str) -> Entry:
         entry = self._entries[key]
+        if entry is None and self._load is not None and key in self._incomplete:
+            entry = self._entries[key] = self._load(key)
         if entry is None:
             entry = self._entries[key] = merge_element(int(key, 16), self._items)
         return entry
+
+    @property
+    def is_from_json(self) -> bool:
+        """Whether incomplete entries are those of a file, and not of elements just read."""
+        return self._load is not None
+
+    def without_binary(self, key: str) -> Entry | None:
+        """Return an entry that nobody asked for yet without its long binary; None if it has none.
+
+        It need not be merged for that.
+        """
+        if self._entries[key] is not None:
+            return None
+        if key in self._incomplete:
+            return self._incomplete[key]
+        tag = int(key, 16)
+        elements = [item.elements[tag] for item in self._items if tag in item.elements]
+        if not any(map(_is_long_binary, elements)):
+            return None
+        having = next(item for item in self._items if tag in item.elements)
+        return {"vr": value_representation(having.elements[tag], having), "shared": True}
 
     def __setitem__(self, key: str, entry: Entry) -> None:
         new = key not in self._entries
@@ -92,15 +145,64 @@ class MergedElements(MutableMapping[str, Entry]):
         return dict(self.items())
 
     def __setstate__(self, entries: dict[str, Entry]) -> None:
-        self._items = []
-        self._entries = dict(entries)
+        self.__init__(entries=entries)  # type: ignore[misc]
+
+    def fork(self) -> MergedElements:
+        """Return the same elements, which later changes of these don't reach."""
+        forked = MergedElements(load=self._load)
+        forked._items, forked._incomplete = self._items, self._incomplete
+        forked._entries = deepcopy(self._entries)
+        return forked
+
+    def same_as(self, other: MergedElements) -> bool:
+        """Return whether the entries are the same, without merging what neither has merged yet."""
+        if list(self._entries) != list(other._entries):
+            return False
+        alike = self._load is other._load and list(map(id, self._items)) == list(
+            map(id, other._items)
+        )
+        return all(
+            (alike and self._entries[key] is None and other._entries[key] is None)
+            or _same_entry(self[key], other[key])
+            for key in self._entries
+        )
 
     def reorder(self, order: Sequence[int]) -> None:
         """Put the slices into another order: slice order[0] first."""
+        self._complete()
         self._items = [self._items[i] for i in order] if self._items else []
         for key, entry in self._entries.items():
             if entry is not None:
                 self._entries[key] = reorder_entry(entry, order)
+
+    def select(self, chosen: Sequence[int]) -> MergedElements:
+        """Return the elements of some of the slices; those that none of them has are left out."""
+        self._complete()
+        selected = MergedElements([self._items[i] for i in chosen] if self._items else [])
+        for key, entry in self._entries.items():
+            if entry is not None:
+                new = select_entry(entry, chosen)
+                if new is not None:
+                    selected._entries[key] = new
+                else:
+                    selected._entries.pop(key, None)
+        for key in [key for key in selected._entries if key not in self._entries]:
+            del selected._entries[key]
+        selected._entries = dict(sorted(selected._entries.items()))
+        return selected
+
+    def _complete(self) -> None:
+        for key in self._incomplete:
+            if key in self._entries:
+                self[key]
+
+
+def _is_long_binary(element: Element) -> bool:
+    return (
+        not isinstance(element, SequenceElement)
+        and element.VR in BINARY_UNIT
+        and len(element.value or b"") > LONG_BINARY
+    )
 
 
 def merge_element(tag: int, items: Sequence[Item | None]) -> Entry:
@@ -154,6 +256,14 @@ def shared_entry(value: ElementValue) -> Entry:
     return entry
 
 
+def entry_of(values: Sequence[ElementValue | None]) -> Entry | None:
+    """Return the entry of an element of which each slice's value is given; None if none has it."""
+    first = values[0]
+    if first is not None and all(value == first for value in values):
+        return shared_entry(first)
+    return None if all(value is None for value in values) else per_slice_entry(values)
+
+
 def per_slice_entry(values: Sequence[ElementValue | None]) -> Entry:
     """Return the entry of an element that differs between slices; None where one lacks it."""
     known = [value for value in values if value is not None]
@@ -180,6 +290,7 @@ def per_slice_entry(values: Sequence[ElementValue | None]) -> Entry:
 def slice_entry(entry: Entry, index: int) -> JsonElement | None:
     """Return one slice's element in DICOM JSON, with "raw" where needed; None if it lacks it."""
     if entry["vr"] == "SQ" and entry["shared"] is None:
+        index = _column(entry, index)
         counts = entry.get("counts")
         items = entry.get("Value", [])
         count = counts[index] if counts else len(items)
@@ -202,6 +313,24 @@ def slice_entry(entry: Entry, index: int) -> JsonElement | None:
     return element
 
 
+def item_entries(sequence: Entry, index: int, place: int) -> tuple[Entries, int] | None:
+    """Return the entries of one item that a slice has in a sequence, and the slice's place in them.
+
+    None if the slice has no such item.
+    """
+    index = _column(sequence, index)
+    counts, items = sequence.get("counts"), sequence.get("Value", [])
+    count = (counts[index] or 0) if counts else len(items)
+    return (items[place], index) if place < count else None
+
+
+def element_value(element: JsonElement) -> ElementValue:
+    """Return the value of an element that is no sequence."""
+    binary = element.get("InlineBinary")
+    values = None if binary is not None else element.get("Value", [])
+    return ElementValue(element["vr"], values, binary, element.get("raw"))
+
+
 def slice_items(entries: Entries, index: int) -> dict[str, JsonElement]:
     """Return one slice's elements in DICOM JSON, without those it lacks."""
     elements = ((key, slice_entry(entry, index)) for key, entry in entries.items())
@@ -213,6 +342,9 @@ def reorder_entry(entry: Entry, order: Sequence[int]) -> Entry:
     if entry["shared"]:
         return entry
     reordered = dict(entry)
+    if "columns" in entry:
+        reordered["columns"] = [entry["columns"][i] for i in order]
+        return reordered
     if entry["shared"] is None:
         if "Value" in entry:
             reordered["Value"] = [
@@ -226,6 +358,16 @@ def reorder_entry(entry: Entry, order: Sequence[int]) -> Entry:
         if key in entry:
             reordered[key] = [entry[key][i] for i in order]
     return reordered
+
+
+def select_entry(entry: Entry, chosen: Sequence[int]) -> Entry | None:
+    """Return the entry of some of the slices; None if none of them has the element."""
+    if entry["shared"]:
+        return entry
+    if entry["shared"] is None:
+        return _select_sequence(entry, chosen)
+    elements = (slice_entry(entry, index) for index in chosen)
+    return entry_of([None if element is None else element_value(element) for element in elements])
 
 
 def is_uniform(entry: Entry) -> bool:
@@ -243,6 +385,11 @@ def map_entries(entry: Entry, change: Callable[[Entry], Entry]) -> Entry:
         items = [{k: map_entries(e, change) for k, e in item.items()} for item in entry["Value"]]
         return {**entry, "Value": items}
     return entry
+
+
+def _same_entry(one: Entry, other: Entry) -> bool:
+    # As JSON if need be, where NaN is NaN and a list is a tuple.
+    return one == other or json.dumps(one) == json.dumps(other)
 
 
 def _same_context(items: Sequence[Item]) -> bool:
@@ -266,6 +413,14 @@ def _merge_alike(items: Sequence[Item]) -> Entry:
 
 
 def _merge_sequences(tag: int, items: Sequence[Item | None]) -> Entry:
+    known = [id(item) for item in items if item is not None]
+    if len(known) == len(items) > len(set(known)):  # the frames of a file are one item
+        places = {number: place for place, number in enumerate(dict.fromkeys(known))}
+        distinct = list({id(item): item for item in items}.values())
+        return {
+            **_merge_sequences(tag, distinct),
+            "columns": [places[number] for number in known],
+        }
     sequences = [
         None
         if item is None or tag not in item.elements
@@ -282,6 +437,32 @@ def _merge_sequences(tag: int, items: Sequence[Item | None]) -> Entry:
     if any(count != longest for count in counts):
         entry["counts"] = counts
     return entry
+
+
+def _select_sequence(entry: Entry, chosen: Sequence[int]) -> Entry | None:
+    inner = [_column(entry, index) for index in chosen]
+    used = list(dict.fromkeys(inner))
+    counts = [entry["counts"][i] for i in used] if entry.get("counts") else None
+    if counts is not None and all(count is None for count in counts):
+        return None
+    longest = max(count or 0 for count in counts) if counts else len(entry.get("Value", []))
+    items = [
+        {key: new for key, e in item.items() if (new := select_entry(e, used)) is not None}
+        for item in entry.get("Value", [])[:longest]
+    ]
+    selected: Entry = {"vr": "SQ", "shared": None, "Value": items}
+    if counts is not None and any(count != longest for count in counts):
+        selected["counts"] = counts
+    if len(used) < len(inner) and not is_uniform(selected):
+        places = {column: place for place, column in enumerate(used)}
+        selected["columns"] = [places[column] for column in inner]
+    return selected
+
+
+def _column(sequence: Entry, index: int) -> int:
+    """Return which place a slice has in the lists within a sequence."""
+    columns = sequence.get("columns")
+    return index if columns is None else int(columns[index])
 
 
 def _slot(values: list[Any], single: bool) -> Any:

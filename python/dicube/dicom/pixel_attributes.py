@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import NUMBER_FORMAT, number_text
+from dicube.dicom.frames import PER_FRAME
 from dicube.dicom.merge_utils import JsonElement, slice_entry
 from dicube.dicom.slice_order import numbers
+from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
+
+# In a pixel header's Extras: samples of 8 bits stood in an element of OW, where OB is usual.
+BYTES_AS_OW = "BytesAsOW"
 
 Replaced: TypeAlias = "dict[str, JsonElement | None]"
 """Elements by tag key that go out instead of the metadata's; None: left out."""
@@ -23,6 +28,7 @@ _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = "00280002", "00280004", "00280006", "
 _ROWS, _COLUMNS = "00280010", "00280011"
 _ALLOCATED, _STORED, _HIGH, _SIGNED = "00280100", "00280101", "00280102", "00280103"
 _INTERCEPT, _SLOPE = "00281052", "00281053"
+_SAMPLE_KINDS = {*((kind, bits) for kind in "ui" for bits in (8, 16, 32)), ("f", 32), ("f", 64)}
 # Their value representation is US or SS, after PixelRepresentation.
 _IN_STORED_UNITS = (
     "00280106",  # SmallestImagePixelValue
@@ -37,13 +43,14 @@ _IN_STORED_UNITS = (
 def pixel_attributes(
     meta: DicomMeta, volume: NDArray[Any], pixel_header: PixelDataHeader
 ) -> list[Replaced]:
-    """Return what has to be replaced, slice by slice.
+    """Return what has to be replaced, file by file as `meta.instances()` has them.
 
     BitsStored and HighBit stay as they are if the data fit them.
 
     Args:
         meta: of the volume's slices.
-        volume: (slice, row, column) or (slice, row, column, sample).
+        volume: (slice, row, column) or (slice, row, column, sample); the frames of a file together
+            make its samples.
         pixel_header: rescale of the volume. If it is not the first slice's in the metadata, the
             metadata's rescale no longer holds, and all slices get the header's.
 
@@ -51,7 +58,9 @@ def pixel_attributes(
         DataConsistencyError: DICOM has no such samples.
     """
     kind, bits = volume.dtype.kind, volume.dtype.itemsize * 8
-    if (kind, bits) not in {(k, b) for k in "ui" for b in (8, 16, 32)} | {("f", 32), ("f", 64)}:
+    # Integers of 64 bits, which hardly any program reads, only where the source had them.
+    wide = kind in "ui" and bits == 64 and numbers(meta, _ALLOCATED, 1)[0] == (64.0,)
+    if not wide and (kind, bits) not in _SAMPLE_KINDS:
         raise DataConsistencyError(
             f"samples of {volume.dtype} can't be written as DICOM",
             suggestion="integers of 8, 16 or 32 bits, float32 or float64",
@@ -69,9 +78,10 @@ def pixel_attributes(
         tag: numbers(meta, tag, 1)
         for tag in (*wanted, _STORED, _HIGH, _SIGNED, _PLANAR, _FRAMES, *_IN_STORED_UNITS)
     }
-    rescale = _rescale(meta, pixel_header)
+    rescale = replaced_rescale(meta, pixel_header)
     replaced: list[Replaced] = []
-    for index in range(len(volume)):
+    for slices in meta.instances():
+        index, frames = slices[0], volume[as_slice(slices)]
         has = {tag: _whole(values[index]) for tag, values in found.items()}
         new: Replaced = dict(rescale)
         for tag, value in wanted.items():
@@ -81,8 +91,11 @@ def pixel_attributes(
             new[_PLANAR] = _us(0)
         if samples == 1 and not meta.is_missing(_PLANAR):
             new[_PLANAR] = None
-        if has[_FRAMES] != 1 and not meta.is_missing(_FRAMES):
-            new[_FRAMES] = None
+        if len(slices) > 1:
+            if has[_FRAMES] != len(slices):
+                new[_FRAMES] = {"vr": "IS", "Value": [len(slices)]}
+        elif has[_FRAMES] not in (None, 1):
+            new[_FRAMES] = None if meta.is_missing(PER_FRAME) else {"vr": "IS", "Value": [1]}
         photometric = str(meta.get(_PHOTOMETRIC, force_nonshared=True)[index] or "")
         if not _interpretable(photometric, samples):
             name = "RGB" if samples == 3 else "MONOCHROME2"
@@ -90,7 +103,8 @@ def pixel_attributes(
         if kind == "f":
             new.update({tag: None for tag in (_STORED, _HIGH, _SIGNED) if has[tag] is not None})
         else:
-            new.update(_bits(has, volume[index], bits))
+            words = bool(pixel_header.Extras.get(UNUSED_BITS))
+            new.update(_bits(has, frames, bits, words))
             if new.get(_SIGNED) is not None and has[_SIGNED] is not None:
                 new.update(_in_stored_units(meta, index, signed=kind == "i"))
         replaced.append(new)
@@ -107,7 +121,14 @@ def one_bit(meta: DicomMeta, volume: NDArray[Any]) -> bool:
     )
 
 
-def _rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
+def as_slice(slices: list[int]) -> Any:
+    """Return what picks slices out of a volume, without copying them if they are in a row."""
+    first, last = slices[0], slices[-1]
+    return slice(first, last + 1) if slices == list(range(first, last + 1)) else slices
+
+
+def replaced_rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
+    """Return the header's rescale for all slices, where the metadata have another."""
     factors = float(pixel_header.RescaleSlope), float(pixel_header.RescaleIntercept)
     first = tuple(
         (numbers(meta, tag, 1)[0] or (default,))[0]
@@ -121,9 +142,12 @@ def _rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
     }
 
 
-def _bits(has: dict[str, int | None], frame: NDArray[Any], bits: int) -> Replaced:
-    """Return BitsStored, HighBit and PixelRepresentation as far as they don't suit the samples."""
-    signed = int(frame.dtype.kind == "i")
+def _bits(has: dict[str, int | None], frames: NDArray[Any], bits: int, words: bool) -> Replaced:
+    """Return BitsStored, HighBit and PixelRepresentation as far as they don't suit the samples.
+
+    `words`: samples are words that hold more than the values, and meant to.
+    """
+    signed = int(frames.dtype.kind == "i")
     stored = has[_STORED]
     if stored is not None and has[_SIGNED] == signed and has[_ALLOCATED] == bits:
         high = has[_HIGH]
@@ -136,11 +160,10 @@ def _bits(has: dict[str, int | None], frame: NDArray[Any], bits: int) -> Replace
                     (1 << stored) - 1,
                 )
             )
-            shift = high + 1 - stored
             if (
                 stored == bits
-                or shift
-                or (frame.size and lowest <= frame.min() and frame.max() <= highest)
+                or words
+                or (frames.size and lowest <= frames.min() and frames.max() <= highest)
             ):
                 return {}
     new = {_STORED: bits, _HIGH: bits - 1, _SIGNED: signed}

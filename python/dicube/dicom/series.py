@@ -5,30 +5,26 @@ Must not know pixels' bytes or metadata's form.
 
 from __future__ import annotations
 
+import logging
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from dicube.dicom.instance import SMALLEST_HEAD, Instance, read_instance
-from dicube.exceptions import (
-    CubeFileNotFoundError,
-    DataConsistencyError,
-    InvalidCubeFileError,
-    MetaDataError,
-)
-
-Source: TypeAlias = "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]"
-"""A folder, one DICOM file, or the paths of files."""
+from dicube.dicom.instance import SMALLEST_HEAD, Instance, instance_of, read_instance, same_content
+from dicube.dicom.sources import DatasetInMemory, Source, files_of, name_of
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of steps done and the number of steps in all."""
 
+_log = logging.getLogger(__name__)
+
 _HEADS_DIFFER = 1 << 12  # bytes by which the headers of a series may differ, mostly
 
+_INSTANCE_UID = 0x00080018
 _SERIES_UID, _DESCRIPTION, _MODALITY = 0x0020000E, 0x0008103E, 0x00080060
-_ROWS, _COLUMNS, _FRAMES = 0x00280010, 0x00280011, 0x00280008
+_ROWS, _COLUMNS = 0x00280010, 0x00280011
 
 
 @dataclass
@@ -50,7 +46,7 @@ def find_instances(source: Source, progress: Progress | None = None, passes: int
     Hidden files and folders (names that start with a dot) are passed over.
 
     Args:
-        source: a folder, a file or paths.
+        source: a folder, a file, a zip archive, a dataset, or several of them.
         progress: called after each file.
         passes: how often the caller goes through the files; `progress` counts this as the first.
 
@@ -59,34 +55,38 @@ def find_instances(source: Source, progress: Progress | None = None, passes: int
         InvalidCubeFileError: a single file that is no DICOM.
         MetaDataError: nothing there is DICOM, or a DICOM file is damaged.
     """
-    paths = _paths(source)
+    files = files_of(source)
     found = FoundFiles()
     head_size = SMALLEST_HEAD
-    for done, path in enumerate(paths, 1):
-        instance = read_instance(path, head_size)
+    for done, file in enumerate(files, 1):
+        if isinstance(file, DatasetInMemory):
+            instance: Instance | None = instance_of(file)
+        else:
+            instance = read_instance(file, head_size)
         if instance is None:
-            found.ignored.append(path)
+            found.ignored.append(file.name)
         else:
             found.instances.append(instance)
             if instance.pixels is not None:  # the next file's are about as far in
                 head_size = max(SMALLEST_HEAD, instance.pixels.offset + _HEADS_DIFFER)
         if progress is not None:
-            progress(done, passes * len(paths))
+            progress(done, passes * len(files))
     if not found.instances:
         if isinstance(source, (str, os.PathLike)) and os.path.isfile(source):
             raise InvalidCubeFileError(f"{os.fspath(source)} is neither a folder nor a DICOM file")
-        where = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the paths given"
-        raise MetaDataError(f"no DICOM files among the {len(paths)} files of {where}")
+        raise MetaDataError(f"no DICOM files among the {len(files)} files of {name_of(source)}")
     return found
 
 
 def choose_series(instances: Sequence[Instance], series_uid: str | None = None) -> list[Instance]:
     """Return the files of the one series there is, or of the one asked for.
 
-    Series without any pixels (reports, presentation states) count only if there are no others.
+    Series without any pixels (reports, presentation states) count only if there are no others. Of
+    files that are the same instance with the same content the first one counts.
 
     Raises:
-        DataConsistencyError: there are several, or not the one asked for; lists them.
+        DataConsistencyError: there are several, or not the one asked for; lists them. Or files are
+            the same instance with different content; names them.
         MetaDataError: a file has neither a series nor pixels: it is damaged.
     """
     series: dict[str, list[Instance]] = {}
@@ -102,7 +102,7 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
             raise DataConsistencyError(
                 f"no series {series_uid} among the {len(series)} found:{_listed(series)}"
             )
-        return series[series_uid]
+        return _without_copies(series[series_uid])
     with_pixels = {
         uid: members
         for uid, members in series.items()
@@ -114,45 +114,42 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
             f"{len(candidates)} series found:{_listed(candidates)}",
             suggestion="choose one by series_uid=",
         )
-    return next(iter(candidates.values()))
+    return _without_copies(next(iter(candidates.values())))
 
 
 def describe_series(members: Sequence[Instance]) -> str:
     """Return UID, modality, description, number of files and shapes, on one line."""
     first = members[0]
     shapes = sorted({(m.number(_ROWS), m.number(_COLUMNS)) for m in members})
+    frames = sum(member.frame_count for member in members)
     return (
         f"{first.text(_SERIES_UID) or '(no UID)'} {first.text(_MODALITY) or '(no modality)'} "
         f"{first.text(_DESCRIPTION) or '(no description)'!r}: {len(members)} files, "
+        + (f"{frames} frames, " if frames > len(members) else "")
         + ", ".join(f"{rows} x {columns}" for rows, columns in shapes)
     )
 
 
+def _without_copies(members: Sequence[Instance]) -> list[Instance]:
+    """Return instances, each once.
+
+    Raises:
+        DataConsistencyError: two of the same UID are not the same.
+    """
+    kept: dict[str, Instance] = {}
+    for instance in members:
+        # Without a UID nothing says that it is another's copy.
+        uid = instance.text(_INSTANCE_UID) or f"of {instance.path}"
+        other = kept.setdefault(uid, instance)
+        if other is instance:
+            continue
+        if not same_content(instance, other):
+            raise DataConsistencyError(
+                f"{other.path} and {instance.path} are both instance {uid}, but differ"
+            )
+        _log.info("%s is a copy of %s, ignored", instance.path, other.path)
+    return list(kept.values())
+
+
 def _listed(series: dict[str, list[Instance]]) -> str:
     return "".join(f"\n  {describe_series(members)}" for members in series.values())
-
-
-def _paths(source: Source) -> list[str]:
-    if not isinstance(source, (str, os.PathLike)):
-        paths = [os.fspath(path) for path in source]
-        for path in paths:
-            if not os.path.exists(path):
-                raise CubeFileNotFoundError(f"{path} does not exist")
-        return paths
-    root = os.fspath(source)
-    if not os.path.exists(root):
-        raise CubeFileNotFoundError(f"{root} does not exist")
-    if os.path.isfile(root):
-        return [root]
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = (os.path.join(folder, name) for name in names if not name.startswith("."))
-        found += [path for path in visible if os.path.isfile(path)]
-    return sorted(found, key=_natural)
-
-
-def _natural(path: str) -> list[tuple[int, str]]:
-    """Return a key that sorts I9 before I10."""
-    parts = re.split(r"(\d+)", path)
-    return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]

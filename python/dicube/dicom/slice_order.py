@@ -5,12 +5,14 @@ Knows the tags of the image plane (PS3.3 C.7.6.2). Must not know spacetransforme
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.frame_positions import spread_over_frames, values_of_detector
 from dicube.exceptions import MetaDataError
 
 if TYPE_CHECKING:
@@ -38,12 +40,20 @@ def numbers(meta: DicomMeta, tag: TagLike, count: int) -> list[tuple[float, ...]
 
 def positions(meta: DicomMeta) -> list[tuple[float, ...] | None]:
     """Return ImagePositionPatient of each slice in mm (x, y, z); None where there is none."""
-    return numbers(meta, CommonTags.ImagePositionPatient, 3)
+    found = _told(meta, CommonTags.ImagePositionPatient, 3)
+    if not meta.has_frames:
+        return found
+
+    def normal_at(index: int) -> Floats | None:
+        orientation = orientations(meta)[index]
+        return None if orientation is None else normal_of(orientation)
+
+    return spread_over_frames(meta, found, normal_at)
 
 
 def orientations(meta: DicomMeta) -> list[tuple[float, ...] | None]:
     """Return ImageOrientationPatient of each slice: row, then column direction; None where none."""
-    return numbers(meta, CommonTags.ImageOrientationPatient, 6)
+    return _told(meta, CommonTags.ImageOrientationPatient, 6)
 
 
 def normal_of(orientation: tuple[float, ...]) -> Floats | None:
@@ -68,6 +78,8 @@ def positions_along_normal(meta: DicomMeta) -> list[float | None]:
 def slice_order(meta: DicomMeta, by_position: bool, descending: bool) -> list[int]:
     """Return the indices of the slices in order: see `DicomMeta.sort_files`.
 
+    Frames of one file keep its order, or are reversed, unless they are sorted by position.
+
     Raises:
         MetaDataError: `by_position`, and slices have no position.
     """
@@ -82,6 +94,9 @@ def slice_order(meta: DicomMeta, by_position: bool, descending: bool) -> list[in
     sign = -1.0 if descending else 1.0
     numbered = [None] * len(places) if by_position else numbers(meta, CommonTags.InstanceNumber, 1)
 
+    if meta.has_frames and not by_position:
+        return _order_of_files(meta, numbered, sign)
+
     def key(index: int) -> tuple[bool, float, bool, float]:
         number, place = numbered[index], places[index]
         return (
@@ -92,6 +107,27 @@ def slice_order(meta: DicomMeta, by_position: bool, descending: bool) -> list[in
         )
 
     return sorted(range(meta.slice_count), key=key)
+
+
+def _order_of_files(
+    meta: DicomMeta, numbered: Sequence[tuple[float, ...] | None], sign: float
+) -> list[int]:
+    """Return the slices in order of their files' instance numbers, then of frames."""
+
+    def key(slices: Sequence[int]) -> tuple[bool, float]:
+        number = numbered[slices[0]]
+        return number is None, 0.0 if number is None else sign * number[0]
+
+    files = sorted(meta.instances(), key=key)
+    return [index for slices in files for index in (slices if sign > 0 else slices[::-1])]
+
+
+def _told(meta: DicomMeta, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
+    """Return what the slices say, or their detector if there is one."""
+    found = numbers(meta, tag, count)
+    if any(found) or meta.is_missing("DetectorInformationSequence"):
+        return found
+    return [_numbers(value, count) for value in values_of_detector(meta, tag)]
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:

@@ -8,65 +8,74 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.filereader import dcmread
+from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    RLELossless,
+)
 
+from dicube.dicom.coded_frames import CodedPixels, coded_pixels, has_own_codec
 from dicube.dicom.instance import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     Instance,
 )
 from dicube.dicom.series import describe_series
+from dicube.dicom.sources import Opened
 from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyError
 
-_SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
+_SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
 _ROWS, _COLUMNS, _ALLOCATED, _SIGNED = 0x00280010, 0x00280011, 0x00280100, 0x00280103
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+_MISSING_DECODER = "pip install dicube[dicom-codecs]"
+_KEEPING_ALL_BITS = (RLELossless, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """What a file says of its one frame.
+    """What a file says of its frames.
 
     Attributes:
         shape: (rows, columns) or (rows, columns, samples).
         dtype: of a sample, in native byte order.
         direct: samples lie in the file as they do in memory.
+        packed: samples lie in the file as bits, eight in a byte.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     direct: bool
+    packed: bool
 
     @property
     def size(self) -> int:
-        """Bytes of the frame."""
+        """Bytes of a frame."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
 
 def frame_layout(instance: Instance) -> FrameLayout:
-    """Return the layout of the frame in a file.
+    """Return the layout of the frames in a file.
 
     Raises:
-        DataConsistencyError: no pixels, no shape, more than one frame, a truncated file.
+        DataConsistencyError: no pixels, no shape, a truncated file.
     """
     place, path = instance.pixels, instance.path
     if place is None:
         raise DataConsistencyError(f"{path} has no pixel data")
-    frames = instance.number(_FRAMES, 1)
-    if frames > 1:
-        raise DataConsistencyError(
-            f"{path} holds {frames} frames: multi-frame files are not supported yet"
-        )
     rows, columns = instance.number(_ROWS), instance.number(_COLUMNS)
     samples, bits = instance.number(_SAMPLES, 1), instance.number(_ALLOCATED)
     if rows < 1 or columns < 1 or samples < 1:
@@ -81,12 +90,15 @@ def frame_layout(instance: Instance) -> FrameLayout:
         and (samples == 1 or instance.number(_PLANAR) == 0)
         and instance.text(_PHOTOMETRIC) not in _SUBSAMPLED
     )
-    layout = FrameLayout(shape, dtype, direct)
-    if direct:
+    packed = place.direct and bits == 1 and samples == 1
+    layout = FrameLayout(shape, dtype, direct, packed)
+    if direct or packed:
+        expected = layout.size * instance.frame_count
+        expected = (expected + 7) // 8 if packed else expected
         found = min(place.length, instance.size - place.offset)
-        if found < layout.size:
+        if found < expected:
             raise DataConsistencyError(
-                f"{path} is truncated: expected {layout.size} bytes of pixels, found {found}"
+                f"{path} is truncated: expected {expected} bytes of pixels, found {found}"
             )
     return layout
 
@@ -114,15 +126,20 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
 
 def read_volume(
     instances: Sequence[Instance],
+    slices: Sequence[Sequence[int]],
     num_threads: int,
     on_frame: Callable[[], None] | None = None,
+    on_read: Callable[[int, NDArray[Any], CodedPixels | None], None] | None = None,
 ) -> tuple[NDArray[Any], set[str]]:
     """Read the pixels of a series.
 
     Args:
-        instances: its files, in the order of the slices.
+        instances: its files.
+        slices: which slices the frames of each file become, in the order of the frames.
         num_threads: how many files are read at a time.
         on_frame: called after each file, by the thread that called this.
+        on_read: called with a file's number, the volume that now holds its frames, and the coded
+            frames if these are what the volume was decoded from; by many threads at once.
 
     Returns:
         The stored values as (slice, row, column) or (slice, row, column, sample), C-contiguous, in
@@ -135,17 +152,25 @@ def read_volume(
         CubeFileAccessError: the operating system refuses to read.
     """
     shape, dtype = common_layout(instances)
-    volume = np.empty((len(instances), *shape), dtype)
+    volume = np.empty((sum(map(len, slices)), *shape), dtype)
     interpretations: set[str] = set()
 
     def read(index: int) -> None:
-        instance, frame = instances[index], volume[index]
-        if frame_layout(instance).direct:
-            _read_direct(instance, frame)
+        instance, places = instances[index], slices[index]
+        layout, coded = frame_layout(instance), None
+        if layout.direct:
+            _read_direct(instance, volume, places)
+        elif layout.packed:
+            _read_packed(instance, volume, places)
         else:
-            interpretation = _decode(instance, frame)
+            coded = _decode_ourselves(instance, volume, places)
+            interpretation = (
+                _decode(instance, volume, places) if coded is None else coded.interpretation
+            )
             if interpretation != instance.text(_PHOTOMETRIC):
                 interpretations.add(interpretation)
+        if on_read is not None:
+            on_read(index, volume, coded)
 
     with ThreadPoolExecutor(max(1, num_threads)) as pool:
         for _ in pool.map(read, range(len(instances))):
@@ -159,55 +184,156 @@ def _dtype(instance: Instance, tag: int, bits: int) -> np.dtype[Any]:
         return np.dtype(np.float32)
     if tag == DOUBLE_FLOAT_PIXEL_DATA:
         return np.dtype(np.float64)
-    if bits not in (1, 8, 16, 32):
+    if bits not in (1, 8, 16, 32, 64):
         raise DataConsistencyError(
-            f"{instance.path} has BitsAllocated {bits}: expected 1, 8, 16 or 32"
+            f"{instance.path} has BitsAllocated {bits}: expected 1, 8, 16, 32 or 64"
         )
     return np.dtype(f"{'i' if instance.number(_SIGNED) and bits > 1 else 'u'}{max(bits, 8) // 8}")
 
 
-def _read_direct(instance: Instance, frame: NDArray[Any]) -> None:
+def _read_direct(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> None:
+    """Read frames straight to the slices that they become."""
     assert instance.pixels is not None
-    view = frame.reshape(-1).view(np.uint8).data
-    try:
-        with open(instance.path, "rb", buffering=0) as file:
-            file.seek(instance.pixels.offset)
-            done = 0
-            while done < len(view):
-                count = file.readinto(view[done:])
-                if not count:
-                    raise DataConsistencyError(
-                        f"{instance.path} is truncated: expected {len(view)} bytes of pixels, "
-                        f"found {done}"
-                    )
-                done += count
-    except OSError as error:
-        raise CubeFileAccessError(f"can't read {instance.path}: {error.strerror}") from error
+    first = places[0]
+    if list(places) == list(range(first, first + len(places))):
+        runs = [volume[first : first + len(places)]]
+    else:
+        runs = [volume[place] for place in places]
+    with _opened(instance) as file:
+        file.seek(instance.pixels.offset)
+        for run in runs:
+            _read_into(instance, file, run.reshape(-1).view(np.uint8).data)
     if sys.byteorder == "big":
-        frame.byteswap(inplace=True)
+        for run in runs:
+            run.byteswap(inplace=True)
 
 
-def _decode(instance: Instance, frame: NDArray[Any]) -> str:
-    """Let pydicom decode a frame; return the photometric interpretation it then has."""
+def _read_packed(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> None:
+    """Read frames of one-bit samples; frames follow each other without a gap (PS3.5 8.1.1)."""
+    assert instance.pixels is not None
+    samples = volume[places[0]].size * len(places)
+    data = bytearray((samples + 7) // 8)
+    with _opened(instance) as file:
+        file.seek(instance.pixels.offset)
+        _read_into(instance, file, memoryview(data))
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=samples, bitorder="little")
+    for frame, place in zip(bits.reshape(len(places), -1), places, strict=True):
+        volume[place] = frame.reshape(volume.shape[1:])
+
+
+def _read_into(instance: Instance, file: Opened, view: memoryview) -> None:
+    done = 0
+    while done < len(view):
+        count = file.readinto(view[done:])  # type: ignore[union-attr]  # BinaryIO lacks it
+        if not count:
+            raise DataConsistencyError(
+                f"{instance.path} is truncated: expected {len(view)} bytes of pixels, found {done}"
+            )
+        done += count
+
+
+def _decode_ourselves(
+    instance: Instance, volume: NDArray[Any], places: Sequence[int]
+) -> CodedPixels | None:
+    """Decode frames by the package's own codecs; None if they are for others, or damaged."""
+    place = instance.pixels
+    if place is None or not place.encapsulated or not has_own_codec(instance.transfer_syntax):
+        return None
+    value = instance.read(place.offset, place.length)
+    try:
+        coded = coded_pixels(
+            instance.transfer_syntax, value, len(places), instance.text(_PHOTOMETRIC)
+        )
+        if coded is None:
+            return None
+        for number, index in enumerate(places):
+            frame = coded.decode(number)
+            if frame.shape != volume.shape[1:] or frame.dtype != volume.dtype:
+                return None
+            volume[index] = frame
+    except CodecError:
+        return None  # pydicom's decoders may know more, or say what is wrong
+    return coded
+
+
+def _decode(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> str:
+    """Let pydicom decode the frames; return the photometric interpretation that they then have."""
     syntax = UID(instance.transfer_syntax or _IMPLICIT_LITTLE)
+    encapsulated = instance.pixels is not None and instance.pixels.encapsulated
+    shape, dtype = volume.shape[1:], volume.dtype
+    interpretation = ""
+    decoded = 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = dcmread(instance.path, force=True)
-            decoded, facts = get_decoder(syntax).as_array(dataset, raw=True)
+            dataset = instance.dataset()
+            # Bits above BitsStored are the file's too, except where a codec can't have had any.
+            keep: dict[str, Any] = (
+                {"correct_unused_bits": False} if syntax in _KEEPING_ALL_BITS else {}
+            )
+            frames = _decoded_by_pydicom(syntax, dataset, keep)
+            for place, (frame, interpreted) in zip(places, frames, strict=False):
+                if frame.shape != shape:
+                    raise DataConsistencyError(
+                        f"{instance.path}: expected a frame of shape {shape}, decoded {frame.shape}"
+                    )
+                if not np.can_cast(frame.dtype, dtype, "equiv"):
+                    raise DataConsistencyError(
+                        f"{instance.path}: expected samples of {dtype}, decoded {frame.dtype}"
+                    )
+                volume[place] = frame
+                interpretation = interpreted
+                decoded += 1
+    except DataConsistencyError:
+        raise
     except Exception as error:  # pydicom and its plugins raise whatever the bytes provoke
         raise CodecError(
             f"{instance.path}: can't decode pixels in transfer syntax {syntax.name}: "
             + " ".join(str(error).split()),
-            suggestion="pip install dicube[dicom-codecs]" if syntax.is_encapsulated else None,
+            suggestion=_MISSING_DECODER if encapsulated and not _has_decoder(syntax) else None,
         ) from error
-    if decoded.shape != frame.shape:
+    if decoded < len(places):
         raise DataConsistencyError(
-            f"{instance.path}: expected a frame of shape {frame.shape}, decoded {decoded.shape}"
+            f"{instance.path} is truncated: expected {len(places)} frames, found {decoded}"
         )
-    if not np.can_cast(decoded.dtype, frame.dtype, "equiv"):
-        raise DataConsistencyError(
-            f"{instance.path}: expected samples of {frame.dtype}, decoded {decoded.dtype}"
-        )
-    frame[...] = decoded
-    return str(facts["photometric_interpretation"])
+    return interpretation
+
+
+def _has_decoder(syntax: UID) -> bool:
+    """Return whether pydicom has a decoder that works; of an unknown transfer syntax none would."""
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return True
+
+
+def _decoded_by_pydicom(
+    syntax: UID, dataset: Dataset, options: dict[str, Any]
+) -> Iterator[tuple[NDArray[Any], str]]:
+    """Yield the frames of a dataset, each with the photometric interpretation that it then has."""
+    decoder = get_decoder(syntax)
+    done = 0
+    try:
+        for frame, facts in decoder.iter_array(dataset, raw=True, **options):
+            yield frame, str(facts["photometric_interpretation"])
+            done += 1
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        # pydicom corrects the sign of samples in place, which the arrays of some plugins forbid. It
+        # has arrays of its own where it is asked for all frames at once.
+        decoded, facts = decoder.as_array(dataset, raw=True, **options)
+        frames = decoded if int(facts["number_of_frames"]) > 1 else decoded[np.newaxis]
+        for frame in frames[done:]:
+            yield frame, str(facts["photometric_interpretation"])
+
+
+@contextmanager
+def _opened(instance: Instance) -> Iterator[Opened]:
+    try:
+        with instance.open() as file:
+            yield file
+    except OSError as error:
+        raise CubeFileAccessError(f"can't read {instance.path}: {error.strerror}") from error
+    except (BadZipFile, EOFError, zlib.error) as error:
+        raise DataConsistencyError(f"{instance.path} is damaged in its archive: {error}") from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -304,6 +304,23 @@ class DcbWriter:
             CodecError: they are not of the file's codec, or not of an image like the file's.
         """
         self._writer.coded(bytes(coded))
+
+    def write_coded_frames(
+        self, frames: Sequence[bytes], *, progress: Progress | None = None
+    ) -> None:
+        """Store frames that are already coded, by the same codec.
+
+        Args:
+            frames: the coded frames.
+            progress: called as `progress(done, n)`.
+
+        Raises:
+            CodecError: they are not of the file's codec, or not of images like the file's.
+        """
+        for done, coded in enumerate(frames, 1):
+            self.write_coded(coded)
+            if progress is not None:
+                progress(done, len(frames))
 
     def finish(self) -> None:
         """Complete the file and give it its name.

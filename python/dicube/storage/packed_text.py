@@ -1,6 +1,6 @@
-"""Text packed with zstd, as the metadata section holds it; unpacking is bounded.
+"""Text and bytes packed with zstd, as sections hold them; unpacking is bounded.
 
-Knows no file and nothing of what the text says.
+Knows no file and nothing of what is packed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import zstandard
 from dicube.exceptions import InvalidCubeFileError
 
 _LEVEL = 3
+
+# What is alike is found as far apart as this, 2 to the power of it in bytes.
+_WINDOW_LOG = 27
 
 # A few KB of zstd can unpack to gigabytes. Metadata of real series, alike in all their slices, grow
 # some hundredfold; what grows far beyond is refused unless it is small.
@@ -26,6 +29,19 @@ def pack_text(text: str) -> bytes:
     return packer.compress(text.encode())
 
 
+def pack_bytes(data: bytes) -> bytes | None:
+    """Return bytes as one zstd frame that declares its size; what is alike may be far apart.
+
+    Returns:
+        None for bytes that `unpack_bytes` would refuse: far too alike to be taken for real.
+    """
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _LEVEL, window_log=_WINDOW_LOG, enable_ldm=True, write_checksum=True
+    )
+    packed = zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+    return packed if len(data) <= _limit(packed) else None
+
+
 def unpack_text(packed: bytes) -> str:
     """Return the text in one zstd frame.
 
@@ -33,7 +49,20 @@ def unpack_text(packed: bytes) -> str:
         InvalidCubeFileError: it is damaged, not UTF-8, or would take more memory than a text of
             its packed size has a reason to.
     """
-    limit = max(_ALWAYS_ALLOWED, len(packed) * _MOST_GROWTH)
+    try:
+        return unpack_bytes(packed).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidCubeFileError(str(error)) from error
+
+
+def unpack_bytes(packed: bytes) -> bytes:
+    """Return the bytes in one zstd frame.
+
+    Raises:
+        InvalidCubeFileError: it is damaged, or would take more memory than bytes of its packed
+            size have a reason to.
+    """
+    limit = _limit(packed)
     try:
         declared = zstandard.get_frame_parameters(packed).content_size
         if declared in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
@@ -42,7 +71,12 @@ def unpack_text(packed: bytes) -> str:
             raise InvalidCubeFileError(
                 f"{len(packed)} packed bytes declare {declared} bytes, more than {limit}"
             )
-        unpacked = zstandard.ZstdDecompressor().decompress(packed, allow_extra_data=False)
-        return unpacked.decode()
-    except (zstandard.ZstdError, UnicodeDecodeError) as error:
+        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
+        return unpacker.decompress(packed, allow_extra_data=False)
+    except zstandard.ZstdError as error:
         raise InvalidCubeFileError(str(error)) from error
+
+
+def _limit(packed: bytes) -> int:
+    """Return how many bytes packed ones may declare to be."""
+    return max(_ALWAYS_ALLOWED, len(packed) * _MOST_GROWTH)

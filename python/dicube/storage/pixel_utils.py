@@ -71,6 +71,7 @@ def get_float_data(
     *,
     slopes: Sequence[float] | None = None,
     intercepts: Sequence[float] | None = None,
+    bits: Sequence[tuple[int, int] | None] | None = None,
 ) -> NDArray[Any]:
     """Return real values: stored value * slope + intercept, rounded once, at the end.
 
@@ -79,6 +80,8 @@ def get_float_data(
         header: holds slope and intercept of all slices.
         dtype: float16, float32 or float64.
         slopes, intercepts: one for each slice, in place of the header's.
+        bits: of each slice's words, how many are the value's and the lowest of them; None where
+            the words are values.
 
     Returns:
         A new array of raw's shape: what float64 arithmetic gives, rounded to `dtype`.
@@ -98,7 +101,12 @@ def get_float_data(
     # One slice at a time: what is between stored and real value stays in the processor's cache.
     wide = np.empty(raw.shape[1:], np.float64)
     with np.errstate(over="ignore"):  # float16 ends at 65504; beyond is infinity
-        for stored, real, slope, intercept in zip(raw, values, by_slope, by_intercept, strict=True):
+        for index, (stored, real, slope, intercept) in enumerate(
+            zip(raw, values, by_slope, by_intercept, strict=True)
+        ):
+            of_value = None if bits is None else bits[index]
+            if of_value is not None:
+                stored = value_of_words(stored, *of_value)
             if slope == 1.0 and intercept == 0.0:
                 np.copyto(real, stored, casting="unsafe")
             elif _is_exact_in_float32(stored.dtype, slope, intercept) and target != np.float16:
@@ -110,6 +118,13 @@ def get_float_data(
                 np.add(wide, intercept, out=wide)
                 np.copyto(real, wide, casting="unsafe")
     return values
+
+
+def value_of_words(words: NDArray[Any], count: int, lowest: int) -> NDArray[Any]:
+    """Return the values that bits `lowest` to `lowest + count - 1` of words hold, of their type."""
+    width = words.dtype.itemsize * 8
+    up = width - lowest - count
+    return (words << up) >> (width - count)  # of signed types this extends the sign
 
 
 def _one_for_each_slice(
@@ -125,7 +140,7 @@ def _one_for_each_slice(
 
 def _is_exact_in_float32(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:
     """Return whether float32 arithmetic rounds no result of a rescale of such stored values."""
-    if not (slope.is_integer() and intercept.is_integer()):
+    if dtype.kind not in "iu" or not (slope.is_integer() and intercept.is_integer()):
         return False
     bounds = np.iinfo(dtype)
     greatest = max(abs(int(bounds.min)), int(bounds.max))

@@ -17,9 +17,9 @@ def imencode_jph(image: NDArray[Any], num_threads: int | None = None) -> bytes:
     """Encode one image losslessly as HTJ2K.
 
     Args:
-        image: (rows, columns), or (rows, columns, 3) for colour; uint8, int8, uint16, int16,
-            uint32 or int32 in either byte order, with any strides. (rows, columns, 1) is taken
-            as (rows, columns).
+        image: (rows, columns), or (rows, columns, 3) for colour; integers of 8 to 64
+            bits or floating-point numbers of 16 to 64, in either byte order, with any strides.
+            (rows, columns, 1) is taken as (rows, columns).
         num_threads: taken for likeness with JPEG XL; this codec works on one thread an image.
 
     Returns:

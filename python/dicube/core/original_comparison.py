@@ -1,0 +1,146 @@
+"""Whether a dicube file gives back the DICOM files that it was made from.
+
+Restores them into a temporary folder, as any user would, finds the original of each, and compares
+the two. Must not know how files are laid out or how a report is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile, is_zipfile
+
+from dicube.core.image import DicomCubeImage
+from dicube.core.verification_report import MOST_PROBLEMS, Check, judged, unknown
+from dicube.dicom.instance import Instance
+from dicube.dicom.instance_comparison import first_different_byte, instance_differences
+from dicube.dicom.series import find_instances
+from dicube.exceptions import DicomCubeError
+
+_SOP_INSTANCE_UID, _SERIES_UID = 0x00080018, 0x0020000E
+
+
+class _Pair(NamedTuple):
+    """A restored file and its original."""
+
+    name: str
+    restored: str
+    original: str
+
+
+def compare_with_originals(
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    num_threads: int | None = None,
+) -> list[Check]:
+    """Restore a file's DICOM files and compare each with its original.
+
+    The original of a restored file has its SOPInstanceUID; of several that do, its name. Originals
+    of the same series that nothing was restored of are missing.
+
+    Args:
+        path: the dicube file.
+        folder: the originals, in folders inside it too; or a zip archive of them.
+        num_threads: threads for decoding.
+
+    Returns:
+        The checks: that all are there, that bytes are the same (only if the file keeps its
+        originals exactly), that elements and pixels are.
+
+    Raises:
+        CubeFileNotFoundError: file or folder does not exist.
+    """
+    with tempfile.TemporaryDirectory(prefix="dicube-verify-") as place:
+        work = Path(place) / "restored"
+        try:
+            root = _unpacked(folder, Path(place) / "originals")
+            originals = find_instances(root).instances
+        except OSError:
+            raise
+        except (DicomCubeError, BadZipFile) as error:
+            return [judged("originals", "can't be read", [" ".join(error.args[0].split())])]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                image = DicomCubeImage.from_file(path, num_threads)
+                why_not_exact = image.why_not_exact(num_threads=num_threads)
+                image.to_dicom_folder(work)
+        except DicomCubeError as error:
+            return [judged("originals", "can't be restored", [error.message])]
+        restored = find_instances(work).instances
+        pairs, problems = _paired(restored, originals, work, root)
+        message = f"{len(pairs)} restored files have their original in {os.fspath(folder)}"
+        return [judged("originals", message, problems), *_compared(pairs, why_not_exact)]
+
+
+def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:
+    """Return a folder as it is, and of an archive the folder that it was unpacked into."""
+    if not os.path.isfile(source) or not is_zipfile(source):
+        return Path(source)
+    with ZipFile(source) as archive:
+        archive.extractall(target)
+    return target
+
+
+def _paired(
+    restored: list[Instance], originals: list[Instance], work: Path, folder: Path
+) -> tuple[list[_Pair], list[str]]:
+    """Return the pairs, and which files have no counterpart."""
+    candidates: dict[str, list[Instance]] = defaultdict(list)
+    for original in originals:
+        candidates[original.text(_SOP_INSTANCE_UID)].append(original)
+    pairs, problems = [], []
+    for instance in restored:
+        name = os.path.relpath(instance.path, work)
+        found = candidates[instance.text(_SOP_INSTANCE_UID)]
+        if not found:
+            problems.append(f"{name}: no file of its SOPInstanceUID in {folder}")
+            continue
+        named = [one for one in found if os.path.relpath(one.path, folder) == name]
+        original = (named or found)[0]
+        found.remove(original)
+        pairs.append(_Pair(name, instance.path, original.path))
+    series = {instance.text(_SERIES_UID) for instance in restored}
+    problems += [
+        f"{os.path.relpath(original.path, folder)}: of the series, and not in the file"
+        for left in candidates.values()
+        for original in left
+        if original.text(_SERIES_UID) in series and original.pixels is not None
+    ]
+    return pairs, problems
+
+
+def _compared(pairs: list[_Pair], why_not_exact: str) -> list[Check]:
+    """Compare the files of each pair: bytes, and where those differ elements and pixels.
+
+    Bytes need not be the same if there is a reason why they can't be.
+    """
+    different: list[tuple[_Pair, int]] = []
+    for pair in pairs:
+        offset = first_different_byte(pair.original, pair.restored)
+        if offset is not None:
+            different.append((pair, offset))
+    problems: list[str] = []
+    for pair, _ in different:
+        if len(problems) > MOST_PROBLEMS:
+            break
+        try:
+            found = instance_differences(pair.original, pair.restored, MOST_PROBLEMS)
+        except DicomCubeError as error:
+            found = [error.message]
+        problems += [f"{pair.name}: {difference}" for difference in found]
+    same = len(pairs) - len(different)
+    bytes_message = f"{same} of {len(pairs)} files are byte for byte the same"
+    if why_not_exact:
+        bytes_check = unknown("original bytes", f"{bytes_message}: {why_not_exact}")
+    else:
+        lines = [f"{pair.name}: differs from byte {offset} on" for pair, offset in different]
+        bytes_check = judged("original bytes", bytes_message, lines)
+    return [
+        bytes_check,
+        judged("original elements", f"and pixels of {len(pairs)} files", problems),
+    ]

@@ -1,0 +1,214 @@
+"""Encapsulated pixels that the package's own codecs decode: HTJ2K, JPEG XL and 8-bit JPEG.
+
+Finds the coded frames among the bytes of the value field (PS3.5 A.4) and decodes them. JPEG frames
+are recompressed by JPEG XL, from which their bytes come back. Must not know elements or volumes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from dicube.codecs.jph import imdecode_jph
+from dicube.codecs.jxl import imdecode_jxl, recompress_jpeg
+from dicube.exceptions import CodecError
+
+_HTJ2K = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
+_JPEG_XL = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112))
+_JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51))
+_JPEG_XL_OF_JPEG = "1.2.840.10008.1.2.4.111"
+
+_ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_END_OF_CODESTREAM = b"\xff\xd9"
+# Colours that the codecs turn into RGB while they decode.
+_TRANSFORMED = frozenset({"YBR_RCT", "YBR_ICT", "XYB"})
+
+Range: TypeAlias = "tuple[int, int, int]"
+"""Bytes of a coded frame: number of the frame, start, stop."""
+
+
+@dataclass(frozen=True)
+class CodedPixels:
+    """The value field of encapsulated pixels, taken apart.
+
+    Attributes:
+        codec: of the frames, by its name in `dicube.codecs`.
+        frames: each frame as coded by `codec`.
+        layout: what the value field is made of: its own bytes, and ranges of coded frames.
+        jpeg: ranges are not of the frames as they stand in `frames`, but of the JPEG in each.
+        interpretation: photometric interpretation of the decoded frames.
+    """
+
+    codec: str
+    frames: tuple[bytes, ...]
+    layout: tuple[bytes | Range, ...]
+    jpeg: bool
+    interpretation: str
+
+    def decode(self, frame: int) -> NDArray[Any]:
+        """Return the samples of a frame.
+
+        Raises:
+            CodecError: it does not decode.
+        """
+        decode = imdecode_jph if self.codec == "jph" else imdecode_jxl
+        return decode(self.frames[frame], num_threads=1)
+
+
+def has_own_codec(transfer_syntax: str) -> bool:
+    """Return whether frames in a transfer syntax may be for the package's own codecs."""
+    return transfer_syntax in _HTJ2K | _JPEG_XL | _JPEG
+
+
+def coded_pixels(
+    transfer_syntax: str, value: bytes, count: int, interpretation: str
+) -> CodedPixels | None:
+    """Take encapsulated pixels apart.
+
+    Args:
+        transfer_syntax: UID; one that `has_own_codec`.
+        value: the value field, from the basic offset table to the delimiter.
+        count: how many frames there are.
+        interpretation: photometric interpretation that the file tells.
+
+    Returns:
+        None if which bytes are which frame can't be told, or if the codec would take the colours
+        for others than the file says.
+
+    Raises:
+        CodecError: JPEG frames that are not of 8 bits, or damaged.
+    """
+    items = _items(value)
+    fragments = None if items is None else _fragments_of_frames(value, items, count)
+    if fragments is None:
+        return None
+    codec, jpeg = "jph" if transfer_syntax in _HTJ2K else "jxl", transfer_syntax in _JPEG
+    size_of = len if jpeg else _jph_size if codec == "jph" else _jxl_size
+    frames, layout = _taken_apart(value, fragments, size_of)
+    transformed = interpretation in _TRANSFORMED
+    if transfer_syntax == _JPEG_XL_OF_JPEG:
+        transformed = transformed or interpretation.startswith("YBR")
+    if jpeg and not interpretation.startswith("MONOCHROME"):
+        found = {_colours_of_jpeg(frame, interpretation) for frame in frames}
+        if len(found) > 1 or None in found:
+            return None
+        transformed = found == {True}
+    if jpeg:
+        frames = [recompress_jpeg(frame) for frame in frames]
+    return CodedPixels(
+        codec, tuple(frames), tuple(layout), jpeg, "RGB" if transformed else interpretation
+    )
+
+
+def _items(value: bytes) -> list[tuple[int, int]] | None:
+    """Return offset and length of each item's content, the offset table's first; None if broken."""
+    found = []
+    position = 0
+    while value[position : position + 4] == _ITEM and position + 8 <= len(value):
+        (length,) = struct.unpack_from("<L", value, position + 4)
+        found.append((position + 8, length))
+        position += 8 + length
+    whole = value[position : position + 4] in (_SEQUENCE_END, b"")
+    return found if whole and len(found) > 1 else None
+
+
+def _fragments_of_frames(
+    value: bytes, items: Sequence[tuple[int, int]], count: int
+) -> list[list[tuple[int, int]]] | None:
+    """Return the fragments of each frame; None if which are whose can't be told."""
+    table, *fragments = items
+    if count == 1:
+        return [fragments]
+    if count == len(fragments):
+        return [[fragment] for fragment in fragments]
+    if table[1] != 4 * count:
+        return None
+    starts = struct.unpack_from(f"<{count}L", value, table[0])
+    base = fragments[0][0]
+    found: list[list[tuple[int, int]]] = []
+    for offset, length in fragments:
+        if len(found) < count and offset - base == starts[len(found)]:
+            found.append([])
+        if not found:
+            return None
+        found[-1].append((offset, length))
+    return found if len(found) == count else None
+
+
+def _taken_apart(
+    value: bytes,
+    fragments: Sequence[Sequence[tuple[int, int]]],
+    size_of: Callable[[bytes], int],
+) -> tuple[list[bytes], list[bytes | Range]]:
+    """Return the coded frames, and what the value field is made of.
+
+    Args:
+        value: the value field.
+        fragments: offsets and lengths of each frame's.
+        size_of: gives the bytes of a frame without what pads it.
+    """
+    frames = []
+    layout: list[bytes | Range] = []
+    done = 0
+    for number, parts in enumerate(fragments):
+        whole = b"".join(value[offset : offset + length] for offset, length in parts)
+        size = size_of(whole)
+        frames.append(whole[:size])
+        start = 0
+        for offset, length in parts:
+            stop = min(start + length, size)
+            if stop > start:
+                layout += [value[done:offset], (number, start, stop)]
+                done = offset + stop - start
+            start = stop
+    layout.append(value[done:])
+    return frames, layout
+
+
+def _jph_size(padded: bytes) -> int:
+    codestream = padded.rstrip(b"\0")
+    return len(codestream if codestream.endswith(_END_OF_CODESTREAM) else padded)
+
+
+def _jxl_size(padded: bytes) -> int:
+    if not padded.endswith(b"\0"):
+        return len(padded)
+    try:
+        imdecode_jxl(padded, num_threads=1)
+    except CodecError:  # nothing but decoding tells whether a zero belongs to it
+        return len(padded) - 1
+    return len(padded)
+
+
+def _colours_of_jpeg(jpeg: bytes, interpretation: str) -> bool | None:
+    """Return whether decoding turns YCbCr into RGB; None if the codec takes RGB for YCbCr.
+
+    The codec goes after the JPEG's own markers (JFIF, Adobe) and, where there are none, after the
+    numbers of the components, of which only "RGB" mean that colours are not to be transformed.
+    """
+    markers = dict(_segments(jpeg))
+    if 0xE0 in markers:
+        return True
+    adobe = markers.get(0xEE, b"")
+    if adobe.startswith(b"Adobe") and len(adobe) >= 12:
+        return adobe[11] != 0
+    start = next((markers[code] for code in (0xC0, 0xC1, 0xC2) if code in markers), b"")
+    if start[6::3] == b"RGB":
+        return False
+    return None if interpretation == "RGB" else True
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield code and content of each segment before the first scan."""
+    position = 2
+    while position + 4 <= len(jpeg) and jpeg[position] == 0xFF:
+        code = jpeg[position + 1]
+        (length,) = struct.unpack_from(">H", jpeg, position + 2)
+        if code == 0xDA:
+            return
+        yield code, jpeg[position + 4 : position + 2 + length]
+        position += 2 + length

@@ -1,0 +1,185 @@
+"""Everything that is the matter with a series: `check_dicom`.
+
+Adds to the findings that have a published status those that have none: whose images they are, how
+slices are stacked, what differs although a volume can be made. Must not know pixels or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dicube.dicom.dicom_status import (
+    SAME_PLACE,
+    Finding,
+    dicom_findings,
+    finding_of,
+    same_everywhere,
+    text_of,
+)
+from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.series_volumes import series_volumes
+from dicube.dicom.slice_order import normal_of, numbers, orientations, positions
+
+if TYPE_CHECKING:
+    from dicube.dicom.dicom_meta import DicomMeta
+
+# Degrees between the direction in which slices are stacked and their normal: what a Space can hold
+# (the cosine of two axes may be 0.01).
+TILT_TOLERANCE = 0.57
+# SpacingBetweenSlices against the distance that positions have, relative: scanners round it.
+STATED_SPACING_TOLERANCE = 1e-2
+
+# What all slices of a series have in common, if it is one series of one patient seen one way:
+# (kind, elements, section of the standard).
+_SAME_IN_A_SERIES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("non_uniform_patient", ("PatientID", "PatientName"), "PS3.3 C.7.1.1"),
+    ("non_uniform_study", ("StudyInstanceUID",), "PS3.3 C.7.2.1"),
+    ("non_uniform_modality", ("Modality",), "PS3.3 C.7.3.1"),
+    ("non_uniform_sop_class", ("SOPClassUID",), "PS3.3 C.12.1"),
+    ("non_uniform_frame_of_reference", ("FrameOfReferenceUID",), "PS3.3 C.7.4.1"),
+    ("non_uniform_patient_position", ("PatientPosition",), "PS3.3 C.7.3.1.1.2"),
+    ("non_uniform_photometric_interpretation", ("PhotometricInterpretation",), "PS3.3 C.7.6.3.1.2"),
+    ("non_uniform_rescale_type", ("RescaleType",), "PS3.3 C.11.1"),
+    ("non_uniform_units", ("Units",), "PS3.3 C.8.9.1"),
+    ("non_uniform_pixel_padding", ("PixelPaddingValue",), "PS3.3 C.7.5.1.1.2"),
+    ("non_uniform_window", ("WindowCenter", "WindowWidth"), "PS3.3 C.11.2.1.2"),
+    ("non_uniform_slice_thickness", ("SliceThickness",), "PS3.3 C.7.6.2"),
+)
+
+
+def check_dicom(meta: DicomMeta) -> list[Finding]:
+    """Return everything that is the matter with a series.
+
+    First come the findings that have a published status, in the order in which `get_dicom_status`
+    checks: its status is the first finding's. Then those that have none:
+
+    | kind | what |
+    |---|---|
+    | missing_sop_instance_uid, duplicate_sop_instance_uid | instances can't be told apart |
+    | non_uniform_patient, …_study, …_modality, …_sop_class | slices of different origin |
+    | non_uniform_frame_of_reference, …_patient_position | positions can't be compared |
+    | non_uniform_photometric_interpretation, …_rescale_type, …_units, …_pixel_padding | stored
+      values mean different things |
+    | non_uniform_window | shown differently slice by slice |
+    | non_uniform_slice_thickness | slices of different thickness |
+    | tilted_gantry | slices are not stacked along their normal; tells the angle |
+    | repeated_positions | several slices at each place: more than three dimensions |
+    | contradicting_slice_spacing | SpacingBetweenSlices is not the distance of the positions |
+
+    An empty list means that nothing is the matter.
+    """
+    return [*dicom_findings(meta), *_further_findings(meta)]
+
+
+def _further_findings(meta: DicomMeta) -> Iterator[Finding]:
+    yield from _instance_uids(meta)
+    for kind, names, reference in _SAME_IN_A_SERIES:
+        columns = [_texts(meta, name) for name in names]
+        rows = [None if set(row) == {None} else row for row in zip(*columns, strict=True)]
+        found: Sequence[Any] = columns[0] if len(names) == 1 else rows
+        yield from same_everywhere(found, None, kind, "/".join(names), reference)
+    yield from _stacking(meta)
+    yield from _repeated_positions(meta)
+
+
+def _texts(meta: DicomMeta, tag: TagLike) -> list[str | None]:
+    """Return an element's value in each slice as text; None where it is absent or empty."""
+    return [text_of(value) for value in meta.get(tag, force_nonshared=True)]
+
+
+def _instance_uids(meta: DicomMeta) -> Iterator[Finding]:
+    found = _texts(meta, CommonTags.SOPInstanceUID)
+    missing = [i for i, uid in enumerate(found) if uid is None]
+    if missing:
+        message = f"{len(missing)} of {len(found)} slices have no SOPInstanceUID"
+        yield finding_of("missing_sop_instance_uid", message, missing, found, "PS3.3 C.12.1")
+    members: dict[str | None, list[list[int]]] = {}
+    for frames in meta.instances():  # frames of one instance share it, as they should
+        members.setdefault(found[frames[0]], []).append(frames)
+    members.pop(None, None)
+    repeated = sorted(
+        i for files in members.values() if len(files) > 1 for slices in files for i in slices
+    )
+    if repeated:
+        message = f"{len(repeated)} of {len(found)} slices share their SOPInstanceUID with another"
+        yield finding_of("duplicate_sop_instance_uid", message, repeated, found, "PS3.3 C.12.1")
+
+
+def _stacking(meta: DicomMeta) -> Iterator[Finding]:
+    """Check the direction and the distance in which slices follow each other."""
+    points = positions(meta)
+    orientation = next((known for known in orientations(meta) if known is not None), None)
+    normal = None if orientation is None else normal_of(orientation)
+    if normal is None or len(points) < 2 or any(point is None for point in points):
+        return
+    places = np.array(points, float)
+    along = places @ normal
+    order = np.argsort(along, kind="stable")
+    step = places[order[-1]] - places[order[0]]
+    distance = float(step @ normal)
+    if distance <= SAME_PLACE:
+        return
+    tilt = float(np.degrees(np.arctan2(np.linalg.norm(step - distance * normal), distance)))
+    if tilt > TILT_TOLERANCE:
+        stated = numbers(meta, "GantryDetectorTilt", 1)
+        told = "" if stated[0] is None else f"; GantryDetectorTilt says {stated[0][0]:g}"
+        yield finding_of(
+            "tilted_gantry",
+            f"slices are stacked {tilt:.4g} degrees off their normal{told}",
+            range(len(points)),
+            points,
+            "PS3.3 C.8.2.1",
+            TILT_TOLERANCE,
+        )
+    steps = np.diff(along[order])
+    steps = steps[steps > SAME_PLACE]
+    usual = float(np.median(steps))
+    given = [None if n is None else abs(n[0]) for n in numbers(meta, "SpacingBetweenSlices", 1)]
+    wrong = [
+        i
+        for i, spacing in enumerate(given)
+        if spacing is not None and abs(spacing - usual) > STATED_SPACING_TOLERANCE * usual
+    ]
+    if wrong:
+        yield finding_of(
+            "contradicting_slice_spacing",
+            f"SpacingBetweenSlices is {given[wrong[0]]:g} mm in {len(wrong)} of {len(given)} "
+            f"slices, their positions are usually {usual:.6g} mm apart",
+            wrong,
+            given,
+            "PS3.3 C.7.6.2",
+            STATED_SPACING_TOLERANCE,
+        )
+
+
+def _repeated_positions(meta: DicomMeta) -> Iterator[Finding]:
+    """Check for slices at the same place, and tell what volumes they make."""
+    points = positions(meta)
+    turned = orientations(meta)
+    known = [i for i, point in enumerate(points) if point is not None]
+    places = np.array([(*(points[i] or ()), *(turned[i] or [0.0] * 6)) for i in known], float)
+    members: list[list[int]] = []
+    left = np.ones(len(known), bool)
+    for index in range(len(known)):
+        if left[index]:
+            here = left & (np.abs(places - places[index]).max(axis=1) <= SAME_PLACE)
+            left &= ~here
+            members.append([known[i] for i in np.flatnonzero(here)])
+    repeated = sorted(i for slices in members if len(slices) > 1 for i in slices)
+    if not repeated:
+        return
+    sizes = sorted({len(slices) for slices in members})
+    told = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    volumes = series_volumes(meta)
+    yield finding_of(
+        "repeated_positions",
+        f"{len(known)} slices at {len(members)} positions, {told} at each: "
+        f"{volumes or 'nothing tells them apart'}",
+        repeated,
+        points,
+        "PS3.3 C.7.6.2.1.1",
+        SAME_PLACE,
+    )

@@ -1,0 +1,123 @@
+"""The elements of a file of several frames, where it is not written as its metadata have it.
+
+Must not know pixels or files.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom.uid import generate_uid
+
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_tags import tag_name
+from dicube.dicom.frames import FUNCTIONAL_GROUPS, PER_FRAME
+from dicube.dicom.geometry import Space
+from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
+from dicube.dicom.pixel_attributes import Replaced, replaced_rescale
+from dicube.dicom.replaced_geometry import geometry_attributes
+from dicube.dicom.slice_order import numbers, positions
+from dicube.exceptions import DataConsistencyError
+
+_SOP_INSTANCE, _FRAMES, _POSITION, _OFFSETS = "00080018", "00280008", "00200032", "3004000C"
+# One value for each frame: PS3.3 C.7.6.5 (cine), C.8.4.8 (nuclear medicine), C.7.6.6, C.8.6.
+_VECTORS = (
+    *("00181065", "00182001", "00182002", "00182003", "00182004", "00182005", "00182006"),
+    *("00540010", "00540020", "00540030", "00540050", "00540060", "00540070", "00540080"),
+    *("00540090", "00540100", _OFFSETS),
+)
+
+
+def frame_attributes(meta: DicomMeta) -> list[Replaced]:
+    """Return what has to be replaced, file by file, where only some frames of a file are left.
+
+    What tells of each frame is cut to those that are left, in the order of their numbers, and the
+    file gets another SOP instance UID, made from its own one and the numbers: it is another image.
+
+    Raises:
+        DataConsistencyError: frames of a file differ in an element that it has only once.
+    """
+    declared = numbers(meta, _FRAMES, 1)
+    if meta.has_frames:
+        _check_shared_within_files(meta)
+    elif not any(count and count[0] > 1 for count in declared):
+        return [{} for _ in range(meta.slice_count)]
+    return [_cut(meta, slices, declared[slices[0]]) for slices in meta.instances()]
+
+
+def with_groups_changed(
+    meta: DicomMeta, space: Space | None, pixel_header: PixelDataHeader
+) -> DicomMeta:
+    """Return metadata whose functional groups say what `space` and `pixel_header` do.
+
+    Itself where they do already, or where it has none.
+
+    Raises:
+        DataConsistencyError: frames without functional groups are to be elsewhere.
+    """
+    geometry = geometry_attributes(meta, space)
+    if all(group not in meta for group in FUNCTIONAL_GROUPS):
+        if meta.has_frames and any(geometry):
+            raise DataConsistencyError("frames without functional groups can't be put elsewhere")
+        return meta
+    rescale = replaced_rescale(meta, pixel_header)
+    if not rescale and not any(geometry):
+        return meta
+    changed = copy.copy(meta)
+    for key in geometry[0]:
+        changed.set_nonshared_item(key, [(new[key] or {}).get("Value") for new in geometry])
+    for key, element in rescale.items():
+        changed.set_shared_item(key, (element or {}).get("Value"))
+    return changed
+
+
+def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | None) -> Replaced:
+    kept = [meta.frames[index].number for index in slices]
+    count = int(declared[0]) if declared else 1
+    first = slices[0]
+    replaced: Replaced = {}
+    if kept == list(range(1, count + 1)) or count < 2:
+        return replaced
+    entries = dict(meta.items())
+
+    def element(key: str) -> JsonElement | None:
+        entry: Entry | None = entries.get(key)
+        return None if entry is None else slice_entry(entry, first)
+
+    for key in (PER_FRAME, *_VECTORS):
+        found = element(key)
+        values: Any = [] if found is None else found.get("Value", [])
+        if found is not None and len(values) == count:
+            replaced[key] = {"vr": found["vr"], "Value": [values[number - 1] for number in kept]}
+    offsets = replaced.get(_OFFSETS)
+    place = positions(meta)[first]
+    if offsets is not None and place is not None:
+        start = offsets["Value"][0]
+        offsets["Value"] = [value - start for value in offsets["Value"]]
+        replaced[_POSITION] = {"vr": "DS", "Value": list(place)}
+    uid = element(_SOP_INSTANCE)
+    if uid is not None:
+        sources = [str(uid.get("Value", [""])[0]), *map(str, kept)]
+        new = generate_uid(prefix="2.25.", entropy_srcs=sources)
+        replaced[_SOP_INSTANCE] = {"vr": "UI", "Value": [str(new)]}
+    return replaced
+
+
+def _check_shared_within_files(meta: DicomMeta) -> None:
+    several = [slices for slices in meta.instances() if len(slices) > 1]
+    for key, entry in meta.items():
+        if is_uniform(entry):
+            continue
+        columns = entry.get("columns")
+        for first, *others in several:
+            if columns is not None and all(columns[first] == columns[i] for i in others):
+                continue
+            element = slice_entry(entry, first)
+            if any(slice_entry(entry, index) != element for index in others):
+                raise DataConsistencyError(
+                    f"{tag_name(key)} differs between frames of one file, which has it only once",
+                    suggestion="set what the frames' functional groups have, or one value per file",
+                )

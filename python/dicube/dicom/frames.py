@@ -1,0 +1,149 @@
+"""Which frame of which file a slice is, and what a frame's functional groups say of it.
+
+A file of N frames makes N slices. What stands in its dataset holds for all of them; what differs
+from frame to frame stands in its functional groups (PS3.3 C.7.6.16): macros, each a sequence of one
+item, in one item for each frame, or in an item that all frames share.
+
+Must not know what any tag means, or files.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dicube.dicom.merge_utils import (
+    Entries,
+    Entry,
+    JsonElement,
+    element_value,
+    entry_of,
+    item_entries,
+    slice_entry,
+)
+from dicube.exceptions import MetaDataError
+
+PER_FRAME, SHARED = "52009230", "52009229"
+FUNCTIONAL_GROUPS = (PER_FRAME, SHARED)
+
+
+class Frame(NamedTuple):
+    """Where a slice comes from.
+
+    Attributes:
+        instance: which file, numbered from 0.
+        number: which of its frames, numbered from 1 as DICOM does.
+    """
+
+    instance: int
+    number: int
+
+
+def frames_of(counts: Sequence[int]) -> list[Frame]:
+    """Return the frames of files in order, each file with its number of frames."""
+    return [
+        Frame(instance, number)
+        for instance, count in enumerate(counts)
+        for number in range(1, count + 1)
+    ]
+
+
+def slices_by_instance(frames: Sequence[Frame]) -> list[list[int]]:
+    """Return the slices of each file in the order of its frames; files in order of first slices."""
+    found: dict[int, list[int]] = {}
+    for index, frame in enumerate(frames):
+        found.setdefault(frame.instance, []).append(index)
+    return [sorted(slices, key=lambda index: frames[index].number) for slices in found.values()]
+
+
+def frames_to_json(frames: Sequence[Frame]) -> list[list[int]]:
+    """Return frames as metadata JSON has them: one pair for each slice."""
+    return [list(frame) for frame in frames]
+
+
+def frames_from_json(document: Any, slice_count: int) -> list[Frame]:
+    """Return frames from metadata JSON.
+
+    Raises:
+        MetaDataError: they are malformed.
+    """
+    pairs = document if isinstance(document, list) else []
+    found = [
+        Frame(*pair)
+        for pair in pairs
+        if isinstance(pair, list)
+        and len(pair) == 2
+        and all(type(n) is int for n in pair)
+        and pair[0] >= 0 < pair[1]
+    ]
+    if len(pairs) != slice_count or len(set(found)) != slice_count:
+        raise MetaDataError(f"frames are malformed, or not one for each of {slice_count} slices")
+    return found
+
+
+class FrameElements:
+    """The elements that the functional groups of slices hold, each gathered when it is asked for.
+
+    Only those directly in the first item of a macro, and no sequences.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> None:
+        """Take the entries of functional groups that a series has."""
+        self._groups = tuple(map(entries.get, FUNCTIONAL_GROUPS))
+        self._frames = frames
+        self._macros: dict[str, list[str]] = {}
+        for group in self._groups:
+            for item in group.get("Value", []) if group else []:
+                for macro, sequence in item.items():
+                    self._index(macro, sequence)
+        self._found: dict[str, Entry | None] = {}
+
+    def is_of(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> bool:
+        """Return whether this was made of these entries and frames."""
+        current = map(entries.get, FUNCTIONAL_GROUPS)
+        return self._frames is frames and all(map(operator.is_, self._groups, current))
+
+    def macro_of(self, key: str) -> str | None:
+        """Return the macro that holds an element; None if none does."""
+        return next(iter(self._macros.get(key, ())), None)
+
+    def get(self, key: str) -> Entry | None:
+        """Return the merged entry of an element; None if no slice has it."""
+        if key not in self._macros:
+            return None
+        if key not in self._found:
+            elements = [self._element(index, key) for index in range(len(self._frames))]
+            values = [None if e is None else element_value(e) for e in elements]
+            self._found[key] = entry_of(values)
+        return self._found[key]
+
+    def _index(self, macro: str, sequence: Entry) -> None:
+        if sequence["vr"] != "SQ" or sequence["shared"] is not None:
+            return
+        for key, entry in sequence["Value"][0].items() if sequence.get("Value") else ():
+            macros = self._macros.setdefault(key, [])
+            if entry["vr"] != "SQ" and macro not in macros:
+                macros.append(macro)
+
+    def _element(self, index: int, key: str) -> JsonElement | None:
+        places = (self._frames[index].number - 1, 0)
+        for group, place in zip(self._groups, places, strict=True):
+            item = None if group is None else item_entries(group, index, place)
+            if item is None:
+                continue
+            element = self._in_macros(*item, key)
+            if element is not None:
+                return element
+        return None
+
+    def _in_macros(self, item: Entries, column: int, key: str) -> JsonElement | None:
+        for macro in self._macros[key]:
+            sequence = item.get(macro)
+            inner = None if sequence is None else item_entries(sequence, column, 0)
+            entry = None if inner is None else inner[0].get(key)
+            if inner is not None and entry is not None:
+                element = slice_entry(entry, inner[1])
+                if element is not None:
+                    return element
+        return None

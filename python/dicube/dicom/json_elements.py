@@ -1,0 +1,69 @@
+"""One slice's elements in DICOM JSON (PS3.18 F.2): to plain values, to datasets, and from them.
+
+Must not know slices or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+
+from dicube.dicom.element_values import plain_values
+from dicube.dicom.elements import item_of
+from dicube.dicom.merge_utils import Entry, JsonElement, element_value, merge_items
+from dicube.exceptions import MetaDataError
+
+
+def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list[dict[str, Entry]]:
+    """Return the merged items of a sequence that is the same in all slices.
+
+    Raises:
+        MetaDataError: an item is neither a Dataset nor DICOM JSON.
+    """
+    merged = []
+    for item in items or ():
+        if not isinstance(item, Dataset):
+            try:
+                item = Dataset.from_json(dict(item))
+            except Exception as error:  # whatever the JSON provokes in pydicom
+                raise MetaDataError(f"a sequence item is not DICOM JSON: {error}") from None
+        merged.append(merge_items([item_of(item)]))
+    return merged
+
+
+def dataset_of(encoded: bytes) -> Dataset:
+    """Return the pydicom Dataset of elements in explicit VR little endian."""
+    return read_dataset(BytesIO(encoded), False, True)
+
+
+def plain_value(element: JsonElement | None) -> Any:
+    """Return what a caller wants: see `DicomMeta.get`."""
+    if element is None:
+        return None
+    if element["vr"] == "SQ":
+        return [without_raw(item) for item in element["Value"]]
+    return plain_values(element_value(element))
+
+
+def json_values(element: JsonElement | None) -> Any:
+    """Return the JSON model's values; binary as bytes."""
+    if element is None:
+        return None
+    if "InlineBinary" in element or element["vr"] == "SQ":
+        return plain_value(element)
+    return element.get("Value", [])
+
+
+def without_raw(items: Mapping[str, JsonElement]) -> dict[str, JsonElement]:
+    """Return elements as the standard has them, without the "raw" of ours."""
+    plain = {}
+    for key, element in items.items():
+        element = {name: value for name, value in element.items() if name != "raw"}
+        if element["vr"] == "SQ":
+            element["Value"] = [without_raw(item) for item in element["Value"]]
+        plain[key] = element
+    return plain

@@ -1,0 +1,59 @@
+"""DICOM folders: writing the files that a series was read from, to the byte.
+
+Must not know elements or dicube files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dicube.dicom.originals import Originals, digest_of
+from dicube.dicom.output_folder import make_folder, write_whole
+from dicube.exceptions import CubeFileAccessError, InvalidCubeFileError
+
+
+def write_originals(
+    folder: str | os.PathLike[str],
+    originals: Originals,
+    volume: NDArray[Any],
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:
+    """Write original files under their names into a folder, which is made if need be.
+
+    Args:
+        folder: where to.
+        originals: the files.
+        volume: the samples of their frames.
+        overwrite: see `dicom_export.write_dicom_folder`.
+        progress: called with files done and files in all.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        InvalidCubeFileError: a file would not be what it was; it does not take its name.
+        TargetExistsError: the folder is not empty, or is a file.
+        CubeFileAccessError: the operating system refuses.
+    """
+    target = os.fspath(folder)
+    make_folder(target, overwrite)
+    paths = []
+    for done, file in enumerate(originals.files, 1):
+        parts = originals.parts(file, volume)
+        if parts is None or digest_of(parts) != file.digest:
+            raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
+        path = os.path.join(target, *file.name.split("/"))
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        except OSError as error:
+            raise CubeFileAccessError(f"can't write {path}: {error.strerror}") from error
+        write_whole(path, parts)
+        paths.append(path)
+        if progress is not None:
+            progress(done, len(originals.files))
+    return paths

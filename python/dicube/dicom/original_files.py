@@ -1,0 +1,173 @@
+"""What is kept of DICOM files when they are read, so that they can be made again.
+
+Must not know metadata or dicube files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any
+
+from numpy.typing import NDArray
+from pydicom.uid import UID
+
+from dicube.dicom.coded_frames import CodedPixels
+from dicube.dicom.instance import Instance
+from dicube.dicom.original_index import fault_of
+from dicube.dicom.originals import (
+    BIG,
+    IN_MEMORY,
+    LITTLE,
+    PAIRS,
+    Coded,
+    Original,
+    Originals,
+    Piece,
+    Runs,
+    SampleForm,
+    Samples,
+    digest_of,
+    frames_digest,
+    frames_in,
+    runs_of,
+)
+from dicube.dicom.sources import Source
+from dicube.dicom.volume import frame_layout
+
+
+class OriginalsKeeper:
+    """Keeps what makes the files of a series again, while their pixels are read."""
+
+    def __init__(
+        self, source: Source, instances: Sequence[Instance], slices: Sequence[Sequence[int]]
+    ) -> None:
+        """Take the files of a series.
+
+        Args:
+            source: what they were found in; their names are relative to it.
+            instances: the files.
+            slices: which slices the frames of each become, in the order of the frames.
+        """
+        self._instances, self._slices = instances, slices
+        self._names = names_in(source, [instance.path for instance in instances])
+        self._files: list[Original | None] = [None] * len(instances)
+        self._coded: list[CodedPixels | None] = [None] * len(instances)
+
+    def keep(self, index: int, volume: NDArray[Any], coded: CodedPixels | None) -> None:
+        """Keep a file, whose frames stand in the volume: see `volume.read_volume`."""
+        instance, slices = self._instances[index], self._slices[index]
+        self._files[index] = original_of(instance, self._names[index], volume, slices, coded)
+        self._coded[index] = coded
+
+    def originals(self, volume: NDArray[Any]) -> Originals | str:
+        """Return the files, when all of them were read; or why they can't be made again."""
+        files = []
+        for instance, file in zip(self._instances, self._files, strict=True):
+            if file is None:
+                if instance.in_memory:
+                    return f"{instance.path} was in memory and not in a file"
+                name = UID(instance.transfer_syntax).name
+                return f"frames in transfer syntax {name} are not kept as they are coded"
+            files.append(file)
+        frames: dict[int, bytes] = {}
+        codecs = {"" if coded is None else coded.codec for coded in self._coded}
+        if len(codecs) > 1:
+            return "only some of the files have coded frames, or not all by the same codec"
+        for coded, slices in zip(self._coded, self._slices, strict=True):
+            if coded is not None:
+                frames.update(zip(slices, coded.frames, strict=True))
+        originals = Originals(
+            tuple(files),
+            volume.shape,
+            volume.dtype,
+            codecs.pop(),
+            tuple(frames[index] for index in sorted(frames)),
+        )
+        return fault_of(originals) or originals
+
+
+def original_of(
+    instance: Instance,
+    name: str,
+    volume: NDArray[Any],
+    slices: Sequence[int],
+    coded: CodedPixels | None,
+) -> Original | None:
+    """Return what makes a file again; None if its pixels are coded, and not by our own codecs.
+
+    Args:
+        instance: the file.
+        name: what to call it.
+        volume: holds the file's frames.
+        slices: which these are, in the order that they have in the file.
+        coded: the pixels as they are coded in the file, if `volume` was decoded from that.
+    """
+    place, runs = instance.pixels, runs_of(slices)
+    if place is None or instance.in_memory or (place.encapsulated and coded is None):
+        return None
+    if frame_layout(instance).direct:
+        known = _of_direct(instance, name, volume, runs)
+        if known is not None:
+            return known
+    data = instance.read(0, instance.size)
+    end = place.offset + place.length
+    if coded is not None:
+        parts: list[Piece] = [data[: place.offset]]
+        for part in coded.layout:
+            if isinstance(part, bytes):
+                parts.append(part)
+            else:
+                frame, start, stop = part
+                parts.append(Coded(slices[frame], start, stop, coded.jpeg))
+        pieces = _without_empty([*parts, data[end:]])
+        return Original(name, digest_of([data]), pieces, runs, frames_digest(volume, runs))
+    if place.offset:  # otherwise deflated: how to deflate to the same bytes nobody promises
+        for form in _forms(volume):
+            samples = form.encode(frames_in(volume, runs))
+            if samples is not None and data[place.offset : end].startswith(samples):
+                behind = data[place.offset + len(samples) :]
+                pieces = _without_empty([data[: place.offset], Samples(form, runs), behind])
+                return Original(name, digest_of([data]), pieces)
+    return Original(name, digest_of([data]), (data,), runs, frames_digest(volume, runs))
+
+
+def names_in(source: Source, paths: Sequence[str]) -> list[str]:
+    """Return the paths of files relative to the source that they were found in, with slashes.
+
+    Args:
+        source: see `dicom_io.read_dicom_dir`.
+        paths: of the files.
+    """
+    base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    if isinstance(source, (str, os.PathLike)) and os.fspath(source) not in paths:
+        base = os.path.abspath(source)  # a folder, or an archive whose path its members have
+    return [os.path.relpath(os.path.abspath(p), base).replace(os.sep, "/") for p in paths]
+
+
+def _of_direct(instance: Instance, name: str, volume: NDArray[Any], runs: Runs) -> Original | None:
+    """Return a file whose samples lie there as they do in memory, without reading them again."""
+    place = instance.pixels
+    if place is None or instance.around is None:
+        return None
+    before, after = instance.around
+    samples = IN_MEMORY.encode(frames_in(volume, runs)) or b""
+    padding = place.length - len(samples)
+    behind = instance.read(place.offset + len(samples), padding) + after
+    if len(before) + len(samples) + len(behind) != instance.size:
+        return None
+    pieces = _without_empty([before, Samples(IN_MEMORY, runs), behind])
+    return Original(name, digest_of([before, samples, behind]), pieces, is_plain=not padding)
+
+
+def _forms(volume: NDArray[Any]) -> list[SampleForm]:
+    """Return how a volume's samples may lie in a file."""
+    orders = (LITTLE, PAIRS) if volume.dtype.itemsize == 1 else (LITTLE, BIG)
+    planar = (False, True) if volume.ndim == 4 else (False,)
+    packed = (False, True) if volume.dtype == "u1" and volume.ndim == 3 else (False,)
+    return [SampleForm(*choice) for choice in product(orders, planar, packed)]
+
+
+def _without_empty(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+    return tuple(piece for piece in pieces if piece)
