@@ -15,7 +15,7 @@ import zstandard
 from dicom_series import item, make_series, write_series
 from pydicom import dcmread
 
-from dicube import DicomCubeImage, DicomMeta, SortMethod
+from dicube import DicomCubeImage, DicomMeta, SortMethod, read_dicom_dir
 from dicube.storage import DcbReader
 
 OLD = "SECRET^AGATHE"
@@ -210,6 +210,10 @@ def other_pixels(image: DicomCubeImage) -> None:
     image.raw_image = image.raw_image + np.uint16(1)
 
 
+def unseen_pixels(image: DicomCubeImage) -> None:
+    image.raw_image = np.ones(image.shape, image.dtype)
+
+
 def one_pixel(image: DicomCubeImage) -> None:
     image.raw_image[2, 3, 4] += 1
 
@@ -242,6 +246,10 @@ def other_names(image: DicomCubeImage) -> None:
     image.dicom_meta.filenames = ["a", "b", "c"]
 
 
+def entry_in_place(image: DicomCubeImage) -> None:
+    image.dicom_meta._merged_data["00200013"]["Value"][0] = 77
+
+
 def turned_round(image: DicomCubeImage) -> None:
     image.dicom_meta.sort_files(SortMethod.INSTANCE_NUMBER_DESC)
 
@@ -250,6 +258,7 @@ CHANGES: dict[str, tuple[Edit, str, dict[str, Any]]] = {
     "space": (moved, "metadata", {"ImagePositionPatient": [1, 2, 3]}),
     "space in place": (moved_in_place, "space", {"ImagePositionPatient": [1, 2, 3]}),
     "new pixels": (other_pixels, "pixels of I1", {}),
+    "pixels that nobody saw": (unseen_pixels, "pixels of I1", {}),
     "one pixel": (one_pixel, "pixels of SECRET I3", {}),
     "flipped": (flipped, "pixels of I1", {}),
     "sample type": (other_type, "pixels of I1", {"PixelRepresentation": 1}),
@@ -258,6 +267,7 @@ CHANGES: dict[str, tuple[Edit, str, dict[str, Any]]] = {
     "window": (other_window, "header", {"WindowCenter": 300, "WindowWidth": 1500}),
     "no window": (no_window, "header", {"WindowCenter": None, "WindowWidth": None}),
     "names": (other_names, "metadata", {"InstanceNumber": 1}),
+    "entry in place": (entry_in_place, "metadata", {"InstanceNumber": 77}),
     "order": (turned_round, "metadata", {"InstanceNumber": 3}),
 }
 
@@ -333,6 +343,22 @@ def test_samples_that_bits_cant_hold_are_a_change(tmp_path: Path) -> None:
     image = fresh(write_series(tmp_path / "in", series))
     image.raw_image[1][image.raw_image[1] == 1] = 2
     assert image.why_not_exact() == "the pixels of I2 were changed"
+
+
+@every_origin
+def test_metadata_of_other_files_are_a_change(
+    origin: Callable[[Path], DicomCubeImage], folder: Path
+) -> None:
+    image = origin(folder)
+    series = [dcmread(path) for path in sorted(folder.iterdir())]
+    for dataset in series:
+        dataset.PatientName = "NEW^NAME"
+    meta = read_dicom_dir(write_series(folder.parent / "other", series))
+    meta.filenames = image.dicom_meta.filenames
+    image.dicom_meta = meta
+    assert image.why_not_exact() == "the metadata were changed"
+    _, data = written(image, folder)
+    assert OLD.encode() not in data
 
 
 def test_a_part_of_an_image_has_no_original_files(folder: Path) -> None:

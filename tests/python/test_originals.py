@@ -33,7 +33,7 @@ from dicube.codecs.jxl import imencode_jxl
 from dicube.dicom.coded_frames import coded_pixels
 from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes
 from dicube.dicom.originals import Coded, Originals
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
 
@@ -395,6 +395,30 @@ def test_frames_of_our_codecs_pass_through(
     assert image.dicom_meta.get("TransferSyntaxUID") == syntax
 
 
+def test_frames_of_fewer_bits_than_the_file_says_are_decoded(tmp_path: Path) -> None:
+    pixels = pixels_of(0, (9, 7), "uint8")
+    dataset = make_slice(0, shape=(9, 7))
+    dataset.BitsStored, dataset.HighBit = 8, 7
+    write_series(tmp_path / "in", [encapsulated(dataset, [imencode_jph(pixels)])])
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    assert image.dtype == np.uint16
+    assert np.array_equal(image.raw_image, [pixels])
+    assert "are not kept as they are coded" in image.why_not_exact()
+    image.to_file(tmp_path / "x.dcbs")
+    assert np.array_equal(DicomCubeImage.from_file(tmp_path / "x.dcbs").raw_image, [pixels])
+
+
+@pytest.mark.parametrize("damage", ["shape", "sign", "bytes"])
+def test_frames_that_are_not_what_the_file_says_are_an_error(damage: str, tmp_path: Path) -> None:
+    coded = imencode_jph(pixels_of(0, (9, 7), "uint8" if damage == "sign" else "int16"))
+    if damage == "bytes":
+        coded = coded[: len(coded) // 2]
+    dataset = make_slice(0, shape=(8, 7) if damage == "shape" else (9, 7), dtype="int16")
+    write_series(tmp_path / "in", [encapsulated(dataset, [coded])])
+    with pytest.raises(CodecError, match="I1: can't decode pixels"):
+        DicomCubeImage.from_dicom_folder(tmp_path / "in")
+
+
 def test_jpeg_is_recompressed_and_comes_back(tmp_path: Path) -> None:
     source = PYDICOM_FILES / "examples_ybr_color.dcm"
     with warnings.catch_warnings():
@@ -600,6 +624,7 @@ def test_files_are_not_given_names_before_their_hash_is_right(tmp_path: Path) ->
 
     path = altered(tmp_path / "x.dcbs", swap)
     image = DicomCubeImage.from_file(path)
+    assert image.why_not_exact() == "the pixels of I2 were changed"
     with pytest.raises(InvalidCubeFileError, match="I2 can't be restored: its SHA-256 differs"):
         image.to_dicom_folder(tmp_path / "out")
     assert sorted(contents(tmp_path / "out")) == ["I1"]

@@ -163,10 +163,10 @@ def read_volume(
         elif layout.packed:
             _read_packed(instance, volume, places)
         else:
-            coded = _decode_ourselves(instance, volume, places)
-            interpretation = (
-                _decode(instance, volume, places) if coded is None else coded.interpretation
-            )
+            decoded = _decode_ourselves(instance, volume, places)
+            if decoded is None:
+                decoded = _decode(instance, volume, places), None
+            interpretation, coded = decoded
             if interpretation != instance.text(_PHOTOMETRIC):
                 interpretations.add(interpretation)
         if on_read is not None:
@@ -234,12 +234,18 @@ def _read_into(instance: Instance, file: Opened, view: memoryview) -> None:
 
 def _decode_ourselves(
     instance: Instance, volume: NDArray[Any], places: Sequence[int]
-) -> CodedPixels | None:
-    """Decode frames by the package's own codecs; None if they are for others, or damaged."""
+) -> tuple[str, CodedPixels | None] | None:
+    """Decode frames by the package's own codecs.
+
+    Returns:
+        Their photometric interpretation, and the coded frames if these are of the volume's type;
+        None if frames are for other codecs, or damaged.
+    """
     place = instance.pixels
     if place is None or not place.encapsulated or not has_own_codec(instance.transfer_syntax):
         return None
     value = instance.read(place.offset, place.length)
+    alike = True
     try:
         coded = coded_pixels(
             instance.transfer_syntax, value, len(places), instance.text(_PHOTOMETRIC)
@@ -248,12 +254,15 @@ def _decode_ourselves(
             return None
         for number, index in enumerate(places):
             frame = coded.decode(number)
-            if frame.shape != volume.shape[1:] or frame.dtype != volume.dtype:
+            if frame.shape != volume.shape[1:] or frame.dtype.kind != volume.dtype.kind:
                 return None
+            if not np.can_cast(frame.dtype, volume.dtype, "safe"):
+                return None
+            alike = alike and frame.dtype == volume.dtype
             volume[index] = frame
     except CodecError:
         return None  # pydicom's decoders may know more, or say what is wrong
-    return coded
+    return coded.interpretation, coded if alike else None
 
 
 def _decode(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> str:
