@@ -144,6 +144,7 @@ struct Codec {
     bool (*recognises)(Bytes coded);
     Image (*probe)(Bytes coded);
     void (*expect)(Bytes coded, const Image& image);  // fails if it is of another image
+    bool (*is_misread)(Bytes coded);  // whether published readers give wrong pixels of it
     std::unique_ptr<Encoder> (*make_encoder)(const CodecSettings& settings);
     std::unique_ptr<Decoder> (*make_decoder)(const CodecSettings& settings);
     std::string (*version)();

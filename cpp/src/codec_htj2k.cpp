@@ -108,6 +108,7 @@ Image coded_form(Image image) {
 struct Header {
     Image image;  // in coded form
     uint64_t tiles = 1;
+    bool transforms_components = false;
 };
 
 Header read_siz(Bytes segment) {
@@ -157,7 +158,8 @@ Header read_siz(Bytes segment) {
     return header;
 }
 
-void check_cod(Bytes segment, const Image& image) {
+// Returns whether there is a component transform.
+bool check_cod(Bytes segment, const Image& image) {
     ByteReader cursor(segment, what, DICUBE_ERROR_CODEC);
     uint8_t style = cursor.u8();
     uint8_t progression = cursor.u8();
@@ -188,6 +190,7 @@ void check_cod(Bytes segment, const Image& image) {
         }
     }
     if (cursor.left() != 0) refuse("COD is ", cursor.left(), " bytes too long");
+    return transform == 1;
 }
 
 // The chain of tile-parts must reach from the main header to the end: OpenJPH itself takes a
@@ -243,7 +246,7 @@ Header read_header(Bytes coded, bool whole) {
                 return header;
             case COD:
                 if (has_cod) refuse("two COD segments");
-                check_cod(segment(), header.image);
+                header.transforms_components = check_cod(segment(), header.image);
                 has_cod = true;
                 break;
             case QCD:
@@ -477,6 +480,7 @@ const Codec codec_htj2k = {
         return image;
     },
     [](Bytes coded, const Image& image) { expect_image(read_header(coded, false), image); },
+    [](Bytes coded) { return read_header(coded, true).transforms_components; },
     [](const CodecSettings&) -> std::unique_ptr<Encoder> {
         return std::make_unique<Htj2kEncoder>();
     },

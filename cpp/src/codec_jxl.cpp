@@ -562,6 +562,7 @@ const Codec codec_jxl = {
     recognises,
     probe,
     [](Bytes coded, const Image& image) { expect_image(probe(coded), image); },
+    [](Bytes) { return false; },  // they know no JPEG XL
     [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
         return std::make_unique<JxlFrameEncoder>(settings);
     },

@@ -250,8 +250,8 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
     return bytes;
 }
 
-Layout::Layout(Sink& sink, char kind, uint64_t frames, bool hide_frames)
-    : sink_(sink), kind_(kind), frames_wanted_(frames), hide_frames_(hide_frames) {}
+Layout::Layout(Sink& sink, char kind, uint64_t frames)
+    : sink_(sink), kind_(kind), frames_wanted_(frames) {}
 
 void Layout::add_section(std::string_view name, Bytes data) {
     check_section_name(name);
@@ -331,7 +331,7 @@ void Layout::finish() {
     for (std::string_view name : header_sections) {
         auto section = std::find_if(sections_.begin(), sections_.end(),
                                     [&](const Section& s) { return s.name == name; });
-        bool hidden = hide_frames_ && (name == frame_offsets || name == frame_lengths);
+        bool hidden = frames_hidden_ && (name == frame_offsets || name == frame_lengths);
         bool present = section != sections_.end() && !hidden;
         front.u64(present ? section->extent.offset : 0);
         front.u64(present ? section->extent.length : 0);

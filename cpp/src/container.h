@@ -56,12 +56,13 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
 // as they come; header, directory and tables are written last.
 class Layout {
 public:
-    // With `hide_frames` published readers, which know nothing of what is in `Image`, find no frame
-    // tables and refuse the file, where they would give wrong pixels.
-    Layout(Sink& sink, char kind, uint64_t frames, bool hide_frames = false);
+    Layout(Sink& sink, char kind, uint64_t frames);
 
     void add_section(std::string_view name, Bytes data);
     void add_frame(Bytes coded);
+    // Published readers will find no frame tables and refuse the file, where they would give wrong
+    // pixels.
+    void hide_frames() { frames_hidden_ = true; }
     uint64_t frames_added() const { return frames_.size(); }
     uint64_t frames_wanted() const { return frames_wanted_; }
     void finish();
@@ -73,7 +74,7 @@ private:
     Sink& sink_;
     char kind_;
     uint64_t frames_wanted_;
-    bool hide_frames_;
+    bool frames_hidden_ = false;
     uint64_t end_ = 0;
     uint64_t capacity_ = 0;  // entries of the directory; 0 until the front has been placed
     std::vector<Section> sections_;

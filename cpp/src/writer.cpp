@@ -85,8 +85,9 @@ Writer::Writer(std::unique_ptr<Sink> sink, const Codec& codec, const Image& imag
       codec_(codec),
       image_(image),
       settings_(settings),
-      layout_(*sink_, kind_of_codec(codec.id), frames,
-              !image.is_integer() || image.sample_size() == 8) {
+      layout_(*sink_, kind_of_codec(codec.id), frames) {
+    // Published readers know nothing of what is in `Image`, and would take keys for samples.
+    if (!image.is_integer() || image.sample_size() == 8) layout_.hide_frames();
     layout_.add_section(image_section, image_bytes(image, codec.id));
 }
 
@@ -146,6 +147,7 @@ void Writer::add_coded(Bytes coded) {
              ", the file's codec is ", codec_.name);
     try {
         codec.expect(coded, image_);
+        if (codec.is_misread(coded)) layout_.hide_frames();
     } catch (const Error& error) {
         fail(DICUBE_ERROR_ARGUMENT, "frame ", layout_.frames_added(), ": ", error.what());
     }

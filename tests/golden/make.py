@@ -16,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dicube
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, PixelDataHeader
+from dicube.codecs.jph import imdecode_jph, imencode_jph
 from dicube.dicom.geometry import Space
+from dicube.storage.dcb_file import DcbWriter
+
+COD = b"\xff\x52"  # the marker of an HTJ2K codestream's coding style
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 
@@ -34,6 +38,19 @@ def synthetic_volume(dtype: str, samples: int) -> NDArray[Any]:
         random.integers(0, 100, ramp.size, dtype),
     ]
     return np.stack(frames).reshape(shape)
+
+
+def write_transformed(path: Path) -> NDArray[Any]:
+    """Write a file of one HTJ2K frame with a component transform; return its pixels."""
+    planes = synthetic_volume("uint8", 3)[2:] % 32 + 48
+    coded = bytearray(imencode_jph(planes[0]))
+    coded[coded.index(COD) + 8] = 1  # SGcod: the three planes are said to be Y, Cb and Cr
+    pixels = imdecode_jph(bytes(coded))[np.newaxis]
+    header = PixelDataHeader(OriginalPixelDtype="uint8", PixelDtype="uint8")
+    with DcbWriter(path, pixels.shape, pixels.dtype) as writer:
+        writer.write_section("pixel_header", header.to_json().encode())
+        writer.write_coded(bytes(coded))
+    return pixels
 
 
 def make(folder: Path) -> None:
@@ -62,6 +79,14 @@ def make(folder: Path) -> None:
                     "spacing": space.spacing,
                     "PatientName": "GOLDEN^FILE",
                 }
+    name = "transformed.dcbs"
+    if name not in expected:
+        pixels = write_transformed(folder / name)
+        expected[name] = {
+            "shape": pixels.shape,
+            "dtype": "uint8",
+            "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        }
     record.write_text(json.dumps(expected, indent=1) + "\n")
 
 

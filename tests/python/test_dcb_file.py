@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from dicube.exceptions import (
     InvalidCubeFileError,
 )
 from dicube.storage import FORMATS, DcbReader, DcbWriter, codec_of_path
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "0.4.0"
 
 extension = pytest.mark.parametrize("extension", sorted(FORMATS))
 
@@ -186,6 +189,20 @@ def test_no_such_frame(frame: int, smooth_volume: SmoothVolume) -> None:
         for ask in (reader.coded, reader.coded_range):
             with pytest.raises(IndexError, match=f"0 to 4, found {frame}"):
                 ask(frame)
+
+
+def test_frames_that_published_readers_misread_are_out_of_their_sight() -> None:
+    with DcbReader(GOLDEN / "transformed.dcbs") as reader:
+        transformed, pixels = reader.coded(0), reader.read_frames()
+    for coded, tables in (([], 16), ([transformed], 0)):
+        target = io.BytesIO()
+        with DcbWriter(target, (1 + len(coded), *pixels.shape[1:]), "uint8", codec="jph") as writer:
+            writer.write_frames(pixels)
+            writer.write_coded_frames(coded)
+        lengths = struct.unpack_from("<Q8xQ", target.getvalue(), 84)  # of the tables, in the header
+        assert sum(lengths) == tables
+        with DcbReader(target) as reader:
+            assert all(np.array_equal(frame, pixels[0]) for frame in reader.read_frames())
 
 
 def test_coded_bytes_of_another_image_are_refused(smooth_volume: SmoothVolume) -> None:

@@ -72,12 +72,17 @@ def published_python() -> Path:
     return python
 
 
-def read_by_published(python: Path, *paths: Path) -> list[dict[str, Any]]:
-    """What the published package reads from each file."""
+def run_published(python: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
+    """Let the published package read files."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    result = subprocess.run(
+    return subprocess.run(
         [python, "-c", READ, *paths], env=environment, capture_output=True, text=True, check=False
     )
+
+
+def read_by_published(python: Path, *paths: Path) -> list[dict[str, Any]]:
+    """What the published package reads from each file."""
+    result = run_published(python, *paths)
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     return [told[str(path)] for path in paths]
@@ -126,6 +131,13 @@ def test_every_integer_type(
     for image, one in zip(images, told, strict=True):
         check(image, one)
         assert one["meta"] is None
+
+
+def test_what_it_would_misread_it_refuses(published_python: Path) -> None:
+    path = Path(__file__).parent.parent / "golden" / "0.4.0" / "transformed.dcbs"
+    result = run_published(published_python, path)
+    assert result.returncode != 0
+    assert "InvalidCubeFileError" in result.stderr
 
 
 @pytest.mark.parametrize("series", ["ct_philips_thin", "mr_siemens_sag"])
