@@ -214,8 +214,10 @@ class TestVerify:
             assert result.stdout.endswith(f"{path}: all holds\n")
 
     def test_damage(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with DcbReader(path) as reader:
+            offset, size = reader.coded_range(4)
         data = bytearray(path.read_bytes())
-        data[-10] ^= 1
+        data[offset + size - 10] ^= 1
         path.write_bytes(data)
         assert main(["verify", str(path)]) == 1
         shown = capsys.readouterr().out

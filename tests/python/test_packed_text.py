@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import struct
 
 import pytest
 import zstandard
@@ -64,12 +65,22 @@ def test_bytes_there_and_back_with_what_is_alike_far_apart() -> None:
     block = random.Random(0).randbytes(1 << 20)
     data = block + random.Random(1).randbytes(6 << 20) + block
     packed = pack_bytes(data)
-    assert packed is not None
     assert unpack_bytes(packed) == data
     assert len(packed) < len(data) - 0.9 * len(block)
     assert zstandard.get_frame_parameters(packed).has_checksum
 
 
-def test_bytes_that_would_be_refused_are_not_packed() -> None:
-    assert pack_bytes(bytes(64 << 20)) is not None
-    assert pack_bytes(bytes((64 << 20) + 1)) is None
+@pytest.mark.parametrize("size", [64 << 20, (64 << 20) + 1, 80 << 20])
+def test_bytes_that_are_all_alike(size: int) -> None:
+    packed = pack_bytes(bytes(size))
+    assert unpack_bytes(packed) == bytes(size)
+    assert len(packed) < 21 << 10
+    with pytest.raises(InvalidCubeFileError):
+        unpack_bytes(packed + b"\0")
+
+
+def test_padding_that_is_all_there_is() -> None:
+    with pytest.raises(InvalidCubeFileError):
+        unpack_bytes(struct.pack("<LL", 0x184D2A50, 1 << 31))
+    with pytest.raises(InvalidCubeFileError):
+        unpack_bytes(struct.pack("<LL", 0x184D2A50, 4) + bytes(4))

@@ -7,6 +7,9 @@ stands.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from dicube.core.pixel_header import PixelDataHeader
@@ -15,11 +18,9 @@ from dicube.dicom import DicomMeta, DicomStatus
 from dicube.dicom.coded_frames import has_own_codec
 from dicube.dicom.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.original_elements import OriginalElements
-from dicube.dicom.original_index import originals_to_bytes
-from dicube.dicom.originals import Originals
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_file import DcbReader, DcbWriter
-from dicube.storage.packed_text import pack_bytes, pack_text, unpack_text
+from dicube.storage.packed_text import pack_text, unpack_text
 
 _STATUS = "dicom_status"  # the status value as text
 _META = "dicom_meta"  # JSON, packed with zstd
@@ -42,28 +43,37 @@ class CubeParts(NamedTuple):
     status: DicomStatus
 
 
-def write_parts(writer: DcbWriter, parts: CubeParts, originals: Originals | None = None) -> None:
-    """Write the sections that hold the parts of an image.
+@contextmanager
+def parts_around_frames(
+    writer: DcbWriter, parts: CubeParts, provenance: Provenance | None = None
+) -> Iterator[None]:
+    """Write the sections that hold the parts of an image: `with` this, write the frames.
+
+    The originals, which only an export asks for, are packed while frames are encoded, and stand
+    behind them.
 
     Args:
         writer: of the file; it has no frames yet.
         parts: the parts.
-        originals: the files that the image was read from, if they are to be kept.
+        provenance: of the image, if the files that it was read from are to be kept.
     """
     space_section = _COLOUR_SPACE if len(writer.shape) == 4 else _SPACE
-    kept, elements = None, OriginalElements()
-    if originals is not None:
-        kept = pack_bytes(originals_to_bytes(originals))
-        elements = OriginalElements(lambda: originals)
     writer.write_section(_STATUS, parts.status.value.encode())
     if parts.meta is not None:
-        elsewhere = [] if kept is None else parts.meta.kept_by(elements)
+        elsewhere = []
+        if provenance is not None:
+            elsewhere = parts.meta.kept_by(OriginalElements(lambda: provenance.originals))
         writer.write_section(_META, pack_text(parts.meta.to_json(elsewhere)))
     if parts.space is not None:
         writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
-    if kept is not None:
-        writer.write_section(_ORIGINALS, kept)
+    if provenance is None:
+        yield
+        return
+    with ThreadPoolExecutor(1) as packer:
+        packed = packer.submit(provenance.pack_originals)
+        yield
+        writer.write_section(_ORIGINALS, packed.result())
 
 
 def read_parts(reader: DcbReader) -> CubeParts:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicube.core.cube_parts import CubeParts, read_parts_and_provenance, write_parts
+from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts_and_provenance
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.provenance import Provenance
 from dicube.dicom import (
@@ -210,10 +210,11 @@ class DicomCubeImage:
         volume = self._raw_image
         _checked_meta(self._dicom_meta, len(volume))
         _checked_space(self._space, volume.shape)
-        originals = None
-        if exact and not self.why_not_exact(codec, num_threads):
-            originals = self._originals
-        with DcbWriter(
+        header = dataclasses.replace(self.pixel_header, PixelDtype=volume.dtype.name)
+        parts = CubeParts(header, self._dicom_meta, self._space, self.dicom_status)
+        keep = exact and not self.why_not_exact(codec, num_threads)
+        coded = self._originals.coded if keep else ()
+        writer = DcbWriter(
             path,
             volume.shape,
             volume.dtype,
@@ -221,14 +222,12 @@ class DicomCubeImage:
             num_threads=num_threads,
             effort=effort,
             verify=verify,
-        ) as writer:
-            header = dataclasses.replace(self.pixel_header, PixelDtype=volume.dtype.name)
-            parts = CubeParts(header, self._dicom_meta, self._space, self.dicom_status)
-            write_parts(writer, parts, originals)
-            if originals is None or not originals.coded:
-                writer.write_frames(volume, progress=progress)
+        )
+        with writer, parts_around_frames(writer, parts, self._provenance if keep else None):
+            if coded:
+                writer.write_coded_frames(coded, progress=progress)
             else:
-                writer.write_coded_frames(originals.coded, progress=progress)
+                writer.write_frames(volume, progress=progress)
 
     def to_dicom_folder(
         self,

@@ -14,16 +14,17 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta
 from dicube.dicom.geometry import Space, space_to_json
 from dicube.dicom.original_elements import OriginalElements
-from dicube.dicom.original_index import originals_from_bytes
+from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes
 from dicube.dicom.originals import Originals
 from dicube.exceptions import InvalidCubeFileError
-from dicube.storage.packed_text import unpack_bytes
+from dicube.storage.packed_text import pack_bytes, unpack_bytes
 
 
 class StoredOriginals:
     """The original files that a dicube file holds, unpacked when they are first asked for.
 
     Attributes:
+        packed: the bytes of the section.
         coded: the coded frames of the dicube file, if the originals may refer to them.
     """
 
@@ -32,7 +33,7 @@ class StoredOriginals:
     ) -> None:
         """Take the bytes of the section, and what the file's frames are."""
         self.coded: tuple[bytes, ...] = ()
-        self._packed = packed
+        self.packed = packed
         self._volume = shape, dtype, codec
         self._unpacked: Originals | None = None
 
@@ -47,7 +48,7 @@ class StoredOriginals:
         """
         if self._unpacked is None:
             try:
-                data = unpack_bytes(self._packed)
+                data = unpack_bytes(self.packed)
             except InvalidCubeFileError as error:
                 raise InvalidCubeFileError(f"section originals: {error.message}") from error
             originals = originals_from_bytes(data, *self._volume)
@@ -99,6 +100,12 @@ class Provenance:
             return self._originals()
         assert isinstance(self._originals, Originals)
         return self._originals
+
+    def pack_originals(self) -> bytes:
+        """Return the section that holds the files, of an image to which there is no `objection`."""
+        if isinstance(self._originals, StoredOriginals):
+            return self._originals.packed
+        return pack_bytes(originals_to_bytes(self.originals))
 
     @property
     def is_fresh(self) -> bool:

@@ -5,6 +5,8 @@ Knows no file and nothing of what is packed.
 
 from __future__ import annotations
 
+import struct
+
 import zstandard
 
 from dicube.exceptions import InvalidCubeFileError
@@ -14,10 +16,18 @@ _LEVEL = 3
 # What is alike is found as far apart as this, 2 to the power of it in bytes.
 _WINDOW_LOG = 27
 
+# So many bytes must be alike to be found there, looked for at one place in two to this power:
+# headers of slices are alike for much longer, and looking closer finds less in more time.
+_ALIKE, _ALIKE_SEEN = 256, 6
+
 # A few KB of zstd can unpack to gigabytes. Metadata of real series, alike in all their slices, grow
 # some hundredfold; what grows far beyond is refused unless it is small.
 _MOST_GROWTH = 4096
 _ALWAYS_ALLOWED = 64 << 20
+
+# A frame that holds nothing (RFC 8878, section 3.1.2).
+_SKIPPABLE = struct.Struct("<LL")  # magic number, length of what follows
+_SKIPPABLE_MAGIC = 0x184D2A50
 
 
 def pack_text(text: str) -> bytes:
@@ -29,17 +39,25 @@ def pack_text(text: str) -> bytes:
     return packer.compress(text.encode())
 
 
-def pack_bytes(data: bytes) -> bytes | None:
+def pack_bytes(data: bytes) -> bytes:
     """Return bytes as one zstd frame that declares its size; what is alike may be far apart.
 
-    Returns:
-        None for bytes that `unpack_bytes` would refuse: far too alike to be taken for real.
+    Bytes so much alike that `unpack_bytes` would take them for a trap follow padding.
     """
     parameters = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL, window_log=_WINDOW_LOG, enable_ldm=True, write_checksum=True
+        _LEVEL,
+        window_log=_WINDOW_LOG,
+        enable_ldm=True,
+        ldm_min_match=_ALIKE,
+        ldm_hash_rate_log=_ALIKE_SEEN,
+        write_checksum=True,
     )
     packed = zstandard.ZstdCompressor(compression_params=parameters).compress(data)
-    return packed if len(data) <= _limit(packed) else None
+    if len(data) <= _limit(packed):
+        return packed
+    missing = -(-len(data) // _MOST_GROWTH) - len(packed)
+    padding = bytes(max(missing - _SKIPPABLE.size, 0))
+    return _SKIPPABLE.pack(_SKIPPABLE_MAGIC, len(padding)) + padding + packed
 
 
 def unpack_text(packed: bytes) -> str:
@@ -63,8 +81,9 @@ def unpack_bytes(packed: bytes) -> bytes:
             size have a reason to.
     """
     limit = _limit(packed)
+    frame = memoryview(packed)[_padding_before(packed) :]
     try:
-        declared = zstandard.get_frame_parameters(packed).content_size
+        declared = zstandard.get_frame_parameters(frame).content_size
         if declared in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
             raise InvalidCubeFileError("the zstd frame does not declare its size")
         if declared > limit:
@@ -72,9 +91,17 @@ def unpack_bytes(packed: bytes) -> bytes:
                 f"{len(packed)} packed bytes declare {declared} bytes, more than {limit}"
             )
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
-        return unpacker.decompress(packed, allow_extra_data=False)
+        return unpacker.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise InvalidCubeFileError(str(error)) from error
+
+
+def _padding_before(packed: bytes) -> int:
+    """Return the size of the skippable frame that packed bytes begin with."""
+    if len(packed) < _SKIPPABLE.size:
+        return 0
+    magic, length = _SKIPPABLE.unpack_from(packed)
+    return _SKIPPABLE.size + length if magic == _SKIPPABLE_MAGIC else 0
 
 
 def _limit(packed: bytes) -> int:
