@@ -133,6 +133,19 @@ ReaderSettings reader_settings(const dicube_reader_options* given) {
     return {max_memory, thread_count(options.num_threads), options.skip_checksums == 0};
 }
 
+dicube_decode_options decode_options(const dicube_decode_options* given) {
+    dicube_decode_options options = copied(given, "decode options");
+    if (options.reserved != 0)
+        fail(DICUBE_ERROR_ARGUMENT, "decode options: reserved is ", options.reserved,
+             ", expected 0");
+    return options;
+}
+
+Image decoded_image(const Reader& reader, const dicube_decode_options& options) {
+    const Image& image = reader.image();
+    return image == Image{} ? image : image.at_level(options.level);
+}
+
 struct CodingPlan {
     const Codec& codec;
     WriterSettings settings;
@@ -414,7 +427,39 @@ int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t cou
         expect(reader, "reader");
         if (count > 0) expect(pixels, "pixels");
         expect_size(pixels_size, size_of(reader->image(), count), "pixels");
-        reader->decode(first, count, pixels);
+        reader->decode({nullptr, first, count, 0}, pixels);
+    });
+}
+
+int32_t dicube_reader_levels(dicube_reader* reader, uint32_t* levels) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(levels, "levels");
+        *levels = reader->levels();
+    });
+}
+
+int32_t dicube_reader_decoded_image(dicube_reader* reader, const dicube_decode_options* options,
+                                    dicube_image* image) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect_struct(image, "image");
+        image_out(decoded_image(*reader, decode_options(options)), image);
+    });
+}
+
+int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frames, uint64_t count,
+                                    const dicube_decode_options* options, void* pixels,
+                                    size_t pixels_size) {
+    return guard([&] {
+        expect(reader, "reader");
+        dicube_decode_options how = decode_options(options);
+        if (count > 0) {
+            expect(frames, "frames");
+            expect(pixels, "pixels");
+        }
+        expect_size(pixels_size, size_of(decoded_image(*reader, how), count), "pixels");
+        reader->decode({frames, 0, count, how.level}, pixels);
     });
 }
 

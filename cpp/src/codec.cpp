@@ -43,6 +43,13 @@ std::string Image::text() const {
     return text.str();
 }
 
+Image Image::at_level(uint32_t level) const {
+    auto halved = [&](uint64_t side) {
+        return level < 32 ? (side + (uint64_t{1} << level) - 1) >> level : 1;
+    };
+    return {halved(rows), halved(columns), samples, sample_type};
+}
+
 void check_image(const Image& image, int32_t status) {
     constexpr uint64_t most = (uint64_t{1} << 31) - 1;
     if (image.rows < 1 || image.rows > most || image.columns < 1 || image.columns > most)
@@ -87,6 +94,10 @@ uint32_t tight_bits(const Image& image, Range range) {
     uint32_t needed = std::max(bits_for(range.least, image.is_signed()),
                                bits_for(range.greatest, image.is_signed()));
     return std::clamp(needed, narrower + 1, width);
+}
+
+void Decoder::decode_reduced(Bytes, const Image&, uint32_t level, void*) {
+    fail(DICUBE_ERROR_UNSUPPORTED, "level ", level, ": the codec has no reduced resolutions");
 }
 
 const Codec& codec_by_id(uint32_t id) {

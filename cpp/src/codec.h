@@ -30,6 +30,8 @@ struct Image {
     size_t row_size() const { return static_cast<size_t>(row_samples()) * sample_size(); }
     size_t frame_size() const { return row_size() * static_cast<size_t>(rows); }
     std::string text() const;  // such as "512 x 512 x 1 uint16"
+    // Each side halved `level` times, rounded up (ISO/IEC 15444-1 B.5).
+    Image at_level(uint32_t level) const;
 };
 
 // Fails, with `status`, unless the image is one that can be stored and fits into memory.
@@ -134,6 +136,8 @@ public:
     virtual ~Decoder() = default;
     // Fails unless the codestream is of just such an image.
     virtual void decode(Bytes coded, const Image& image, void* pixels) = 0;
+    // The same, but gives the pixels of `image.at_level(level)`.
+    virtual void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels);
 };
 
 struct Codec {
@@ -148,6 +152,8 @@ struct Codec {
     std::unique_ptr<Encoder> (*make_encoder)(const CodecSettings& settings);
     std::unique_ptr<Decoder> (*make_decoder)(const CodecSettings& settings);
     std::string (*version)();
+    // How often the frame can be halved when it is decoded; nullptr where no frame can.
+    uint32_t (*levels)(Bytes coded, const Image& image) = nullptr;
 };
 
 extern const Codec codec_jxl;

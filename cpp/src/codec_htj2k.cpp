@@ -107,6 +107,8 @@ Image coded_form(Image image) {
 // What the main header says, as far as it matters here.
 struct Header {
     Image image;  // in coded form
+    uint32_t bits = 0;
+    uint32_t levels = 0;  // of decomposition
     uint64_t tiles = 1;
     bool transforms_components = false;
 };
@@ -142,7 +144,7 @@ Header read_siz(Bytes segment) {
         uint8_t x = cursor.u8(), y = cursor.u8();
         if (x != 1 || y != 1) refuse("components are subsampled ", int{x}, " x ", int{y});
     }
-    uint32_t bits = (first & 0x7Fu) + 1;
+    uint32_t bits = header.bits = (first & 0x7Fu) + 1;
     if (bits > 32) refuse(bits, " bits a sample; at most 32 are read");
     bool is_signed = (first & 0x80) != 0;
     header.image.sample_type = bits <= 8 ? (is_signed ? DICUBE_SAMPLE_INT8 : DICUBE_SAMPLE_UINT8)
@@ -158,8 +160,7 @@ Header read_siz(Bytes segment) {
     return header;
 }
 
-// Returns whether there is a component transform.
-bool check_cod(Bytes segment, const Image& image) {
+void read_cod(Bytes segment, Header& header) {
     ByteReader cursor(segment, what, DICUBE_ERROR_CODEC);
     uint8_t style = cursor.u8();
     uint8_t progression = cursor.u8();
@@ -171,8 +172,8 @@ bool check_cod(Bytes segment, const Image& image) {
     uint8_t wavelet = cursor.u8();
     if (progression > 4) refuse("progression order ", int{progression});
     if (layers != 1) refuse(layers, " quality layers; 1 is read");
-    if (transform > 1 || (transform == 1 && image.samples != 3))
-        refuse("component transform ", int{transform}, " of ", image.samples, " components");
+    if (transform > 1 || (transform == 1 && header.image.samples != 3))
+        refuse("component transform ", int{transform}, " of ", header.image.samples, " components");
     if (levels > 12) refuse(int{levels}, " decomposition levels; at most 12 are read");
     // The standard allows 4 to 1024 a side and 4096 in all; blocks below 8 x 8 are in no one's use
     // and cost memory.
@@ -190,7 +191,8 @@ bool check_cod(Bytes segment, const Image& image) {
         }
     }
     if (cursor.left() != 0) refuse("COD is ", cursor.left(), " bytes too long");
-    return transform == 1;
+    header.levels = levels;
+    header.transforms_components = transform == 1;
 }
 
 // The chain of tile-parts must reach from the main header to the end: OpenJPH itself takes a
@@ -246,7 +248,7 @@ Header read_header(Bytes coded, bool whole) {
                 return header;
             case COD:
                 if (has_cod) refuse("two COD segments");
-                header.transforms_components = check_cod(segment(), header.image);
+                read_cod(segment(), header);
                 has_cod = true;
                 break;
             case QCD:
@@ -273,6 +275,17 @@ void expect_image(const Header& header, const Image& image) {
     Image expected = coded_form(image);
     if (header.image != expected)
         refuse("expected ", expected.text(), ", found ", header.image.text());
+}
+
+// The most bits of samples that a reduced resolution is given of. The low-pass filter overshoots at
+// edges; with more bits that would wrap around in OpenJPH's 32-bit lines.
+constexpr uint32_t most_reduced_bits = 30;
+
+// How often a frame can be halved. The keys of floating-point samples, and halves of 64-bit ones,
+// have no meaning once they are averaged.
+uint32_t levels_of(const Header& header, const Image& image) {
+    bool averages = image.is_integer() && image.sample_size() < 8;
+    return averages && header.bits <= most_reduced_bits ? header.levels : 0;
 }
 
 // The plain loop, for which the compiler has vector instructions, where nothing interleaves.
@@ -424,26 +437,52 @@ public:
     Htj2kDecoder() { take_over_messages(); }
 
     void decode(Bytes coded, const Image& image, void* pixels) override {
-        expect_image(read_header(coded, true), image);
+        decode_reduced(coded, image, 0, pixels);
+    }
+
+    void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels) override {
+        Header header = read_header(coded, true);
+        expect_image(header, image);
+        if (level > levels_of(header, image))
+            fail(DICUBE_ERROR_ARGUMENT, what, ": expected a level of 0 to ",
+                 levels_of(header, image), " for ", header.levels, " decompositions of ",
+                 header.bits, " bits, found ", level);
         ojph::mem_infile input;
         input.open(coded.data(), coded.size());
         codestream_.restart();
         codestream_.read_headers(&input);
+        codestream_.restrict_input_resolution(level, level);
         codestream_.create();
         with_sample_type(image.sample_type, [&](auto sample) {
             using Sample = decltype(sample);
-            pull(image, static_cast<Sample*>(pixels));
+            if (level == 0)
+                pull(image, static_cast<Sample*>(pixels), [](int32_t*) {});
+            else
+                pull_reduced(image.at_level(level), header, static_cast<Sample*>(pixels));
         });
     }
 
 private:
+    // Brings back into the samples' range what the low-pass filter put beyond it.
     template <typename Sample>
-    void pull(const Image& image, Sample* pixels) {
+    void pull_reduced(const Image& image, const Header& header, Sample* pixels) {
+        int32_t span = static_cast<int32_t>((uint32_t{1} << header.bits) - 1);
+        int32_t least = image.is_signed() ? -(span / 2) - 1 : 0;
+        int32_t greatest = least + span;
+        pull(image, pixels, [&](int32_t* line) {
+            for (uint64_t i = 0; i < image.columns; ++i)
+                line[i] = std::clamp(line[i], least, greatest);
+        });
+    }
+
+    template <typename Sample, typename Finish>
+    void pull(const Image& image, Sample* pixels, Finish&& finish) {
         constexpr uint32_t halves = sizeof(Sample) == 8 ? 2 : 1;
         std::vector<uint64_t> row(image.samples * halves, 0);
         for (uint64_t i = 0; i < image.rows * row.size(); ++i) {
             ojph::ui32 component = 0;
             const ojph::line_buf* line = codestream_.pull(component);
+            finish(line->i32);
             Sample* to =
                 pixels + row[component]++ * image.row_samples() + component % image.samples;
             bool low = component >= image.samples;
@@ -488,6 +527,11 @@ const Codec codec_htj2k = {
         return std::make_unique<Htj2kDecoder>();
     },
     version,
+    [](Bytes coded, const Image& image) {
+        Header header = read_header(coded, true);
+        expect_image(header, image);
+        return levels_of(header, image);
+    },
 };
 
 }  // namespace dicube

@@ -150,18 +150,34 @@ void Reader::give_back(std::unique_ptr<Worker> worker) {
     idle_.push_back(std::move(worker));
 }
 
-void Reader::decode_one(Worker& worker, uint64_t index, void* pixels) const {
+uint32_t Reader::levels() const {
+    if (codec_->levels == nullptr || contents_.frames.empty()) return 0;
+    std::vector<uint8_t> buffer;
+    Bytes coded = coded_bytes(0, buffer);
+    try {
+        return codec_->levels(coded, image_);
+    } catch (const Error& error) {
+        fail(error.status(), frame_name(0), ": ", error.what());
+    }
+}
+
+void Reader::decode_one(Worker& worker, uint64_t index, uint32_t level, void* pixels) const {
     Bytes coded = coded_bytes(index, worker.coded);
     try {
-        worker.decoder->decode(coded, image_, pixels);
+        if (level == 0)
+            worker.decoder->decode(coded, image_, pixels);
+        else
+            worker.decoder->decode_reduced(coded, image_, level, pixels);
     } catch (const Error& error) {
         fail(error.status(), frame_name(index), ": ", error.what());
     }
 }
 
-void Reader::decode(uint64_t first, uint64_t count, void* pixels) {
-    uint64_t frames = contents_.frames.size();
-    if (first > frames || count > frames - first)
+void Reader::decode(const Selection& selection, void* pixels) {
+    uint64_t frames = contents_.frames.size(), first = selection.first, count = selection.count;
+    if (selection.frames != nullptr)
+        for (uint64_t i = 0; i < count; ++i) frame(selection.frames[i]);
+    else if (first > frames || count > frames - first)
         fail(DICUBE_ERROR_NOT_FOUND, "frames ", first, " to ", first, " + ", count,
              ": the file has ", frames, " frames");
     if (count == 0) return;
@@ -169,14 +185,14 @@ void Reader::decode(uint64_t first, uint64_t count, void* pixels) {
     bool split = codec_->splits_frames && count < settings_.threads;
     unsigned across = split ? 1 : settings_.threads;
     unsigned inside = split ? settings_.threads : 1;
-    size_t frame_size = image_.frame_size();
+    size_t frame_size = image_.at_level(selection.level).frame_size();
     uint8_t* out = static_cast<uint8_t*>(pixels);
     std::vector<std::unique_ptr<Worker>> workers(across);
     try {
         parallel_for(across, count, [&](unsigned number, uint64_t i) {
             std::unique_ptr<Worker>& worker = workers[number];
             if (!worker) worker = take_worker(inside);
-            decode_one(*worker, first + i, out + i * frame_size);
+            decode_one(*worker, selection[i], selection.level, out + i * frame_size);
         });
     } catch (...) {
         // What a worker was doing when it failed is unknown: none of them is used again.

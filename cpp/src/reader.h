@@ -18,6 +18,15 @@ struct ReaderSettings {
     bool check;  // compare checksums
 };
 
+// Frames that are to be decoded, and how.
+struct Selection {
+    const uint64_t* frames;  // their numbers; nullptr for `first` and those behind it
+    uint64_t first;
+    uint64_t count;
+    uint32_t level;  // of resolution: each side is halved so many times
+    uint64_t operator[](uint64_t i) const { return frames == nullptr ? first + i : frames[i]; }
+};
+
 class Reader {
 public:
     Reader(std::unique_ptr<Source> source, const ReaderSettings& settings);
@@ -32,15 +41,17 @@ public:
     void read_section(const Section& section, void* data) const;
     const Extent& frame(uint64_t index) const;
     void read_coded(uint64_t index, void* coded) const;
+    // How often the first frame can be halved in resolution; 0 if there are no frames.
+    uint32_t levels() const;
     // On failure the pixels are all zero.
-    void decode(uint64_t first, uint64_t count, void* pixels);
+    void decode(const Selection& selection, void* pixels);
 
 private:
     struct Worker;
 
     std::unique_ptr<Worker> take_worker(unsigned threads);
     void give_back(std::unique_ptr<Worker> worker);
-    void decode_one(Worker& worker, uint64_t index, void* pixels) const;
+    void decode_one(Worker& worker, uint64_t index, uint32_t level, void* pixels) const;
     Bytes coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const;
 
     std::unique_ptr<Source> source_;

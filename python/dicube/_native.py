@@ -117,6 +117,16 @@ class ReaderOptions(_Struct):
     ]
 
 
+class DecodeOptions(_Struct):
+    """How frames are decoded; zero means the default."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("level", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
 class FileInfo(_Struct):
     """What there is to know of a file beside its frames."""
 
@@ -167,6 +177,7 @@ STRUCTS: dict[str, type[_Struct]] = {
     "dicube_codec_options": CodecOptions,
     "dicube_reader_options": ReaderOptions,
     "dicube_source": Source,
+    "dicube_decode_options": DecodeOptions,
     "dicube_file_info": FileInfo,
     "dicube_sink": Sink,
 }
@@ -180,6 +191,7 @@ _OUT_HANDLE = ctypes.POINTER(ctypes.c_void_p)
 _OUT_SIZE = ctypes.POINTER(ctypes.c_size_t)
 _OUT_U64 = ctypes.POINTER(ctypes.c_uint64)
 _OUT_U32 = ctypes.POINTER(ctypes.c_uint32)
+_NUMBERS = ctypes.POINTER(ctypes.c_uint64)
 _DATA = ctypes.c_void_p
 _SIZE = ctypes.c_size_t
 _U64 = ctypes.c_uint64
@@ -187,6 +199,7 @@ _U32 = ctypes.c_uint32
 _IMAGE = ctypes.POINTER(Image)
 _CODEC_OPTIONS = ctypes.POINTER(CodecOptions)
 _READER_OPTIONS = ctypes.POINTER(ReaderOptions)
+_DECODE_OPTIONS = ctypes.POINTER(DecodeOptions)
 _SOURCE = ctypes.POINTER(Source)
 _SINK = ctypes.POINTER(Sink)
 _FILE_INFO = ctypes.POINTER(FileInfo)
@@ -218,6 +231,12 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "dicube_reader_section_size": (_STATUS, (_HANDLE, _TEXT, _OUT_SIZE)),
     "dicube_reader_section_read": (_STATUS, (_HANDLE, _TEXT, _DATA, _SIZE)),
     "dicube_reader_decode": (_STATUS, (_HANDLE, _U64, _U64, _DATA, _SIZE)),
+    "dicube_reader_levels": (_STATUS, (_HANDLE, _OUT_U32)),
+    "dicube_reader_decoded_image": (_STATUS, (_HANDLE, _DECODE_OPTIONS, _IMAGE)),
+    "dicube_reader_decode_frames": (
+        _STATUS,
+        (_HANDLE, _NUMBERS, _U64, _DECODE_OPTIONS, _DATA, _SIZE),
+    ),
     "dicube_reader_coded_range": (_STATUS, (_HANDLE, _U64, _OUT_U64, _OUT_SIZE)),
     "dicube_reader_coded_read": (_STATUS, (_HANDLE, _U64, _DATA, _SIZE)),
     "dicube_writer_open_path": (
@@ -562,9 +581,24 @@ class Reader(_Owner):
         self._call("dicube_reader_section_size", name.encode("ascii"), size)
         return size.value
 
-    def decode(self, first: int, count: int, pixels: int, pixels_size: int) -> None:
-        """Decode frames to the address `pixels`."""
-        self._call("dicube_reader_decode", first, count, pixels, pixels_size)
+    def levels(self) -> int:
+        """Return how often the first frame can be halved in resolution."""
+        levels = ctypes.c_uint32()
+        self._call("dicube_reader_levels", levels)
+        return levels.value
+
+    def decoded_image(self, options: DecodeOptions) -> Image:
+        """Return what each frame is when it is decoded."""
+        image = Image()
+        self._call("dicube_reader_decoded_image", options, image)
+        return image
+
+    def decode(
+        self, frames: int, count: int, options: DecodeOptions, pixels: int, pixels_size: int
+    ) -> None:
+        """Decode the frames whose numbers stand at the address `frames` to the address `pixels`."""
+        numbers = ctypes.c_uint64.from_address(frames) if count else None
+        self._call("dicube_reader_decode_frames", numbers, count, options, pixels, pixels_size)
 
     def coded_range(self, frame: int) -> tuple[int, int]:
         """Return offset and size of the coded bytes of a frame."""

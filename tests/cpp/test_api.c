@@ -127,6 +127,55 @@ struct memory {
     int broken;
 };
 
+static void frames_at_levels(const char* path, uint32_t codec) {
+    const dicube_reader_options options = {sizeof options, 0, 2, 0};
+    dicube_reader* reader;
+    EXPECT(dicube_reader_open_path(path, &options, &reader) == DICUBE_OK);
+
+    static int16_t pixels[3 * ROWS * COLUMNS];
+    const size_t frame = sizeof pixels / 3;
+    const uint64_t frames[3] = {7, 2, 7};
+    EXPECT(dicube_reader_decode_frames(reader, frames, 3, NULL, pixels, 3 * frame) == DICUBE_OK);
+    for (int i = 0; i < 3; ++i)
+        EXPECT(memcmp(pixels + i * ROWS * COLUMNS, volume + frames[i] * ROWS * COLUMNS, frame) ==
+               0);
+    EXPECT(dicube_reader_decode_frames(reader, NULL, 0, NULL, NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_reader_decode_frames(reader, NULL, 1, NULL, pixels, frame) ==
+           DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_decode_frames(reader, frames, 3, NULL, pixels, 3 * frame - 1) ==
+           DICUBE_ERROR_ARGUMENT);
+    const uint64_t beyond[2] = {0, FRAMES};
+    EXPECT(dicube_reader_decode_frames(reader, beyond, 2, NULL, pixels, 2 * frame) ==
+           DICUBE_ERROR_NOT_FOUND);
+
+    uint32_t levels = 99;
+    EXPECT(dicube_reader_levels(reader, &levels) == DICUBE_OK);
+    EXPECT(levels == (codec == DICUBE_CODEC_HTJ2K ? 5 : 0));
+    dicube_decode_options half = {sizeof half, 1, 0};
+    dicube_image image = {sizeof image, 0, 0, 0, 0, 0, 0};
+    EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_OK);
+    EXPECT(image.rows == (ROWS + 1) / 2 && image.columns == (COLUMNS + 1) / 2);
+    EXPECT(image.samples == 1 && image.sample_type == DICUBE_SAMPLE_INT16);
+    size_t size;
+    EXPECT(dicube_image_size(&image, 2, &size) == DICUBE_OK);
+    memset(pixels, 1, sizeof pixels);
+    int32_t status = dicube_reader_decode_frames(reader, frames, 2, &half, pixels, size);
+    EXPECT(status == (codec == DICUBE_CODEC_HTJ2K ? DICUBE_OK : DICUBE_ERROR_UNSUPPORTED));
+    half.level = 6;
+    EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_OK);
+    EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_OK);
+    status = dicube_reader_decode_frames(reader, frames, 1, &half, pixels, size);
+    EXPECT(status ==
+           (codec == DICUBE_CODEC_HTJ2K ? DICUBE_ERROR_ARGUMENT : DICUBE_ERROR_UNSUPPORTED));
+    EXPECT(strstr(dicube_last_error(), "level") != NULL && pixels[0] == 0);
+    half.level = UINT32_MAX;
+    EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_OK);
+    EXPECT(image.rows == 1 && image.columns == 1);
+    half.reserved = 1;
+    EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_ERROR_ARGUMENT);
+    dicube_reader_close(reader);
+}
+
 static int32_t memory_write(void* user, uint64_t offset, const void* data, size_t size) {
     struct memory* memory = user;
     if (memory->broken || offset + size > memory->room) return 7;
@@ -167,6 +216,7 @@ static void files(const char* folder, uint32_t codec) {
     EXPECT(dicube_reader_open_path(path[0], NULL, &reader) == DICUBE_OK);
     read_file(reader, codec);
     dicube_reader_close(reader);
+    frames_at_levels(path[0], codec);
     EXPECT(dicube_reader_open_memory(first, size, NULL, &reader) == DICUBE_OK);
     read_file(reader, codec);
     dicube_reader_close(reader);

@@ -260,6 +260,33 @@ DICUBE_API int32_t dicube_reader_section_read(dicube_reader* reader, const char*
 DICUBE_API int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t count,
                                         void* pixels, size_t pixels_size);
 
+/* How frames are decoded. NULL, or zero in any field but struct_size, means the default. */
+typedef struct dicube_decode_options {
+    size_t struct_size; /* sizeof(dicube_decode_options)                                         */
+    uint32_t level;     /* of resolution: rows and columns are halved so many times, rounded up  */
+    uint32_t reserved;  /* zero                                                                  */
+} dicube_decode_options;
+
+/* Store in *levels the highest level that the first frame can be decoded at: of HTJ2K its wavelet
+ * decompositions, 5 or more in files written by this library; 0 for JPEG XL, and for samples that
+ * are floating-point or of more than 30 bits. The frame is read, but not decoded. @since 0.4.0 */
+DICUBE_API int32_t dicube_reader_levels(dicube_reader* reader, uint32_t* levels);
+
+/* Store what each frame is when it is decoded with these options. @since 0.4.0 */
+DICUBE_API int32_t dicube_reader_decoded_image(dicube_reader* reader,
+                                               const dicube_decode_options* options,
+                                               dicube_image* image);
+
+/* Decode the `count` frames whose numbers stand in `frames`, in any order, one behind the other
+ * into `pixels`. `pixels_size` must be what dicube_image_size gives for `count` frames of
+ * dicube_reader_decoded_image. A pixel of a level is what the wavelet's low-pass filter makes of
+ * those of the level before (ISO/IEC 15444-1 Annex F), brought into the range of the frame's bits.
+ * A level beyond what a frame has is DICUBE_ERROR_ARGUMENT, any but 0 of a codec that has none
+ * DICUBE_ERROR_UNSUPPORTED. @since 0.4.0 */
+DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frames,
+                                               uint64_t count, const dicube_decode_options* options,
+                                               void* pixels, size_t pixels_size);
+
 /* Where the coded bytes of a frame stand in the file, and how many they are. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame,
                                              uint64_t* offset, size_t* size);

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -107,6 +108,7 @@ class DcbReader:
         stop: int | None = None,
         *,
         out: NDArray[Any] | None = None,
+        level: int = 0,
         progress: Progress | None = None,
     ) -> NDArray[Any]:
         """Decode frames `start` to `stop`, the latter not included.
@@ -114,28 +116,68 @@ class DcbReader:
         Args:
             start, stop: frame numbers as in a Python slice of step 1; negative ones count from the
                 end.
-            out: array to decode into: C-contiguous, writeable, of exactly the result's shape and
-                of `dtype`.
-            progress: called as `progress(done, total)`, in frames.
+            out, level, progress: as in `read_frame_list`.
 
         Returns:
             `out`, or a new array: (stop - start, rows, columns[, 3]).
 
         Raises:
-            DataConsistencyError: `out` does not fit.
+            As `read_frame_list` does.
+        """
+        numbers = np.arange(*slice(start, stop).indices(self.shape[0]), dtype=np.uint64)
+        return self._read(numbers, out, level, progress)
+
+    def read_frame_list(
+        self,
+        frames: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        out: NDArray[Any] | None = None,
+        level: int = 0,
+        progress: Progress | None = None,
+    ) -> NDArray[Any]:
+        """Decode the frames of these numbers, on all threads together.
+
+        Args:
+            frames: numbers in any order; negative ones count from the end.
+            out: array to decode into: C-contiguous, writeable, of exactly the result's shape and
+                of `dtype`.
+            level: of resolution, 0 to `levels`: 1 for half the rows and columns, 2 for a quarter,
+                and so on, by the wavelet decompositions of HTJ2K (ISO/IEC 15444-1 F.3). What is
+                coded of finer resolutions is read but not decoded.
+            progress: called as `progress(done, total)`, in frames.
+
+        Returns:
+            `out`, or a new array: (len(frames), rows, columns[, 3]), rows and columns those of
+            `frame_shape_at(level)`.
+
+        Raises:
+            IndexError: there is no frame of such a number.
+            DataConsistencyError: `out` does not fit, or a frame does not have the level.
             InvalidCubeFileError: a checksum differs.
             CodecError: a frame does not decode. `out` is filled with zeros where it failed.
         """
-        start, stop, _ = slice(start, stop).indices(self.shape[0])
-        shape = (max(stop - start, 0), *self.shape[1:])
-        if out is None:
-            out = np.empty(shape, self.dtype)
-        else:
-            _check_out(out, shape, self.dtype)
-        for first, last in _batches(shape[0], progress):
-            part = out[first:last]
-            self._reader.decode(start + first, last - first, part.ctypes.data, part.nbytes)
-        return out
+        return self._read(self._numbers(frames), out, level, progress)
+
+    @cached_property
+    def levels(self) -> int:
+        """The highest level of resolution, going by the first frame, which this reads.
+
+        5 or more for HTJ2K as it is written here; 0 for JPEG XL, and where averages of coded
+        samples mean nothing or may overflow: floating-point, 64-bit, and integers that take more
+        than 30 bits.
+        """
+        return self._reader.levels()
+
+    def frame_shape_at(self, level: int) -> tuple[int, ...]:
+        """Return the shape of a frame that is decoded at a level: (rows, columns[, 3]).
+
+        Sides are halved `level` times, rounded up.
+
+        Raises:
+            DataConsistencyError: there is no such level.
+        """
+        self._check_level(level)
+        return frame_shape_of(self._reader.decoded_image(_native.DecodeOptions(level=level)))
 
     def coded(self, frame: int) -> bytes:
         """Return the coded bytes of a frame as they are in the file.
@@ -168,6 +210,45 @@ class DcbReader:
 
     def __repr__(self) -> str:
         return f"<DcbReader shape={self.shape} dtype={self.dtype.name} codec={self.codec!r}>"
+
+    def _read(
+        self,
+        numbers: NDArray[np.uint64],
+        out: NDArray[Any] | None,
+        level: int,
+        progress: Progress | None,
+    ) -> NDArray[Any]:
+        shape = (len(numbers), *self.frame_shape_at(level))
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        else:
+            _check_out(out, shape, self.dtype)
+        options = _native.DecodeOptions(level=level)
+        for first, last in _batches(len(numbers), progress):
+            wanted, part = numbers[first:last], out[first:last]
+            self._reader.decode(
+                wanted.ctypes.data, len(wanted), options, part.ctypes.data, part.nbytes
+            )
+        return out
+
+    def _numbers(self, frames: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
+        """Return frame numbers as libdicube takes them."""
+        count = self.shape[0]
+        given = np.asarray(frames)
+        if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):
+            raise DataConsistencyError(
+                f"expected a list of frame numbers, found {given.ndim} axes of {given.dtype.name}"
+            )
+        wrong = given[(given < -count) | (given >= count)]
+        if wrong.size:
+            raise IndexError(f"expected frames of {-count} to {count - 1}, found {wrong[0]}")
+        numbers = given.astype(np.int64)
+        return np.where(numbers < 0, numbers + count, numbers).astype(np.uint64)
+
+    def _check_level(self, level: int) -> None:
+        # Level 0 must not cost the reading of a frame.
+        if level < 0 or (level > 0 and level > self.levels):
+            raise DataConsistencyError(f"expected a level of 0 to {self.levels}, found {level}")
 
     def _check_frame(self, frame: int) -> None:
         if not 0 <= frame < self.shape[0]:
