@@ -2,7 +2,8 @@
 
 Files of a released version must open forever, so they are added and never rewritten: what is there
 already stays as it is. `expected.json` of each version pins shape, dtype and the SHA-256 of the
-pixels in C order.
+pixels in C order (where they are lossless: others depend on how a machine rounds), and that of the
+original files.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.data import get_testdata_file
 
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
@@ -86,6 +88,16 @@ def make(folder: Path) -> None:
             "shape": pixels.shape,
             "dtype": "uint8",
             "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        }
+    name = "unmarked_jpeg.dcba"
+    if name not in expected:
+        source = Path(str(get_testdata_file("SC_jpeg_no_color_transform.dcm")))
+        image = DicomCubeImage.from_dicom_folder(source)
+        image.to_file(folder / name)
+        expected[name] = {
+            "shape": image.shape,
+            "dtype": "uint8",
+            "originals": {source.name: hashlib.sha256(source.read_bytes()).hexdigest()},
         }
     record.write_text(json.dumps(expected, indent=1) + "\n")
 

@@ -47,9 +47,6 @@ _PASSED_THROUGH = {
     ".dcbs": (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL),
     ".dcba": (*_JPEG_XL, JPEGBaseline8Bit),
 }
-# Where neither JPEG nor marker say that colours are not transformed, only DICOM's elements do, JPEG
-# XL would show others. Such frames are decoded, for which a plugin of pydicom's is needed.
-_DECODED_ALL_THE_SAME = ("SC_jpeg_no_color_transform.dcm",)
 _TAKES_LONG = 20 << 20  # bytes of DICOM: as .dcba they show nothing that others don't
 _PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")  # the tag, in either byte order
 
@@ -187,8 +184,7 @@ def _convert(result: Result, image: DicomCubeImage, source: Path, work: Path) ->
     for extension, passed_through in _PASSED_THROUGH.items():
         if extension == ".dcba" and result.source_size > _TAKES_LONG:
             continue
-        taken = syntax in passed_through and source.name not in _DECODED_ALL_THE_SAME
-        if not syntax.is_compressed or syntax.is_deflated or taken:
+        if not syntax.is_compressed or syntax.is_deflated or syntax in passed_through:
             result.exact_due.add(extension)
         path = work / f"exact{extension}"
         image.to_file(path, effort=1 if extension == ".dcba" else None)

@@ -18,7 +18,7 @@ import pytest
 import zstandard
 from dicom_series import item, make_series, make_slice, pixels_of, set_pixels, write_series
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -450,13 +450,24 @@ def test_changed_pixels_are_coded_anew(tmp_path: Path) -> None:
     assert again.raw_image[1, 2, 3] == pixels[1][2, 3] ^ 1
 
 
-def test_colours_that_a_jpeg_leaves_open_are_not_guessed() -> None:
+@pytest.mark.parametrize("fragments", [1, 3])
+def test_colours_that_a_jpeg_leaves_open_are_as_dicom_has_them(
+    fragments: int, tmp_path: Path
+) -> None:
     """A JPEG without JFIF or Adobe marker: RGB after DICOM, YCbCr after the codec."""
     dataset = pydicom.dcmread(PYDICOM_FILES / "SC_jpeg_no_color_transform.dcm")
-    value = dataset.PixelData
-    assert coded_pixels(JPEG, value, 1, "RGB") is None
-    told = coded_pixels(JPEG, value, 1, "YBR_FULL")
+    (jpeg,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([jpeg], fragments_per_frame=fragments)
+    dataset.save_as(tmp_path / "I1")
+    assert restored(tmp_path / "I1", tmp_path, ".dcba") == {"I1": (tmp_path / "I1").read_bytes()}
+    image = DicomCubeImage.from_file(tmp_path / "x.dcba")
+    assert image.dicom_meta.get("PhotometricInterpretation") == "RGB"
+    # Gray, as every decoder has it that takes the samples for RGB, and within what decoders of
+    # JPEG differ.
+    assert abs(image.raw_image[0, ::40, 30].astype(int) - 244).max() <= 1
+    told = coded_pixels(JPEG, dataset.PixelData, 1, "YBR_FULL")
     assert told is not None and told.interpretation == "RGB"
+    assert abs(told.decode(0)[::40, 30].astype(int) - 244).max() > 100
 
 
 # -------------------------------------------------------------------------- what the file says

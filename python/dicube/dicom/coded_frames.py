@@ -7,7 +7,7 @@ are recompressed by JPEG XL, from which their bytes come back. Must not know ele
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -26,6 +26,8 @@ _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _END_OF_CODESTREAM = b"\xff\xd9"
 # Colours that the codecs turn into RGB while they decode.
 _TRANSFORMED = frozenset({"YBR_RCT", "YBR_ICT", "XYB"})
+# Adobe's JPEG segment, behind the start of the image: no colour transform.
+_RGB_MARK, _MARK_POSITION = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0", 2
 
 Range: TypeAlias = "tuple[int, int, int]"
 """Bytes of a coded frame: number of the frame, start, stop."""
@@ -76,8 +78,8 @@ def coded_pixels(
         interpretation: photometric interpretation that the file tells.
 
     Returns:
-        None if which bytes are which frame can't be told, or if the codec would take the colours
-        for others than the file says.
+        None if which bytes are which frame can't be told, or if the codec would transform the
+        colours of some frames only.
 
     Raises:
         CodecError: JPEG frames that are not of 8 bits, or damaged.
@@ -93,10 +95,13 @@ def coded_pixels(
     if transfer_syntax == _JPEG_XL_OF_JPEG:
         transformed = transformed or interpretation.startswith("YBR")
     if jpeg and not interpretation.startswith("MONOCHROME"):
-        found = {_colours_of_jpeg(frame, interpretation) for frame in frames}
-        if len(found) > 1 or None in found:
+        found = [_colours_of_jpeg(frame, interpretation) for frame in frames]
+        if True in found and not all(found):
             return None
-        transformed = found == {True}
+        transformed = True in found
+        unmarked = {number for number, colours in enumerate(found) if colours is None}
+        frames = [_marked(f) if number in unmarked else f for number, f in enumerate(frames)]
+        layout = [part for whole in layout for part in _without_mark(whole, unmarked)]
     if jpeg:
         frames = [recompress_jpeg(frame) for frame in frames]
     return CodedPixels(
@@ -185,7 +190,7 @@ def _jxl_size(padded: bytes) -> int:
 
 
 def _colours_of_jpeg(jpeg: bytes, interpretation: str) -> bool | None:
-    """Return whether decoding turns YCbCr into RGB; None if the codec takes RGB for YCbCr.
+    """Return whether decoding turns YCbCr into RGB; None if the codec would take RGB for YCbCr.
 
     The codec goes after the JPEG's own markers (JFIF, Adobe) and, where there are none, after the
     numbers of the components, of which only "RGB" mean that colours are not to be transformed.
@@ -200,6 +205,22 @@ def _colours_of_jpeg(jpeg: bytes, interpretation: str) -> bool | None:
     if start[6::3] == b"RGB":
         return False
     return None if interpretation == "RGB" else True
+
+
+def _marked(jpeg: bytes) -> bytes:
+    """Return a JPEG with a marker that tells that its colours are RGB."""
+    return jpeg[:_MARK_POSITION] + _RGB_MARK + jpeg[_MARK_POSITION:]
+
+
+def _without_mark(part: bytes | Range, marked: Container[int]) -> list[bytes | Range]:
+    """Return a part of a layout as it is when some frames were marked."""
+    if isinstance(part, bytes) or part[0] not in marked:
+        return [part]
+    frame, start, stop = part
+    split = min(max(start, _MARK_POSITION), stop)
+    behind = split + len(_RGB_MARK), stop + len(_RGB_MARK)
+    parts: list[bytes | Range] = [(frame, start, split), (frame, *behind)]
+    return [p for p in parts if p[1] < p[2]]
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
