@@ -27,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, verify_file
 from dicube.codecs.jph import imencode_jph
 from dicube.codecs.jxl import imencode_jxl
 from dicube.dicom.coded_frames import coded_pixels
@@ -468,6 +468,29 @@ def test_colours_that_a_jpeg_leaves_open_are_as_dicom_has_them(
     told = coded_pixels(JPEG, dataset.PixelData, 1, "YBR_FULL")
     assert told is not None and told.interpretation == "RGB"
     assert abs(told.decode(0)[::40, 30].astype(int) - 244).max() > 100
+
+
+def test_frames_that_another_processor_rounds_otherwise_are_not_changed(tmp_path: Path) -> None:
+    source = PYDICOM_FILES / "SC_jpeg_no_color_transform.dcm"
+    image = DicomCubeImage.from_dicom_folder(source)
+    image.to_file(tmp_path / "x.dcba")
+    with DcbReader(tmp_path / "x.dcba") as reader:
+        data = bytearray(unpack_bytes(reader.sections["originals"]))
+        (length,) = struct.unpack_from("<L", data)
+        data[4 + length + 32] ^= 1  # as if the samples had been others where it was written
+        with DcbWriter(tmp_path / "other.dcba", reader.shape, reader.dtype) as writer:
+            for name in set(reader.sections) & {"dicom_status", "dicom_meta", "pixel_header"}:
+                writer.write_section(name, reader.sections[name])
+            writer.write_section("originals", packed(bytes(data)))
+            writer.write_coded(reader.coded(0))
+    assert verify_file(tmp_path / "other.dcba").ok
+    image = DicomCubeImage.from_file(tmp_path / "other.dcba")
+    image.raw_image[0, 0, 0, 0] ^= 1
+    assert image.why_not_exact() == f"the pixels of {source.name} were changed"
+    image.raw_image[0, 0, 0, 0] ^= 1
+    assert image.why_not_exact() == ""
+    image.to_dicom_folder(tmp_path / "out", exact=True)
+    assert contents(tmp_path / "out") == {source.name: source.read_bytes()}
 
 
 # -------------------------------------------------------------------------- what the file says
