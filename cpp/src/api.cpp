@@ -159,8 +159,8 @@ CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order) {
         fail(DICUBE_ERROR_ARGUMENT, "effort: is ", options.effort, ", at most ", codec.most_effort,
              " is there for ", codec.name);
     return {codec,
-            {thread_count(options.num_threads), options.effort, options.skip_verify == 0,
-             is_swapped(byte_order)}};
+            {thread_count(options.num_threads), options.effort, options.least_bits,
+             options.skip_verify == 0, is_swapped(byte_order)}};
 }
 
 // No lossless codec here makes noise half as large again.

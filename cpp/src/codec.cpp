@@ -88,12 +88,12 @@ Range range_of(const Image& image, const void* pixels) {
     });
 }
 
-uint32_t tight_bits(const Image& image, Range range) {
+uint32_t tight_bits(const Image& image, Range range, uint32_t least) {
     uint32_t width = static_cast<uint32_t>(image.sample_size() * 8);
     uint32_t narrower = width == 8 ? 0 : width / 2;
     uint32_t needed = std::max(bits_for(range.least, image.is_signed()),
                                bits_for(range.greatest, image.is_signed()));
-    return std::clamp(needed, narrower + 1, width);
+    return std::clamp(std::max(needed, least), narrower + 1, width);
 }
 
 void Decoder::decode_reduced(Bytes, const Image&, uint32_t level, void*) {

@@ -83,8 +83,9 @@ struct Range {
 Range range_of(const Image& image, const void* pixels);
 
 // The bits of a codestream's samples that hold `range`: as few as are needed, but more than the
-// next narrower type has, so that who sees only the codestream takes the same type.
-uint32_t tight_bits(const Image& image, Range range);
+// next narrower type has, so that who sees only the codestream takes the same type; and `least` if
+// the type has so many.
+uint32_t tight_bits(const Image& image, Range range, uint32_t least = 0);
 
 // Calls action with a value of the C++ type of the samples.
 template <typename Action>
@@ -121,6 +122,7 @@ struct CodecSettings {
     uint32_t effort = 0;      // 0 = the codec's default
     unsigned threads = 1;     // inside one frame; codecs that can't split one use one
     uint64_t max_memory = 0;  // bytes that one encoder or decoder may allocate
+    uint32_t least_bits = 0;  // a sample, that a codestream declares
 };
 
 // Encoders and decoders keep what they allocated from one frame to the next; one thread at a time.

@@ -350,13 +350,15 @@ constexpr uint8_t tlm_size = 10;
 
 class Htj2kEncoder : public Encoder {
 public:
-    Htj2kEncoder() { take_over_messages(); }
+    explicit Htj2kEncoder(uint32_t least_bits) : least_bits_(least_bits) { take_over_messages(); }
 
     void encode(const Image& image, const void* pixels, std::vector<uint8_t>& coded) override {
         Output output(coded);
         codestream_.restart();
         Image form = coded_form(image);
-        describe(form, image.sample_size() == 8 ? 32 : tight_bits(form, range_of(image, pixels)));
+        describe(form, image.sample_size() == 8
+                           ? 32
+                           : tight_bits(form, range_of(image, pixels), least_bits_));
         codestream_.write_headers(&output);
         size_t tlm = coded.size();
         coded.resize(tlm + tlm_size);
@@ -429,6 +431,7 @@ private:
         }
     }
 
+    uint32_t least_bits_;
     ojph::codestream codestream_;
 };
 
@@ -520,8 +523,8 @@ const Codec codec_htj2k = {
     },
     [](Bytes coded, const Image& image) { expect_image(read_header(coded, false), image); },
     [](Bytes coded) { return read_header(coded, true).transforms_components; },
-    [](const CodecSettings&) -> std::unique_ptr<Encoder> {
-        return std::make_unique<Htj2kEncoder>();
+    [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
+        return std::make_unique<Htj2kEncoder>(settings.least_bits);
     },
     [](const CodecSettings&) -> std::unique_ptr<Decoder> {
         return std::make_unique<Htj2kDecoder>();

@@ -95,12 +95,12 @@ struct Planes {
     size_t sample_size() const { return bits <= 8 ? 1 : 2; }
 };
 
-Planes planes_for(const Image& image, const void* pixels) {
+Planes planes_for(const Image& image, const void* pixels, uint32_t least_bits) {
     Range range = range_of(image, pixels);
     Planes planes;
     planes.mapped = image.is_signed() || image.sample_size() > 2;
     if (!planes.mapped) {
-        planes.bits = tight_bits(image, range);
+        planes.bits = tight_bits(image, range, least_bits);
         return planes;
     }
     uint64_t span = static_cast<uint64_t>(range.greatest) - static_cast<uint64_t>(range.least);
@@ -215,6 +215,7 @@ class JxlFrameEncoder : public Encoder {
 public:
     explicit JxlFrameEncoder(const CodecSettings& settings)
         : effort_(settings.effort == 0 ? default_effort : settings.effort),
+          least_bits_(settings.least_bits),
           allowance_(settings.max_memory),
           runner_(make_runner(settings.threads)),
           encoder_(JxlEncoderCreate(allowance_.manager())) {
@@ -226,7 +227,7 @@ public:
         if (runner_)
             check(JxlEncoderSetParallelRunner(encoder_.get(), JxlThreadParallelRunner,
                                               runner_.get()));
-        Planes planes = planes_for(image, pixels);
+        Planes planes = planes_for(image, pixels, least_bits_);
         describe(image, planes);
         add_frame(image, planes, pixels);
         JxlEncoderCloseInput(encoder_.get());
@@ -339,6 +340,7 @@ private:
     }
 
     uint32_t effort_;
+    uint32_t least_bits_;
     Allowance allowance_;
     Runner runner_;
     std::unique_ptr<JxlEncoder, Close> encoder_;

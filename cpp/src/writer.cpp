@@ -59,7 +59,7 @@ private:
 FrameCoder::FrameCoder(const Codec& codec, const Image& image, const WriterSettings& settings,
                        unsigned threads)
     : image_(image), settings_(settings), name_(codec.name) {
-    CodecSettings codec_settings = {settings.effort, threads, encoder_memory};
+    CodecSettings codec_settings = {settings.effort, threads, encoder_memory, settings.least_bits};
     encoder_ = codec.make_encoder(codec_settings);
     if (settings.verify) decoder_ = codec.make_decoder(codec_settings);
 }

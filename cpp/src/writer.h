@@ -13,6 +13,7 @@ namespace dicube {
 struct WriterSettings {
     unsigned threads;
     uint32_t effort;
+    uint32_t least_bits;
     bool verify;      // decode and compare each frame after it was encoded
     bool swap_bytes;  // samples that come in have the other byte order than the machine
 };

@@ -103,6 +103,7 @@ class CodecOptions(_Struct):
         ("num_threads", ctypes.c_uint32),
         ("effort", ctypes.c_uint32),
         ("skip_verify", ctypes.c_uint32),
+        ("least_bits", ctypes.c_uint32),
     ]
 
 

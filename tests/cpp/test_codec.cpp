@@ -250,6 +250,9 @@ void bits_are_tight() {
     EXPECT(tight_bits(image, {0, 0}) == 9);
     EXPECT(tight_bits(image, {0, 4095}) == 12);
     EXPECT(tight_bits(image, {0, 4096}) == 13);
+    EXPECT(tight_bits(image, {0, 4096}, 12) == 13);
+    EXPECT(tight_bits(image, {0, 2000}, 12) == 12);
+    EXPECT(tight_bits(image, {0, 2000}, 40) == 16);
     EXPECT(tight_bits(image, {0, 65535}) == 16);
     image.sample_type = DICUBE_SAMPLE_INT16;
     EXPECT(tight_bits(image, {-2048, 2047}) == 12);

@@ -147,6 +147,10 @@ typedef struct dicube_codec_options {
     uint32_t num_threads; /* default: one for each processor                                     */
     uint32_t effort;      /* JPEG XL: 1 (fast) to 9 (small), default 3; HTJ2K has no choice: 0   */
     uint32_t skip_verify; /* 1: don't decode and compare each frame after it was encoded         */
+    uint32_t least_bits;  /* bits a sample that a codestream declares at least, as far as its    */
+                          /* type has them; default: as few as hold the frame's samples. For     */
+                          /* who keeps BitsStored of DICOM, which is the same in all frames.     */
+                          /* Without meaning for what is coded as other samples than its own     */
 } dicube_codec_options;
 
 /* Store in *size a size that dicube_encode never exceeds for such an image. @since 0.4.0 */

@@ -18,14 +18,21 @@ _NAMES = {_native.CODEC_JXL: "JPEG XL", _native.CODEC_HTJ2K: "HTJ2K"}
 
 
 def encode_image(
-    codec: int, image: NDArray[Any], effort: int | None, num_threads: int | None
+    codec: int,
+    image: NDArray[Any],
+    effort: int | None,
+    num_threads: int | None,
+    least_bits: int | None = None,
 ) -> bytes:
     """Encode one image losslessly with the codec of this number."""
     if not isinstance(image, np.ndarray):
         raise DataConsistencyError(f"expected a numpy array, found {type(image).__name__}")
     described = image_of(image.shape, image.dtype)
     options = _native.CodecOptions(
-        codec=codec, num_threads=thread_count(num_threads), effort=effort or 0
+        codec=codec,
+        num_threads=thread_count(num_threads),
+        effort=effort or 0,
+        least_bits=least_bits or 0,
     )
     pixels = np.ascontiguousarray(image)
     return _native.encode(described, options, pixels.ctypes.data, pixels.nbytes)

@@ -33,7 +33,12 @@ from dicube.dicom.originals import Originals
 from dicube.dicom.series_volumes import series_volumes
 from dicube.dicom.slice_order import numbers
 from dicube.dicom.sources import Source, name_of
-from dicube.dicom.stored_bits import UNUSED_BITS, StoredBits, stored_bits
+from dicube.dicom.stored_bits import (
+    UNUSED_BITS,
+    StoredBits,
+    most_bits_stored,
+    stored_bits,
+)
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, Progress, codec_of_path
 from dicube.storage.pixel_utils import get_float_data, stored_volume
@@ -222,6 +227,7 @@ class DicomCubeImage:
             num_threads=num_threads,
             effort=effort,
             verify=verify,
+            least_bits=None if self._dicom_meta is None else most_bits_stored(self._dicom_meta),
         )
         with writer, parts_around_frames(writer, parts, self._provenance if keep else None):
             if coded:

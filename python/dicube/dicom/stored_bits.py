@@ -42,6 +42,12 @@ def has_unused_bits(volume: NDArray[Any], meta: DicomMeta) -> bool:
     )
 
 
+def most_bits_stored(meta: DicomMeta) -> int | None:
+    """Return the greatest BitsStored of all slices; None if it isn't told."""
+    told = [int(number[0]) for number in numbers(meta, "BitsStored", 1) if number]
+    return max((bits for bits in told if bits > 0), default=None)
+
+
 def _bits(allocated: int, stored: int, high: int) -> StoredBits | None:
     if not 0 < stored <= high + 1 <= allocated or stored == allocated or allocated < 8:
         return None

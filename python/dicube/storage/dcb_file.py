@@ -298,6 +298,8 @@ class DcbWriter:
         num_threads: threads for encoding; None or 0 for one for each processor.
         effort: of JPEG XL, 1 (fast) to 9 (small); None for the default.
         verify: decode each frame after it was encoded, and compare.
+        least_bits: that each codestream declares a sample, as far as the dtype has them; None for
+            as few as hold the frame's samples.
 
     Raises:
         DataConsistencyError: a shape, dtype, effort or extension that can't be written.
@@ -318,6 +320,7 @@ class DcbWriter:
         num_threads: int | None = None,
         effort: int | None = None,
         verify: bool = True,
+        least_bits: int | None = None,
     ) -> None:
         self.shape = tuple(shape)
         self._dtype = np.dtype(dtype)
@@ -333,6 +336,7 @@ class DcbWriter:
             num_threads=thread_count(num_threads),
             effort=effort or 0,
             skip_verify=not verify,
+            least_bits=least_bits or 0,
         )
         if is_path:
             self._writer = _native.Writer.open_path(target, image, shape[0], options)

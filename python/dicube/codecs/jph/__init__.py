@@ -13,7 +13,9 @@ from dicube import _native
 from dicube.codecs.still import decode_image, encode_image, library_version
 
 
-def imencode_jph(image: NDArray[Any], num_threads: int | None = None) -> bytes:
+def imencode_jph(
+    image: NDArray[Any], num_threads: int | None = None, least_bits: int | None = None
+) -> bytes:
     """Encode one image losslessly as HTJ2K.
 
     Args:
@@ -21,6 +23,8 @@ def imencode_jph(image: NDArray[Any], num_threads: int | None = None) -> bytes:
             bits or floating-point numbers of 16 to 64, in either byte order, with any strides.
             (rows, columns, 1) is taken as (rows, columns).
         num_threads: taken for likeness with JPEG XL; this codec works on one thread an image.
+        least_bits: that the codestream declares a sample, as far as the dtype has them; None for
+            as few as hold the samples. The samples are the same.
 
     Returns:
         The coded image, a raw codestream.
@@ -29,7 +33,7 @@ def imencode_jph(image: NDArray[Any], num_threads: int | None = None) -> bytes:
         DataConsistencyError: a dtype or shape that can't be encoded.
         CodecError: the codec failed.
     """
-    return encode_image(_native.CODEC_HTJ2K, image, None, num_threads)
+    return encode_image(_native.CODEC_HTJ2K, image, None, num_threads, least_bits)
 
 
 def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:

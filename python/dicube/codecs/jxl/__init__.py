@@ -14,7 +14,10 @@ from dicube.codecs.still import decode_image, encode_image, library_version
 
 
 def imencode_jxl(
-    image: NDArray[Any], effort: int | None = None, num_threads: int | None = None
+    image: NDArray[Any],
+    effort: int | None = None,
+    num_threads: int | None = None,
+    least_bits: int | None = None,
 ) -> bytes:
     """Encode one image losslessly as JPEG XL.
 
@@ -24,6 +27,8 @@ def imencode_jxl(
             (rows, columns, 1) is taken as (rows, columns).
         effort: 1 (fast) to 9 (small); None for the default, 3.
         num_threads: threads for this one image; None or 0 for one for each processor.
+        least_bits: that the codestream declares a sample, as far as the dtype has them; None for
+            as few as hold the samples. The samples are the same.
 
     Returns:
         The coded image. It does not depend on the number of threads.
@@ -32,7 +37,7 @@ def imencode_jxl(
         DataConsistencyError: a dtype, shape or effort that can't be encoded.
         CodecError: the codec failed.
     """
-    return encode_image(_native.CODEC_JXL, image, effort, num_threads)
+    return encode_image(_native.CODEC_JXL, image, effort, num_threads, least_bits)
 
 
 def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:
