@@ -18,6 +18,7 @@ class DicubeRecipe(ConanFile):
     license = "MIT"
     package_type = "shared-library"
     settings = "os", "arch", "compiler", "build_type"
+    test_package_folder = "tests/consumers/conan"
     exports_sources = "CMakeLists.txt", "LICENSE", "cmake/*", "cpp/*"
 
     def set_version(self):

@@ -1,0 +1,191 @@
+// dicube.hpp - libdicube for C++20: dicube.h with handles that close themselves, exceptions for
+// statuses, and spans for pointers with sizes. dicube.h is the manual; what is said there of
+// threads and memory holds here. Everything is inline over the C ABI, so that a program needs no
+// other library than the C one, of any compiler.
+//
+//     dicube::Reader reader("head.dcbs");
+//     std::vector<uint16_t> pixels = reader.decode<uint16_t>();
+#ifndef DICUBE_HPP
+#define DICUBE_HPP
+
+#include <dicube/dicube.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace dicube {
+
+// What a function of the C ABI said when it failed.
+class Error : public std::runtime_error {
+public:
+    explicit Error(int32_t status) : Error(status, dicube_last_error()) {}
+    Error(int32_t status, const std::string& message)
+        : std::runtime_error(message), status_(status) {}
+    // One of DICUBE_ERROR_*.
+    int32_t status() const noexcept { return status_; }
+
+private:
+    int32_t status_;
+};
+
+inline void check(int32_t status) {
+    if (status != DICUBE_OK) throw Error(status);
+}
+
+// The DICUBE_SAMPLE_* of a C++ type, in memory: float16 has none, and goes as its bytes.
+template <typename Sample>
+constexpr uint32_t sample_type() {
+    if constexpr (std::is_same_v<Sample, uint8_t>) return DICUBE_SAMPLE_UINT8;
+    if constexpr (std::is_same_v<Sample, int8_t>) return DICUBE_SAMPLE_INT8;
+    if constexpr (std::is_same_v<Sample, uint16_t>) return DICUBE_SAMPLE_UINT16;
+    if constexpr (std::is_same_v<Sample, int16_t>) return DICUBE_SAMPLE_INT16;
+    if constexpr (std::is_same_v<Sample, uint32_t>) return DICUBE_SAMPLE_UINT32;
+    if constexpr (std::is_same_v<Sample, int32_t>) return DICUBE_SAMPLE_INT32;
+    if constexpr (std::is_same_v<Sample, uint64_t>) return DICUBE_SAMPLE_UINT64;
+    if constexpr (std::is_same_v<Sample, int64_t>) return DICUBE_SAMPLE_INT64;
+    if constexpr (std::is_same_v<Sample, float>) return DICUBE_SAMPLE_FLOAT32;
+    if constexpr (std::is_same_v<Sample, double>) return DICUBE_SAMPLE_FLOAT64;
+    return 0;
+}
+
+// A frame of `rows` x `columns` pixels of `samples` samples each.
+template <typename Sample>
+dicube_image image_of(uint64_t rows, uint64_t columns, uint32_t samples = 1) {
+    static_assert(sample_type<Sample>() != 0, "a sample is an integer or a floating-point number");
+    return {sizeof(dicube_image), rows, columns, samples, sample_type<Sample>(), 0, 0};
+}
+
+// An open file; for many threads at once.
+class Reader {
+public:
+    explicit Reader(const std::string& path, const dicube_reader_options* options = nullptr) {
+        dicube_reader* reader;
+        check(dicube_reader_open_path(path.c_str(), options, &reader));
+        take(reader);
+    }
+    // The bytes must outlive the reader.
+    explicit Reader(std::span<const std::byte> file,
+                    const dicube_reader_options* options = nullptr) {
+        dicube_reader* reader;
+        check(dicube_reader_open_memory(file.data(), file.size(), options, &reader));
+        take(reader);
+    }
+
+    const dicube_image& image() const noexcept { return image_; }
+    uint64_t frames() const noexcept { return frames_; }
+    dicube_file_info info() const {
+        dicube_file_info info = {};
+        info.struct_size = sizeof info;
+        check(dicube_reader_info(handle_.get(), &info));
+        return info;
+    }
+
+    std::vector<std::string> section_names() const {
+        std::vector<std::string> names(info().sections);
+        for (uint64_t i = 0; i < names.size(); ++i) {
+            char name[17];
+            check(dicube_reader_section_name(handle_.get(), i, name));
+            names[i] = name;
+        }
+        return names;
+    }
+    std::vector<std::byte> section(const std::string& name) const {
+        size_t size;
+        check(dicube_reader_section_size(handle_.get(), name.c_str(), &size));
+        std::vector<std::byte> data(size);
+        check(dicube_reader_section_read(handle_.get(), name.c_str(), data.data(), size));
+        return data;
+    }
+
+    // Frames `first` to `first + count - 1`, one behind the other. `Sample` must be the file's.
+    template <typename Sample>
+    std::vector<Sample> decode(uint64_t first, uint64_t count) const {
+        if (image_.sample_type != sample_type<Sample>())
+            throw Error(DICUBE_ERROR_ARGUMENT, "the file has another sample type");
+        size_t size;
+        check(dicube_image_size(&image_, count, &size));
+        std::vector<Sample> pixels(size / sizeof(Sample));
+        decode(first, count, std::as_writable_bytes(std::span(pixels)));
+        return pixels;
+    }
+    template <typename Sample>
+    std::vector<Sample> decode() const {
+        return decode<Sample>(0, frames_);
+    }
+    // Of any sample type, into memory that is there.
+    void decode(uint64_t first, uint64_t count, std::span<std::byte> pixels) const {
+        check(dicube_reader_decode(handle_.get(), first, count, pixels.data(), pixels.size()));
+    }
+
+    // A frame as it is coded.
+    std::vector<std::byte> coded(uint64_t frame) const {
+        uint64_t offset;
+        size_t size;
+        check(dicube_reader_coded_range(handle_.get(), frame, &offset, &size));
+        std::vector<std::byte> coded(size);
+        check(dicube_reader_coded_read(handle_.get(), frame, coded.data(), size));
+        return coded;
+    }
+
+    dicube_reader* handle() const noexcept { return handle_.get(); }
+
+private:
+    struct Close {
+        void operator()(dicube_reader* reader) const noexcept { dicube_reader_close(reader); }
+    };
+    void take(dicube_reader* reader) {
+        handle_.reset(reader);
+        image_.struct_size = sizeof image_;
+        check(dicube_reader_image(reader, &image_, &frames_));
+    }
+
+    std::unique_ptr<dicube_reader, Close> handle_;
+    dicube_image image_ = {};
+    uint64_t frames_ = 0;
+};
+
+// A file that is being written. Without `finish` there will be none.
+class Writer {
+public:
+    Writer(const std::string& path, const dicube_image& image, uint64_t frames,
+           const dicube_codec_options* options = nullptr) {
+        dicube_writer* writer;
+        check(dicube_writer_open_path(path.c_str(), &image, frames, options, &writer));
+        handle_.reset(writer);
+        check(dicube_image_size(&image, 1, &frame_size_));
+    }
+
+    void section(const std::string& name, std::span<const std::byte> data) {
+        check(dicube_writer_section(handle_.get(), name.c_str(), data.data(), data.size()));
+    }
+    // One frame or more, which are the next ones.
+    template <typename Sample>
+    void encode(std::span<const Sample> pixels) {
+        check(dicube_writer_encode(handle_.get(), pixels.size_bytes() / frame_size_, pixels.data(),
+                                   pixels.size_bytes()));
+    }
+    // The next frame, which is coded already.
+    void coded(std::span<const std::byte> frame) {
+        check(dicube_writer_coded(handle_.get(), frame.data(), frame.size()));
+    }
+    void finish() { check(dicube_writer_finish(handle_.get())); }
+
+    dicube_writer* handle() const noexcept { return handle_.get(); }
+
+private:
+    struct Close {
+        void operator()(dicube_writer* writer) const noexcept { dicube_writer_close(writer); }
+    };
+    std::unique_ptr<dicube_writer, Close> handle_;
+    size_t frame_size_ = 0;
+};
+
+}  // namespace dicube
+
+#endif
