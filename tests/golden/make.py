@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,10 @@ from dicube import DicomCubeImage, PixelDataHeader
 from dicube.codecs.jph import imdecode_jph, imencode_jph
 from dicube.dicom.geometry import Space
 from dicube.storage.dcb_file import DcbWriter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+
+from dicom_series import make_series, write_series
 
 COD = b"\xff\x52"  # the marker of an HTJ2K codestream's coding style
 
@@ -53,6 +59,19 @@ def write_transformed(path: Path) -> NDArray[Any]:
         writer.write_section("pixel_header", header.to_json().encode())
         writer.write_coded(bytes(coded))
     return pixels
+
+
+def write_restorable(path: Path, source: Path, names: list[str]) -> dict[str, Any]:
+    """Write a file of DICOM files in a folder; return what it must give back."""
+    image = DicomCubeImage.from_dicom_folder([source / name for name in names])
+    image.to_file(path)
+    return {
+        "shape": image.shape,
+        "dtype": image.dtype.name,
+        "originals": {
+            name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in names
+        },
+    }
 
 
 def make(folder: Path) -> None:
@@ -92,13 +111,15 @@ def make(folder: Path) -> None:
     name = "unmarked_jpeg.dcba"
     if name not in expected:
         source = Path(str(get_testdata_file("SC_jpeg_no_color_transform.dcm")))
-        image = DicomCubeImage.from_dicom_folder(source)
-        image.to_file(folder / name)
-        expected[name] = {
-            "shape": image.shape,
-            "dtype": "uint8",
-            "originals": {source.name: hashlib.sha256(source.read_bytes()).hexdigest()},
-        }
+        expected[name] = write_restorable(folder / name, source.parent, [source.name])
+    name = "copies.dcbs"
+    if name not in expected:
+        with TemporaryDirectory() as work:
+            series = make_series(3)
+            write_series(Path(work), series)
+            write_series(Path(work) / "copies", series[1:])
+            names = ["I1", "I2", "I3", "copies/I1", "copies/I2"]
+            expected[name] = write_restorable(folder / name, Path(work), names)
     record.write_text(json.dumps(expected, indent=1) + "\n")
 
 

@@ -120,6 +120,57 @@ def test_each_transfer_syntax(syntax: str, kind: dict[str, Any], tmp_path: Path)
         )
 
 
+@pytest.mark.parametrize("syntax", [*SYNTAXES, "jph"])
+def test_copies_come_back_under_their_own_names(syntax: str, tmp_path: Path) -> None:
+    series = make_series(3, dtype="uint16")
+    for number, dataset in enumerate(series):
+        if syntax == "jph":
+            encapsulated(dataset, [imencode_jph(pixels_of(number, (6, 5), "uint16"))])
+        else:
+            dataset.file_meta.TransferSyntaxUID = SYNTAXES[syntax]
+    folder = tmp_path / "in"
+    write_series(folder, series)
+    (folder / "again" / "and again").mkdir(parents=True)
+    for name in ("again/I2", "again/Ärzte", "again/and again/I2"):
+        shutil.copy(folder / "I2", folder / name)
+    data = bytearray((folder / "I3").read_bytes())
+    data[3] = 7
+    (folder / "other preamble").write_bytes(data)
+    assert restored(folder, tmp_path) == contents(folder)
+    assert DicomCubeImage.from_file(tmp_path / "x.dcbs").shape[0] == 3
+    report = verify_file(tmp_path / "x.dcbs", folder)
+    assert report.ok and any("7 of 7 files are byte" in check.message for check in report.checks)
+
+    # In a series that was made anew there is one for all.
+    DicomCubeImage.from_file(tmp_path / "x.dcbs").to_file(tmp_path / "y.dcbs", exact=False)
+    assert verify_file(tmp_path / "y.dcbs", folder).ok
+    (folder / "again" / "I2").unlink()
+    shutil.copy(folder / "I2", folder / "again" / "new")
+    report = verify_file(tmp_path / "x.dcbs", folder)
+    assert report.ok  # of the same bytes, wherever it is now
+    shutil.copy(folder / "I2", folder / "again" / "newer")
+    report = verify_file(tmp_path / "x.dcbs", folder)
+    assert [check.problems for check in report.checks if check.problems] == [
+        ("again/newer: of the series, and not in the file",)
+    ]
+
+
+def test_a_file_given_twice_is_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "in", make_series(2))
+    monkeypatch.chdir(tmp_path)
+    given = [tmp_path / "in", Path("in") / "I1", pydicom.dcmread(tmp_path / "in" / "I2")]
+    assert restored(given, tmp_path) == contents(tmp_path / "in")
+
+
+def test_copies_cost_next_to_nothing(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(40))
+    DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "once.dcbs")
+    shutil.copytree(tmp_path / "in", tmp_path / "in" / "copy")
+    assert restored(tmp_path / "in", tmp_path) == contents(tmp_path / "in")
+    once, twice = ((tmp_path / f"{name}.dcbs").stat().st_size for name in ("once", "x"))
+    assert twice - once < 40 * 64  # bytes, of which a digest has 32
+
+
 def raw_element(tag: int, vr: str, value: bytes) -> bytes:
     """An element in explicit VR little endian, of whatever length."""
     start = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode()
@@ -577,6 +628,16 @@ def first_literal(length: int) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def copy_of_first(*pieces: Any, name: str = "copy") -> Callable[[dict[str, Any]], None]:
+    """Add a copy of the first file, with bytes of a literal for its digest."""
+
+    def change(index: dict[str, Any]) -> None:
+        index["files"][-1]["pieces"][0] -= 32
+        index["copies"] = [{"name": name, "pieces": [*pieces]}]
+
+    return change
+
+
 UNSAFE = "is no name of a file within a folder"
 HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None] | bytes, str]] = {
     "absolute": (first_file("name", "/tmp/evil"), UNSAFE),
@@ -621,6 +682,14 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None] | bytes, str]] = {
     "version": (lambda index: index.update(version=2), "of another version"),
     "forms": (lambda index: index.update(forms=[["middle", False, False]]), "no form of samples"),
     "files": (lambda index: index.update(files={}), "expected a list, found dict"),
+    "copies": (lambda index: index.update(copies={}), "expected a list, found dict"),
+    "copy of the same name": (copy_of_first(0, name="I1"), "two files have the same name"),
+    "copy of a frame twice": (copy_of_first([0, 0, 1], [0, 0, 1]), "copy is of other frames"),
+    "copy of no frames": (copy_of_first(0), "copy is of other frames"),
+    "coded copy, with a gap": (
+        copy_of_first([0, 0, 1], {"coded": [0, 5, 9]}),
+        "bytes of frame 0 are not each in one place",
+    ),
     "no zstd": (b"rubbish", "Unknown frame descriptor"),
     "no index": (packed(b"\xff\xff\xff\xff"), "the index is cut off"),
     "no bytes": (packed(b""), "the index is cut off"),

@@ -39,8 +39,9 @@ def compare_with_originals(
 ) -> list[Check]:
     """Restore a file's DICOM files and compare each with its original.
 
-    The original of a restored file has its SOPInstanceUID; of several that do, its name. Originals
-    of the same series that nothing was restored of are missing.
+    The original of a restored file has its SOPInstanceUID; of several that do, its name or else its
+    bytes. Originals of the same series that nothing was restored of are missing; but where files
+    are made anew, there is one for all that are the same instance.
 
     Args:
         path: the dicube file.
@@ -72,7 +73,7 @@ def compare_with_originals(
         except DicomCubeError as error:
             return [judged("originals", "can't be restored", [error.message])]
         restored = find_instances(work).instances
-        pairs, problems = _paired(restored, originals, work, root)
+        pairs, problems = _paired(restored, originals, work, root, bool(why_not_exact))
         message = f"{len(pairs)} restored files have their original in {os.fspath(folder)}"
         return [judged("originals", message, problems), *_compared(pairs, why_not_exact)]
 
@@ -87,23 +88,26 @@ def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:
 
 
 def _paired(
-    restored: list[Instance], originals: list[Instance], work: Path, folder: Path
+    restored: list[Instance], originals: list[Instance], work: Path, folder: Path, anew: bool
 ) -> tuple[list[_Pair], list[str]]:
-    """Return the pairs, and which files have no counterpart."""
+    """Return the pairs, and which files have no counterpart; `anew`: restored ones were made so."""
     candidates: dict[str, list[Instance]] = defaultdict(list)
     for original in originals:
         candidates[original.text(_SOP_INSTANCE_UID)].append(original)
     pairs, problems = [], []
     for instance in restored:
         name = os.path.relpath(instance.path, work)
-        found = candidates[instance.text(_SOP_INSTANCE_UID)]
+        uid = instance.text(_SOP_INSTANCE_UID)
+        found = candidates[uid]
         if not found:
             problems.append(f"{name}: no file of its SOPInstanceUID in {folder}")
             continue
-        named = [one for one in found if os.path.relpath(one.path, folder) == name]
-        original = (named or found)[0]
+        original = _original_of(instance, name, found, folder)
         found.remove(original)
         pairs.append(_Pair(name, instance.path, original.path))
+        if anew and uid:
+            pairs += [_Pair(name, instance.path, copy.path) for copy in found]
+            found.clear()
     series = {instance.text(_SERIES_UID) for instance in restored}
     problems += [
         f"{os.path.relpath(original.path, folder)}: of the series, and not in the file"
@@ -112,6 +116,17 @@ def _paired(
         if original.text(_SERIES_UID) in series and original.pixels is not None
     ]
     return pairs, problems
+
+
+def _original_of(instance: Instance, name: str, found: list[Instance], folder: Path) -> Instance:
+    """Return which of the originals with a restored file's SOPInstanceUID is its own."""
+    for one in found if len(found) > 1 else ():
+        if os.path.relpath(one.path, folder) == name:
+            return one
+    for one in found if len(found) > 1 else ():
+        if first_different_byte(one.path, instance.path) is None:
+            return one
+    return found[0]
 
 
 def _compared(pairs: list[_Pair], why_not_exact: str) -> list[Check]:

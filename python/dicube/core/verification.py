@@ -210,7 +210,7 @@ def _originals(
     error = _failure(restore)
     if error is not None:
         return judged(name, "can't be restored", [error.message])
-    count = len(provenance.originals.files)
+    count = len(provenance.originals.all_files)
     problems = [f"{file} is not what its SHA-256 says" for file in found]
     return judged(name, f"{count} restored, as their SHA-256 says", problems)
 

@@ -83,6 +83,7 @@ class Instance:
         source: where it is from.
         around: the bytes before the value of the pixels and those behind it; None if the file is
             not of the usual kind.
+        copies: other files that are the same instance with the same content.
     """
 
     path: str
@@ -93,6 +94,7 @@ class Instance:
     pixels: PixelPlace | None
     source: File | DatasetInMemory
     around: tuple[bytes, bytes] | None = None
+    copies: tuple[Instance, ...] = ()
 
     @property
     def in_memory(self) -> bool:
@@ -240,12 +242,10 @@ def same_content(one: Instance, other: Instance) -> bool:
 
 def _pixel_chunks(instance: Instance) -> Iterator[bytes]:
     assert instance.pixels is not None
+    if instance.transfer_syntax == _DEFLATED:
+        yield _pixel_bytes(instance.dataset())
+        return
     with instance.open() as file:
-        if instance.transfer_syntax == _DEFLATED and not isinstance(
-            instance.source, DatasetInMemory
-        ):
-            yield file.read() or b""
-            return
         file.seek(instance.pixels.offset)
         left = instance.pixels.length
         while left > 0 and (chunk := file.read(min(left, _CHUNK))):

@@ -43,7 +43,7 @@ def write_originals(
     target = os.fspath(folder)
     make_folder(target, overwrite)
     paths = []
-    for done, file in enumerate(originals.files, 1):
+    for done, file in enumerate(originals.all_files, 1):
         parts = originals.parts(file, volume)
         if parts is None or digest_of(parts) != file.digest:
             raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
@@ -55,5 +55,5 @@ def write_originals(
         write_whole(path, parts)
         paths.append(path)
         if progress is not None:
-            progress(done, len(originals.files))
+            progress(done, len(originals.all_files))
     return paths

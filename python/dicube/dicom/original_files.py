@@ -51,15 +51,20 @@ class OriginalsKeeper:
             slices: which slices the frames of each become, in the order of the frames.
         """
         self._instances, self._slices = instances, slices
-        self._names = names_in(source, [instance.path for instance in instances])
+        paths = [file.path for instance in instances for file in _with_copies(instance)]
+        self._names = dict(zip(paths, names_in(source, paths), strict=True))
         self._files: list[Original | None] = [None] * len(instances)
+        self._copies: list[list[Original | None]] = [[]] * len(instances)
         self._coded: list[CodedPixels | None] = [None] * len(instances)
 
     def keep(self, index: int, volume: NDArray[Any], coded: CodedPixels | None) -> None:
         """Keep a file, whose frames stand in the volume: see `volume.read_volume`."""
         instance, slices = self._instances[index], self._slices[index]
-        self._files[index] = original_of(instance, self._names[index], volume, slices, coded)
-        self._coded[index] = coded
+        file, *copies = (
+            original_of(one, self._names[one.path], volume, slices, coded)
+            for one in _with_copies(instance)
+        )
+        self._files[index], self._copies[index], self._coded[index] = file, copies, coded
 
     def originals(self, volume: NDArray[Any]) -> Originals | str:
         """Return the files, when all of them were read; or why they can't be made again."""
@@ -84,8 +89,16 @@ class OriginalsKeeper:
             volume.dtype,
             codecs.pop(),
             tuple(frames[index] for index in sorted(frames)),
+            self._other_files(files),
         )
         return fault_of(originals) or originals
+
+    def _other_files(self, files: Sequence[Original]) -> tuple[Original, ...]:
+        """Return the copies; a file that was merely given twice is none."""
+        known = {(file.name, file.digest) for file in files}
+        copies = (file for found in self._copies for file in found if file is not None)
+        others = {(file.name, file.digest): file for file in copies}
+        return tuple(file for key, file in others.items() if key not in known)
 
 
 def original_of(
@@ -144,6 +157,11 @@ def names_in(source: Source, paths: Sequence[str]) -> list[str]:
     if isinstance(source, (str, os.PathLike)) and os.fspath(source) not in paths:
         base = os.path.abspath(source)  # a folder, or an archive whose path its members have
     return [os.path.relpath(os.path.abspath(p), base).replace(os.sep, "/") for p in paths]
+
+
+def _with_copies(instance: Instance) -> list[Instance]:
+    """Return a file and its copies, those apart that are in memory."""
+    return [instance, *(copy for copy in instance.copies if not copy.in_memory)]
 
 
 def _of_direct(instance: Instance, name: str, volume: NDArray[Any], runs: Runs) -> Original | None:

@@ -31,8 +31,8 @@ def originals_to_bytes(originals: Originals) -> bytes:
     forms: dict[SampleForm, int] = {}
     literals: list[bytes | memoryview] = []
     digests: list[bytes] = []
-    files = []
-    for file in originals.files:
+    entries = []
+    for file in originals.all_files:
         pieces: list[Any] = []
         for piece in file.pieces:
             if isinstance(piece, Samples):
@@ -47,9 +47,12 @@ def originals_to_bytes(originals: Originals) -> bytes:
         entry: dict[str, Any] = {"name": file.name, "pieces": pieces}
         if file.frames:
             entry["frames"] = list(chain.from_iterable(file.frames))
-        files.append(entry)
+        entries.append(entry)
         digests += [file.digest, file.frames_digest]
-    index = {"version": VERSION, "forms": list(forms), "files": files}
+    count = len(originals.files)
+    index = {"version": VERSION, "forms": list(forms), "files": entries[:count]}
+    if originals.copies:
+        index["copies"] = entries[count:]
     text = json.dumps(index, separators=(",", ":")).encode()
     return b"".join([struct.pack("<L", len(text)), text, *digests, *literals])
 
@@ -77,30 +80,28 @@ def originals_from_bytes(
     if not isinstance(index, dict) or index.get("version") != VERSION:
         raise _fault("the index is of another version")
     forms = [_form(form) for form in _list(index.get("forms"))]
-    files = _list(index.get("files"))
+    entries = _list(index.get("files"))
+    count = len(entries)
+    entries = entries + _list(index.get("copies", []))
     cursor = _Cursor(memoryview(data), 4 + length)
     heads = []
-    for entry in files:
+    for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise _fault("a file has no name")
         runs = _runs(_list(entry["frames"])) if entry.get("frames") else ()
         digest = bytes(cursor.take(_DIGEST))
         heads.append((entry, runs, digest, bytes(cursor.take(_DIGEST)) if runs else b""))
-    originals = Originals(
-        tuple(
-            Original(
-                entry["name"],
-                digest,
-                tuple(_piece(piece, forms, cursor) for piece in _list(entry.get("pieces"))),
-                runs,
-                frames_digest,
-            )
-            for entry, runs, digest, frames_digest in heads
-        ),
-        shape,
-        dtype,
-        codec,
+    files = tuple(
+        Original(
+            entry["name"],
+            digest,
+            tuple(_piece(piece, forms, cursor) for piece in _list(entry.get("pieces"))),
+            runs,
+            frames_digest,
+        )
+        for entry, runs, digest, frames_digest in heads
     )
+    originals = Originals(files[:count], shape, dtype, codec, copies=files[count:])
     if not cursor.at_end:
         raise _fault("there are bytes that no file has")
     fault = fault_of(originals)
@@ -111,7 +112,7 @@ def originals_from_bytes(
 
 def fault_of(originals: Originals) -> str:
     """Return why originals can't be kept, or must not be believed; '' if they can."""
-    names = [file.name for file in originals.files]
+    names = [file.name for file in originals.all_files]
     for name in names:
         if _is_unsafe(name):
             return f"{name!r} is no name of a file within a folder"
@@ -125,8 +126,22 @@ def fault_of(originals: Originals) -> str:
         end += count
     if end != originals.shape[0]:
         return f"there are {originals.shape[0]} frames, of which files hold {end}"
+    held = {_frames_of(file) for file in originals.files}
+    for copy in originals.copies:
+        if _frames_of(copy) not in held:
+            return f"{copy.name} is of other frames than any file"
+    groups = (originals.files, *((copy,) for copy in originals.copies))
+    return next(filter(None, map(_fault_of_coded, groups)), "")
+
+
+def _frames_of(file: Original) -> Runs:
+    return tuple(sorted(file.all_runs()))
+
+
+def _fault_of_coded(files: Sequence[Original]) -> str:
+    """Return what is wrong with the ranges of coded frames in files; '' if nothing is."""
     ends: dict[int, int] = {}
-    for coded in (p for file in originals.files for p in file.pieces if isinstance(p, Coded)):
+    for coded in (p for file in files for p in file.pieces if isinstance(p, Coded)):
         end = ends.get(coded.frame, 0)
         # Of a JPEG, a segment that it did not have is left out.
         if coded.start < end or (coded.start > end and not coded.jpeg) or coded.stop < coded.start:

@@ -121,6 +121,7 @@ class Originals:
 
     Attributes:
         files: in the order of the slices.
+        copies: further files, of the same frames.
         shape, dtype: of the volume.
         codec: of the coded frames, by its name in `dicube.codecs`; '' if the files have none.
         coded: the coded frames, in the order of the slices; none if the files have none.
@@ -131,6 +132,12 @@ class Originals:
     dtype: np.dtype[Any]
     codec: str = ""
     coded: Sequence[bytes] = ()
+    copies: tuple[Original, ...] = ()
+
+    @property
+    def all_files(self) -> tuple[Original, ...]:
+        """The files, and behind them the copies."""
+        return self.files + self.copies
 
     def parts(self, file: Original, volume: NDArray[Any]) -> list[Bytes] | None:
         """Return the bytes of a file in parts; None if they can't be had from the frames."""
@@ -186,7 +193,7 @@ class Originals:
     def changed(self, volume: NDArray[Any], num_threads: int) -> Iterator[Original]:
         """Yield the files that a volume would not give back to the byte: see `first_changed`."""
         if volume.shape != self.shape or volume.dtype.newbyteorder("=") != self.dtype:
-            yield from self.files
+            yield from self.all_files
             return
 
         def holds(file: Original) -> bool:
@@ -198,8 +205,8 @@ class Originals:
             )
 
         with ThreadPoolExecutor(max(1, num_threads)) as pool:
-            held = pool.map(holds, self.files)
-            yield from (f for f, holds in zip(self.files, held, strict=True) if not holds)
+            held = pool.map(holds, self.all_files)
+            yield from (f for f, holds in zip(self.all_files, held, strict=True) if not holds)
 
 
 def digest_of(parts: Iterable[Bytes]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from dicube.dicom.instance import SMALLEST_HEAD, Instance, instance_of, read_instance, same_content
@@ -82,7 +82,8 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
     """Return the files of the one series there is, or of the one asked for.
 
     Series without any pixels (reports, presentation states) count only if there are no others. Of
-    files that are the same instance with the same content the first one counts.
+    files that are the same instance with the same content the first one counts, and has the others
+    as its copies.
 
     Raises:
         DataConsistencyError: there are several, or not the one asked for; lists them. Or files are
@@ -147,7 +148,8 @@ def _without_copies(members: Sequence[Instance]) -> list[Instance]:
             raise DataConsistencyError(
                 f"{other.path} and {instance.path} are both instance {uid}, but differ"
             )
-        _log.info("%s is a copy of %s, ignored", instance.path, other.path)
+        _log.info("%s is a copy of %s", instance.path, other.path)
+        kept[uid] = replace(other, copies=(*other.copies, instance))
     return list(kept.values())
 
 
