@@ -53,6 +53,7 @@ examples:
   dicube convert series/ head.dcba --effort 7 --threads 4
   dicube convert head.dcba head.dcbs
   dicube convert head.dcbs restored/
+  dicube convert head.dcbs htj2k/ --transfer-syntax htj2k   frames as they are
 """
 
 
@@ -133,6 +134,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="don't decode and compare what was encoded",
     )
+    convert.add_argument(
+        "--transfer-syntax",
+        metavar="NAME",
+        help="of DICOM files made anew: explicit, htj2k, htj2k-rpcl, jpegxl, or a UID; frames that"
+        " are coded so already are not recoded (default: the original files)",
+    )
     convert.set_defaults(run=_convert)
 
     info = commands.add_parser(
@@ -189,6 +196,8 @@ def _convert(options: argparse.Namespace) -> int:
     """Run `dicube convert`."""
     from dicube import DicomCubeImage, SortMethod
     from dicube.core.image import FILE_EXTENSIONS
+    from dicube.core.recoding import export_coded
+    from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 
     source: Path = options.source
     target = Path(options.target)
@@ -197,7 +206,7 @@ def _convert(options: argparse.Namespace) -> int:
     to_file = target.suffix.lower() in FILE_EXTENSIONS
     if not source.exists():
         raise CubeFileNotFoundError(f"{source}: no such file or folder")
-    if from_dicom and not to_file:
+    if from_dicom and not to_file and options.transfer_syntax is None:
         raise DataConsistencyError(f"{options.target}: expected a name ending in {known}")
     if not to_file and not _names_a_folder(options.target):
         raise DataConsistencyError(
@@ -208,8 +217,20 @@ def _convert(options: argparse.Namespace) -> int:
         raise DataConsistencyError("--effort is for .dcba only")
     if not from_dicom and (options.series_uid or options.sort):
         raise DataConsistencyError("--series-uid and --sort are for DICOM only")
+    if to_file and options.transfer_syntax is not None:
+        raise DataConsistencyError("--transfer-syntax is for DICOM only")
     if to_file and target.exists() and not options.overwrite:
         raise TargetExistsError(f"{target}: is there already; --overwrite replaces it")
+
+    if options.transfer_syntax is not None:
+        syntax = transfer_syntax_of(options.transfer_syntax)
+        if syntax.codec and not from_dicom:
+            with ProgressBar(f"writing {target}") as bar:
+                slices = export_coded(
+                    source, target, syntax, options.overwrite, options.threads, progress=bar
+                )
+            print(f"{target}: {slices} slices")
+            return 0
 
     with ProgressBar(f"reading {source}") as bar:
         if from_dicom:
@@ -232,7 +253,13 @@ def _convert(options: argparse.Namespace) -> int:
                 progress=bar,
             )
         else:
-            image.to_dicom_folder(target, overwrite=options.overwrite, progress=bar)
+            image.to_dicom_folder(
+                target,
+                overwrite=options.overwrite,
+                progress=bar,
+                transfer_syntax=options.transfer_syntax,
+                num_threads=options.threads,
+            )
     if to_file:
         size = target.stat().st_size
         print(

@@ -10,11 +10,13 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts_and_provenance
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.provenance import Provenance
@@ -26,6 +28,7 @@ from dicube.dicom import (
     get_dicom_status,
 )
 from dicube.dicom.dicom_io import read_series, write_dicom_folder
+from dicube.dicom.frame_coding import CodedSeries, code_frames
 from dicube.dicom.geometry import Space, plane_attributes, same_space, space_or_reason
 from dicube.dicom.new_series import make_meta
 from dicube.dicom.original_export import write_originals
@@ -39,6 +42,7 @@ from dicube.dicom.stored_bits import (
     most_bits_stored,
     stored_bits,
 )
+from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, Progress, codec_of_path
 from dicube.storage.pixel_utils import get_float_data, stored_volume
@@ -92,6 +96,7 @@ class DicomCubeImage:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
         self._provenance: Provenance | None = None
+        self._coded_source: CodedSource | None = None
         self._pixels_seen = False  # until somebody has the array, nobody has changed it
 
     # ------------------------------------------------------------------------------ DICOM, files
@@ -169,6 +174,7 @@ class DicomCubeImage:
             MetaDataError: its metadata can't be understood.
             DataConsistencyError: metadata or geometry are of another number of slices.
         """
+        source = CodedSource(path)
         with DcbReader(path, num_threads=num_threads) as reader:
             if not reader.shape[0]:
                 raise InvalidCubeFileError("the file holds no frames")
@@ -177,7 +183,7 @@ class DicomCubeImage:
             _checked_space(parts.space, reader.shape)
             volume = reader.read_frames(progress=progress)
         image = cls(volume, parts.header, parts.meta, parts.space, parts.status)
-        image._provenance = provenance
+        image._provenance, image._coded_source = provenance, source
         return image
 
     def to_file(
@@ -241,11 +247,18 @@ class DicomCubeImage:
         overwrite: bool = False,
         progress: Progress | None = None,
         exact: bool | None = None,
+        transfer_syntax: str | None = None,
+        num_threads: int | None = None,
     ) -> None:
         """Write DICOM files: the original ones, under their names, if the image still is them.
 
         After any change, and where the original files are not at hand (see `why_not_exact`), files
         are made of the metadata and pixels: slice_0000.dcm and so on, in Explicit VR Little Endian.
+
+        So they are too where a transfer syntax is asked for. Frames that are coded in it already,
+        in the dicube file or the DICOM files read, go out as they are: HTJ2K of `.dcbs`, JPEG XL
+        of `.dcba`. All others are encoded, losslessly. BitsStored is what the frames declare
+        (PS3.5 8.2.4, 8.2.15).
 
         Args:
             folder: made where it is missing.
@@ -253,11 +266,18 @@ class DicomCubeImage:
                 a file written stays.
             progress: called as `progress(done, total)`, in files.
             exact: True for the original files or nothing, False for files that are made anew.
+            transfer_syntax: of files made anew, by UID, keyword or short name:
+                'ExplicitVRLittleEndian' ('explicit'), 'HTJ2KLossless' ('htj2k'),
+                'HTJ2KLosslessRPCL' ('htj2k-rpcl'), or 'JPEGXLLossless' ('jpegxl', of unsigned
+                samples of up to 16 bits).
+            num_threads: how many frames are encoded at a time; None or 0 for one for each
+                processor.
 
         Raises:
             MetaDataError: there are no metadata; see `init_meta`.
             TargetExistsError: (a FileExistsError too) the folder is not empty.
-            DataConsistencyError: the original files were asked for, and can't be given back.
+            DataConsistencyError: the original files were asked for, and can't be given back; or a
+                transfer syntax is unknown, or has no such samples.
             InvalidCubeFileError: the original files in the dicube file are malformed.
         """
         if self._dicom_meta is None:
@@ -265,6 +285,11 @@ class DicomCubeImage:
                 "the image has no DICOM metadata to export",
                 suggestion="call init_meta() first",
             )
+        if transfer_syntax is not None:
+            if exact:
+                raise DataConsistencyError("the original files keep their own transfer syntax")
+            exact = False
+        syntax = EXPLICIT if transfer_syntax is None else transfer_syntax_of(transfer_syntax)
         if exact is not False:
             # Pixels that nobody had can't have been changed; if they differ, the file is damaged.
             reason = self.why_not_exact() if self._pixels_seen else self._objection()
@@ -282,6 +307,7 @@ class DicomCubeImage:
             space=self._space,
             overwrite=overwrite,
             progress=progress,
+            coded=self._coded_in(syntax, num_threads),
         )
 
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
@@ -439,6 +465,23 @@ class DicomCubeImage:
         """The original files of an image that there is no objection to."""
         assert self._provenance is not None
         return self._provenance.originals
+
+    def _coded_in(self, syntax: TransferSyntax, num_threads: int | None) -> CodedSeries | None:
+        """Return the frames in a transfer syntax; None if that codes none."""
+        assert self._dicom_meta is not None
+        if not syntax.codec:
+            return None
+        volume, seen, provenance = self._raw_image, self._pixels_seen, self._provenance
+        with ExitStack() as stack:
+            if self._coded_source is not None:
+                frames = stack.enter_context(self._coded_source.frames(volume, seen))
+            elif provenance is not None and provenance.is_fresh:
+                originals = provenance.originals
+                frames = frames_of_codec(volume, originals.codec, originals.coded, seen)
+            else:
+                frames = VolumeFrames(volume)
+            bits, instances = most_bits_stored(self._dicom_meta), self._dicom_meta.instances()
+            return code_frames(frames, syntax, instances, bits, num_threads)
 
     def _objection(self) -> str:
         """Return why the image is not what the original files are, pixels apart; '' if it is."""

@@ -1,31 +1,42 @@
 """DICOM folders: writing metadata and a volume as the instances that their slices make.
 
-Explicit VR little endian, rebuilt from the metadata; what describes the pixels is made true of the
-array. Must not know dicube files.
+Explicit VR little endian, pixels native or coded; rebuilt from the metadata, and what describes the
+pixels is made true of them. Must not know dicube files.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
 
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import DEFAULT_ENCODINGS
+from dicube.dicom.encapsulation import pixel_element
 from dicube.dicom.frame_attributes import frame_attributes, with_groups_changed
+from dicube.dicom.frame_coding import CodedSeries
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.merge_utils import JsonElement, slice_items
 from dicube.dicom.output_folder import make_folder, write_whole
-from dicube.dicom.pixel_attributes import BYTES_AS_OW, Replaced, as_slice, one_bit, pixel_attributes
+from dicube.dicom.pixel_attributes import (
+    BYTES_AS_OW,
+    Replaced,
+    as_slice,
+    one_bit,
+    photometric_interpretation,
+    pixel_attributes,
+)
 from dicube.dicom.replaced_geometry import geometry_attributes
 from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.slice_order import numbers
+from dicube.dicom.stored_bits import UNUSED_BITS
+from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
 from dicube.exceptions import DataConsistencyError
 
 # A UUID made once (PS3.5 B.2): says who wrote a file, so it is the same in all of them.
@@ -37,6 +48,13 @@ _IN_FILE_META = {_SOP_CLASS: "00020002", _SOP_INSTANCE: "00020003"}
 _PLANAR_CONFIGURATION = "00280006"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LONGEST_VALUE = 0xFFFFFFFE
+_PIXELS = "7FE00010"
+# Photometric interpretations that codecs keep as they are (PS3.5 8.2.4, 8.2.15). JPEG XL tells the
+# colour space itself, and here always RGB or gray.
+_INTERPRETATIONS = {
+    "jph": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"),
+    "jxl": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
+}
 
 
 def write_dicom_folder(
@@ -47,6 +65,7 @@ def write_dicom_folder(
     space: Space | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    coded: CodedSeries | None = None,
 ) -> list[str]:
     """Write slice_0000.dcm, slice_0001.dcm, ... into a folder, which is made if need be.
 
@@ -69,6 +88,8 @@ def write_dicom_folder(
         overwrite: write into a folder that is not empty. Files of the names written are replaced,
             others stay. Each file is whole at any time.
         progress: called with files done and files in all.
+        coded: the volume's frames in a coded transfer syntax, which they are then written in;
+            nobody looks at the samples of `volume`.
 
     Returns:
         The paths written.
@@ -84,13 +105,15 @@ def write_dicom_folder(
     target = os.fspath(folder)
     encoder = InstanceEncoder(dict(meta.items()))
     geometry, window = geometry_attributes(meta, space), window_attributes(meta, pixel_header)
-    packed, planar = one_bit(meta, volume), numbers(meta, _PLANAR_CONFIGURATION, 1)
-    pixels = pixel_attributes(meta, volume, pixel_header)
+    if coded is not None:
+        check_coded(meta, volume, pixel_header, coded.syntax)
+    pixels = pixel_attributes(meta, volume, pixel_header, () if coded is None else coded.frames)
+    pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
     frames_left = frame_attributes(meta)
     instances = meta.instances()
     told = {key: _uids(meta, key) for key in _IN_FILE_META}
     uids = _instance_uids(meta, instances, told)
-    element = _pixel_element(volume.dtype, pixel_header)
+    syntax = EXPLICIT if coded is None else coded.syntax
     make_folder(target, overwrite)
     paths = []
     for number, slices in enumerate(instances):
@@ -103,12 +126,9 @@ def write_dicom_folder(
             **uids[number],
         }
         path = os.path.join(target, f"slice_{number:04d}.dcm")
-        frames = volume[as_slice(slices)]
-        if packed:  # eight samples in a byte, the first one lowest (PS3.5 8.1.1)
-            frames = np.packbits(frames.reshape(-1), bitorder="little")
-        elif frames.ndim == 4 and planar[index] == (1.0,):
-            frames = np.moveaxis(frames, -1, 1)
-        write_whole(path, _instance_parts(meta, encoder, index, told, replaced, element, frames))
+        elements = encoder.encode(index, replaced)
+        file_meta = _file_meta(meta, index, told, replaced, syntax)
+        write_whole(path, instance_parts(file_meta, elements, pixel_parts(slices)))
         paths.append(path)
         if progress is not None:
             progress(number + 1, len(instances))
@@ -164,6 +184,61 @@ def _uid_from(*sources: str) -> str:
     return str(generate_uid(prefix="2.25.", entropy_srcs=list(sources)))
 
 
+def check_coded(
+    meta: DicomMeta, volume: NDArray[Any], pixel_header: PixelDataHeader, syntax: TransferSyntax
+) -> None:
+    """Raise unless frames of a series may stand in a coded transfer syntax.
+
+    Raises:
+        DataConsistencyError: words hold more than their values, or colours of a kind that the
+            transfer syntax has not.
+    """
+    if pixel_header.Extras.get(UNUSED_BITS):
+        raise DataConsistencyError(
+            f"words hold more than BitsStored tells, which {syntax.keyword} can't keep",
+            suggestion="ExplicitVRLittleEndian",
+        )
+    samples = volume.shape[3] if volume.ndim == 4 else 1
+    for index in range(meta.slice_count):
+        interpretation = photometric_interpretation(meta, index, samples)
+        if interpretation not in _INTERPRETATIONS[syntax.codec] or (
+            interpretation == "PALETTE COLOR" and volume.dtype.kind == "i"
+        ):
+            raise DataConsistencyError(
+                f"slice {index}: {syntax.keyword} has no {interpretation} of {volume.dtype.name}",
+                suggestion="ExplicitVRLittleEndian",
+            )
+
+
+def _pixel_writer(
+    meta: DicomMeta,
+    volume: NDArray[Any],
+    pixel_header: PixelDataHeader,
+    coded: CodedSeries | None,
+) -> Callable[[list[int]], list[bytes | memoryview]]:
+    """Return what gives the pixel element of an instance, in pieces, for its slices."""
+    if coded is not None:
+        frames = coded.frames
+        return lambda slices: pixel_element([frames[index].data for index in slices])
+    key, vr = _pixel_element(volume.dtype, pixel_header)
+    packed, planar = one_bit(meta, volume), numbers(meta, _PLANAR_CONFIGURATION, 1)
+
+    def native(slices: list[int]) -> list[bytes | memoryview]:
+        frames = volume[as_slice(slices)]
+        if packed:  # eight samples in a byte, the first one lowest (PS3.5 8.1.1)
+            frames = np.packbits(frames.reshape(-1), bitorder="little")
+        elif frames.ndim == 4 and planar[slices[0]] == (1.0,):
+            frames = np.moveaxis(frames, -1, 1)
+        samples = np.ascontiguousarray(frames, frames.dtype.newbyteorder("<"))
+        padding = samples.nbytes % 2
+        if samples.nbytes + padding > _LONGEST_VALUE:
+            raise DataConsistencyError(f"{samples.nbytes} bytes of pixels are too many for DICOM")
+        header = element_header(key, vr, samples.nbytes + padding)
+        return [header, samples.reshape(-1).view(np.uint8).data, b"\0" * padding]
+
+    return native
+
+
 def _pixel_element(dtype: np.dtype[Any], pixel_header: PixelDataHeader) -> tuple[str, str]:
     """Return tag key and value representation of the element that samples go into."""
     if dtype.kind == "f":
@@ -172,34 +247,32 @@ def _pixel_element(dtype: np.dtype[Any], pixel_header: PixelDataHeader) -> tuple
     return "7FE00010", "OB" if dtype.itemsize == 1 and not bytes_as_ow else "OW"
 
 
-def _instance_parts(
-    meta: DicomMeta,
-    encoder: InstanceEncoder,
-    index: int,
-    told: dict[str, list[str]],
-    replaced: Replaced,
-    element: tuple[str, str],
-    frames: NDArray[Any],
+def instance_parts(
+    file_meta: bytes,
+    elements: Sequence[tuple[str, bytes]],
+    pixels: Sequence[bytes | memoryview],
 ) -> list[bytes | memoryview]:
-    """Return the bytes of a file, in pieces."""
-    key, vr = element
-    samples = np.ascontiguousarray(frames, frames.dtype.newbyteorder("<"))
-    padding = samples.nbytes % 2
-    if samples.nbytes + padding > _LONGEST_VALUE:
-        raise DataConsistencyError(f"{samples.nbytes} bytes of pixels are too many for DICOM")
-    elements = encoder.encode(index, replaced)
+    """Return the bytes of a file, in pieces.
+
+    Args:
+        file_meta: group 2.
+        elements: the dataset's without the pixels, as (tag key, bytes), in tag order.
+        pixels: the pixel element, and what belongs to it.
+    """
     return [
-        b"\0" * 128 + b"DICM" + _file_meta(meta, index, told, replaced),
-        *(data for tag, data in elements if tag < key),
-        element_header(key, vr, samples.nbytes + padding),
-        samples.reshape(-1).view(np.uint8).data,
-        b"\0" * padding,
-        *(data for tag, data in elements if tag > key),
+        b"\0" * 128 + b"DICM" + file_meta,
+        *(data for key, data in elements if key < _PIXELS),
+        *pixels,
+        *(data for key, data in elements if key > _PIXELS),
     ]
 
 
 def _file_meta(
-    meta: DicomMeta, index: int, told: dict[str, list[str]], replaced: Replaced
+    meta: DicomMeta,
+    index: int,
+    told: dict[str, list[str]],
+    replaced: Replaced,
+    syntax: TransferSyntax,
 ) -> bytes:
     """Return group 2 (PS3.10 7.1): the source's, but for what describes this very file."""
 
@@ -212,7 +285,7 @@ def _file_meta(
         "00020001": {"vr": "OB", "InlineBinary": "AAE="},
         "00020002": {"vr": "UI", "Value": [uid(_SOP_CLASS)]},
         "00020003": {"vr": "UI", "Value": [uid(_SOP_INSTANCE)]},
-        "00020010": {"vr": "UI", "Value": [str(ExplicitVRLittleEndian)]},
+        "00020010": {"vr": "UI", "Value": [syntax.uid]},
         "00020012": {"vr": "UI", "Value": [IMPLEMENTATION_CLASS_UID]},
         "00020013": {"vr": "SH", "Value": [IMPLEMENTATION_VERSION_NAME]},
     }

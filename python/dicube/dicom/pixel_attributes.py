@@ -5,6 +5,7 @@ PS3.3 C.7.6.3.1 (image pixel), C.11.1 (modality LUT). Must not know files.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import NUMBER_FORMAT, number_text
+from dicube.dicom.frame_coding import CodedFrame
 from dicube.dicom.frames import PER_FRAME
 from dicube.dicom.merge_utils import JsonElement, slice_entry
 from dicube.dicom.slice_order import numbers
@@ -41,7 +43,10 @@ _IN_STORED_UNITS = (
 
 
 def pixel_attributes(
-    meta: DicomMeta, volume: NDArray[Any], pixel_header: PixelDataHeader
+    meta: DicomMeta,
+    volume: NDArray[Any],
+    pixel_header: PixelDataHeader,
+    coded: Sequence[CodedFrame] = (),
 ) -> list[Replaced]:
     """Return what has to be replaced, file by file as `meta.instances()` has them.
 
@@ -53,6 +58,8 @@ def pixel_attributes(
             make its samples.
         pixel_header: rescale of the volume. If it is not the first slice's in the metadata, the
             metadata's rescale no longer holds, and all slices get the header's.
+        coded: the frames as they are coded, one for each slice: BitsStored is then what their
+            codestreams declare (PS3.5 8.2.4, 8.2.15). Nobody looks at the samples.
 
     Raises:
         DataConsistencyError: DICOM has no such samples.
@@ -66,7 +73,7 @@ def pixel_attributes(
             suggestion="integers of 8, 16 or 32 bits, float32 or float64",
         )
     samples = volume.shape[3] if volume.ndim == 4 else 1
-    if one_bit(meta, volume):
+    if not coded and one_bit(meta, volume):
         bits = 1
     wanted: dict[str, Any] = {
         _SAMPLES: samples,
@@ -87,7 +94,7 @@ def pixel_attributes(
         for tag, value in wanted.items():
             if has[tag] != value:
                 new[tag] = _us(value)
-        if samples > 1 and has[_PLANAR] not in (0, 1):
+        if samples > 1 and has[_PLANAR] not in ((0,) if coded else (0, 1)):
             new[_PLANAR] = _us(0)
         if samples == 1 and not meta.is_missing(_PLANAR):
             new[_PLANAR] = None
@@ -96,19 +103,31 @@ def pixel_attributes(
                 new[_FRAMES] = {"vr": "IS", "Value": [len(slices)]}
         elif has[_FRAMES] not in (None, 1):
             new[_FRAMES] = None if meta.is_missing(PER_FRAME) else {"vr": "IS", "Value": [1]}
-        photometric = str(meta.get(_PHOTOMETRIC, force_nonshared=True)[index] or "")
-        if not _interpretable(photometric, samples):
-            name = "RGB" if samples == 3 else "MONOCHROME2"
-            new[_PHOTOMETRIC] = {"vr": "CS", "Value": [name]}
+        photometric = photometric_interpretation(meta, index, samples)
+        if coded and coded[index].is_transformed:
+            photometric = "YBR_RCT"
+        if photometric != meta.get(_PHOTOMETRIC, force_nonshared=True)[index]:
+            new[_PHOTOMETRIC] = {"vr": "CS", "Value": [photometric]}
         if kind == "f":
             new.update({tag: None for tag in (_STORED, _HIGH, _SIGNED) if has[tag] is not None})
         else:
             words = bool(pixel_header.Extras.get(UNUSED_BITS))
-            new.update(_bits(has, frames, bits, words))
+            if coded:
+                new.update(_declared(has, coded[index].bits, kind == "i"))
+            else:
+                new.update(_bits(has, frames, bits, words))
             if new.get(_SIGNED) is not None and has[_SIGNED] is not None:
                 new.update(_in_stored_units(meta, index, signed=kind == "i"))
         replaced.append(new)
     return replaced
+
+
+def photometric_interpretation(meta: DicomMeta, index: int, samples: int) -> str:
+    """Return what a slice's samples are: as the metadata have it, if that can be."""
+    told = str(meta.get(_PHOTOMETRIC, force_nonshared=True)[index] or "")
+    if _interpretable(told, samples):
+        return told
+    return "RGB" if samples == 3 else "MONOCHROME2"
 
 
 def one_bit(meta: DicomMeta, volume: NDArray[Any]) -> bool:
@@ -167,6 +186,12 @@ def _bits(has: dict[str, int | None], frames: NDArray[Any], bits: int, words: bo
             ):
                 return {}
     new = {_STORED: bits, _HIGH: bits - 1, _SIGNED: signed}
+    return {tag: _us(value) for tag, value in new.items() if has[tag] != value}
+
+
+def _declared(has: dict[str, int | None], bits: int, signed: bool) -> Replaced:
+    """Return BitsStored, HighBit and PixelRepresentation for codestreams of so many bits."""
+    new = {_STORED: bits, _HIGH: bits - 1, _SIGNED: int(signed)}
     return {tag: _us(value) for tag, value in new.items() if has[tag] != value}
 
 

@@ -1,0 +1,137 @@
+"""The coded frames that an image was read from, kept in reach for exports that don't recode them.
+
+A file is opened again when its frames are asked for, and used only if it is still the one that was
+read. Must not know DICOM.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.codecs import get_codec
+from dicube.exceptions import DicomCubeError
+from dicube.storage.dcb_file import DcbReader
+
+
+class VolumeFrames:
+    """The frames of an array, and as they are coded where that decodes to what the array has."""
+
+    def __init__(self, volume: NDArray[Any], codec: str = "", coded: Any = None) -> None:
+        """Take the array, and what gives a frame as it is coded, or None."""
+        self.shape, self.dtype, self.codec = volume.shape, volume.dtype, codec
+        self._volume, self._coded = volume, coded
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        """Return the samples of a frame."""
+        frame: NDArray[Any] = self._volume[index]
+        return frame
+
+    def coded(self, index: int) -> bytes | None:
+        """Return a frame as it is coded, which decodes to its samples; None if it isn't."""
+        coded: bytes | None = None if self._coded is None else self._coded(index)
+        return coded
+
+
+class FileFrames:
+    """The frames of an open file, decoded only where that is asked for."""
+
+    def __init__(self, reader: DcbReader) -> None:
+        """Take the file."""
+        self.shape, self.dtype, self.codec = reader.shape, reader.dtype, reader.codec
+        self._reader = reader
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        """Return the samples of a frame."""
+        frame: NDArray[Any] = self._reader.read_frames(index, index + 1)[0]
+        return frame
+
+    def coded(self, index: int) -> bytes | None:
+        """Return a frame as it is coded."""
+        return self._reader.coded(index)
+
+
+class CodedSource:
+    """A dicube file that an image was read from: its path, or its bytes."""
+
+    def __init__(self, source: Any) -> None:
+        """Take what a `DcbReader` is made of, before it is opened. A file object is not kept."""
+        self._source = source if isinstance(source, (str, os.PathLike, bytes)) else None
+        self._identity = _identity(self._source)
+
+    @contextmanager
+    def frames(self, volume: NDArray[Any], compare: bool) -> Iterator[VolumeFrames]:
+        """Give the frames of a volume that was read from the file.
+
+        Args:
+            volume: as it is now.
+            compare: whether samples may have been changed; frames are then decoded to see.
+        """
+        if self._source is None or _identity(self._source) != self._identity:
+            yield VolumeFrames(volume)
+            return
+        try:
+            reader = DcbReader(self._source, num_threads=1)
+        except DicomCubeError:  # gone since, or not to be read any more
+            yield VolumeFrames(volume)
+            return
+        with reader:
+            if reader.shape != volume.shape or reader.dtype != volume.dtype:
+                yield VolumeFrames(volume)
+                return
+
+            def coded(index: int) -> bytes | None:
+                if compare:
+                    decoded = reader.read_frames(index, index + 1)[0]
+                    if not _same(decoded, volume[index]):
+                        return None
+                return reader.coded(index)
+
+            yield VolumeFrames(volume, reader.codec, coded)
+
+
+def frames_of_codec(
+    volume: NDArray[Any], codec: str, coded: Sequence[bytes], compare: bool
+) -> VolumeFrames:
+    """Return the frames of a volume that was decoded from coded frames.
+
+    Args:
+        volume: as it is now.
+        codec: of the coded frames.
+        coded: one for each slice.
+        compare: whether samples may have been changed; frames are then decoded to see.
+    """
+    if len(coded) != len(volume):
+        return VolumeFrames(volume)
+
+    def kept(index: int) -> bytes | None:
+        if compare and not _same(get_codec(codec).decode(coded[index]), volume[index]):
+            return None
+        return coded[index]
+
+    return VolumeFrames(volume, codec, kept)
+
+
+def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Return whether two arrays are of one type and hold the same bits."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    kind = np.dtype(f"u{one.dtype.itemsize}")
+    ours, theirs = (np.ascontiguousarray(each).view(kind) for each in (one, other))
+    return bool(np.array_equal(ours, theirs))
+
+
+def _identity(source: Any) -> tuple[int, ...] | None:
+    """Return what tells a file from one that took its place; None if there is no file."""
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    try:
+        status = os.stat(source)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

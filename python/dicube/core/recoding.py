@@ -1,0 +1,61 @@
+"""A dicube file into DICOM files without an image in between: no frame is decoded needlessly.
+
+Must not know how frames are coded, or elements.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from dicube.core.coded_source import FileFrames
+from dicube.core.cube_parts import read_parts
+from dicube.dicom.dicom_export import write_dicom_folder
+from dicube.dicom.frame_coding import code_frames
+from dicube.dicom.stored_bits import most_bits_stored
+from dicube.dicom.transfer_syntaxes import TransferSyntax
+from dicube.exceptions import InvalidCubeFileError, MetaDataError
+from dicube.storage.dcb_file import DcbReader, Progress
+
+
+def export_coded(
+    path: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    syntax: TransferSyntax,
+    overwrite: bool = False,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write a dicube file as DICOM files in a coded transfer syntax.
+
+    Frames that are coded so already go out as they are, without being decoded.
+
+    Args:
+        path: the dicube file.
+        folder: see `dicom_export.write_dicom_folder`.
+        syntax: the transfer syntax.
+        overwrite: see there.
+        num_threads: how many frames are encoded at a time.
+        progress: called with frames done and frames in all.
+
+    Returns:
+        How many slices there are.
+
+    Raises:
+        DicomCubeError: as `DicomCubeImage.from_file` and `to_dicom_folder` do.
+    """
+    with DcbReader(path, num_threads=1) as reader:
+        if not reader.shape[0]:
+            raise InvalidCubeFileError("the file holds no frames")
+        parts = read_parts(reader)
+        if parts.meta is None:
+            raise MetaDataError("the file has no DICOM metadata to export")
+        frames = FileFrames(reader)
+        bits, instances = most_bits_stored(parts.meta), parts.meta.instances()
+        coded = code_frames(frames, syntax, instances, bits, num_threads, progress)
+        shape = np.broadcast_to(np.zeros((), reader.dtype), reader.shape)
+        write_dicom_folder(
+            folder, parts.meta, shape, parts.header, parts.space, overwrite, coded=coded
+        )
+    return reader.shape[0]

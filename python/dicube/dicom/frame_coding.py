@@ -1,0 +1,184 @@
+"""The frames of a series in a coded transfer syntax: kept as they are coded, or encoded.
+
+What may stand in which transfer syntax: PS3.5 8.2.4 and 8.2.14 (HTJ2K), 8.2.15 (JPEG XL), 10.18.
+Must not know files or elements.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.codecs.jph import imdecode_jph, imencode_jph
+from dicube.codecs.jph.codestream import read_jph
+from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
+from dicube.codecs.jxl.codestream import read_jxl
+from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
+from dicube.exceptions import CodecError, DataConsistencyError
+
+
+class Frames(Protocol):
+    """The frames of a volume.
+
+    Attributes:
+        shape: (slice, row, column) or (slice, row, column, sample).
+        dtype: of the samples.
+        codec: of coded frames, by its name in `dicube.codecs`; '' if there are none.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    codec: str
+
+    def pixels(self, index: int) -> NDArray[Any]:
+        """Return the samples of a frame."""
+
+    def coded(self, index: int) -> bytes | None:
+        """Return a frame as it is coded, which decodes to its samples; None if it isn't."""
+
+
+class CodedFrame(NamedTuple):
+    """A frame in a transfer syntax.
+
+    Attributes:
+        data: its codestream.
+        bits: that the codestream declares a sample.
+        is_transformed: colours went through a component transform.
+    """
+
+    data: bytes
+    bits: int
+    is_transformed: bool
+
+
+@dataclass(frozen=True)
+class CodedSeries:
+    """The frames of a volume in a transfer syntax.
+
+    Attributes:
+        syntax: the transfer syntax.
+        frames: one for each slice; those of one instance are alike in depth and colours.
+        encoded: how many were encoded, and not kept as they were coded.
+    """
+
+    syntax: TransferSyntax
+    frames: Sequence[CodedFrame]
+    encoded: int
+
+
+def code_frames(
+    frames: Frames,
+    syntax: TransferSyntax,
+    instances: Sequence[Sequence[int]],
+    least_bits: int | None = None,
+    num_threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CodedSeries:
+    """Return the frames of a volume in a coded transfer syntax.
+
+    Frames that are coded so already are kept; all others are encoded, decoded and compared.
+
+    Args:
+        frames: the volume's.
+        syntax: the transfer syntax.
+        instances: the slices of each instance, whose frames must agree.
+        least_bits: that a codestream declares, BitsStored.
+        num_threads: how many frames are encoded at a time; None or 0: as many as processors.
+        progress: called with frames done and frames in all.
+
+    Raises:
+        DataConsistencyError: the transfer syntax has no such samples.
+        CodecError: a frame did not encode to what it was.
+    """
+    _check_samples(frames, syntax)
+    found: list[CodedFrame | None] = [None] * frames.shape[0]
+    encoded: set[int] = set()
+
+    def code(index: int) -> None:
+        found[index] = _kept(frames, syntax, index)
+        if found[index] is None:
+            found[index] = _encoded(frames.pixels(index), syntax, least_bits)
+            encoded.add(index)
+
+    def adapt(slices: Sequence[int]) -> None:
+        """Encode anew what differs from the other frames of an instance."""
+        members = [frame for index in slices if (frame := found[index]) is not None]
+        if len({frame[1:] for frame in members}) < 2:
+            return
+        bits = max(frame.bits for frame in members)
+        for index, frame in zip(slices, members, strict=True):
+            if frame.bits < bits or frame.is_transformed:
+                found[index] = _encoded(frames.pixels(index), syntax, bits)
+                encoded.add(index)
+
+    with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
+        for done, _ in enumerate(pool.map(code, range(len(found))), 1):
+            if progress is not None:
+                progress(done, len(found))
+        for _ in pool.map(adapt, instances):
+            pass
+    coded = [frame for frame in found if frame is not None]
+    return CodedSeries(syntax, coded, len(encoded))
+
+
+def kept_in(syntax: TransferSyntax, coded: bytes) -> CodedFrame | None:
+    """Return a coded frame as it stands in a transfer syntax; None if it may not stand there.
+
+    JPEG XL frames stand there without their boxes, which are about nothing but the codestream.
+    """
+    try:
+        if syntax.codec == "jph":
+            jph = read_jph(coded)
+            if not jph.is_lossless or (syntax is HTJ2K_RPCL and not jph.is_progressive):
+                return None
+            return CodedFrame(coded, jph.bits, jph.is_transformed)
+        jxl = read_jxl(coded)
+    except CodecError:
+        return None
+    if jxl.is_mapped or not jxl.is_plain:
+        return None
+    return CodedFrame(jxl.codestream, jxl.bits, False)
+
+
+def _kept(frames: Frames, syntax: TransferSyntax, index: int) -> CodedFrame | None:
+    coded = frames.coded(index) if frames.codec == syntax.codec else None
+    return None if coded is None else kept_in(syntax, coded)
+
+
+def _encoded(pixels: NDArray[Any], syntax: TransferSyntax, least_bits: int | None) -> CodedFrame:
+    """Return a frame encoded, and decoded to be sure."""
+    jph = syntax.codec == "jph"
+    if jph:
+        data = imencode_jph(pixels, least_bits=least_bits)
+    else:
+        data = imencode_jxl(pixels, num_threads=1, least_bits=least_bits)
+    frame = kept_in(syntax, data)
+    assert frame is not None
+    decoded = imdecode_jph(frame.data) if jph else imdecode_jxl(frame.data, num_threads=1)
+    if not np.array_equal(decoded, pixels):
+        raise CodecError("a frame decodes to other samples than were encoded")
+    return frame
+
+
+def _check_samples(frames: Frames, syntax: TransferSyntax) -> None:
+    """Raise unless a transfer syntax has such samples."""
+    kind, bits = frames.dtype.kind, frames.dtype.itemsize * 8
+    if syntax.codec == "jxl":
+        if kind != "u" or bits > 16:
+            raise DataConsistencyError(
+                f"samples of {frames.dtype.name} can't be written as {syntax.keyword}: "
+                "JPEG XL has unsigned integers of at most 16 bits",
+                suggestion="HTJ2KLossless has signed ones, and 32 bits",
+            )
+    elif kind not in "iu" or bits > 32:
+        raise DataConsistencyError(
+            f"samples of {frames.dtype.name} can't be written as {syntax.keyword}: "
+            "HTJ2K has integers of at most 32 bits",
+            suggestion="ExplicitVRLittleEndian",
+        )
