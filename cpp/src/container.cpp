@@ -23,6 +23,13 @@ constexpr size_t name_size = 16;
 constexpr uint64_t most_entries = 4096;
 constexpr uint64_t spare_entries = 4;  // for sections that come after the first frame
 
+// No file system has larger files, and no product of what is counted below overflows.
+constexpr uint64_t largest_file = uint64_t{1} << 62;
+
+// From a source that can't tell its size no more is taken at first: what a table claims to be
+// must not make memory be allocated that no bytes come for.
+constexpr uint64_t first_part = 1 << 20;
+
 constexpr std::string_view frame_offsets = "frame_offsets";
 constexpr std::string_view frame_lengths = "frame_lengths";
 constexpr std::string_view frame_checksums = "frame_checksums";
@@ -54,9 +61,25 @@ uint64_t as_allowed(uint64_t size, uint64_t max_memory, std::string_view what) {
     return size;
 }
 
+void check_bytes(Bytes bytes, const Extent& extent, std::string_view what) {
+    uint64_t found = checksum_of(bytes);
+    if (found != extent.checksum)
+        fail(DICUBE_ERROR_CHECKSUM, what, ": expected checksum ", extent.checksum, ", found ",
+             found);
+}
+
 std::vector<uint8_t> read_whole(const Source& source, const Extent& extent, std::string_view what,
                                 uint64_t max_memory, bool check) {
-    std::vector<uint8_t> buffer(as_allowed(extent.length, max_memory, what));
+    std::vector<uint8_t> buffer;
+    if (source.size() == unknown_size && as_allowed(extent.length, max_memory, what) > first_part) {
+        for (uint64_t done = 0; done < extent.length; done = buffer.size()) {
+            buffer.resize(std::min(extent.length, std::max(2 * done, first_part)));
+            source.read_at(extent.offset + done, buffer.data() + done, buffer.size() - done);
+        }
+        if (check) check_bytes(buffer, extent, what);
+        return buffer;
+    }
+    buffer.resize(as_allowed(extent.length, max_memory, what));
     Bytes bytes = read_extent(source, extent, std::string(what), check, buffer.data());
     if (bytes.data() != buffer.data()) std::copy(bytes.begin(), bytes.end(), buffer.begin());
     return buffer;
@@ -90,9 +113,10 @@ void read_directory(const Source& source, Bytes header, uint64_t first_section, 
     if (entries > most_entries)
         fail(DICUBE_ERROR_FORMAT, "extension directory: ", entries, " entries, at most ",
              most_entries, " are allowed");
-    if (file_size != contents.file_size)
+    bool unknown = source.size() == unknown_size;
+    if (unknown ? file_size > largest_file : file_size != contents.file_size)
         fail(DICUBE_ERROR_FORMAT, "file: expected ", file_size, " bytes, found ",
-             contents.file_size);
+             unknown ? largest_file : contents.file_size);
     Extent table = {header_size + directory_head_size, entries * entry_size};
     check_inside(table, file_size, "extension directory");
 
@@ -105,6 +129,7 @@ void read_directory(const Source& source, Bytes header, uint64_t first_section, 
     if (check && found != expected)
         fail(DICUBE_ERROR_CHECKSUM, "header: expected checksum ", expected, ", found ", found);
     contents.has_checksums = true;
+    contents.file_size = file_size;
 
     ByteReader rows(Bytes(covered).subspan(table_begin), "extension directory");
     for (uint64_t i = 0; i < entries; ++i) {
@@ -186,7 +211,7 @@ const Section* Contents::find(std::string_view name) const {
 
 Contents read_contents(const Source& source, uint64_t max_memory, bool check) {
     Contents contents;
-    contents.file_size = source.size();
+    contents.file_size = std::min(source.size(), largest_file);
     std::array<uint8_t, header_size> header;
     if (contents.file_size < magic_stem.size() + 1)
         fail(DICUBE_ERROR_FORMAT, "not a dicube file: it has ", contents.file_size, " bytes");
@@ -229,6 +254,14 @@ Contents read_contents(const Source& source, uint64_t max_memory, bool check) {
                  ": header and extension directory contradict each other");
     }
     read_frames(source, contents, frame_count, max_memory, check);
+    if (source.size() == unknown_size && !contents.has_checksums) {
+        contents.file_size = header_size;
+        auto reach = [&](const Extent& extent) {
+            contents.file_size = std::max(contents.file_size, extent.offset + extent.length);
+        };
+        for (const Section& section : contents.sections) reach(section.extent);
+        for (const Extent& frame : contents.frames) reach(frame);
+    }
     return contents;
 }
 
@@ -241,12 +274,7 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
     else if (size > 0)
         source.read_at(extent.offset, buffer, size);
     Bytes bytes(data, size);
-    if (check) {
-        uint64_t found = checksum_of(bytes);
-        if (found != extent.checksum)
-            fail(DICUBE_ERROR_CHECKSUM, what, ": expected checksum ", extent.checksum, ", found ",
-                 found);
-    }
+    if (check) check_bytes(bytes, extent, what);
     return bytes;
 }
 
@@ -297,13 +325,14 @@ void Layout::place_front() {
         fail(DICUBE_ERROR_ARGUMENT, "file: at most ", most_entries - spare_entries - tables,
              " sections are allowed");
     end_ = header_size + directory_head_size + capacity_ * entry_size;
+    // Tables first: where frames are is asked of every file, and is known from its first bytes.
+    if (tables > 0)
+        for (std::string_view name : {frame_offsets, frame_lengths, frame_checksums}) {
+            sections_.push_back({std::string(name), {end_, frames_wanted_ * 8, 0}});
+            end_ += frames_wanted_ * 8;
+        }
     for (size_t i = 0; i < sections.size(); ++i) append(std::move(sections[i]), waiting_[i]);
     waiting_ = {};
-    if (tables == 0) return;
-    for (std::string_view name : {frame_offsets, frame_lengths, frame_checksums}) {
-        sections_.push_back({std::string(name), {end_, frames_wanted_ * 8, 0}});
-        end_ += frames_wanted_ * 8;
-    }
 }
 
 void Layout::finish() {

@@ -52,7 +52,7 @@ Contents read_contents(const Source& source, uint64_t max_memory, bool check);
 Bytes read_extent(const Source& source, const Extent& extent, const std::string& what, bool check,
                   uint8_t* buffer);
 
-// Lays out a new file: sections, then tables, then frames, then late sections. Bytes go to the sink
+// Lays out a new file: tables, then sections, then frames, then late sections. Bytes go to the sink
 // as they come; header, directory and tables are written last.
 class Layout {
 public:

@@ -12,9 +12,12 @@
 
 namespace dicube {
 
+constexpr uint64_t unknown_size = DICUBE_SIZE_UNKNOWN;
+
 class Source {
 public:
     virtual ~Source() = default;
+    // `unknown_size` where the source can't tell.
     virtual uint64_t size() const = 0;
     // Fills `buffer` with `size` bytes from `offset`; callable from many threads at once. The
     // caller has checked that they lie inside size().

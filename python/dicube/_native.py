@@ -65,6 +65,8 @@ BYTE_ORDER_NATIVE = 0
 BYTE_ORDER_LITTLE = 1
 BYTE_ORDER_BIG = 2
 
+SIZE_UNKNOWN = (1 << 64) - 1
+
 CODEC_JXL = 1
 CODEC_HTJ2K = 2
 
@@ -410,7 +412,8 @@ class _Owner:
     """What owns a handle of libdicube.
 
     The handle is closed by `close`, or when the last reference to its owner goes; never below a
-    call in flight, which is counted.
+    call in flight, which is counted. It is of use only in the process that opened it: after a fork
+    its locks may be those of threads that are not there, and what a writer closes is not its own.
     """
 
     def __init__(
@@ -423,9 +426,12 @@ class _Owner:
         self._lock = threading.Lock()
         self._in_flight = 0
         self._closed = False
+        self._process = os.getpid()
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Call a function on the handle; raise what the caller's callback raised meanwhile."""
+        if not self.is_here:
+            raise ValueError(f"{type(self).__name__.lower()} belongs to process {self._process}")
         with self._lock:
             if self._closed:
                 raise ValueError(f"{type(self).__name__.lower()} is closed")
@@ -449,8 +455,15 @@ class _Owner:
         """Whether it was closed."""
         return self._closed
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it was opened in this process."""
+        return self._process == os.getpid()
+
     def close(self) -> None:
         """Close it, as soon as calls in flight have ended. May be called again."""
+        if not self.is_here:
+            return
         with self._lock:
             if not self._closed:
                 self._closed = True

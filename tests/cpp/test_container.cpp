@@ -1,4 +1,5 @@
 // The container: what is laid out is found again; what is damaged is refused, saying where.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -132,6 +133,67 @@ void hostile_numbers() {
     EXPECT(message == "frame_offsets: expected 24 bytes for 3 frames, found 16");
 }
 
+// Bytes of which nobody says how many they are, and the most that was asked for at once.
+class Stream : public Source {
+public:
+    explicit Stream(const std::vector<uint8_t>& bytes) : bytes_(bytes) {}
+    uint64_t size() const override { return unknown_size; }
+    void read_at(uint64_t offset, void* buffer, size_t size) const override {
+        most = std::max(most, size);
+        if (offset > bytes_.size() || size > bytes_.size() - offset)
+            fail(DICUBE_ERROR_IO, "the end");
+        std::memcpy(buffer, bytes_.data() + offset, size);
+    }
+    mutable size_t most = 0;
+
+private:
+    const std::vector<uint8_t>& bytes_;
+};
+
+void unknown_size_of_source() {
+    for (const std::vector<uint8_t>& file : {sample_file(), published_file(2, 155, 3)}) {
+        Contents contents = read_contents(Stream(file), 1 << 20, true);
+        EXPECT(contents.file_size == file.size());
+        EXPECT(contents.frames.size() == contents.find("frame_offsets")->extent.length / 8);
+    }
+    // Gigabytes are claimed: they are not asked for, and not allocated, before the first came.
+    for (int shift : {24, 27, 31, 32, 58, 60, 61, 63}) {
+        std::vector<uint8_t> file = published_file(uint64_t{1} << shift, 155, 3);
+        Stream source(file);
+        bool refused = false;
+        try {
+            read_contents(source, uint64_t{1} << 40, true);
+        } catch (const Error&) {
+            refused = true;
+        }
+        EXPECT(refused);
+        EXPECT(source.most <= 1 << 20);
+    }
+    // Tables that come in several parts.
+    MemorySink sink;
+    Layout layout(sink, 'S', 300000);
+    for (int i = 0; i < 300000; ++i) layout.add_frame(bytes_of("x"));
+    layout.finish();
+    Contents contents = read_contents(Stream(sink.bytes), 1 << 30, true);
+    EXPECT(contents.frames.size() == 300000);
+    EXPECT(contents.frames.back().offset == sink.bytes.size() - 1);
+    sink.bytes[3000] ^= 1;
+    try {
+        read_contents(Stream(sink.bytes), 1 << 30, true);
+        EXPECT(false);
+    } catch (const Error& error) {
+        EXPECT(error.status() == DICUBE_ERROR_CHECKSUM);
+    }
+}
+
+// Where frames are is known from the first bytes, however many sections there are.
+void tables_first() {
+    std::vector<uint8_t> file = sample_file();
+    Contents contents = read_contents(*open_source(Bytes(file)), 1 << 20, true);
+    for (const char* table : {"frame_offsets", "frame_lengths", "frame_checksums"})
+        EXPECT(contents.find(table)->extent.offset < contents.find("dicom_status")->extent.offset);
+}
+
 void unknown_sections() {
     MemorySink sink;
     Layout layout(sink, 'A', 0);
@@ -172,6 +234,8 @@ int main() {
     round_trip();
     damage();
     hostile_numbers();
+    unknown_size_of_source();
+    tables_first();
     unknown_sections();
     refused_layouts();
     return report();

@@ -204,10 +204,13 @@ typedef struct dicube_reader_options {
 } dicube_reader_options;
 
 /* Bytes that come from the caller. Called from many threads at once. */
+#define DICUBE_SIZE_UNKNOWN 18446744073709551615u
 typedef struct dicube_source {
     size_t struct_size; /* sizeof(dicube_source)                                                 */
     void* user;         /* handed to read_at as it is                                            */
-    uint64_t size;      /* bytes there are                                                       */
+    uint64_t size;      /* bytes there are; DICUBE_SIZE_UNKNOWN where asking would cost a request
+                           over a network: the file itself is believed, and read_at has to fail
+                           beyond the end                                                        */
     /* Fill `buffer` with the `size` bytes at `offset`; return 0, or anything else on failure. */
     int32_t (*read_at)(void* user, uint64_t offset, void* buffer, size_t size);
 } dicube_source;
@@ -234,7 +237,8 @@ DICUBE_API int32_t dicube_reader_image(dicube_reader* reader, dicube_image* imag
 /* What there is to know of a file beside its frames. */
 typedef struct dicube_file_info {
     size_t struct_size;      /* sizeof(dicube_file_info)                                         */
-    uint64_t file_size;      /* bytes                                                            */
+    uint64_t file_size;      /* bytes; of a source of unknown size what the file says, or where
+                                the last of its bytes stand that anything points to              */
     uint64_t coded_size;     /* bytes of all coded frames                                        */
     uint64_t sections;       /* how many there are                                               */
     uint32_t format_version; /* of the container                                                 */
