@@ -71,5 +71,9 @@ class CubeFileAccessError(InvalidCubeFileError, OSError):
     """The operating system refused a read or a write: permission, a full disk, a broken device."""
 
 
+class MissingPackageError(DicomCubeError, ImportError):
+    """A package that is not installed with dicube by default is needed."""
+
+
 class TargetExistsError(DicomCubeError, FileExistsError):
     """The target holds something that writing would replace, and `overwrite` was not asked for."""

@@ -9,12 +9,14 @@ original files.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
@@ -74,6 +76,25 @@ def write_restorable(path: Path, source: Path, names: list[str]) -> dict[str, An
     }
 
 
+def write_nifti(path: Path) -> bytes:
+    """Write a file made from NIfTI; return the NIfTI file."""
+    voxels = synthetic_volume("int16", 1).T.astype(">i2")
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_shape(voxels.shape)
+    header.set_data_dtype(voxels.dtype)
+    header.set_sform(np.array([[0, 0, 3, -9], [-2, 0, 0, 8], [0, -1, 0, 7], [0, 0, 0, 1]]), 1)
+    header["scl_slope"], header["scl_inter"], header["descrip"] = 0.5, -3, b"GOLDEN FILE"
+    header.extensions.append(nibabel.nifti1.Nifti1Extension(6, b"a comment"))
+    written = io.BytesIO()
+    header.write_to(written)
+    written.write(voxels.tobytes(order="F"))
+    source = path.with_suffix(".nii")
+    source.write_bytes(written.getvalue())
+    DicomCubeImage.from_nifti(source).to_file(path)
+    source.unlink()
+    return written.getvalue()
+
+
 def make(folder: Path) -> None:
     """Write what is missing in the folder of this version."""
     folder.mkdir(exist_ok=True)
@@ -107,6 +128,14 @@ def make(folder: Path) -> None:
             "shape": pixels.shape,
             "dtype": "uint8",
             "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        }
+    name = "nifti.dcbs"
+    if name not in expected:
+        nifti = write_nifti(folder / name)
+        expected[name] = {
+            "shape": (3, 13, 17),
+            "dtype": "int16",
+            "nifti": hashlib.sha256(nifti).hexdigest(),
         }
     name = "unmarked_jpeg.dcba"
     if name not in expected:

@@ -37,7 +37,7 @@ def imported(path: Path) -> set[str]:
         ("ctypes", r"_native"),
         ("spacetransformer", r"dicom\.geometry"),
         ("pydicom", r"dicom(\..*)?"),
-        ("nibabel", r"nifti"),
+        ("nibabel", r"nifti\.header"),
         ("zstandard", r"storage\.packed_text"),
     ],
 )
@@ -57,6 +57,7 @@ FORBIDDEN = {
     "codecs": ["storage", "core", "dicom", "nifti", "cli"],
     "storage": ["core.image", "dicom", "nifti", "cli"],
     "dicom": ["_native", "storage", "core.image", "nifti", "cli"],
+    "nifti": ["_native", "codecs", "storage", "core", "cli"],
     "core.pixel_header": [""],
     "core.image": ["_native", "codecs", "cli"],
     "cli": ["_native"],

@@ -43,6 +43,11 @@ def test_golden_file_reads_as_it_was_written(
             for file in tmp_path.rglob("*")
             if file.is_file()
         }
+    if "nifti" in expected:
+        pytest.importorskip("nibabel")
+        image.to_nifti(tmp_path / "a.nii")
+        written = (tmp_path / "a.nii").read_bytes()
+        assert hashlib.sha256(written).hexdigest() == expected["nifti"]
     if "PatientName" not in expected:
         return
     assert image.dicom_meta is not None and image.space is not None

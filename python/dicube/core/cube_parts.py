@@ -19,8 +19,9 @@ from dicube.dicom.coded_frames import has_own_codec
 from dicube.dicom.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.original_elements import OriginalElements
 from dicube.exceptions import InvalidCubeFileError
+from dicube.nifti import NiftiHeader
 from dicube.storage.dcb_file import DcbReader, DcbWriter
-from dicube.storage.packed_text import pack_text, unpack_text
+from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
 
 _STATUS = "dicom_status"  # the status value as text
 _META = "dicom_meta"  # JSON, packed with zstd
@@ -29,6 +30,7 @@ _SPACE = "space"  # JSON, in (x, y, z) order
 # space, so they must not see it.
 _COLOUR_SPACE = "colour_space"
 _HEADER = "pixel_header"  # JSON
+_NIFTI = "nifti"  # a NIfTI file's bytes before its voxels, packed with zstd
 _ORIGINALS = "originals"  # the source's files without their pixels, packed with zstd
 
 _TRANSFER_SYNTAX = "00020010"
@@ -41,6 +43,7 @@ class CubeParts(NamedTuple):
     meta: DicomMeta | None
     space: Space | None
     status: DicomStatus
+    nifti: NiftiHeader | None = None
 
 
 @contextmanager
@@ -67,6 +70,8 @@ def parts_around_frames(
     if parts.space is not None:
         writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
+    if parts.nifti is not None:
+        writer.write_section(_NIFTI, pack_bytes(parts.nifti.data))
     if provenance is None:
         yield
         return
@@ -108,7 +113,7 @@ def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]
         header,
         space,
     )
-    return CubeParts(header, meta, space, _read_status(reader)), provenance
+    return CubeParts(header, meta, space, _read_status(reader), _read_nifti(reader)), provenance
 
 
 def _read_text(reader: DcbReader, name: str) -> str | None:
@@ -165,6 +170,17 @@ def _read_space(reader: DcbReader) -> Space | None:
     """Return the geometry of a file; None where it has none."""
     text = _read_text(reader, _SPACE) or _read_text(reader, _COLOUR_SPACE)
     return None if text is None else space_from_json(text)
+
+
+def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
+    """Return the header of the NIfTI file that a file was made from; None where it has none."""
+    packed = reader.sections.get(_NIFTI)
+    if not packed:
+        return None
+    try:
+        return NiftiHeader(unpack_bytes(packed))
+    except InvalidCubeFileError as error:
+        raise InvalidCubeFileError(f"section {_NIFTI}: {error.message}") from error
 
 
 def _read_status(reader: DcbReader) -> DicomStatus:

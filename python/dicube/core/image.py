@@ -18,6 +18,13 @@ from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts_and_provenance
+from dicube.core.nifti_image import (
+    fitting_nifti,
+    grid_of_parts,
+    nifti_of_image,
+    read_nifti,
+    space_of_nifti,
+)
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.provenance import Provenance
 from dicube.dicom import (
@@ -44,6 +51,7 @@ from dicube.dicom.stored_bits import (
 )
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
+from dicube.nifti import NiftiHeader, write_nifti_file
 from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, Progress, codec_of_path
 from dicube.storage.pixel_utils import get_float_data, stored_volume
 
@@ -95,6 +103,7 @@ class DicomCubeImage:
         if dicom_status is None:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
+        self._nifti: NiftiHeader | None = None
         self._provenance: Provenance | None = None
         self._coded_source: CodedSource | None = None
         self._pixels_seen = False  # until somebody has the array, nobody has changed it
@@ -184,7 +193,78 @@ class DicomCubeImage:
             volume = reader.read_frames(progress=progress)
         image = cls(volume, parts.header, parts.meta, parts.space, parts.status)
         image._provenance, image._coded_source = provenance, source
+        image._nifti = parts.nifti
         return image
+
+    @classmethod
+    def from_nifti(cls, source: Any) -> DicomCubeImage:
+        """Read a NIfTI file: .nii or .nii.gz, NIfTI-1 or NIfTI-2, of either byte order.
+
+        Voxels stay in the order they are stored in, of which x is the column, y the row, and z the
+        slice; where these lie says `space`, after the affine that nibabel takes (the sform, else
+        the qform, else the voxel sizes), turned from RAS to LPS and to mm. Slope and intercept
+        stand in `pixel_header`: `get_fdata("float64")` has the values of nibabel's. Everything
+        else in header and extensions is kept, in dicube files too, and comes back by `to_nifti`.
+
+        The volumes of an array of four and more dimensions follow each other: slice
+        `t * slices + z`; `volumes()` parts them.
+
+        Args:
+            source: a path, or a NIfTI image of nibabel (pairs of .hdr and .img included).
+
+        Raises:
+            FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
+            InvalidCubeFileError: it is no NIfTI file, or a damaged one.
+            DataConsistencyError: voxels of a type that can't be stored (complex numbers, RGBA, 128
+                bits), or an image of another kind.
+            MissingPackageError: (an ImportError too) nibabel is not installed.
+
+        Warns:
+            UserWarning: `space` is None: there are several volumes, or the affine is sheared (it
+                is kept nevertheless).
+        """
+        voxels, parts, reason = read_nifti(source)
+        if reason:
+            name = source if isinstance(source, (str, os.PathLike)) else type(source).__name__
+            warnings.warn(f"{name}: space is None: {reason}", stacklevel=2)
+        image = cls(voxels, parts.header, None, parts.space, parts.status)
+        image._nifti = parts.nifti
+        return image
+
+    def to_nifti(self, path: str | os.PathLike[str], version: int | None = None) -> None:
+        """Write a NIfTI file; one that is already there is replaced when all went well.
+
+        Stored values are written, in the order they are in memory: (x, y, z) are column, row and
+        slice; slope and intercept go into the header. An image that was read from NIfTI, by a
+        dicube file in between or not, gives the same file again, header and extensions to the
+        byte; what was changed since (space, pixels, rescale) goes into the header. Series of
+        several volumes (see `volumes`) become four-dimensional. A tilted gantry is told by a
+        sheared sform.
+
+        Args:
+            path: ends in .nii or .nii.gz.
+            version: 1 or 2; None for the one that the image was read from, else for 1, or 2 if a
+                size is above 32767. NIfTI-1 holds affine, slope and intercept in 32-bit numbers,
+                NIfTI-2 in those of 64 bits.
+
+        Raises:
+            DataConsistencyError: what NIfTI can't say: the name's ending, samples (colours other
+                than RGB of uint8), a slope of 0, volumes that differ in shape or place.
+            OSError: (an InvalidCubeFileError too) the system refused to write.
+            MissingPackageError: (an ImportError too) nibabel is not installed.
+
+        Warns:
+            UserWarning: it isn't known where the voxels are; or each slice has a rescale of its
+                own, so that real values are written, as float64.
+        """
+        nifti, voxels = nifti_of_image(
+            self._raw_image,
+            self._parts(),
+            *self._rescale_of_slices(),
+            self._bits_of_slices(),
+            version,
+        )
+        write_nifti_file(path, nifti, voxels)
 
     def to_file(
         self,
@@ -221,8 +301,7 @@ class DicomCubeImage:
         volume = self._raw_image
         _checked_meta(self._dicom_meta, len(volume))
         _checked_space(self._space, volume.shape)
-        header = dataclasses.replace(self.pixel_header, PixelDtype=volume.dtype.name)
-        parts = CubeParts(header, self._dicom_meta, self._space, self.dicom_status)
+        parts = self._parts()
         keep = exact and not self.why_not_exact(codec, num_threads)
         coded = self._originals.coded if keep else ()
         writer = DcbWriter(
@@ -425,10 +504,14 @@ class DicomCubeImage:
         Returns:
             The volumes; [self] if there is only one, or if nothing tells them apart.
         """
+        nifti = fitting_nifti(self._parts(), self.shape)
+        rescale = self._rescale_of_slices()
+        if nifti is not None and nifti.volume_count > 1:
+            blocks = np.arange(self.shape[0]).reshape(nifti.volume_count, -1).tolist()
+            return [self._part(slices, *rescale, nifti.single()) for slices in blocks]
         split = None if self._dicom_meta is None else series_volumes(self._dicom_meta)
         if split is None:
             return [self]
-        rescale = self._rescale_of_slices()
         return [self._part(slices, *rescale) for slices in split.slices]
 
     def init_meta(
@@ -449,7 +532,18 @@ class DicomCubeImage:
         Raises:
             MetaDataError: an argument is empty.
         """
-        meta = make_meta(self.shape, self.dtype, self._space, modality, patient_name, patient_id)
+        parts = self._parts()
+        nifti = fitting_nifti(parts, self.shape)
+        meta = make_meta(
+            self.shape,
+            self.dtype,
+            grid_of_parts(parts, self.shape),
+            modality,
+            patient_name,
+            patient_id,
+            volumes=1 if nifti is None else nifti.volume_count,
+            seconds_between_volumes=None if nifti is None else nifti.seconds_between_volumes,
+        )
         self._dicom_meta = meta
         self.dicom_status = get_dicom_status(meta)
         return meta
@@ -459,6 +553,11 @@ class DicomCubeImage:
             f"<DicomCubeImage shape={self.shape} dtype={self.dtype.name} "
             f"status={self.dicom_status.value}>"
         )
+
+    def _parts(self) -> CubeParts:
+        """Return all of the image but its pixels."""
+        header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
+        return CubeParts(header, self._dicom_meta, self._space, self.dicom_status, self._nifti)
 
     @property
     def _originals(self) -> Originals:
@@ -503,19 +602,24 @@ class DicomCubeImage:
         slices: list[int],
         slopes: Sequence[float] | None,
         intercepts: Sequence[float] | None,
+        nifti: NiftiHeader | None = None,
     ) -> DicomCubeImage:
         """Return the image of some of the slices, given each slice's rescale where they differ."""
-        assert self._dicom_meta is not None
         header = dataclasses.replace(self.pixel_header, Extras=dict(self.pixel_header.Extras))
         if slopes is not None and intercepts is not None:
             header = dataclasses.replace(
                 header, RescaleSlope=slopes[slices[0]], RescaleIntercept=intercepts[slices[0]]
             )
-        meta = self._dicom_meta.select(slices)
-        space = space_or_reason(meta)[0]
-        return DicomCubeImage(
-            self._raw_image[slices], header, meta, space and space.reverse_axis_order()
-        )
+        meta = None if self._dicom_meta is None else self._dicom_meta.select(slices)
+        if nifti is not None:
+            space = space_of_nifti(nifti)[0]
+        else:
+            assert meta is not None
+            told = space_or_reason(meta)[0]
+            space = told and told.reverse_axis_order()
+        part = DicomCubeImage(self._raw_image[slices], header, meta, space)
+        part._nifti = nifti
+        return part
 
     def _bits_of_slices(self) -> list[StoredBits | None] | None:
         """Return where in its words each slice's values are; None if words are values."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from spacetransformer import Space as Space
 from spacetransformer.core.exceptions import SpaceTransformerError
 
@@ -54,8 +54,38 @@ def get_space_from_DicomMeta(  # noqa: N802 (the published name)
     return space.reverse_axis_order()
 
 
-def space_or_reason(meta: DicomMeta) -> tuple[Space | None, str]:
-    """Return the Space in xyz order; or None and the reason: a status value and what is wrong."""
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels are, whatever the angles between the axes; a Space has right angles only.
+
+    Attributes:
+        shape: (columns, rows, slices).
+        origin: centre of the first voxel; LPS, mm.
+        spacing: from a voxel to the next along columns, rows and slices; mm.
+        axes: unit vectors along columns, rows and slices, one a row.
+    """
+
+    shape: tuple[int, int, int]
+    origin: NDArray[np.float64]
+    spacing: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+    @classmethod
+    def from_steps(cls, shape: tuple[int, int, int], origin: ArrayLike, steps: ArrayLike) -> Grid:
+        """Make the Grid whose voxels follow each other by `steps`, one vector a row; mm."""
+        vectors = np.asarray(steps, np.float64)
+        lengths = np.linalg.norm(vectors, axis=1)
+        axes = np.divide(vectors, lengths[:, None], out=vectors.copy(), where=lengths[:, None] > 0)
+        return cls(shape, np.asarray(origin, np.float64), lengths, axes)
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """Vectors from a voxel to the next along columns, rows and slices, one a row; mm."""
+        return self.axes * self.spacing[:, None]
+
+
+def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
+    """Return the Grid of a series; or None and the reason: a status value and what is wrong."""
     if "MOSAIC" in (meta.get("ImageType", force_nonshared=True)[0] or ()):
         return None, "mosaic: each image is a tiling of several slices, which it doesn't place"
     for finding in grid_findings(meta):
@@ -64,32 +94,64 @@ def space_or_reason(meta: DicomMeta) -> tuple[Space | None, str]:
     row_spacing, column_spacing = numbers(meta, CommonTags.PixelSpacing, 2)[0] or (0.0, 0.0)
     last = positions(meta)[-1]
     assert orientation is not None and point is not None and last is not None
-    along_row = _unit(orientation[:3])
-    along_column = _unit(orientation[3:])
     if meta.slice_count > 1:
         step = (np.array(last) - np.array(point)) / (meta.slice_count - 1)
     else:
         normal = normal_of(orientation)
         assert normal is not None
         step = normal * _thickness(meta)
+    shape = (
+        int(meta.get("Columns", force_nonshared=True)[0]),
+        int(meta.get("Rows", force_nonshared=True)[0]),
+        meta.slice_count,
+    )
+    spacing = np.array([column_spacing, row_spacing, np.linalg.norm(step)])
+    axes = np.stack([_unit(orientation[:3]), _unit(orientation[3:]), _unit(step)])
+    return Grid(shape, np.array(point, float), spacing, axes), ""
+
+
+def space_or_reason(meta: DicomMeta) -> tuple[Space | None, str]:
+    """Return the Space in xyz order; or None and the reason: a status value and what is wrong."""
+    grid, reason = grid_or_reason(meta)
+    if grid is None:
+        return None, reason
+    space, reason = space_of_grid(grid)
+    if space is None:
+        normal = np.cross(grid.axes[0], grid.axes[1])
+        tilt = np.degrees(np.arccos(min(1.0, abs(float(grid.axes[2] @ normal)))))
+        reason = f"slices are stacked {tilt:.3g} degrees off their normal: {reason}"
+    return space, reason
+
+
+def space_of_grid(grid: Grid) -> tuple[Space | None, str]:
+    """Return the Space in xyz order; or None and why a Space can't hold the grid."""
+    if not np.isfinite(grid.origin).all():
+        return None, f"the first voxel is at {grid.origin.tolist()}"
+    x, y, z = (tuple(axis) for axis in grid.axes.tolist())
     try:
         space = Space(
-            shape=(
-                int(meta.get("Columns", force_nonshared=True)[0]),
-                int(meta.get("Rows", force_nonshared=True)[0]),
-                meta.slice_count,
-            ),
-            origin=point,
-            spacing=(column_spacing, row_spacing, float(np.linalg.norm(step))),
-            x_orientation=tuple(along_row.tolist()),
-            y_orientation=tuple(along_column.tolist()),
-            z_orientation=tuple(_unit(step).tolist()),
+            shape=grid.shape,
+            origin=tuple(grid.origin.tolist()),
+            spacing=tuple(grid.spacing.tolist()),
+            x_orientation=x,
+            y_orientation=y,
+            z_orientation=z,
         )
     except SpaceTransformerError as error:
-        normal = np.cross(along_row, along_column)
-        tilt = np.degrees(np.arccos(min(1.0, abs(float(_unit(step) @ normal)))))
-        return None, f"slices are stacked {tilt:.3g} degrees off their normal: {error}"
+        return None, str(error)
     return space, ""
+
+
+def grid_of_space(space: Space) -> Grid:
+    """Return the Grid of a Space in memory (zyx)."""
+    xyz = space.reverse_axis_order()
+    columns, rows, slices = (int(size) for size in xyz.shape)
+    return Grid(
+        (columns, rows, slices),
+        np.array(xyz.origin, float),
+        np.array(xyz.spacing, float),
+        np.array([xyz.x_orientation, xyz.y_orientation, xyz.z_orientation], float),
+    )
 
 
 def space_to_json(space: Space) -> str:
@@ -136,18 +198,17 @@ class ImagePlanes:
     locations: list[float]
 
 
-def plane_attributes(space: Space) -> ImagePlanes:
-    """Return the image planes of a Space in memory (zyx)."""
-    xyz = space.reverse_axis_order()
-    step = np.array(xyz.z_orientation, float) * xyz.spacing[2]
-    points = np.array(xyz.origin, float) + np.arange(xyz.shape[2])[:, None] * step
-    orientation = [float(c) for c in (*xyz.x_orientation, *xyz.y_orientation)]
-    normal = np.cross(orientation[:3], orientation[3:])
+def plane_attributes(place: Space | Grid) -> ImagePlanes:
+    """Return the image planes of a Space in memory (zyx), or of a Grid."""
+    grid = place if isinstance(place, Grid) else grid_of_space(place)
+    points = grid.origin + np.arange(grid.shape[2])[:, None] * grid.steps[2]
+    normal = np.cross(grid.axes[0], grid.axes[1])
+    column_spacing, row_spacing, slice_distance = grid.spacing.tolist()
     return ImagePlanes(
         points.tolist(),
-        orientation,
-        [float(xyz.spacing[1]), float(xyz.spacing[0])],
-        float(xyz.spacing[2]),
+        grid.axes[:2].ravel().tolist(),
+        [row_spacing, column_spacing],
+        slice_distance,
         (points @ normal).tolist(),
     )
 
@@ -158,11 +219,11 @@ def _fields(space: Space) -> dict[str, Any]:
 
 
 def _corners(space: Space) -> NDArray[np.float64]:
-    shape = np.array(space.shape)
-    index = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T * (shape - 1)
-    axes = np.array([space.x_orientation, space.y_orientation, space.z_orientation], float)
-    scaled = axes * np.array(space.spacing, float)[:, None]
-    return np.asarray(np.array(space.origin, float) + index @ scaled, np.float64)
+    grid = grid_of_space(space)
+    index = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, -1).T * (
+        np.array(grid.shape) - 1
+    )
+    return np.asarray(grid.origin + index @ grid.steps, np.float64)
 
 
 def _thickness(meta: DicomMeta) -> float:

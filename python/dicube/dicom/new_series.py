@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.geometry import Space, plane_attributes
+from dicube.dicom.geometry import Grid, Space, grid_of_space, plane_attributes
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
 _SOP_CLASSES = {
@@ -28,28 +28,36 @@ _SOP_CLASSES = {
     "PT": PositronEmissionTomographyImageStorage,
 }
 _UID_PREFIX = "2.25."
+_RIGHT_ANGLE = 1e-2  # cosine; as a Space has it
 
 
 def make_meta(
     shape: Sequence[int],
     dtype: Any,
-    space: Space | None = None,
+    space: Space | Grid | None = None,
     modality: str = "OT",
     patient_name: str = "ANONYMOUS^",
     patient_id: str = "0000000",
+    *,
+    volumes: int = 1,
+    seconds_between_volumes: float | None = None,
 ) -> DicomMeta:
     """Make the metadata of a new series: a new study, one instance per slice.
 
     Args:
         shape: of the array: (slice, row, column) or (slice, row, column, sample).
         dtype: of the array.
-        space: where its voxels are, zyx order. None: 1 mm voxels from the origin, axial.
+        space: where the voxels of a volume are: a Space in zyx order, or a Grid. None: 1 mm voxels
+            from the origin, axial.
         modality: decides the SOP class: CT, MR and PT have their own, all else is a secondary
             capture.
         patient_name, patient_id: not empty.
+        volumes: how many of the same place follow each other in the array.
+        seconds_between_volumes: None if they are not of a series over time.
 
     Raises:
-        DataConsistencyError: shape and space don't fit, or it is no shape of a volume.
+        DataConsistencyError: shape, volumes and space don't fit, it is no shape of a volume, or
+            rows and columns are not at right angles, which DICOM can't say.
         MetaDataError: modality, name or id is empty.
     """
     for name, value in (
@@ -61,19 +69,28 @@ def make_meta(
             raise MetaDataError(f"{name} is empty", context="make_meta")
     if len(shape) not in (3, 4) or min(shape) < 1:
         raise DataConsistencyError(f"expected a shape of 3 or 4 sizes, found {tuple(shape)}")
-    size = tuple(int(n) for n in shape[:3])
+    count, rows, columns = (int(n) for n in shape[:3])
+    if volumes < 1 or count % volumes:
+        raise DataConsistencyError(f"{count} slices don't make {volumes} volumes")
+    size = (columns, rows, count // volumes)
     if space is None:
-        space = Space(shape=size, x_orientation=(0, 0, 1), z_orientation=(1, 0, 0))
-    if tuple(space.shape) != size:
+        grid = Grid.from_steps(size, np.zeros(3), np.eye(3))
+    else:
+        grid = space if isinstance(space, Grid) else grid_of_space(space)
+    if grid.shape != size:
         raise DataConsistencyError(
-            f"the space is of shape {tuple(space.shape)}, the array of {size}"
+            f"the space is of shape {grid.shape[::-1]}, each volume of {size[::-1]}"
         )
-    count, rows, columns = size
+    if abs(float(grid.axes[0] @ grid.axes[1])) > _RIGHT_ANGLE:
+        raise DataConsistencyError(
+            "rows and columns are not at right angles, which DICOM can't say",
+            suggestion="resample the volume, or set its space",
+        )
     samples = int(shape[3]) if len(shape) == 4 else 1
     sample = np.dtype(dtype)
     bits = sample.itemsize * 8
     today, now = time.strftime("%Y%m%d"), time.strftime("%H%M%S")
-    plane = plane_attributes(space)
+    plane = plane_attributes(grid)
 
     meta = DicomMeta({}, slice_count=count)
     shared: dict[str, Any] = {
@@ -123,9 +140,16 @@ def make_meta(
     per_slice: dict[str, list[Any]] = {
         "SOPInstanceUID": [generate_uid(_UID_PREFIX) for _ in range(count)],
         "InstanceNumber": list(range(1, count + 1)),
-        "ImagePositionPatient": plane.positions,
-        "SliceLocation": plane.locations,
+        "ImagePositionPatient": plane.positions * volumes,
+        "SliceLocation": plane.locations * volumes,
     }
+    if volumes > 1:
+        times = [time for time in range(1, volumes + 1) for _ in plane.positions]
+        meta.set_shared_item("NumberOfTemporalPositions", volumes)
+        per_slice |= {"TemporalPositionIdentifier": times, "AcquisitionNumber": times}
+        if seconds_between_volumes is not None:
+            meta.set_shared_item("TemporalResolution", seconds_between_volumes * 1000)
+            meta.set_shared_item("RepetitionTime", seconds_between_volumes * 1000)
     for keyword, values in per_slice.items():
         meta.set_nonshared_item(keyword, values)
     return meta

@@ -6,7 +6,7 @@ Must not know what is in them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from dicube.exceptions import CubeFileAccessError, TargetExistsError
 
@@ -33,7 +33,7 @@ def make_folder(target: str, overwrite: bool) -> None:
         )
 
 
-def write_whole(path: str, parts: Sequence[bytes | memoryview]) -> None:
+def write_whole(path: str, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file beside its place and move it there, so that it is never seen half-written.
 
     Raises:

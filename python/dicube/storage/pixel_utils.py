@@ -114,7 +114,7 @@ def get_float_data(
                 np.multiply(stored, slope, out=real, dtype=target, casting="unsafe")
                 real += intercept
             else:
-                np.multiply(stored, slope, out=wide, casting="unsafe")
+                np.multiply(stored, slope, out=wide, dtype=np.float64, casting="unsafe")
                 np.add(wide, intercept, out=wide)
                 np.copyto(real, wide, casting="unsafe")
     return values

@@ -1,0 +1,22 @@
+"""NIfTI files: their header as it stands, their voxels as (slice, row, column), their geometry.
+
+Knows no dicube files and no DICOM; what an image makes of it is for `core`.
+"""
+
+from __future__ import annotations
+
+from dicube.nifti.header import NiftiHeader, NiftiVolume
+from dicube.nifti.nibabel_image import header_and_voxels
+from dicube.nifti.nifti_file import NIFTI_EXTENSIONS, read_nifti_file, write_nifti_file
+from dicube.nifti.placement import affine_of_grid, grid_of_header
+
+__all__ = [
+    "NIFTI_EXTENSIONS",
+    "NiftiHeader",
+    "NiftiVolume",
+    "affine_of_grid",
+    "grid_of_header",
+    "header_and_voxels",
+    "read_nifti_file",
+    "write_nifti_file",
+]

@@ -1,0 +1,457 @@
+"""NiftiHeader: what a NIfTI file holds before its voxels, kept to the byte. The door to nibabel.
+
+NIfTI-1 and NIfTI-2 (nifti1.h, nifti2.h of the NIfTI Data Format Working Group). Must not know files
+of dicube, DICOM, or the patient's coordinate system.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.exceptions import (
+    DataConsistencyError,
+    DicomCubeError,
+    InvalidCubeFileError,
+    MissingPackageError,
+)
+
+_SIZES = {1: 348, 2: 540}  # of the header by version; its first number says it
+_EXTENDER = 4  # bytes behind the header that say whether extensions follow
+_MAGIC = {1: (344, b"n+1\0"), 2: (4, b"n+2\0\r\n\x1a\n")}
+_PAIR_MAGIC = {1: b"ni1\0", 2: b"ni2\0\r\n\x1a\n"}
+_MM_PER_UNIT = {1: 1e3, 2: 1.0, 3: 1e-3}  # metre, mm, micrometre (NIFTI_UNITS_…)
+_SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
+_MOST_OF_NIFTI_1 = 32767  # along each dimension: its sizes are 16-bit numbers
+# Of surfaces with more vertices than that, which stand for other sizes.
+_FREESURFER_SIZES = ((-1,), (27307,))
+_OF_VERSION = {"sizeof_hdr", "magic", "vox_offset", "eol_check"}
+_SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
+_MM, _SECONDS = 2, 8
+RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_RIGHT_ANGLES = 1e-5  # cosine; what a quaternion of 32-bit numbers can't tell from them
+_QUIET = logging.getLogger("dicube.nifti.mended")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+
+# Nobody's header is larger; what says so is damaged, or a few bytes that inflate without end.
+_LARGEST = 1 << 28
+
+
+class NiftiVolume(NamedTuple):
+    """A NIfTI file.
+
+    Attributes:
+        header: all that stands before the voxels.
+        voxels: stored values, (slices, rows, columns) or (slices, rows, columns, 3); the volumes of
+            a file with more than three dimensions follow each other.
+    """
+
+    header: NiftiHeader
+    voxels: NDArray[Any]
+
+
+class NiftiHeader:
+    """All of a NIfTI file that stands before its voxels. Is never changed.
+
+    Args:
+        data: the bytes: header, extender, extensions, and whatever else there is up to the voxels.
+
+    Raises:
+        InvalidCubeFileError: they are none of a NIfTI file.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.version, self._endianness = _version_of(data)
+        self.data = data
+        if len(data) < _SIZES[self.version] + _EXTENDER:
+            raise InvalidCubeFileError(f"a NIfTI header is truncated to {len(data)} bytes")
+
+    @classmethod
+    def new(cls, shape: tuple[int, ...]) -> NiftiHeader:
+        """Return the header of a new array, in mm, without a place; NIfTI-1 if the shape allows.
+
+        Raises:
+            DataConsistencyError: NIfTI has no such shape.
+        """
+        fields = nibabel_class(1 if max(shape) <= _MOST_OF_NIFTI_1 else 2)()
+        with refusing(DataConsistencyError):
+            fields.set_data_shape(shape)
+        fields["xyzt_units"] = _MM
+        fields["scl_slope"], fields["scl_inter"] = 1, 0
+        return cls(single_file_bytes(fields))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"data": self.data, "version": self.version, "_endianness": self._endianness}
+
+    # -------------------------------------------------------------------------------- what it says
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes along x, y, z and what is beyond, one to seven of them.
+
+        Raises:
+            InvalidCubeFileError: there are none, or one below 1.
+        """
+        form, place = ("8h", 40) if self.version == 1 else ("8q", 16)
+        count, *sizes = struct.unpack_from(self._endianness + form, self.data, place)
+        shape = tuple(sizes[:count])
+        if shape[0:1] in _FREESURFER_SIZES and shape[1:2] == (1,):
+            with refusing():
+                shape = tuple(int(size) for size in self._raw.get_data_shape())
+        if not 1 <= count <= 7 or min(shape) < 1:
+            raise InvalidCubeFileError(
+                f"the NIfTI header has no shape of an array: dim is {[count, *sizes]}"
+            )
+        return shape
+
+    @property
+    def volume_dims(self) -> tuple[int, int, int]:
+        """Sizes of one volume along x, y and z."""
+        x, y, z = (*self.shape, 1, 1)[:3]
+        return x, y, z
+
+    @property
+    def volume_count(self) -> int:
+        """How many volumes there are: 1 unless there are more than three dimensions."""
+        return math.prod(self.shape[3:])
+
+    @property
+    def voxels_shape(self) -> tuple[int, ...]:
+        """The shape that the voxels have in dicube: (slices, rows, columns[, 3])."""
+        x, y, z = self.volume_dims
+        colours = () if self._dtype != RGB else (3,)
+        return (self.volume_count * z, y, x, *colours)
+
+    @property
+    def sample_dtype(self) -> np.dtype[Any]:
+        """The dtype of a sample, in the file's byte order.
+
+        Raises:
+            DataConsistencyError: voxels are of a type that dicube can't store.
+        """
+        dtype = self._dtype
+        if dtype == RGB:
+            return np.dtype(np.uint8)
+        if dtype.kind not in "iuf" or dtype.itemsize > 8:
+            name = "RGBA" if dtype.names else dtype.name
+            raise DataConsistencyError(
+                f"voxels of type {name} (NIfTI datatype {int(self._parsed['datatype'])}) "
+                "can't be stored",
+                suggestion="integers and floating-point numbers of up to 64 bits, and RGB, can",
+            )
+        return dtype.newbyteorder(self._endianness)
+
+    @property
+    def data_size(self) -> int:
+        """Bytes of all voxels."""
+        return math.prod(self.voxels_shape) * self.sample_dtype.itemsize
+
+    @cached_property
+    def rescale(self) -> tuple[float, float]:
+        """Slope and intercept; (1, 0) where there are none: scl_slope is 0 or no finite number.
+
+        Raises:
+            InvalidCubeFileError: there is a slope, and the intercept is no finite number.
+        """
+        with refusing():
+            slope, intercept = self._parsed.get_slope_inter()
+        return (1.0, 0.0) if slope is None else (float(slope), float(intercept))
+
+    @cached_property
+    def affine(self) -> NDArray[np.float64]:
+        """The best affine, as nibabel has it: from voxel indices (x, y, z) to RAS, (4, 4).
+
+        Of the sform if it has a code, else of the qform if it has one, else of the voxel sizes.
+
+        Raises:
+            InvalidCubeFileError: the quaternion is none.
+        """
+        with refusing():
+            return np.array(self._parsed.get_best_affine(), np.float64)
+
+    @property
+    def mm_per_unit(self) -> float:
+        """Millimetres in the unit of space; 1 where none is told."""
+        return _MM_PER_UNIT.get(int(self._parsed["xyzt_units"]) & 7, 1.0)
+
+    @property
+    def seconds_between_volumes(self) -> float | None:
+        """Seconds from one volume to the next; None where the fourth dimension is not time."""
+        unit = _SECONDS_PER_UNIT.get(int(self._parsed["xyzt_units"]) & 56)
+        step = float(self._parsed["pixdim"][4])
+        return unit * step if unit and math.isfinite(step) and step > 0 else None
+
+    def check(self) -> None:
+        """Raise what any of the properties raises."""
+        for name in ("shape", "sample_dtype", "rescale", "affine"):
+            getattr(self, name)
+
+    # ------------------------------------------------------------------------------- with changes
+
+    def single(self) -> NiftiHeader:
+        """Return the header of one of the volumes."""
+        return self if len(self.shape) <= 3 else self.with_shape(self.volume_dims)
+
+    def with_shape(self, shape: tuple[int, ...]) -> NiftiHeader:
+        """Return the header for an array of another shape, (x, y, z, …).
+
+        What tells of the slices' times goes, as it held for the old ones. The header is of NIfTI-2
+        if NIfTI-1 has no such sizes.
+
+        Raises:
+            DataConsistencyError: NIfTI has no such shape.
+        """
+        if shape == self.shape:
+            return self
+        if self.version == 1 and max(shape) > _MOST_OF_NIFTI_1:
+            return self.with_version(2).with_shape(shape)
+        changed = self._raw.copy()
+        with refusing(DataConsistencyError):
+            changed.set_data_shape(shape)
+        if shape[:3] != self.volume_dims:
+            changed["slice_start"] = changed["slice_end"] = changed["slice_code"] = 0
+            changed["slice_duration"] = 0
+        return self._changed(changed)
+
+    def with_samples(self, dtype: np.dtype[Any], colour: bool) -> NiftiHeader:
+        """Return the header for voxels of another type.
+
+        Raises:
+            DataConsistencyError: NIfTI has no such type.
+        """
+        wanted = RGB if colour and dtype == np.uint8 else dtype.newbyteorder("=")
+        if wanted == self._dtype.newbyteorder("="):
+            return self
+        if colour and dtype != np.uint8:
+            raise DataConsistencyError(f"NIfTI has colours of uint8 only, not of {dtype}")
+        changed = self._raw.copy()
+        with refusing(DataConsistencyError):
+            changed.set_data_dtype(wanted)
+        return self._changed(changed)
+
+    def with_rescale(self, slope: float, intercept: float) -> NiftiHeader:
+        """Return the header with another rescale; NIfTI-1 has it in 32-bit numbers.
+
+        Raises:
+            DataConsistencyError: NIfTI can't say that: slope is 0, or they are no finite numbers.
+        """
+        if (slope, intercept) == self.rescale:
+            return self
+        changed = self._raw.copy()
+        with np.errstate(over="ignore"):
+            changed["scl_slope"], changed["scl_inter"] = slope, intercept
+        held = float(changed["scl_slope"]), float(changed["scl_inter"])
+        if not (all(map(math.isfinite, held)) and held[0]):
+            raise DataConsistencyError(
+                f"NIfTI-{self.version} can't hold a rescale of slope {slope!r} and intercept "
+                f"{intercept!r}"
+            )
+        return self._changed(changed)
+
+    def with_affine(self, affine: NDArray[Any] | None) -> NiftiHeader:
+        """Return the header of voxels that lie elsewhere.
+
+        Args:
+            affine: in the header's unit of space, (4, 4); None where it is not known.
+
+        Returns:
+            The header with the affine as sform, as qform too unless its axes are not at right
+            angles, and their lengths as voxel sizes.
+        """
+        changed = self._raw.copy()
+        codes = int(changed["sform_code"]), int(changed["qform_code"])
+        best = codes[0] or codes[1] or _SCANNER
+        if affine is None:
+            for axis in "xyz":
+                changed[f"srow_{axis}"] = 0
+            for name in ("quatern_b", "quatern_c", "quatern_d"):
+                changed[name] = 0
+            for name in ("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "qform_code"):
+                changed[name] = 0
+            return self._changed(changed)
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        axes = affine[:3, :3] / lengths
+        changed.set_sform(affine, best)
+        if np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=_RIGHT_ANGLES):
+            changed.set_qform(affine, codes[1] or best)
+        else:
+            changed.set_qform(np.eye(4), 0)
+        changed["pixdim"][1:4] = lengths
+        return self._changed(changed)
+
+    def with_spacing(self, spacing: tuple[float, float, float]) -> NiftiHeader:
+        """Return the header with other voxel sizes, (x, y, z)."""
+        changed = self._raw.copy()
+        changed["pixdim"][1:4] = spacing
+        return self._changed(changed)
+
+    def with_seconds_between_volumes(self, seconds: float) -> NiftiHeader:
+        """Return the header of a series over time."""
+        changed = self._raw.copy()
+        changed["pixdim"][4] = seconds
+        changed["xyzt_units"] = (int(changed["xyzt_units"]) & ~56) | _SECONDS
+        return self._changed(changed)
+
+    def with_version(self, version: int) -> NiftiHeader:
+        """Return the header as NIfTI-1 or NIfTI-2, extensions and all.
+
+        Raises:
+            DataConsistencyError: its values don't fit NIfTI-1, or there is no such version.
+        """
+        if version == self.version:
+            return self
+        changed = nibabel_class(version)(endianness=self._endianness)
+        for name in set(self._raw.keys()).intersection(changed.keys()) - _OF_VERSION:
+            with refusing(DataConsistencyError):
+                changed[name] = self._raw[name]
+            if not _holds(changed[name], self._raw[name]):
+                raise DataConsistencyError(
+                    f"NIfTI-{version} can't hold {name} of {self._raw[name].tolist()}"
+                )
+        extensions = self.data[_SIZES[self.version] :]
+        changed["vox_offset"] = _SIZES[version] + len(extensions)
+        return NiftiHeader(changed.binaryblock + extensions)
+
+    # ------------------------------------------------------------------------------------ nibabel
+
+    @property
+    def _block(self) -> bytes:
+        return self.data[: _SIZES[self.version]]
+
+    @cached_property
+    def _raw(self) -> Any:
+        """The header's fields as they are, a nibabel header."""
+        return nibabel_class(self.version)(self._block, self._endianness, check=False)
+
+    @cached_property
+    def _parsed(self) -> Any:
+        """The header's fields with small faults mended, as nibabel does when it opens a file."""
+        fields = self._raw.copy()
+        with refusing():
+            fields.check_fix(logger=_QUIET)
+        return fields
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        with refusing():
+            dtype: np.dtype[Any] = self._parsed.get_data_dtype()
+        return dtype
+
+    def _changed(self, fields: Any) -> NiftiHeader:
+        return NiftiHeader(fields.binaryblock + self.data[_SIZES[self.version] :])
+
+
+def read_header(read: Callable[[int], bytes]) -> NiftiHeader:
+    """Read what stands before the voxels.
+
+    Args:
+        read: called with a number of bytes, returns the next ones of the file; fewer at its end.
+
+    Raises:
+        InvalidCubeFileError: it is no NIfTI file, is cut off, or its header is impossible.
+    """
+    data = bytearray(read(_SIZES[1]))
+    version, endianness = _version_of(data)
+    size = _SIZES[version]
+    data += read(size - len(data))
+    form, place = ("f", 108) if version == 1 else ("q", 168)
+    if len(data) < size:
+        raise InvalidCubeFileError(f"the NIfTI header is cut off after {len(data)} bytes")
+    (told,) = struct.unpack_from(endianness + form, data, place)
+    if not (math.isfinite(told) and 0 <= told <= _LARGEST):
+        raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {told}")
+    # What is less than a header takes stands for no offset given (nifti1.h on vox_offset).
+    offset = max(int(told), size + _EXTENDER)
+    struct.pack_into(endianness + form, data, place, offset)
+    data += read(offset - size)
+    if len(data) < offset:
+        raise InvalidCubeFileError(
+            f"the NIfTI file is cut off: voxels begin at offset {offset}, it has {len(data)} bytes"
+        )
+    return NiftiHeader(bytes(data))
+
+
+def _holds(value: NDArray[Any], wanted: NDArray[Any]) -> bool:
+    """Return whether a field has a value, of floating-point numbers as near as it can."""
+    if value.dtype.kind != "f":
+        return bool(np.all(value == wanted))
+    return np.allclose(value, wanted, rtol=1e-6, atol=1e-37, equal_nan=True)
+
+
+def _version_of(data: bytes | bytearray) -> tuple[int, Literal["<", ">"]]:
+    """Return the version of NIfTI that a header is of, and its byte order: '<' or '>'.
+
+    Raises:
+        InvalidCubeFileError: it is none.
+    """
+    orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+    for version, size in _SIZES.items():
+        for endianness in orders:
+            if data[:4] != struct.pack(endianness + "i", size):
+                continue
+            place, magic = _MAGIC[version]
+            found = bytes(data[place : place + len(magic)])
+            if found == magic:
+                return version, endianness
+            if found == _PAIR_MAGIC[version]:
+                raise InvalidCubeFileError(
+                    "the NIfTI header is of a pair of files, .hdr and .img",
+                    suggestion="from_nifti(nibabel.load(path)) reads pairs",
+                )
+            raise InvalidCubeFileError(f"not a NIfTI file: the magic is {found!r}")
+    raise InvalidCubeFileError(f"not a NIfTI file: it begins with {bytes(data[:4])!r}")
+
+
+def single_file_bytes(fields: Any) -> bytes:
+    """Return all that stands before the voxels in a file with the header `fields`."""
+    fields["vox_offset"] = 0
+    written = io.BytesIO()
+    fields.write_to(written)  # sets the offset
+    return written.getvalue().ljust(int(fields["vox_offset"]), b"\0")
+
+
+def import_nibabel() -> Any:
+    """Return nibabel, which is loaded when NIfTI is first asked for.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingPackageError(
+            "NIfTI needs the package nibabel", suggestion="pip install dicube[nifti]"
+        ) from error
+    return nibabel
+
+
+def nibabel_class(version: int) -> Any:
+    """Return nibabel's class of headers of a version."""
+    nibabel = import_nibabel()
+    if version not in _SIZES:
+        raise DataConsistencyError(f"expected NIfTI version 1 or 2, found {version!r}")
+    return nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header
+
+
+@contextmanager
+def refusing(kind: type[DicomCubeError] = InvalidCubeFileError) -> Iterator[None]:
+    """Turn what nibabel raises into one of dicube's exceptions; its warnings say nothing new."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    except (DicomCubeError, MemoryError):
+        raise
+    except Exception as error:  # nibabel raises whatever the bytes provoke
+        raise kind(f"NIfTI: {' '.join(str(error).split())}") from error

@@ -1,0 +1,83 @@
+"""NIfTI images of nibabel, loaded or made in memory, as header and stored voxels.
+
+Must not know dicube files or geometry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dicube.exceptions import DataConsistencyError
+from dicube.nifti.header import (
+    RGB,
+    NiftiHeader,
+    NiftiVolume,
+    import_nibabel,
+    nibabel_class,
+    refusing,
+    single_file_bytes,
+)
+
+
+def header_and_voxels(image: Any) -> NiftiVolume:
+    """Return what a nibabel image holds, its stored values if it was loaded from a file.
+
+    Of an image made of an array, that array is what is stored, whatever type its header names.
+
+    Args:
+        image: a nibabel Nifti1Image, Nifti2Image, or pair of these kinds.
+
+    Raises:
+        DataConsistencyError: another kind of image, or voxels that can't be stored.
+        InvalidCubeFileError: the image's file is damaged or gone.
+    """
+    nibabel = import_nibabel()
+    if not isinstance(image, nibabel.Nifti1Pair):
+        raise DataConsistencyError(
+            f"expected a path or a NIfTI image of nibabel, found {type(image).__name__}",
+            suggestion="nibabel.Nifti1Image.from_image(image) makes one of other images",
+        )
+    version = 2 if image.header.sizeof_hdr == nibabel.Nifti2Header.sizeof_hdr else 1
+    with refusing():
+        fields = nibabel_class(version).from_header(image.header, check=False)
+        stored = image.dataobj
+        if hasattr(stored, "get_unscaled"):
+            array = np.asanyarray(stored.get_unscaled())
+            fields["scl_slope"], fields["scl_inter"] = _told_rescale(image)
+        else:
+            array = np.asanyarray(stored)
+            fields["scl_slope"] = fields["scl_inter"] = np.nan
+            fields.set_data_dtype(array.dtype)
+        if fields.get_data_shape() != array.shape:
+            fields.set_data_shape(array.shape)
+        if not np.allclose(image.affine, fields.get_best_affine()):
+            fields.set_sform(image.affine, "aligned")
+        header = NiftiHeader(single_file_bytes(fields))
+    samples = array.T
+    if samples.dtype == RGB:
+        samples = np.ascontiguousarray(samples).view(np.uint8).reshape(*samples.shape, 3)
+    # A copy: of what the image may map from a file, or goes on to use.
+    voxels = np.array(samples, header.sample_dtype, order="C").reshape(header.voxels_shape)
+    return NiftiVolume(header, voxels)
+
+
+def _told_rescale(image: Any) -> tuple[float, float]:
+    """Return slope and intercept of a loaded image as its file has them.
+
+    nibabel keeps what they amount to only: 1 and 0 where the file says that there are none.
+    """
+    slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    if (slope, intercept) == (1.0, 0.0):
+        kind = type(image.header)
+        try:
+            with image.file_map.get(
+                "header", image.file_map["image"]
+            ).get_prepare_fileobj() as file:
+                told = kind(file.read(kind.sizeof_hdr), check=False)
+            if (told.get_slope_inter() or None) in ((None, None), (1.0, 0.0)):
+                return float(told["scl_slope"]), float(told["scl_inter"])
+        except Exception:  # the file has gone or has changed: what the image says is right
+            return slope, intercept
+    return slope, intercept
