@@ -42,13 +42,13 @@ FILE_OF = {"HTJ2KLossless": ".dcbs", "HTJ2KLosslessRPCL": ".dcbs", "JPEGXLLossle
 def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Counts frames that are encoded while a test runs."""
     calls: list[int] = []
-    encode = frame_coding._encoded
+    encode = frame_coding.encode_frame
 
     def counting(*arguments: Any) -> Any:
         calls.append(1)
         return encode(*arguments)
 
-    monkeypatch.setattr(frame_coding, "_encoded", counting)
+    monkeypatch.setattr(frame_coding, "encode_frame", counting)
     return calls
 
 
@@ -294,6 +294,22 @@ def test_pylibjpeg_reads_it(tmp_path: Path, syntax: str) -> None:
         dataset.pixel_array_options(decoding_plugin="pylibjpeg")
         np.testing.assert_array_equal(dataset.pixel_array, image.raw_image[index])
     assert HTJ2KLossless == UIDS["HTJ2KLossless"]
+
+
+@pytest.mark.parametrize("syntax", [*JPH, "ExplicitVRLittleEndian"])
+def test_gdcm_reads_it(tmp_path: Path, syntax: str) -> None:
+    """gdcm 3.2 has no JPEG XL."""
+    gdcm = pytest.importorskip("gdcm", reason="python-gdcm is not installed")
+    image = cube(tmp_path)
+    image.to_dicom_folder(tmp_path / "out", transfer_syntax=syntax)
+    for index in range(3):
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(tmp_path / "out" / f"slice_{index:04d}.dcm"))
+        assert reader.Read()
+        data = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
+        np.testing.assert_array_equal(
+            np.frombuffer(data, "<u2"), image.raw_image[index].reshape(-1)
+        )
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

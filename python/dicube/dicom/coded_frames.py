@@ -57,13 +57,44 @@ class CodedPixels:
         Raises:
             CodecError: it does not decode.
         """
-        decode = imdecode_jph if self.codec == "jph" else imdecode_jxl
-        return decode(self.frames[frame], num_threads=1)
+        return decode_frame(self.codec, self.frames[frame])
 
 
 def has_own_codec(transfer_syntax: str) -> bool:
     """Return whether frames in a transfer syntax may be for the package's own codecs."""
     return transfer_syntax in _HTJ2K | _JPEG_XL | _JPEG
+
+
+def codec_of_syntax(transfer_syntax: str) -> str:
+    """Return the name of the codec for frames in a transfer syntax that `has_own_codec`."""
+    return "jph" if transfer_syntax in _HTJ2K else "jxl"
+
+
+def decode_frame(codec: str, coded: bytes) -> NDArray[Any]:
+    """Return the samples of a frame, coded by the codec of this name; a zero may pad it.
+
+    Raises:
+        CodecError: it does not decode.
+    """
+    if codec == "jph":  # whose decoder knows of the padding
+        return imdecode_jph(coded)
+    try:
+        return imdecode_jxl(coded, num_threads=1)
+    except CodecError:
+        if not coded.endswith(b"\0"):
+            raise
+        return imdecode_jxl(coded[:-1], num_threads=1)
+
+
+def decoded_interpretation(transfer_syntax: str, interpretation: str) -> str:
+    """Return the photometric interpretation that frames have when they are decoded.
+
+    Args:
+        transfer_syntax: UID, of HTJ2K or JPEG XL.
+        interpretation: that the file tells.
+    """
+    recompressed = transfer_syntax == _JPEG_XL_OF_JPEG and interpretation.startswith("YBR")
+    return "RGB" if recompressed or interpretation in _TRANSFORMED else interpretation
 
 
 def coded_pixels(
@@ -88,12 +119,11 @@ def coded_pixels(
     fragments = None if items is None else _fragments_of_frames(value, items, count)
     if fragments is None:
         return None
-    codec, jpeg = "jph" if transfer_syntax in _HTJ2K else "jxl", transfer_syntax in _JPEG
+    codec, jpeg = codec_of_syntax(transfer_syntax), transfer_syntax in _JPEG
     size_of = len if jpeg else _jph_size if codec == "jph" else _jxl_size
     frames, layout = _taken_apart(value, fragments, size_of)
-    transformed = interpretation in _TRANSFORMED
-    if transfer_syntax == _JPEG_XL_OF_JPEG:
-        transformed = transformed or interpretation.startswith("YBR")
+    transformed = False
+    interpretation = decoded_interpretation(transfer_syntax, interpretation)
     if jpeg and not interpretation.startswith("MONOCHROME"):
         found = [_colours_of_jpeg(frame, interpretation) for frame in frames]
         if True in found and not all(found):

@@ -19,7 +19,7 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import DEFAULT_ENCODINGS
 from dicube.dicom.encapsulation import pixel_element
 from dicube.dicom.frame_attributes import frame_attributes, with_groups_changed
-from dicube.dicom.frame_coding import CodedSeries
+from dicube.dicom.frame_coding import INTERPRETATIONS, CodedSeries
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.merge_utils import JsonElement, slice_items
@@ -49,12 +49,6 @@ _PLANAR_CONFIGURATION = "00280006"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LONGEST_VALUE = 0xFFFFFFFE
 _PIXELS = "7FE00010"
-# Photometric interpretations that codecs keep as they are (PS3.5 8.2.4, 8.2.15). JPEG XL tells the
-# colour space itself, and here always RGB or gray.
-_INTERPRETATIONS = {
-    "jph": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"),
-    "jxl": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
-}
 
 
 def write_dicom_folder(
@@ -201,7 +195,7 @@ def check_coded(
     samples = volume.shape[3] if volume.ndim == 4 else 1
     for index in range(meta.slice_count):
         interpretation = photometric_interpretation(meta, index, samples)
-        if interpretation not in _INTERPRETATIONS[syntax.codec] or (
+        if interpretation not in INTERPRETATIONS[syntax.codec] or (
             interpretation == "PALETTE COLOR" and volume.dtype.kind == "i"
         ):
             raise DataConsistencyError(

@@ -22,6 +22,13 @@ from dicube.codecs.jxl.codestream import read_jxl
 from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
 
+# Photometric interpretations that codecs keep as they are (PS3.5 8.2.4, 8.2.15). JPEG XL tells the
+# colour space itself, and here always RGB or gray.
+INTERPRETATIONS = {
+    "jph": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"),
+    "jxl": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
+}
+
 
 class Frames(Protocol):
     """The frames of a volume.
@@ -96,14 +103,14 @@ def code_frames(
         DataConsistencyError: the transfer syntax has no such samples.
         CodecError: a frame did not encode to what it was.
     """
-    _check_samples(frames, syntax)
+    check_samples(frames.dtype, syntax)
     found: list[CodedFrame | None] = [None] * frames.shape[0]
     encoded: set[int] = set()
 
     def code(index: int) -> None:
         found[index] = _kept(frames, syntax, index)
         if found[index] is None:
-            found[index] = _encoded(frames.pixels(index), syntax, least_bits)
+            found[index] = encode_frame(frames.pixels(index), syntax, least_bits)
             encoded.add(index)
 
     def adapt(slices: Sequence[int]) -> None:
@@ -114,7 +121,7 @@ def code_frames(
         bits = max(frame.bits for frame in members)
         for index, frame in zip(slices, members, strict=True):
             if frame.bits < bits or frame.is_transformed:
-                found[index] = _encoded(frames.pixels(index), syntax, bits)
+                found[index] = encode_frame(frames.pixels(index), syntax, bits)
                 encoded.add(index)
 
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
@@ -146,13 +153,19 @@ def kept_in(syntax: TransferSyntax, coded: bytes) -> CodedFrame | None:
     return CodedFrame(jxl.codestream, jxl.bits, False)
 
 
-def _kept(frames: Frames, syntax: TransferSyntax, index: int) -> CodedFrame | None:
-    coded = frames.coded(index) if frames.codec == syntax.codec else None
-    return None if coded is None else kept_in(syntax, coded)
+def encode_frame(
+    pixels: NDArray[Any], syntax: TransferSyntax, least_bits: int | None
+) -> CodedFrame:
+    """Return a frame encoded, and decoded to be sure.
 
+    Args:
+        pixels: its samples, of a kind that `check_samples` lets pass.
+        syntax: the transfer syntax.
+        least_bits: that the codestream declares.
 
-def _encoded(pixels: NDArray[Any], syntax: TransferSyntax, least_bits: int | None) -> CodedFrame:
-    """Return a frame encoded, and decoded to be sure."""
+    Raises:
+        CodecError: it decodes to something else.
+    """
     jph = syntax.codec == "jph"
     if jph:
         data = imencode_jph(pixels, least_bits=least_bits)
@@ -166,19 +179,28 @@ def _encoded(pixels: NDArray[Any], syntax: TransferSyntax, least_bits: int | Non
     return frame
 
 
-def _check_samples(frames: Frames, syntax: TransferSyntax) -> None:
-    """Raise unless a transfer syntax has such samples."""
-    kind, bits = frames.dtype.kind, frames.dtype.itemsize * 8
+def check_samples(dtype: np.dtype[Any], syntax: TransferSyntax) -> None:
+    """Raise unless a transfer syntax has such samples.
+
+    Raises:
+        DataConsistencyError: it has not.
+    """
+    kind, bits = dtype.kind, dtype.itemsize * 8
     if syntax.codec == "jxl":
         if kind != "u" or bits > 16:
             raise DataConsistencyError(
-                f"samples of {frames.dtype.name} can't be written as {syntax.keyword}: "
+                f"samples of {dtype.name} can't be written as {syntax.keyword}: "
                 "JPEG XL has unsigned integers of at most 16 bits",
                 suggestion="HTJ2KLossless has signed ones, and 32 bits",
             )
     elif kind not in "iu" or bits > 32:
         raise DataConsistencyError(
-            f"samples of {frames.dtype.name} can't be written as {syntax.keyword}: "
+            f"samples of {dtype.name} can't be written as {syntax.keyword}: "
             "HTJ2K has integers of at most 32 bits",
             suggestion="ExplicitVRLittleEndian",
         )
+
+
+def _kept(frames: Frames, syntax: TransferSyntax, index: int) -> CodedFrame | None:
+    coded = frames.coded(index) if frames.codec == syntax.codec else None
+    return None if coded is None else kept_in(syntax, coded)
