@@ -258,15 +258,13 @@ private:
         return target;
     }
 
-    // Hidden, and recognisable: a process that is killed leaves it behind.
+    // Hidden, and recognisable: a process that is killed leaves it behind. Without the target's
+    // name, which may be as long as a name can be.
     static fs::path temporary_beside(const fs::path& target) {
         static constexpr char digits[] = "0123456789abcdef";
         std::random_device random;
-        std::string suffix = ".dicube-";
-        for (int i = 0; i < 12; ++i) suffix += digits[random() % 16];
-        fs::path name = ".";
-        name += target.filename();
-        name += suffix;
+        std::string name = ".dicube-";
+        for (int i = 0; i < 12; ++i) name += digits[random() % 16];
         return target.parent_path() / name;
     }
 

@@ -517,6 +517,12 @@ class TestTargets:
         (tmp_path / "plain").touch()
         assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
+    def test_a_name_as_long_as_can_be(self, tmp_path: Path) -> None:
+        longest = min(os.pathconf(tmp_path, "PC_NAME_MAX"), 255)
+        name = "x" * (longest - 5) + ".dcbs"
+        write(tmp_path / name, np.zeros((1, 2, 2), np.uint8))
+        assert os.listdir(tmp_path) == [name]
+
     @extension
     def test_disk_full(self, extension: str, tmp_path: Path) -> None:
         """A limit on file size stands in for a full disk: the old file survives it."""

@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import struct
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -153,6 +154,19 @@ def test_copies_come_back_under_their_own_names(syntax: str, tmp_path: Path) -> 
     assert [check.problems for check in report.checks if check.problems] == [
         ("again/newer: of the series, and not in the file",)
     ]
+
+
+def test_names_of_every_kind_come_back(tmp_path: Path) -> None:
+    names = ("a/b c/IM", "a/IM", "ünï/ç", "line\nfeed", 'back\\slash "quoted"', "y" * 255)
+    if sys.platform == "win32":
+        names = (*names[:3], "y" * 100)
+    for name, dataset in zip(names, make_series(len(names)), strict=True):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(path, enforce_file_format=True)
+        path.chmod(0o400)
+    assert restored(tmp_path / "in", tmp_path) == contents(tmp_path / "in")
+    assert verify_file(tmp_path / "x.dcbs", tmp_path / "in").ok
 
 
 def test_a_file_given_twice_is_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ Must not know what is in them.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterable
 
 from dicube.exceptions import CubeFileAccessError, TargetExistsError
@@ -39,7 +40,8 @@ def write_whole(path: str, parts: Iterable[bytes | memoryview]) -> None:
     Raises:
         CubeFileAccessError: the operating system refuses.
     """
-    beside = f"{path}.{os.getpid()}.part"
+    # Named as libdicube names its own; not after the file, whose name may be as long as one can be.
+    beside = os.path.join(os.path.dirname(path), f".dicube-{secrets.token_hex(6)}")
     try:
         try:
             with open(beside, "xb") as file:
