@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_series import each, item, make_series
+from dicom_series import each, item, make_series, make_slice
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from dicube.dicom.dicom_io import read_dicom_dir
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.exceptions import MetaDataError
 
 
 def entry(datasets: list[Dataset], key: str) -> Any:
@@ -103,6 +107,36 @@ def nested_series() -> list[Dataset]:
             for k in range(2)
         )
     return series
+
+
+def nested_file(path: Path, depth: int, defined: bool) -> None:
+    """Write a slice with items within items, of defined or of undefined lengths."""
+    data = b""
+    for _ in range(depth):
+        end = b"" if defined else b"\xfe\xff\x0d\xe0\0\0\0\0"
+        length = len(data) if defined else 0xFFFFFFFF
+        data = b"\xfe\xff\x00\xe0" + struct.pack("<L", length) + data + end
+        end = b"" if defined else b"\xfe\xff\xdd\xe0\0\0\0\0"
+        length = len(data) if defined else 0xFFFFFFFF
+        data = b"\x40\x00\x30\xa7SQ\0\0" + struct.pack("<L", length) + data + end
+    make_slice(0).save_as(path, enforce_file_format=True)
+    whole = path.read_bytes()
+    position = whole.index(b"\xe0\x7f\x10\x00")
+    path.write_bytes(whole[:position] + data + whole[position:])
+
+
+@pytest.mark.parametrize("defined", [True, False])
+@pytest.mark.parametrize("depth", [50, 300, 5000])
+def test_sequences_within_sequences(depth: int, defined: bool, tmp_path: Path) -> None:
+    nested_file(tmp_path / "I1", depth, defined)
+    if depth == 50:
+        meta = read_dicom_dir(tmp_path)
+        text = meta.to_json()
+        assert text.count("0040A730") == depth
+        assert DicomMeta.from_json(text).to_json() == text
+    else:
+        with pytest.raises(MetaDataError, match=r"too deeply|recursion depth"):
+            read_dicom_dir(tmp_path).to_json()
 
 
 def test_nested_values_stay_on_their_slice_and_item() -> None:

@@ -49,6 +49,7 @@ from dicube.dicom.elements import (
     sequence_items,
     value_representation,
 )
+from dicube.exceptions import MetaDataError
 
 Entry: TypeAlias = dict[str, Any]
 Entries: TypeAlias = Mapping[str, Entry]
@@ -96,7 +97,10 @@ class MergedElements(MutableMapping[str, Entry]):
         if entry is None and self._load is not None and key in self._incomplete:
             entry = self._entries[key] = self._load(key)
         if entry is None:
-            entry = self._entries[key] = merge_element(int(key, 16), self._items)
+            try:
+                entry = self._entries[key] = merge_element(int(key, 16), self._items)
+            except RecursionError:
+                raise MetaDataError(f"tag {key}: its sequences are nested too deeply") from None
         return entry
 
     @property
