@@ -38,6 +38,7 @@ def imported(path: Path) -> set[str]:
         ("spacetransformer", r"dicom\.geometry"),
         ("pydicom", r"dicom(\..*)?"),
         ("nibabel", r"nifti\.header"),
+        ("fsspec", r"storage\.byte_source"),
         ("zstandard", r"storage\.packed_text"),
     ],
 )

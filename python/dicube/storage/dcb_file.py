@@ -6,12 +6,11 @@ What a section means, and which there are, is for the caller. Knows no DICOM, no
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,8 @@ from dicube import _native
 from dicube.codecs import get_codec
 from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, thread_count
 from dicube.exceptions import DataConsistencyError
+from dicube.storage.byte_source import SeekableFile
+from dicube.storage.opened_file import OpenedFile
 
 Path_ = str | os.PathLike[str]
 
@@ -54,12 +55,16 @@ def codec_of_path(path: Path_) -> str:
 class DcbReader:
     """An open dicube file. May be used by many threads at once.
 
+    In a forked process, and after unpickling, it opens the file again by itself; of a file object
+    it can't, unless that is in memory.
+
     Args:
-        source: a path, the bytes of a whole file, or a binary file object that can seek (its
-            position is moved; it is not closed).
+        source: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file object
+            that can seek (its position is moved; it is not closed).
         num_threads: threads for decoding; None or 0 for one for each processor.
         check: compare checksums where the file has them.
         max_memory: bytes that may be allocated beside the arrays returned; None for the default.
+        storage_options: for the file system of a URL, as fsspec has them.
 
     Raises:
         CubeFileNotFoundError: the path does not exist.
@@ -83,24 +88,27 @@ class DcbReader:
         num_threads: int | None = None,
         check: bool = True,
         max_memory: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        options = _native.ReaderOptions(
+        self._file = OpenedFile(
+            source,
+            storage_options,
             max_memory=max_memory or 0,
             num_threads=thread_count(num_threads),
             skip_checksums=not check,
         )
-        self._reader = _open_reader(source, options)
-        self._image, frames = self._reader.image()
-        info = self._reader.info()
-        self.shape: tuple[int, ...] = (frames, *frame_shape_of(self._image))
+        image, frames = self._file.reader.image()
+        info = self._file.reader.info()
+        self.shape: tuple[int, ...] = (frames, *frame_shape_of(image))
         # Without frames there is nothing to tell the dtype from.
-        self.dtype: np.dtype[Any] = dtype_of(self._image) if frames else np.dtype(np.uint8)
+        self.dtype: np.dtype[Any] = dtype_of(image) if frames else np.dtype(np.uint8)
         self.codec = _codec_name(info.codec)
         self.format_version = int(info.format_version)
         self.file_size = int(info.file_size)
         self.coded_size = int(info.coded_size)
         self.has_checksums = bool(info.has_checksums)
-        self.sections = Sections(self._reader, info.sections)
+        self.sections = Sections(self._file, info.sections)
+        self._levels: int | None = None
 
     def read_frames(
         self,
@@ -158,7 +166,7 @@ class DcbReader:
         """
         return self._read(self._numbers(frames), out, level, progress)
 
-    @cached_property
+    @property
     def levels(self) -> int:
         """The highest level of resolution, going by the first frame, which this reads.
 
@@ -166,7 +174,9 @@ class DcbReader:
         samples mean nothing or may overflow: floating-point, 64-bit, and integers that take more
         than 30 bits.
         """
-        return self._reader.levels()
+        if self._levels is None:
+            self._levels = self._file.reader.levels()
+        return self._levels
 
     def frame_shape_at(self, level: int) -> tuple[int, ...]:
         """Return the shape of a frame that is decoded at a level: (rows, columns[, 3]).
@@ -177,7 +187,18 @@ class DcbReader:
             DataConsistencyError: there is no such level.
         """
         self._check_level(level)
-        return frame_shape_of(self._reader.decoded_image(_native.DecodeOptions(level=level)))
+        return frame_shape_of(self._file.reader.decoded_image(_native.DecodeOptions(level=level)))
+
+    def fetched(self, frames: Iterable[int]) -> AbstractContextManager[None]:
+        """Return a context within which several reads of frames are served by one fetch.
+
+        Of a URL the coded bytes of all these frames are fetched concurrently, and held meanwhile.
+        Where bytes cost no more than a system call nothing is done.
+
+        Args:
+            frames: numbers, from 0 on.
+        """
+        return self._file.fetched(frames)
 
     def coded(self, frame: int) -> bytes:
         """Return the coded bytes of a frame as they are in the file.
@@ -187,7 +208,7 @@ class DcbReader:
             InvalidCubeFileError: the checksum differs.
         """
         self._check_frame(frame)
-        return self._reader.coded(frame)
+        return self._file.reader.coded(frame)
 
     def coded_range(self, frame: int) -> tuple[int, int]:
         """Return offset and size, in bytes, of a frame's coded bytes in the file.
@@ -196,11 +217,11 @@ class DcbReader:
             IndexError: there is no such frame.
         """
         self._check_frame(frame)
-        return self._reader.coded_range(frame)
+        return self._file.reader.coded_range(frame)
 
     def close(self) -> None:
         """Close the file, when reads that other threads have begun are done."""
-        self._reader.close()
+        self._file.close()
 
     def __enter__(self) -> DcbReader:
         return self
@@ -224,11 +245,12 @@ class DcbReader:
         else:
             _check_out(out, shape, self.dtype)
         options = _native.DecodeOptions(level=level)
-        for first, last in _batches(len(numbers), progress):
-            wanted, part = numbers[first:last], out[first:last]
-            self._reader.decode(
-                wanted.ctypes.data, len(wanted), options, part.ctypes.data, part.nbytes
-            )
+        with self.fetched(numbers):
+            for first, last in _batches(len(numbers), progress):
+                wanted, part = numbers[first:last], out[first:last]
+                self._file.reader.decode(
+                    wanted.ctypes.data, len(wanted), options, part.ctypes.data, part.nbytes
+                )
         return out
 
     def _numbers(self, frames: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
@@ -258,14 +280,14 @@ class DcbReader:
 class Sections(Mapping[str, bytes]):
     """The sections of an open file: bytes by name, each read when it is asked for."""
 
-    def __init__(self, reader: _native.Reader, count: int) -> None:
-        self._reader = reader
-        self._names = tuple(reader.section_name(index) for index in range(count))
+    def __init__(self, file: OpenedFile, count: int) -> None:
+        self._file = file
+        self._names = tuple(file.reader.section_name(index) for index in range(count))
 
     def __getitem__(self, name: str) -> bytes:
         if name not in self._names:
             raise KeyError(name)
-        return self._reader.section(name)
+        return self._file.reader.section(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -280,7 +302,7 @@ class Sections(Mapping[str, bytes]):
         """Return how many bytes a section has, without reading it."""
         if name not in self._names:
             raise KeyError(name)
-        return self._reader.section_size(name)
+        return self._file.reader.section_size(name)
 
 
 class DcbWriter:
@@ -342,7 +364,7 @@ class DcbWriter:
             self._writer = _native.Writer.open_path(target, image, shape[0], options)
         else:
             self._writer = _native.Writer.open_sink(
-                _SeekableFile(target).write_at, image, shape[0], options
+                SeekableFile(target).write_at, image, shape[0], options
             )
 
     def write_section(self, name: str, data: bytes) -> None:
@@ -435,57 +457,6 @@ class DcbWriter:
         if kind is None and not self._writer.closed:
             self.finish()
         self.close()
-
-
-class _SeekableFile:
-    """A Python file object read and written at offsets, by one thread at a time."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-
-    def size(self) -> int:
-        """Return how many bytes the file has."""
-        return self._file.seek(0, os.SEEK_END)
-
-    def read_at(self, offset: int, buffer: memoryview) -> None:
-        """Fill a buffer with the bytes at an offset.
-
-        Raises:
-            EOFError: the file ends before.
-        """
-        filled = 0
-        with self._lock:
-            self._file.seek(offset)
-            while filled < len(buffer):
-                part = self._file.read(len(buffer) - filled)
-                if not part:
-                    raise EOFError(f"offset {offset}: expected {len(buffer)} bytes, found {filled}")
-                buffer[filled : filled + len(part)] = part
-                filled += len(part)
-
-    def write_at(self, offset: int, data: memoryview) -> None:
-        """Store bytes at an offset."""
-        with self._lock:
-            self._file.seek(offset)
-            written = 0
-            while written < len(data):
-                written += self._file.write(data[written:])
-
-
-def _open_reader(source: Any, options: _native.ReaderOptions) -> _native.Reader:
-    """Open whatever a `DcbReader` may be made of."""
-    if isinstance(source, (str, os.PathLike)):
-        return _native.Reader.open_path(source, options)
-    if hasattr(source, "read") and hasattr(source, "seek"):
-        file = _SeekableFile(source)
-        return _native.Reader.open_source(file.size(), file.read_at, options)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data = np.frombuffer(source, np.uint8)
-        return _native.Reader.open_memory(data.ctypes.data, data.nbytes, options, data)
-    raise DataConsistencyError(
-        f"expected a path, bytes or a binary file object, found {type(source).__name__}"
-    )
 
 
 def _codec_name(number: int) -> str:

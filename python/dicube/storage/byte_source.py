@@ -1,0 +1,300 @@
+"""Bytes that are no local path's: file objects, and whatever fsspec opens. The one door to fsspec.
+
+Over a network a request costs more than many bytes. So the front of a file comes in one request,
+and of all else only what was said to be needed: joined where it is near, and fetched concurrently.
+
+Knows offsets and bytes. Must not know what they mean.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from dicube import _native
+from dicube.exceptions import (
+    CubeFileAccessError,
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    DicomCubeError,
+    InvalidCubeFileError,
+    MissingPackageError,
+)
+
+# The first request. Header, tables and metadata of a thousand slices are in it; at 10 MB/s it takes
+# as long as the round trip to a server that is near.
+_FRONT_SIZE = 1 << 18
+
+# Ranges with no more between them are fetched as one.
+_GREATEST_GAP = 1 << 18
+
+# What is long is split, as one connection seldom gives all that the network has.
+_MOST_CONNECTIONS = 8
+_LEAST_PART = 1 << 20
+
+# A protocol has two letters or more: one letter is a drive.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
+
+_RANGE_NOT_SATISFIABLE = 416  # RFC 9110, 15.5.17: it begins behind the file's end
+
+Range = tuple[int, int]  # start and stop, in bytes
+
+
+def is_url(source: Any) -> bool:
+    """Return whether a source is a URL, chained ones of fsspec included, and not a local path."""
+    return isinstance(source, str) and _URL.match(source) is not None
+
+
+class SeekableFile:
+    """A Python file object read and written at offsets, by one thread at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:
+            self._file.__reduce_ex__(2)
+        except TypeError:
+            raise TypeError(
+                f"a {type(self._file).__name__} can't be pickled: open the file by its path"
+            ) from None
+        return SeekableFile, (self._file,)
+
+    def again(self) -> SeekableFile:
+        """Return the same bytes for a process that was forked.
+
+        Raises:
+            CubeFileAccessError: the position in the file is shared with the other process.
+        """
+        if not isinstance(self._file, io.BytesIO):
+            raise CubeFileAccessError(
+                f"a {type(self._file).__name__} shares its position with the process that it was "
+                "opened in: open the file by its path"
+            )
+        return SeekableFile(self._file)
+
+    def size(self) -> int:
+        """Return how many bytes the file has."""
+        with self._lock:
+            return self._file.seek(0, os.SEEK_END)
+
+    def read_at(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes at an offset.
+
+        Raises:
+            EOFError: the file ends before.
+        """
+        filled = 0
+        with self._lock:
+            self._file.seek(offset)
+            while filled < len(buffer):
+                part = self._file.read(len(buffer) - filled)
+                if not part:
+                    raise EOFError(f"offset {offset}: expected {len(buffer)} bytes, found {filled}")
+                buffer[filled : filled + len(part)] = part
+                filled += len(part)
+
+    def write_at(self, offset: int, data: memoryview) -> None:
+        """Store bytes at an offset."""
+        with self._lock:
+            self._file.seek(offset)
+            written = 0
+            while written < len(data):
+                written += self._file.write(data[written:])
+
+
+class RemoteFile:
+    """What a URL stands for, read by ranges. For many threads at once.
+
+    Args:
+        url: anything that fsspec opens.
+        storage_options: for the file system, as fsspec has them; None for none.
+    """
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self._url, self._storage_options = url, dict(storage_options or {})
+        self._name = url.split("?")[0]  # behind it may stand what gives access
+        self._system: Any = None
+        self._path = ""
+        self._front = _Block(0, 0, b"")
+        self._ahead = _Block(0, 0, b"")
+        self._held: list[_Block] = []
+        self._lock = threading.Lock()  # of what is held
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RemoteFile, (self._url, self._storage_options)
+
+    def again(self) -> RemoteFile:
+        """Return the same file for a process that was forked: connections can't be shared."""
+        return RemoteFile(self._url, self._storage_options)
+
+    def size(self) -> int:
+        """Fetch the front; return how many bytes the file has, SIZE_UNKNOWN if it has more.
+
+        Raises:
+            CubeFileNotFoundError: there is no such file.
+            CubeFileAccessError: the server, or the way to it, fails.
+            MissingPackageError: fsspec, or what it needs for this kind of URL, is not installed.
+        """
+        self._system, self._path = self._find_system()
+        data = self._request(0, _FRONT_SIZE)
+        # A server that knows no ranges gives the whole file; then that is the front.
+        self._front = _Block(0, len(data), data)
+        return _native.SIZE_UNKNOWN if len(data) == _FRONT_SIZE else len(data)
+
+    def read_at(self, offset: int, buffer: memoryview) -> None:
+        """Fill a buffer with the bytes at an offset.
+
+        Raises:
+            InvalidCubeFileError: the file ends before.
+            CubeFileAccessError: the server, or the way to it, fails.
+        """
+        stop = offset + len(buffer)
+        with self._lock:
+            held = [self._front, *self._held, self._ahead]
+        for block in held:
+            if block.start <= offset and stop <= block.stop:
+                try:
+                    buffer[:] = block.bytes_at(offset, stop)
+                    return
+                except CancelledError:  # whoever asked for it has failed elsewhere
+                    continue
+        # Of a front that is longer than thought: what comes next will be asked for next.
+        wanted = max(len(buffer), _FRONT_SIZE)
+        ahead = _Block(offset, offset + wanted, self._request(offset, offset + wanted))
+        ahead.stop = offset + len(ahead.bytes_at(offset, ahead.stop))
+        self._check_whole(offset, stop, ahead.stop)
+        buffer[:] = ahead.bytes_at(offset, stop)
+        if wanted == _FRONT_SIZE:
+            with self._lock:
+                self._ahead = ahead
+
+    @contextmanager
+    def fetched(self, ranges: Iterable[Range]) -> Iterator[None]:
+        """Fetch ranges concurrently; they are held, and given by `read_at`, within the block.
+
+        The block begins while they are under way: `read_at` waits for what it needs.
+        """
+        parts = _parts(wanted for wanted in ranges if not self._is_held(*wanted))
+        if not parts:
+            yield
+            return
+        with ThreadPoolExecutor(min(len(parts), _MOST_CONNECTIONS)) as threads:
+            blocks = [
+                _Block(start, stop, threads.submit(self._fetch, start, stop))
+                for start, stop in parts
+            ]
+            with self._lock:
+                self._held += blocks
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._held = [block for block in self._held if block not in blocks]
+                threads.shutdown(cancel_futures=True)
+
+    def _is_held(self, start: int, stop: int) -> bool:
+        """Return whether a range is there, or was asked for by a caller of the caller."""
+        with self._lock:
+            return any(
+                block.start <= start and stop <= block.stop
+                for block in (self._front, *self._held)
+                if block is self._front or block.thread == threading.get_ident()
+            )
+
+    def _find_system(self) -> tuple[Any, str]:
+        """Return the file system of the URL, and the path in it."""
+        try:
+            from fsspec.core import url_to_fs
+        except ImportError:
+            raise MissingPackageError(
+                f"{self._name}: reading it needs fsspec",
+                suggestion="pip install 'dicube[remote]'",
+            ) from None
+        try:
+            system, path = url_to_fs(self._url, **self._storage_options)
+        except ImportError as error:
+            raise MissingPackageError(f"{self._name}: {error}") from error
+        except (ValueError, TypeError) as error:
+            raise DataConsistencyError(f"{self._name}: {error}") from error
+        return system, path
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        """Return the bytes of a range, all of them."""
+        data = self._request(start, stop)
+        self._check_whole(start, stop, start + len(data))
+        return data
+
+    def _check_whole(self, start: int, stop: int, end: int) -> None:
+        if end < stop:
+            raise InvalidCubeFileError(
+                f"{self._name}: expected {stop - start} bytes at offset {start}, "
+                f"found {end - start}"
+            )
+
+    def _request(self, start: int, stop: int) -> bytes:
+        """Return the bytes of a range; fewer if the file ends before."""
+        try:
+            data: bytes = self._system.cat_file(self._path, start=start, end=stop)
+        except DicomCubeError:
+            raise
+        except FileNotFoundError as error:
+            raise CubeFileNotFoundError(f"{self._name}: no such file") from error
+        except Exception as error:  # each file system has its own
+            status = getattr(error, "status", None)
+            if status == _RANGE_NOT_SATISFIABLE:
+                return b""
+            told = f"{status} {getattr(error, 'message', '')}" if status else str(error)
+            raise CubeFileAccessError(
+                f"{self._name}: cannot read: {told or type(error).__name__}"
+            ) from error
+        if start and len(data) > stop - start:
+            raise CubeFileAccessError(
+                f"{self._name}: cannot read: asked for {stop - start} bytes, got {len(data)}: the "
+                "server knows no ranges"
+            )
+        return data
+
+
+class _Block:
+    """Bytes that have come, or will.
+
+    Attributes:
+        start, stop: where in the file they stand.
+        thread: that asked for them.
+    """
+
+    def __init__(self, start: int, stop: int, data: bytes | Future[bytes]) -> None:
+        self.start, self.stop = start, stop
+        self.thread = threading.get_ident()
+        self._data = data
+
+    def bytes_at(self, start: int, stop: int) -> memoryview:
+        """Return some of the bytes; waits for them."""
+        data = self._data if isinstance(self._data, bytes) else self._data.result()
+        return memoryview(data)[start - self.start : stop - self.start]
+
+
+def _parts(ranges: Iterable[Range]) -> list[Range]:
+    """Return what to fetch for ranges: those near each other as one, in parts of about one size.
+
+    Each range is whole in one of the parts.
+    """
+    ordered = sorted(ranges)
+    total = sum(stop - start for start, stop in ordered)
+    enough = max(-(-total // _MOST_CONNECTIONS), _LEAST_PART)
+    parts: list[Range] = []
+    for start, stop in ordered:
+        first, last = parts[-1] if parts else (start, start)
+        if parts and start - last <= _GREATEST_GAP and last - first < enough:
+            parts[-1] = first, max(stop, last)
+        else:
+            parts.append((start, stop))
+    return parts

@@ -1,0 +1,131 @@
+"""Which frames an index of a volume touches, and what it takes of them: numpy's indexing, lazily.
+
+numpy itself is asked what an index means: of an array that takes no memory. So whatever it takes is
+taken here, and whatever it refuses is refused with its own words. Knows no file.
+
+Rules: https://numpy.org/doc/stable/user/basics.indexing.html
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ALL = slice(None)
+
+
+class FrameIndex(NamedTuple):
+    """An index of a volume, as an index of the frames that it touches.
+
+    Attributes:
+        frames: their numbers, in the order that `items` is for.
+        items: takes the result from an array of those frames.
+        shape: of the result.
+        frame_axis: the axis of the result along which the frames are; None if it has no such axis,
+            or other indices go along it too.
+    """
+
+    frames: Sequence[int]
+    items: tuple[Any, ...]
+    shape: tuple[int, ...]
+    frame_axis: int | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the result is just the frames."""
+        return all(item is Ellipsis or _is_all(item) for item in self.items)
+
+
+def frame_index(index: Any, shape: tuple[int, ...]) -> FrameIndex:
+    """Return an index of a volume as an index of the frames that it touches.
+
+    Args:
+        index: all that an array of that shape takes.
+        shape: of the volume; frames are its first axis.
+
+    Raises:
+        IndexError: what numpy raises for such an index.
+    """
+    result_shape = np.broadcast_to(np.uint8(0), shape)[index].shape
+    items = [_plain(item) for item in (index if isinstance(index, tuple) else (index,))]
+    place = _place_of_first_axis(items, len(shape))
+    if place is None:
+        return _along_axis(range(shape[0]), (*items, Ellipsis), shape, result_shape)
+    item, others = items[place], items[:place] + items[place + 1 :]
+    frames: Sequence[int]
+    if item is Ellipsis:
+        return _along_axis(range(shape[0]), tuple(items), shape, result_shape)
+    if isinstance(item, slice):
+        frames = range(*item.indices(shape[0]))
+        items[place] = _ALL
+        return _along_axis(frames, tuple(items), shape, result_shape)
+    if isinstance(item, int) or item.ndim == 0:
+        frames = [int(item) % shape[0]]
+        items[place] = 0 if isinstance(item, int) else np.zeros((), np.intp)
+        return FrameIndex(frames, tuple(items), result_shape, None)
+    if item.dtype == bool and item.ndim > 1:
+        touched = item.reshape(len(item), -1).any(1).nonzero()[0]
+        items[place] = item[touched]
+        return FrameIndex(touched.tolist(), tuple(items), result_shape, None)
+    numbers = item.nonzero()[0] if item.dtype == bool else item.astype(np.intp) % shape[0]
+    touched, places = np.unique(numbers, return_inverse=True)
+    alone = all(other is None or other is Ellipsis or isinstance(other, slice) for other in others)
+    if alone and numbers.ndim == 1 and len(touched) == len(numbers):
+        items[place] = _ALL  # of the frames in the order asked for
+        return _along_axis(numbers.tolist(), tuple(items), shape, result_shape)
+    items[place] = places.reshape(numbers.shape)
+    return FrameIndex(touched.tolist(), tuple(items), result_shape, None)
+
+
+def _plain(item: Any) -> Any:
+    """Return one item of an index that numpy has taken: None, Ellipsis, a slice, int or array."""
+    if item is None or item is Ellipsis or isinstance(item, (slice, np.ndarray)):
+        return item
+    if isinstance(item, (bool, np.bool_)):
+        return np.array(item)
+    try:
+        return operator.index(item)
+    except TypeError:
+        array = np.asarray(item)
+        return array if array.size else array.astype(np.intp)
+
+
+def _place_of_first_axis(items: list[Any], axes: int) -> int | None:
+    """Return the place of the item that stands for the first axis; None if none does."""
+    taken = sum(map(_axes_of, items))
+    for place, item in enumerate(items):
+        if _axes_of(item) or (item is Ellipsis and taken < axes):
+            return place
+    return None
+
+
+def _axes_of(item: Any) -> int:
+    """Return how many axes an item of an index stands for, the Ellipsis apart."""
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
+
+
+def _along_axis(
+    frames: Sequence[int],
+    items: tuple[Any, ...],
+    shape: tuple[int, ...],
+    result_shape: tuple[int, ...],
+) -> FrameIndex:
+    """Return an index that takes the same of each frame."""
+    one, two = (_shape_of(items, (count, *shape[1:])) for count in (1, 2))
+    axis = next(axis for axis, size in enumerate(one) if size != two[axis])
+    return FrameIndex(frames, items, result_shape, axis)
+
+
+def _shape_of(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    found: NDArray[Any] = np.broadcast_to(np.uint8(0), shape)[items]
+    return found.shape
+
+
+def _is_all(item: Any) -> bool:
+    return isinstance(item, slice) and item == _ALL

@@ -1,0 +1,130 @@
+"""A dicube file that stays open wherever its reader goes: into threads, forked processes, pickles.
+
+Knows how to open what a reader may be made of. Must not know arrays, or what is in the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from dicube import _native
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.storage.byte_source import RemoteFile, SeekableFile, is_url
+
+
+class OpenedFile:
+    """An open file. In a forked process, and after unpickling, it opens itself again.
+
+    Args:
+        source: a path, a URL, the bytes of a whole file, or a binary file object that can seek.
+        storage_options: for the file system of a URL, as fsspec has them.
+        options: fields of `_native.ReaderOptions`.
+
+    Raises:
+        CubeFileNotFoundError: the path or URL does not exist.
+        CubeFileAccessError: the file can't be read.
+        InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
+        DataConsistencyError: the source is nothing that can be opened.
+    """
+
+    def __init__(
+        self, source: Any, storage_options: Mapping[str, Any] | None, **options: Any
+    ) -> None:
+        if is_url(source):
+            source = RemoteFile(source, storage_options)
+        elif storage_options:
+            raise DataConsistencyError("storage_options are for URLs only")
+        elif hasattr(source, "read") and hasattr(source, "seek"):
+            source = SeekableFile(source)
+        self._options = options
+        self._closed = False
+        reader = _open(source, options)
+        self._identity = _identity_of(reader)
+        if isinstance(source, (str, os.PathLike)):
+            source = os.path.abspath(source)  # the working directory may be another then
+        self._opened: tuple[Any, _native.Reader | None] = source, reader
+
+    def __getstate__(self) -> dict[str, Any]:
+        source = self._opened[0]
+        if isinstance(source, memoryview):
+            source = bytes(source)
+        return {**self.__dict__, "_opened": (source, None)}
+
+    @property
+    def reader(self) -> _native.Reader:
+        """The reader of this process.
+
+        Raises:
+            InvalidCubeFileError: the file had to be opened again, and is another one now.
+        """
+        return self._here()[1]
+
+    def fetched(self, frames: Iterable[int]) -> AbstractContextManager[None]:
+        """Return a context in which the coded bytes of frames are fetched, and then held.
+
+        Where bytes cost no more than a system call that is nothing.
+        """
+        source, reader = self._here()
+        if not isinstance(source, RemoteFile):
+            return nullcontext()
+        ranges = (reader.coded_range(int(frame)) for frame in frames)
+        return source.fetched((offset, offset + size) for offset, size in ranges)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def close(self) -> None:
+        """Close the file, when calls that other threads have begun are done."""
+        self._closed = True
+        reader = self._opened[1]
+        if reader is not None:
+            reader.close()
+
+    def _here(self) -> tuple[Any, _native.Reader]:
+        """Return source and reader of this process."""
+        source, reader = self._opened
+        if self._closed:
+            raise ValueError("reader is closed")
+        if reader is not None and reader.is_here:
+            return source, reader
+        # Threads may come here together; each has a reader then, and the last one's stays.
+        if isinstance(source, (RemoteFile, SeekableFile)):
+            source = source.again()
+        reader = _open(source, self._options)
+        if _identity_of(reader) != self._identity:
+            raise InvalidCubeFileError("the file was replaced since it was opened")
+        self._opened = source, reader
+        return source, reader
+
+
+def _open(source: Any, options: Mapping[str, Any]) -> _native.Reader:
+    """Return a reader of a source."""
+    settings = _native.ReaderOptions(**options)
+    if isinstance(source, (str, os.PathLike)):
+        return _native.Reader.open_path(source, settings)
+    if isinstance(source, (RemoteFile, SeekableFile)):
+        return _native.Reader.open_source(source.size(), source.read_at, settings)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = np.frombuffer(source, np.uint8)
+        return _native.Reader.open_memory(data.ctypes.data, data.nbytes, settings, data)
+    raise DataConsistencyError(
+        "expected a path, a URL, bytes or a binary file object that can seek, "
+        f"found {type(source).__name__}"
+    )
+
+
+def _identity_of(reader: _native.Reader) -> tuple[Any, ...]:
+    """Return what two readers of one file have in common."""
+    image, frames = reader.image()
+    info = reader.info()
+    return (
+        *(info.file_size, info.coded_size, info.sections, info.codec, frames),
+        *(image.rows, image.columns, image.samples, image.sample_type),
+    )
