@@ -10,6 +10,7 @@
 
 #include "pool.h"
 #include "reader.h"
+#include "rescale.h"
 #include "writer.h"
 
 using namespace dicube;
@@ -135,15 +136,11 @@ ReaderSettings reader_settings(const dicube_reader_options* given) {
 
 dicube_decode_options decode_options(const dicube_decode_options* given) {
     dicube_decode_options options = copied(given, "decode options");
-    if (options.reserved != 0)
-        fail(DICUBE_ERROR_ARGUMENT, "decode options: reserved is ", options.reserved,
-             ", expected 0");
+    if (options.real_type != 0)
+        check_real_type(options.real_type);
+    else if (options.slopes != nullptr || options.intercepts != nullptr)
+        fail(DICUBE_ERROR_ARGUMENT, "decode options: slopes or intercepts without a real_type");
     return options;
-}
-
-Image decoded_image(const Reader& reader, const dicube_decode_options& options) {
-    const Image& image = reader.image();
-    return image == Image{} ? image : image.at_level(options.level);
 }
 
 struct CodingPlan {
@@ -427,7 +424,7 @@ int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t cou
         expect(reader, "reader");
         if (count > 0) expect(pixels, "pixels");
         expect_size(pixels_size, size_of(reader->image(), count), "pixels");
-        reader->decode({nullptr, first, count, 0}, pixels);
+        reader->decode({.frames = nullptr, .first = first, .count = count}, pixels);
     });
 }
 
@@ -444,7 +441,8 @@ int32_t dicube_reader_decoded_image(dicube_reader* reader, const dicube_decode_o
     return guard([&] {
         expect(reader, "reader");
         expect_struct(image, "image");
-        image_out(decoded_image(*reader, decode_options(options)), image);
+        dicube_decode_options how = decode_options(options);
+        image_out(reader->decoded_image(how.level, how.real_type), image);
     });
 }
 
@@ -458,8 +456,10 @@ int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frame
             expect(frames, "frames");
             expect(pixels, "pixels");
         }
-        expect_size(pixels_size, size_of(decoded_image(*reader, how), count), "pixels");
-        reader->decode({frames, 0, count, how.level}, pixels);
+        Image image = reader->decoded_image(how.level, how.real_type);
+        expect_size(pixels_size, size_of(image, count), "pixels");
+        reader->decode({frames, 0, count, how.level, how.real_type, how.slopes, how.intercepts},
+                       pixels);
     });
 }
 

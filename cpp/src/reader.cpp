@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "pool.h"
+#include "rescale.h"
 
 namespace dicube {
 namespace {
@@ -62,6 +63,7 @@ struct Reader::Worker {
     unsigned threads;
     std::unique_ptr<Decoder> decoder;
     std::vector<uint8_t> coded;
+    std::vector<uint8_t> stored;  // a frame on its way to real values
 };
 
 Reader::Reader(std::unique_ptr<Source> source, const ReaderSettings& settings)
@@ -142,7 +144,7 @@ std::unique_ptr<Reader::Worker> Reader::take_worker(unsigned threads) {
         }
     }
     CodecSettings settings = {0, threads, settings_.max_memory};
-    return std::make_unique<Worker>(Worker{threads, codec_->make_decoder(settings), {}});
+    return std::make_unique<Worker>(Worker{threads, codec_->make_decoder(settings), {}, {}});
 }
 
 void Reader::give_back(std::unique_ptr<Worker> worker) {
@@ -173,6 +175,27 @@ void Reader::decode_one(Worker& worker, uint64_t index, uint32_t level, void* pi
     }
 }
 
+// The stored frame is in the processor's cache when it is converted.
+void Reader::decode_real(Worker& worker, const Selection& selection, uint64_t i, void* real) const {
+    Image image = image_.at_level(selection.level);
+    if (image.frame_size() > settings_.max_memory)
+        fail(DICUBE_ERROR_LIMIT, frame_name(selection[i]), ": ", image.frame_size(),
+             " bytes, max_memory is ", settings_.max_memory);
+    worker.stored.resize(image.frame_size());
+    decode_one(worker, selection[i], selection.level, worker.stored.data());
+    Rescale by;
+    if (selection.slopes != nullptr) by.slope = selection.slopes[i];
+    if (selection.intercepts != nullptr) by.intercept = selection.intercepts[i];
+    rescale(image, worker.stored.data(), by, selection.real_type, real);
+}
+
+Image Reader::decoded_image(uint32_t level, uint32_t real_type) const {
+    if (contents_.frames.empty()) return image_;
+    Image image = image_.at_level(level);
+    if (real_type != 0) image.sample_type = real_type;
+    return image;
+}
+
 void Reader::decode(const Selection& selection, void* pixels) {
     uint64_t frames = contents_.frames.size(), first = selection.first, count = selection.count;
     if (selection.frames != nullptr)
@@ -185,14 +208,18 @@ void Reader::decode(const Selection& selection, void* pixels) {
     bool split = codec_->splits_frames && count < settings_.threads;
     unsigned across = split ? 1 : settings_.threads;
     unsigned inside = split ? settings_.threads : 1;
-    size_t frame_size = image_.at_level(selection.level).frame_size();
+    size_t frame_size = decoded_image(selection.level, selection.real_type).frame_size();
     uint8_t* out = static_cast<uint8_t*>(pixels);
     std::vector<std::unique_ptr<Worker>> workers(across);
     try {
         parallel_for(across, count, [&](unsigned number, uint64_t i) {
             std::unique_ptr<Worker>& worker = workers[number];
             if (!worker) worker = take_worker(inside);
-            decode_one(*worker, selection[i], selection.level, out + i * frame_size);
+            uint8_t* frame = out + i * frame_size;
+            if (selection.real_type == 0)
+                decode_one(*worker, selection[i], selection.level, frame);
+            else
+                decode_real(*worker, selection, i, frame);
         });
     } catch (...) {
         // What a worker was doing when it failed is unknown: none of them is used again.

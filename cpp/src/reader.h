@@ -23,7 +23,12 @@ struct Selection {
     const uint64_t* frames;  // their numbers; nullptr for `first` and those behind it
     uint64_t first;
     uint64_t count;
-    uint32_t level;  // of resolution: each side is halved so many times
+    uint32_t level = 0;  // of resolution: each side is halved so many times
+    // For real values: their sample type, and slope and intercept of each frame (nullptr: 1 and 0).
+    uint32_t real_type = 0;
+    const double* slopes = nullptr;
+    const double* intercepts = nullptr;
+
     uint64_t operator[](uint64_t i) const { return frames == nullptr ? first + i : frames[i]; }
 };
 
@@ -43,6 +48,8 @@ public:
     void read_coded(uint64_t index, void* coded) const;
     // How often the first frame can be halved in resolution; 0 if there are no frames.
     uint32_t levels() const;
+    // What each frame of a selection is once it is decoded.
+    Image decoded_image(uint32_t level, uint32_t real_type) const;
     // On failure the pixels are all zero.
     void decode(const Selection& selection, void* pixels);
 
@@ -52,6 +59,7 @@ private:
     std::unique_ptr<Worker> take_worker(unsigned threads);
     void give_back(std::unique_ptr<Worker> worker);
     void decode_one(Worker& worker, uint64_t index, uint32_t level, void* pixels) const;
+    void decode_real(Worker& worker, const Selection& selection, uint64_t i, void* real) const;
     Bytes coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const;
 
     std::unique_ptr<Source> source_;

@@ -120,13 +120,18 @@ class ReaderOptions(_Struct):
     ]
 
 
+_DOUBLES = ctypes.POINTER(ctypes.c_double)
+
+
 class DecodeOptions(_Struct):
     """How frames are decoded; zero means the default."""
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
         ("level", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("real_type", ctypes.c_uint32),
+        ("slopes", _DOUBLES),
+        ("intercepts", _DOUBLES),
     ]
 
 
@@ -172,6 +177,11 @@ class Sink(_Struct):
         ("user", ctypes.c_void_p),
         ("write_at", _WRITE_AT),
     ]
+
+
+def doubles_at(address: int) -> Any:
+    """Return the numbers at an address as a struct takes them."""
+    return ctypes.cast(address, _DOUBLES)
 
 
 # Every struct of dicube.h by its name there.

@@ -151,7 +151,7 @@ static void frames_at_levels(const char* path, uint32_t codec) {
     uint32_t levels = 99;
     EXPECT(dicube_reader_levels(reader, &levels) == DICUBE_OK);
     EXPECT(levels == (codec == DICUBE_CODEC_HTJ2K ? 5 : 0));
-    dicube_decode_options half = {sizeof half, 1, 0};
+    dicube_decode_options half = {sizeof half, 1, 0, NULL, NULL};
     dicube_image image = {sizeof image, 0, 0, 0, 0, 0, 0};
     EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_OK);
     EXPECT(image.rows == (ROWS + 1) / 2 && image.columns == (COLUMNS + 1) / 2);
@@ -171,8 +171,27 @@ static void frames_at_levels(const char* path, uint32_t codec) {
     half.level = UINT32_MAX;
     EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_OK);
     EXPECT(image.rows == 1 && image.columns == 1);
-    half.reserved = 1;
+    half.real_type = DICUBE_SAMPLE_INT16;
     EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_ERROR_ARGUMENT);
+
+    static float real[2 * ROWS * COLUMNS];
+    const double slopes[2] = {0.1, -2.0}, intercepts[2] = {7.0, 0.5};
+    dicube_decode_options floats = {sizeof floats, 0, DICUBE_SAMPLE_FLOAT32, slopes, intercepts};
+    EXPECT(dicube_reader_decoded_image(reader, &floats, &image) == DICUBE_OK);
+    EXPECT(image.rows == ROWS && image.sample_type == DICUBE_SAMPLE_FLOAT32);
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &floats, real, sizeof real) == DICUBE_OK);
+    for (int i = 0; i < 2 * ROWS * COLUMNS; ++i) {
+        int frame_number = i / (ROWS * COLUMNS);
+        double stored = volume[frames[frame_number] * ROWS * COLUMNS + i % (ROWS * COLUMNS)];
+        double scaled = stored * slopes[frame_number];
+        EXPECT(real[i] == (float)(scaled + intercepts[frame_number]));
+    }
+    floats.intercepts = NULL;
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &floats, real, sizeof real) == DICUBE_OK);
+    EXPECT(real[9] == (float)(volume[7 * ROWS * COLUMNS + 9] * 0.1));
+    floats.real_type = 0;
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &floats, pixels, 2 * frame) ==
+           DICUBE_ERROR_ARGUMENT);
     dicube_reader_close(reader);
 }
 

@@ -29,6 +29,7 @@ CTYPES = {
     "size_t": ctypes.c_size_t,
     "uint64_t": ctypes.c_uint64,
     "uint32_t": ctypes.c_uint32,
+    "double": ctypes.c_double,
     "int32_t": ctypes.c_int32,
     "void*": ctypes.c_void_p,
 }
@@ -125,7 +126,7 @@ def test_struct_fields(name: str) -> None:
         if expected == "function":
             assert issubclass(kind, ctypes._CFuncPtr), field
         else:
-            assert kind is CTYPES[expected], field
+            assert kind is as_ctype(expected), field
 
 
 def test_struct_size_is_filled_in() -> None:

@@ -272,7 +272,11 @@ DICUBE_API int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, u
 typedef struct dicube_decode_options {
     size_t struct_size; /* sizeof(dicube_decode_options)                                         */
     uint32_t level;     /* of resolution: rows and columns are halved so many times, rounded up  */
-    uint32_t reserved;  /* zero                                                                  */
+    uint32_t real_type; /* for real values, sample * slope + intercept, computed in double
+                           precision and rounded once: DICUBE_SAMPLE_FLOAT16, _FLOAT32 or
+                           _FLOAT64; default the stored samples                                  */
+    const double* slopes;     /* one for each frame that is decoded; NULL for 1                  */
+    const double* intercepts; /* likewise; NULL for 0                                            */
 } dicube_decode_options;
 
 /* Store in *levels the highest level that the first frame can be decoded at: of HTJ2K its wavelet

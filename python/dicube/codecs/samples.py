@@ -76,6 +76,11 @@ def dtype_of(image: _native.Image) -> np.dtype[Any]:
     return _DTYPES[image.sample_type]
 
 
+def sample_type_of(dtype: np.dtype[Any]) -> int:
+    """Return the number that libdicube has for a dtype of `SUPPORTED_DTYPES`."""
+    return _SAMPLE_TYPES[dtype.name]
+
+
 def thread_count(num_threads: int | None) -> int:
     """Return a number of threads as libdicube takes it: 0 stands for one for each processor.
 

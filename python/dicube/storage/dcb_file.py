@@ -17,10 +17,17 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs import get_codec
-from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, thread_count
+from dicube.codecs.samples import (
+    dtype_of,
+    frame_shape_of,
+    image_of,
+    sample_type_of,
+    thread_count,
+)
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.opened_file import OpenedFile
+from dicube.storage.real_values import RealValues, real_dtype
 
 Path_ = str | os.PathLike[str]
 
@@ -117,6 +124,7 @@ class DcbReader:
         *,
         out: NDArray[Any] | None = None,
         level: int = 0,
+        real: RealValues | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any]:
         """Decode frames `start` to `stop`, the latter not included.
@@ -124,7 +132,7 @@ class DcbReader:
         Args:
             start, stop: frame numbers as in a Python slice of step 1; negative ones count from the
                 end.
-            out, level, progress: as in `read_frame_list`.
+            out, level, real, progress: as in `read_frame_list`.
 
         Returns:
             `out`, or a new array: (stop - start, rows, columns[, 3]).
@@ -133,7 +141,7 @@ class DcbReader:
             As `read_frame_list` does.
         """
         numbers = np.arange(*slice(start, stop).indices(self.shape[0]), dtype=np.uint64)
-        return self._read(numbers, out, level, progress)
+        return self._read(numbers, out, level, real, progress)
 
     def read_frame_list(
         self,
@@ -141,6 +149,7 @@ class DcbReader:
         *,
         out: NDArray[Any] | None = None,
         level: int = 0,
+        real: RealValues | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any]:
         """Decode the frames of these numbers, on all threads together.
@@ -148,15 +157,17 @@ class DcbReader:
         Args:
             frames: numbers in any order; negative ones count from the end.
             out: array to decode into: C-contiguous, writeable, of exactly the result's shape and
-                of `dtype`.
+                dtype.
             level: of resolution, 0 to `levels`: 1 for half the rows and columns, 2 for a quarter,
                 and so on, by the wavelet decompositions of HTJ2K (ISO/IEC 15444-1 F.3). What is
                 coded of finer resolutions is read but not decoded.
+            real: give real values, converted while a frame is in the processor's cache; None for
+                the stored ones.
             progress: called as `progress(done, total)`, in frames.
 
         Returns:
             `out`, or a new array: (len(frames), rows, columns[, 3]), rows and columns those of
-            `frame_shape_at(level)`.
+            `frame_shape_at(level)`; of `dtype`, or that of the real values.
 
         Raises:
             IndexError: there is no frame of such a number.
@@ -164,7 +175,7 @@ class DcbReader:
             InvalidCubeFileError: a checksum differs.
             CodecError: a frame does not decode. `out` is filled with zeros where it failed.
         """
-        return self._read(self._numbers(frames), out, level, progress)
+        return self._read(self._numbers(frames), out, level, real, progress)
 
     @property
     def levels(self) -> int:
@@ -237,17 +248,25 @@ class DcbReader:
         numbers: NDArray[np.uint64],
         out: NDArray[Any] | None,
         level: int,
+        real: RealValues | None,
         progress: Progress | None,
     ) -> NDArray[Any]:
         shape = (len(numbers), *self.frame_shape_at(level))
+        dtype, options = self.dtype, _native.DecodeOptions(level=level)
+        if real is not None:
+            dtype = real_dtype(real.dtype).newbyteorder("=")
+            options.real_type = sample_type_of(dtype)
+            slopes, intercepts = real.rescale_of(len(numbers))
         if out is None:
-            out = np.empty(shape, self.dtype)
+            out = np.empty(shape, dtype)
         else:
-            _check_out(out, shape, self.dtype)
-        options = _native.DecodeOptions(level=level)
+            _check_out(out, shape, dtype)
         with self.fetched(numbers):
             for first, last in _batches(len(numbers), progress):
                 wanted, part = numbers[first:last], out[first:last]
+                if real is not None:
+                    options.slopes = _native.doubles_at(slopes[first:].ctypes.data)
+                    options.intercepts = _native.doubles_at(intercepts[first:].ctypes.data)
                 self._file.reader.decode(
                     wanted.ctypes.data, len(wanted), options, part.ctypes.data, part.nbytes
                 )

@@ -14,8 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from dicube.codecs.samples import SUPPORTED_DTYPES
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
-
-_FLOAT_DTYPES = ("float16", "float32", "float64")
+from dicube.storage.real_values import RealValues, real_dtype
 
 # Integers up to this are exact in float32.
 _EXACT_IN_FLOAT32 = 1 << 24
@@ -90,13 +89,13 @@ def get_float_data(
         DataConsistencyError: another dtype, or slopes or intercepts that are not one for each
             slice.
     """
-    target = np.dtype(dtype)
-    if target.name not in _FLOAT_DTYPES:
-        raise DataConsistencyError(
-            f"expected a dtype of {', '.join(_FLOAT_DTYPES)}, found {target.name}"
-        )
-    by_slope = _one_for_each_slice("slopes", slopes, header.RescaleSlope, len(raw))
-    by_intercept = _one_for_each_slice("intercepts", intercepts, header.RescaleIntercept, len(raw))
+    target = real_dtype(dtype)
+    wanted = RealValues(
+        target,
+        header.RescaleSlope if slopes is None else slopes,
+        header.RescaleIntercept if intercepts is None else intercepts,
+    )
+    by_slope, by_intercept = (numbers.tolist() for numbers in wanted.rescale_of(len(raw)))
     values = np.empty(raw.shape, target)
     # One slice at a time: what is between stored and real value stays in the processor's cache.
     wide = np.empty(raw.shape[1:], np.float64)
@@ -114,6 +113,7 @@ def get_float_data(
                 np.multiply(stored, slope, out=real, dtype=target, casting="unsafe")
                 real += intercept
             else:
+                # Of float32 and float16 numpy would give the product in their own precision.
                 np.multiply(stored, slope, out=wide, dtype=np.float64, casting="unsafe")
                 np.add(wide, intercept, out=wide)
                 np.copyto(real, wide, casting="unsafe")
@@ -125,17 +125,6 @@ def value_of_words(words: NDArray[Any], count: int, lowest: int) -> NDArray[Any]
     width = words.dtype.itemsize * 8
     up = width - lowest - count
     return (words << up) >> (width - count)  # of signed types this extends the sign
-
-
-def _one_for_each_slice(
-    name: str, given: Sequence[float] | None, common: float, slices: int
-) -> list[float]:
-    """Return one number for each slice."""
-    if given is None:
-        return [float(common)] * slices
-    if len(given) != slices:
-        raise DataConsistencyError(f"expected {slices} {name}, found {len(given)}")
-    return [float(value) for value in given]
 
 
 def _is_exact_in_float32(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:
