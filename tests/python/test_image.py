@@ -23,6 +23,7 @@ from dicube import (
     get_dicom_status,
     read_dicom_dir,
 )
+from dicube.core.pixels import Pixels
 from dicube.dicom.geometry import Space
 from dicube.exceptions import (
     CubeFileNotFoundError,
@@ -221,7 +222,7 @@ class TestAssigning:
     ) -> None:
         image = DicomCubeImage(volume)
         image.init_meta()
-        image._raw_image = volume[:3]
+        image._pixels = Pixels(volume[:3])
         with pytest.raises(DataConsistencyError, match=r"4 slices.*3"):
             image.to_file(tmp_path / "x.dcbs")
         assert list(tmp_path.iterdir()) == []

@@ -26,6 +26,7 @@ from dicube.core.nifti_image import (
     space_of_nifti,
 )
 from dicube.core.pixel_header import PixelDataHeader
+from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
 from dicube.dicom import (
     CommonTags,
@@ -53,7 +54,8 @@ from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_sy
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 from dicube.nifti import NiftiHeader, write_nifti_file
 from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, Progress, codec_of_path
-from dicube.storage.pixel_utils import get_float_data, stored_volume
+from dicube.storage.pixel_utils import stored_volume
+from dicube.storage.real_values import RealValues
 
 Folder = str | os.PathLike[str]
 
@@ -87,19 +89,21 @@ class DicomCubeImage:
 
     def __init__(
         self,
-        raw_image: NDArray[Any],
+        raw_image: NDArray[Any] | Pixels,
         pixel_header: PixelDataHeader | None = None,
         dicom_meta: DicomMeta | None = None,
         space: Space | None = None,
         dicom_status: DicomStatus | None = None,
     ) -> None:
-        self._raw_image = stored_volume(raw_image)
-        name = self._raw_image.dtype.name
+        if not isinstance(raw_image, Pixels):
+            raw_image = Pixels(stored_volume(raw_image))
+        self._pixels = raw_image
+        name = self.dtype.name
         self.pixel_header = pixel_header or PixelDataHeader(
             OriginalPixelDtype=name, PixelDtype=name
         )
-        self._dicom_meta = _checked_meta(dicom_meta, len(self._raw_image))
-        self._space = _checked_space(space, self._raw_image.shape)
+        self._dicom_meta = _checked_meta(dicom_meta, self.shape[0])
+        self._space = _checked_space(space, self.shape)
         if dicom_status is None:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
@@ -167,7 +171,11 @@ class DicomCubeImage:
 
     @classmethod
     def from_file(
-        cls, path: Any, num_threads: int | None = None, progress: Progress | None = None
+        cls,
+        path: Any,
+        num_threads: int | None = None,
+        progress: Progress | None = None,
+        dtype: DTypeLike | None = None,
     ) -> DicomCubeImage:
         """Read a `.dcbs` or `.dcba` file, which is told from its content.
 
@@ -175,6 +183,9 @@ class DicomCubeImage:
             path: a path, the bytes of a whole file, or a binary file object that can seek.
             num_threads: threads for decoding; None or 0 for one for each processor.
             progress: called as `progress(done, total)`, in slices.
+            dtype: decode straight to real values: the first `get_fdata(dtype)` gives what was
+                decoded here. The file stays open, and the stored values are decoded when they are
+                asked for. None for the stored values.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -184,16 +195,17 @@ class DicomCubeImage:
             DataConsistencyError: metadata or geometry are of another number of slices.
         """
         source = CodedSource(path)
-        with DcbReader(path, num_threads=num_threads) as reader:
-            if not reader.shape[0]:
-                raise InvalidCubeFileError("the file holds no frames")
-            parts, provenance = read_parts_and_provenance(reader)
-            _checked_meta(parts.meta, reader.shape[0])
-            _checked_space(parts.space, reader.shape)
-            volume = reader.read_frames(progress=progress)
-        image = cls(volume, parts.header, parts.meta, parts.space, parts.status)
+        reader = DcbReader(path, num_threads=num_threads)
+        if not reader.shape[0]:
+            raise InvalidCubeFileError("the file holds no frames")
+        parts, provenance = read_parts_and_provenance(reader)
+        image = cls(Pixels(reader), parts.header, parts.meta, parts.space, parts.status)
         image._provenance, image._coded_source = provenance, source
         image._nifti = parts.nifti
+        if dtype is None or image._bits_of_slices() is not None:
+            image._pixels.stored(progress)
+        else:
+            image._pixels.make_real(image._real_values(dtype), progress)
         return image
 
     @classmethod
@@ -429,7 +441,7 @@ class DicomCubeImage:
         volume = stored_volume(array)
         _checked_meta(self._dicom_meta, len(volume))
         _checked_space(self._space, volume.shape)
-        self._raw_image, self._pixels_seen = volume, True
+        self._pixels, self._pixels_seen = Pixels(volume), True
         # The new words are values as they are; whether they fit BitsStored an export looks.
         self.pixel_header.Extras.pop(UNUSED_BITS, None)
 
@@ -440,7 +452,7 @@ class DicomCubeImage:
 
     @dicom_meta.setter
     def dicom_meta(self, meta: DicomMeta | None) -> None:
-        self._dicom_meta = _checked_meta(meta, len(self._raw_image))
+        self._dicom_meta = _checked_meta(meta, self.shape[0])
 
     @property
     def space(self) -> Space | None:
@@ -453,7 +465,7 @@ class DicomCubeImage:
 
     @space.setter
     def space(self, space: Space | None) -> None:
-        self._space = _checked_space(space, self._raw_image.shape)
+        self._space = _checked_space(space, self.shape)
         if space is not None and self._dicom_meta is not None:
             _write_space(space, self._dicom_meta)
             self.dicom_status = get_dicom_status(self._dicom_meta)
@@ -461,12 +473,12 @@ class DicomCubeImage:
     @property
     def shape(self) -> tuple[int, ...]:
         """The volume's shape, (slices, rows, columns[, 3])."""
-        return self._raw_image.shape
+        return self._pixels.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the stored values."""
-        return self._raw_image.dtype
+        return self._pixels.dtype
 
     def get_fdata(self, dtype: DTypeLike = "float32") -> NDArray[Any]:
         """Return real values: stored value * slope + intercept, as Hounsfield units are.
@@ -484,15 +496,7 @@ class DicomCubeImage:
         Raises:
             DataConsistencyError: another dtype.
         """
-        slopes, intercepts = self._rescale_of_slices()
-        return get_float_data(
-            self._raw_image,
-            self.pixel_header,
-            dtype,
-            slopes=slopes,
-            intercepts=intercepts,
-            bits=self._bits_of_slices(),
-        )
+        return self._pixels.take_real(self._real_values(dtype), self._bits_of_slices())
 
     def volumes(self) -> list[DicomCubeImage]:
         """Return the volumes of a series in which the same slices come several times.
@@ -558,6 +562,21 @@ class DicomCubeImage:
         """Return all of the image but its pixels."""
         header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
         return CubeParts(header, self._dicom_meta, self._space, self.dicom_status, self._nifti)
+
+    @property
+    def _raw_image(self) -> NDArray[Any]:
+        """The stored values, for those who don't change them."""
+        return self._pixels.stored()
+
+    def _real_values(self, dtype: DTypeLike) -> RealValues:
+        """Return what real values of a dtype are made by."""
+        slopes, intercepts = self._rescale_of_slices()
+        header = self.pixel_header
+        return RealValues(
+            dtype,
+            header.RescaleSlope if slopes is None else slopes,
+            header.RescaleIntercept if intercepts is None else intercepts,
+        )
 
     @property
     def _originals(self) -> Originals:

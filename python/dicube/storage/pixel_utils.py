@@ -89,34 +89,43 @@ def get_float_data(
         DataConsistencyError: another dtype, or slopes or intercepts that are not one for each
             slice.
     """
-    target = real_dtype(dtype)
-    wanted = RealValues(
-        target,
+    real = RealValues(
+        dtype,
         header.RescaleSlope if slopes is None else slopes,
         header.RescaleIntercept if intercepts is None else intercepts,
     )
-    by_slope, by_intercept = (numbers.tolist() for numbers in wanted.rescale_of(len(raw)))
+    return compute_real_values(raw, real, bits)
+
+
+def compute_real_values(
+    raw: NDArray[Any],
+    real: RealValues,
+    bits: Sequence[tuple[int, int] | None] | None = None,
+) -> NDArray[Any]:
+    """Return real values of stored ones; see `get_float_data`."""
+    target = real_dtype(real.dtype)
+    by_slope, by_intercept = (numbers.tolist() for numbers in real.rescale_of(len(raw)))
     values = np.empty(raw.shape, target)
     # One slice at a time: what is between stored and real value stays in the processor's cache.
     wide = np.empty(raw.shape[1:], np.float64)
     with np.errstate(over="ignore"):  # float16 ends at 65504; beyond is infinity
-        for index, (stored, real, slope, intercept) in enumerate(
+        for index, (stored, value, slope, intercept) in enumerate(
             zip(raw, values, by_slope, by_intercept, strict=True)
         ):
             of_value = None if bits is None else bits[index]
             if of_value is not None:
                 stored = value_of_words(stored, *of_value)
             if slope == 1.0 and intercept == 0.0:
-                np.copyto(real, stored, casting="unsafe")
+                np.copyto(value, stored, casting="unsafe")
             elif _is_exact_in_float32(stored.dtype, slope, intercept) and target != np.float16:
                 # Twice as fast as by float64, and nothing is rounded.
-                np.multiply(stored, slope, out=real, dtype=target, casting="unsafe")
-                real += intercept
+                np.multiply(stored, slope, out=value, dtype=target, casting="unsafe")
+                value += intercept
             else:
                 # Of float32 and float16 numpy would give the product in their own precision.
                 np.multiply(stored, slope, out=wide, dtype=np.float64, casting="unsafe")
                 np.add(wide, intercept, out=wide)
-                np.copyto(real, wide, casting="unsafe")
+                np.copyto(value, wide, casting="unsafe")
     return values
 
 

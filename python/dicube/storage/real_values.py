@@ -28,6 +28,14 @@ class RealValues(NamedTuple):
     slopes: float | Sequence[float] = 1.0
     intercepts: float | Sequence[float] = 0.0
 
+    def same_as(self, other: RealValues) -> bool:
+        """Return whether the same values are asked for."""
+        return (
+            np.dtype(self.dtype) == np.dtype(other.dtype)
+            and np.array_equal(self.slopes, other.slopes)
+            and np.array_equal(self.intercepts, other.intercepts)
+        )
+
     def rescale_of(self, frames: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return slope and intercept of each of so many frames.
 

@@ -1,0 +1,89 @@
+"""The pixels of an image: an array, or an open file that they are decoded from when asked for.
+
+Knows arrays and the reader of files. It must not know metadata or geometry.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.storage.dcb_file import DcbReader, Progress
+from dicube.storage.pixel_utils import compute_real_values
+from dicube.storage.real_values import RealValues
+
+
+class Pixels:
+    """The stored values of an image, and its real values where those were made already.
+
+    Args:
+        source: the stored values, or the reader of the file that holds them, which is closed when
+            they were decoded.
+
+    Attributes:
+        shape: (slices, rows, columns[, 3]).
+        dtype: of the stored values.
+    """
+
+    def __init__(self, source: NDArray[Any] | DcbReader) -> None:
+        self.shape: tuple[int, ...] = source.shape
+        self.dtype: np.dtype[Any] = source.dtype
+        self._source = source
+        self._made: tuple[RealValues, NDArray[Any]] | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the array, which can go where an open file can't."""
+        return {"source": self.stored()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Hold the array."""
+        Pixels.__init__(self, state["source"])
+
+    def stored(self, progress: Progress | None = None) -> NDArray[Any]:
+        """Return the stored values, decoding them at the first call.
+
+        Raises:
+            InvalidCubeFileError: a checksum differs.
+            CodecError: a frame does not decode.
+        """
+        with self._lock:
+            self._made = None  # who has the array may change it
+            if isinstance(self._source, DcbReader):
+                with self._source as reader:
+                    self._source = reader.read_frames(progress=progress)
+            return self._source
+
+    def make_real(self, real: RealValues, progress: Progress | None = None) -> None:
+        """Decode to real values, for the next `take_real` that asks for the same."""
+        assert isinstance(self._source, DcbReader)
+        self._made = real, self._source.read_frames(real=real, progress=progress)
+
+    def take_real(
+        self, real: RealValues, bits: Sequence[tuple[int, int] | None] | None = None
+    ) -> NDArray[Any]:
+        """Return real values in an array that is the caller's.
+
+        Args:
+            real: their dtype and the rescale.
+            bits: as in `compute_real_values`.
+
+        Raises:
+            DataConsistencyError: a dtype that real values can't have.
+            InvalidCubeFileError: a checksum differs.
+            CodecError: a frame does not decode.
+        """
+        with self._lock:
+            made, self._made = self._made, None
+            reader = self._source if isinstance(self._source, DcbReader) else None
+        if bits is not None:
+            return compute_real_values(self.stored(), real, bits)
+        if made is not None and made[0].same_as(real):
+            return made[1]
+        if reader is not None:
+            return reader.read_frames(real=real)
+        return compute_real_values(self.stored(), real)
