@@ -20,6 +20,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dicube._native import build_info
     from dicube.core.image import DicomCubeImage
+    from dicube.core.io import (
+        DicomCubeImageIO,
+        load,
+        load_from_dicom_folder,
+        load_from_nifti,
+        load_meta,
+        save,
+        save_to_dicom_folder,
+        save_to_nifti,
+    )
+    from dicube.core.num_threads import get_num_threads, set_num_threads
     from dicube.core.pixel_header import PixelDataHeader
     from dicube.core.verification import verify_file
     from dicube.dicom.dicom_check import check_dicom
@@ -33,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CommonTags",
     "DicomCubeImage",
+    "DicomCubeImageIO",
     "DicomMeta",
     "DicomStatus",
     "PixelDataHeader",
@@ -41,13 +53,23 @@ __all__ = [
     "build_info",
     "check_dicom",
     "get_dicom_status",
+    "get_num_threads",
+    "load",
+    "load_from_dicom_folder",
+    "load_from_nifti",
+    "load_meta",
     "read_dicom_dir",
+    "save",
+    "save_to_dicom_folder",
+    "save_to_nifti",
+    "set_num_threads",
     "verify_file",
 ]
 
 _HOMES = {
     "CommonTags": "dicube.dicom",
     "DicomCubeImage": "dicube.core.image",
+    "DicomCubeImageIO": "dicube.core.io",
     "DicomMeta": "dicube.dicom",
     "DicomStatus": "dicube.dicom",
     "PixelDataHeader": "dicube.core.pixel_header",
@@ -55,7 +77,16 @@ _HOMES = {
     "build_info": "dicube._native",
     "check_dicom": "dicube.dicom",
     "get_dicom_status": "dicube.dicom",
+    "get_num_threads": "dicube.core.num_threads",
+    "load": "dicube.core.io",
+    "load_from_dicom_folder": "dicube.core.io",
+    "load_from_nifti": "dicube.core.io",
+    "load_meta": "dicube.core.io",
     "read_dicom_dir": "dicube.dicom",
+    "save": "dicube.core.io",
+    "save_to_dicom_folder": "dicube.core.io",
+    "save_to_nifti": "dicube.core.io",
+    "set_num_threads": "dicube.core.num_threads",
     "verify_file": "dicube.core.verification",
 }
 

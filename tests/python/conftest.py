@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import venv
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+PUBLISHED = "dicube[nifti]==0.3.0"
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,9 +26,16 @@ SmoothVolume = Callable[..., NDArray[Any]]
 
 def run_python(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run Python in a new process that imports what this one does."""
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return _run(sys.executable, arguments, {**os.environ, **path, **environment})
+
+
+def _run(
+    python: str | Path, arguments: Sequence[object], environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        [python, *map(str, arguments)],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -38,6 +49,34 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def published_python() -> Path:
+    """The Python of a virtual environment in the cache folder that has the published package."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dicube"
+    home = cache / f"published-{PUBLISHED.partition('==')[2]}-nifti-py{sys.version_info[1]}"
+    python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if not (home / "ready").exists():
+        shutil.rmtree(home, ignore_errors=True)
+        venv.create(home, with_pip=True)
+        result = subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--timeout=15", "--retries=1", PUBLISHED],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode:
+            shutil.rmtree(home, ignore_errors=True)
+            pytest.skip(f"PyPI can't be reached for {PUBLISHED}: {result.stderr.strip()[-200:]}")
+        (home / "ready").touch()
+    return python
+
+
+def run_published(python: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the published package's Python, which must not see ours."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return _run(python, arguments, environment)
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,22 @@
 """The published package, dicube 0.3.0 from PyPI, reads our `.dcbs` files as we do.
 
-It is installed once, into a virtual environment in the cache folder.
+conftest.py installs it, once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import subprocess
-import sys
-import venv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DTYPES, SmoothVolume
+from conftest import DTYPES, SmoothVolume, run_published
 
 from dicube import DicomCubeImage, PixelDataHeader
 
 pytestmark = pytest.mark.interop
-
-PUBLISHED = "dicube==0.3.0"
 
 # Run by the published package: what it reads from each file, as JSON.
 READ = """
@@ -50,39 +43,9 @@ print(json.dumps(told))
 """
 
 
-@pytest.fixture(scope="module")
-def published_python() -> Path:
-    """The Python of an environment that has the published package."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dicube"
-    home = cache / f"published-{PUBLISHED.partition('==')[2]}-py{sys.version_info[1]}"
-    python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not (home / "ready").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, with_pip=True)
-        result = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--timeout=15", "--retries=1", PUBLISHED],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            shutil.rmtree(home, ignore_errors=True)
-            pytest.skip(f"PyPI can't be reached for {PUBLISHED}: {result.stderr.strip()[-200:]}")
-        (home / "ready").touch()
-    return python
-
-
-def run_published(python: Path, *paths: Path) -> subprocess.CompletedProcess[str]:
-    """Let the published package read files."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        [python, "-c", READ, *paths], env=environment, capture_output=True, text=True, check=False
-    )
-
-
 def read_by_published(python: Path, *paths: Path) -> list[dict[str, Any]]:
     """What the published package reads from each file."""
-    result = run_published(python, *paths)
+    result = run_published(python, "-c", READ, *paths)
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     return [told[str(path)] for path in paths]
@@ -135,7 +98,7 @@ def test_every_integer_type(
 
 def test_what_it_would_misread_it_refuses(published_python: Path) -> None:
     path = Path(__file__).parent.parent / "golden" / "0.4.0" / "transformed.dcbs"
-    result = run_published(published_python, path)
+    result = run_published(published_python, "-c", READ, path)
     assert result.returncode != 0
     assert "InvalidCubeFileError" in result.stderr
 

@@ -11,8 +11,11 @@ from conftest import DTYPES, SmoothVolume
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.pixel_utils import (
+    convert_to_minimal_int,
     derive_pixel_header_from_array,
+    determine_optimal_nifti_dtype,
     get_float_data,
+    is_lossless_int_convertible,
     stored_volume,
 )
 
@@ -100,3 +103,89 @@ def test_derived_header(dtype: str) -> None:
     volume, header = derive_pixel_header_from_array(array)
     assert volume.shape == (2, 3, 4)
     assert header == PixelDataHeader(OriginalPixelDtype=dtype, PixelDtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int8", ">i2", "int32", "int64"])
+def test_signed_integers_as_unsigned(dtype: str, full_range: SmoothVolume) -> None:
+    array = full_range((2, 3, 4), dtype)
+    stored, header = derive_pixel_header_from_array(array, support_negative=False)
+    assert stored.dtype.kind == "u"
+    assert stored.dtype.itemsize == array.dtype.itemsize
+    assert [int(v) + int(header.RescaleIntercept) for v in stored.flat] == list(array.flat)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([0, 255], "uint8"), ([0, 256], "uint16"), ([-1, 127], "int8"), ([-1, 1 << 20], "int32")],
+)
+def test_whole_numbers_become_integers(values: list[float], dtype: str) -> None:
+    stored, header = derive_pixel_header_from_array(np.array([values], np.float32))
+    assert stored.tolist() == [values]
+    assert header == PixelDataHeader(OriginalPixelDtype="float32", PixelDtype=dtype)
+
+
+@pytest.mark.parametrize("values", [[0.5, 1], [np.nan, 1], [np.inf, 1], [1e12, 1], [1e300, 1]])
+def test_other_numbers_are_kept(values: list[float]) -> None:
+    array = np.array([values])
+    stored, header = derive_pixel_header_from_array(array)
+    assert stored is array
+    assert header == PixelDataHeader(OriginalPixelDtype="float64", PixelDtype="float64")
+
+
+@pytest.mark.parametrize(("dtype", "steps"), [("uint8", 255), ("uint16", 65535)])
+def test_rounded_if_asked_for(dtype: str, steps: int) -> None:
+    array = np.random.default_rng(0).normal(0, 1000, (4, 5, 6)).astype(np.float32)
+    stored, header = derive_pixel_header_from_array(array, dtype)
+    assert stored.dtype == header.PixelDtype == dtype
+    assert (stored.min(), stored.max()) == (0, steps)
+    assert (header.MinVal, header.MaxVal) == (array.min(), array.max())
+    error = np.abs(get_float_data(stored, header, "float64") - array)
+    assert error.max() <= header.RescaleSlope / 2 * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("values", [[0.5, np.nan], [0.5, np.inf], [1.7e308, -1.7e308]])
+def test_what_can_not_be_rounded(values: list[float]) -> None:
+    with pytest.raises(DataConsistencyError, match="can't round"):
+        derive_pixel_header_from_array(np.array([values]) + 0.25, "uint16")
+
+
+def test_rounded_to_another_dtype() -> None:
+    with pytest.raises(ValueError, match="uint8 or uint16, not uint32"):
+        derive_pixel_header_from_array(np.array([0.5]), "uint32")
+
+
+def test_too_large_to_be_whole() -> None:
+    assert is_lossless_int_convertible(np.array([1e12]))
+    with pytest.raises(ValueError, match="too large"):
+        convert_to_minimal_int(np.array([1e12]))
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope", "intercept", "original", "expected", "dtype"),
+    [
+        ([0, 255], 1, 0, "uint16", [0, 255], "uint8"),
+        ([0, 255], 1, 0, "int16", [0, 255], "int16"),
+        ([0, 4095], 1, -1024, "uint16", [-1024, 3071], "int16"),
+        ([1, 2], -2, 0, "uint16", [-2, -4], "int8"),
+        ([0, 65535], 65537, 0, "uint16", [0, (1 << 32) - 1], "uint32"),
+        ([0, 65535], 1 << 17, 1, "uint16", [1, 65535 * (1 << 17) + 1], "float64"),
+        ([0, 3], 0.5, 0, "uint16", [0, 1.5], "float32"),
+    ],
+)
+def test_smallest_dtype_for_nifti(
+    stored: list[int],
+    slope: float,
+    intercept: float,
+    original: str,
+    expected: list[float],
+    dtype: str,
+) -> None:
+    header = PixelDataHeader(slope, intercept, original)
+    values, name = determine_optimal_nifti_dtype(np.array(stored, np.uint16), header)
+    assert values.dtype == name == dtype
+    assert values.tolist() == expected
+
+
+def test_one_axis() -> None:
+    header = PixelDataHeader(0.5, 1.0)
+    assert get_float_data(np.array([1, 2], np.uint8), header).tolist() == [1.5, 2.0]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dicube.core.pixel_header import PixelDataHeader
 
 if TYPE_CHECKING:
     from dicube.core.image import DicomCubeImage
+    from dicube.core.io import DicomCubeImageIO
 
-__all__ = ["DicomCubeImage", "PixelDataHeader"]
+__all__ = ["DicomCubeImage", "DicomCubeImageIO", "PixelDataHeader"]
+
+_HOMES = {"DicomCubeImage": "dicube.core.image", "DicomCubeImageIO": "dicube.core.io"}
 
 
 def __getattr__(name: str) -> Any:
     # The rooms below import the header from here: the image, which imports them, must come later.
-    if name == "DicomCubeImage":
-        from dicube.core.image import DicomCubeImage
-
-        return DicomCubeImage
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

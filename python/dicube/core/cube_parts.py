@@ -100,11 +100,9 @@ def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]
     """
     originals = _read_originals(reader)
     elements = OriginalElements(originals)
-    header, space = _read_header(reader), _read_space(reader)
-    text = _read_meta(reader)
-    meta = None if text is None else DicomMeta.from_json(text, originals=elements)
-    if meta is not None and not reader.has_checksums:
-        _fold_rescale(meta, header)
+    header, space = read_header(reader), read_space(reader)
+    text = _read_meta_text(reader)
+    meta = None if text is None else _meta_of(text, elements, reader, header)
     if originals is not None and meta is not None and _has_coded_source(meta):
         originals.coded = tuple(reader.coded(frame) for frame in range(reader.shape[0]))
     provenance = Provenance(
@@ -113,21 +111,23 @@ def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]
         header,
         space,
     )
-    return CubeParts(header, meta, space, _read_status(reader), _read_nifti(reader)), provenance
+    return CubeParts(header, meta, space, read_status(reader), _read_nifti(reader)), provenance
 
 
-def _read_text(reader: DcbReader, name: str) -> str | None:
-    """Return the text of a section; None where it is missing or empty."""
-    data = reader.sections.get(name)
-    if not data:
+def read_meta(reader: DcbReader) -> DicomMeta | None:
+    """Return the metadata of a file; None where it has none.
+
+    Raises:
+        InvalidCubeFileError: the section is damaged.
+        MetaDataError: they can't be understood.
+    """
+    text = _read_meta_text(reader)
+    if text is None:
         return None
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidCubeFileError(f"section {name}: {error}") from error
+    return _meta_of(text, OriginalElements(_read_originals(reader)), reader, read_header(reader))
 
 
-def _read_header(reader: DcbReader) -> PixelDataHeader:
+def read_header(reader: DcbReader) -> PixelDataHeader:
     """Return the pixel header of a file, and the plain one where it has none."""
     name = reader.dtype.name
     text = _read_text(reader, _HEADER)
@@ -141,7 +141,35 @@ def _read_header(reader: DcbReader) -> PixelDataHeader:
     return dataclasses.replace(header, PixelDtype=name)
 
 
-def _read_meta(reader: DcbReader) -> str | None:
+def read_space(reader: DcbReader) -> Space | None:
+    """Return the geometry of a file; None where it has none."""
+    text = _read_text(reader, _SPACE) or _read_text(reader, _COLOUR_SPACE)
+    return None if text is None else space_from_json(text)
+
+
+def read_status(reader: DcbReader) -> DicomStatus:
+    """Return the status of a file."""
+    text = _read_text(reader, _STATUS)
+    if text is None:
+        return DicomStatus.CONSISTENT
+    try:
+        return DicomStatus(text)
+    except ValueError:
+        raise InvalidCubeFileError(f"section {_STATUS}: {text[:40]!r} is no status") from None
+
+
+def _read_text(reader: DcbReader, name: str) -> str | None:
+    """Return the text of a section; None where it is missing or empty."""
+    data = reader.sections.get(name)
+    if not data:
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidCubeFileError(f"section {name}: {error}") from error
+
+
+def _read_meta_text(reader: DcbReader) -> str | None:
     """Return the JSON of a file's metadata; None where it has none."""
     packed = reader.sections.get(_META)
     if not packed:
@@ -166,12 +194,6 @@ def _has_coded_source(meta: DicomMeta) -> bool:
     return any(has_own_codec(str(syntax)) for syntax in syntaxes)
 
 
-def _read_space(reader: DcbReader) -> Space | None:
-    """Return the geometry of a file; None where it has none."""
-    text = _read_text(reader, _SPACE) or _read_text(reader, _COLOUR_SPACE)
-    return None if text is None else space_from_json(text)
-
-
 def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
     """Return the header of the NIfTI file that a file was made from; None where it has none."""
     packed = reader.sections.get(_NIFTI)
@@ -183,15 +205,14 @@ def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
         raise InvalidCubeFileError(f"section {_NIFTI}: {error.message}") from error
 
 
-def _read_status(reader: DcbReader) -> DicomStatus:
-    """Return the status of a file."""
-    text = _read_text(reader, _STATUS)
-    if text is None:
-        return DicomStatus.CONSISTENT
-    try:
-        return DicomStatus(text)
-    except ValueError:
-        raise InvalidCubeFileError(f"section {_STATUS}: {text[:40]!r} is no status") from None
+def _meta_of(
+    text: str, elements: OriginalElements, reader: DcbReader, header: PixelDataHeader
+) -> DicomMeta:
+    """Return metadata of a file from their JSON."""
+    meta = DicomMeta.from_json(text, originals=elements)
+    if not reader.has_checksums:
+        _fold_rescale(meta, header)
+    return meta
 
 
 def _fold_rescale(meta: DicomMeta, header: PixelDataHeader) -> None:

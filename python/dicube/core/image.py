@@ -176,6 +176,7 @@ class DicomCubeImage:
         num_threads: int | None = None,
         progress: Progress | None = None,
         dtype: DTypeLike | None = None,
+        skip_meta: bool = False,
     ) -> DicomCubeImage:
         """Read a `.dcbs` or `.dcba` file, which is told from its content.
 
@@ -186,6 +187,8 @@ class DicomCubeImage:
             dtype: decode straight to real values: the first `get_fdata(dtype)` gives what was
                 decoded here. The file stays open, and the stored values are decoded when they are
                 asked for. None for the stored values.
+            skip_meta: leave out the metadata, unless real values need them: a rescale that differs
+                from slice to slice, words that hold more than the value.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -206,6 +209,8 @@ class DicomCubeImage:
             image._pixels.stored(progress)
         else:
             image._pixels.make_real(image._real_values(dtype), progress)
+        if skip_meta and not image._values_need_meta():
+            image.dicom_meta = None
         return image
 
     @classmethod
@@ -639,6 +644,12 @@ class DicomCubeImage:
         part = DicomCubeImage(self._raw_image[slices], header, meta, space)
         part._nifti = nifti
         return part
+
+    def _values_need_meta(self) -> bool:
+        """Return whether the header alone does not tell what real values are."""
+        slopes, intercepts = self._rescale_of_slices()
+        several = slopes and intercepts and len({*zip(slopes, intercepts, strict=True)}) > 1
+        return bool(several) or self._bits_of_slices() is not None
 
     def _bits_of_slices(self) -> list[StoredBits | None] | None:
         """Return where in its words each slice's values are; None if words are values."""

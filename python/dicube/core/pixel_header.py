@@ -42,18 +42,18 @@ class PixelDataHeader:
         return {**self.Extras, **own}
 
     @classmethod
-    def from_dict(cls, entries: dict[str, Any]) -> PixelDataHeader:
+    def from_dict(cls, d: dict[str, Any]) -> PixelDataHeader:
         """Make a header from a flat dictionary; unknown entries become `Extras`.
 
         Raises:
             ValueError: slope or intercept is no number.
         """
         for name in ("RescaleSlope", "RescaleIntercept"):
-            value = entries.get(name, 0.0)
+            value = d.get(name, 0.0)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueError(f"{name}: expected a number, found {value!r}")
-        own = {name: value for name, value in entries.items() if name in _NAMES}
-        extras = {name: value for name, value in entries.items() if name not in _NAMES}
+        own = {name: value for name, value in d.items() if name in _NAMES}
+        extras = {name: value for name, value in d.items() if name not in _NAMES}
         return cls(**own, Extras=extras)
 
     def to_json(self) -> str:
@@ -61,13 +61,13 @@ class PixelDataHeader:
         return json.dumps(self.to_dict(), default=_plain)
 
     @classmethod
-    def from_json(cls, text: str) -> PixelDataHeader:
+    def from_json(cls, json_str: str) -> PixelDataHeader:
         """Make a header from JSON text.
 
         Raises:
             ValueError: the text is not a JSON object, or slope or intercept is no number.
         """
-        entries = json.loads(text)
+        entries = json.loads(json_str)
         if not isinstance(entries, dict):
             raise ValueError(f"expected a JSON object, found {type(entries).__name__}")
         return cls.from_dict(entries)

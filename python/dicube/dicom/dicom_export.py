@@ -214,7 +214,7 @@ def _pixel_writer(
     if coded is not None:
         frames = coded.frames
         return lambda slices: pixel_element([frames[index].data for index in slices])
-    key, vr = _pixel_element(volume.dtype, pixel_header)
+    key, vr = pixel_element_of(volume.dtype, pixel_header)
     packed, planar = one_bit(meta, volume), numbers(meta, _PLANAR_CONFIGURATION, 1)
 
     def native(slices: list[int]) -> list[bytes | memoryview]:
@@ -233,7 +233,7 @@ def _pixel_writer(
     return native
 
 
-def _pixel_element(dtype: np.dtype[Any], pixel_header: PixelDataHeader) -> tuple[str, str]:
+def pixel_element_of(dtype: np.dtype[Any], pixel_header: PixelDataHeader) -> tuple[str, str]:
     """Return tag key and value representation of the element that samples go into."""
     if dtype.kind == "f":
         return ("7FE00008", "OF") if dtype.itemsize == 4 else ("7FE00009", "OD")

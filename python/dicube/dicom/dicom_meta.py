@@ -361,13 +361,13 @@ class DicomMeta:
             return [value] * self.slice_count if force_nonshared else value
         return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
 
-    def get_values(self, tag: TagLike) -> list[Any]:
+    def get_values(self, tag_input: TagLike) -> list[Any]:
         """Return the JSON-model values of every slice; Nones if no slice has the element.
 
         A shared element gives its list of values in every slice; a per-slice one what its entry
         holds: scalars if every slice has exactly one value. Binary is given as bytes.
         """
-        entry = self._entry(tag)
+        entry = self._entry(tag_input)
         if entry is None:
             return [None] * self.slice_count
         if is_uniform(entry):
@@ -376,7 +376,7 @@ class DicomMeta:
             return list(entry["Value"])
         return [json_values(slice_entry(entry, i)) for i in range(self.slice_count)]
 
-    def get_shared_value(self, tag: TagLike) -> Any:
+    def get_shared_value(self, tag_input: TagLike) -> Any:
         """Return the JSON-model value that all slices share, a single one unwrapped.
 
         None if no slice has the element, or if it is empty.
@@ -384,31 +384,31 @@ class DicomMeta:
         Raises:
             NotSharedError: a MetaDataError and ValueError: the slices differ.
         """
-        entry = self._entry(tag)
+        entry = self._entry(tag_input)
         if entry is None:
             return None
         if not is_uniform(entry):
-            raise NotSharedError(f"{tag_name(get_tag_key(tag))} differs from slice to slice")
+            raise NotSharedError(f"{tag_name(get_tag_key(tag_input))} differs from slice to slice")
         values = json_values(slice_entry(entry, 0))
         return values[0] if isinstance(values, list) and len(values) == 1 else values or None
 
-    def is_shared(self, tag: TagLike) -> bool:
+    def is_shared(self, tag_input: TagLike) -> bool:
         """Return whether all slices have the element, with the same value."""
-        entry = self._entry(tag)
+        entry = self._entry(tag_input)
         return entry is not None and is_uniform(entry)
 
-    def is_missing(self, tag: TagLike) -> bool:
+    def is_missing(self, tag_input: TagLike) -> bool:
         """Return whether no slice has the element."""
-        return self._entry(tag) is None
+        return self._entry(tag_input) is None
 
-    def get_vr(self, tag: TagLike) -> str:
+    def get_vr(self, tag_input: TagLike) -> str:
         """Return the element's value representation; '' if no slice has it."""
-        entry = self._entry(tag)
+        entry = self._entry(tag_input)
         return "" if entry is None else str(entry["vr"])
 
-    def keys(self) -> Iterable[str]:
+    def keys(self) -> list[str]:
         """Return the tag keys ('GGGGEEEE'), in tag order."""
-        return self._merged_data.keys()
+        return list(self._merged_data)
 
     def items(self) -> Iterable[tuple[str, Entry]]:
         """Return the tag keys and their merged entries, in tag order."""
@@ -448,11 +448,11 @@ class DicomMeta:
             raise MissingTagError(f"the metadata has no element {tag_name(key)}")
         del holder[key]
 
-    def set_shared_item(self, tag: TagLike, value: Any, vr: str | None = None) -> None:
+    def set_shared_item(self, tag_input: TagLike, value: Any, vr: str | None = None) -> None:
         """Give all slices the same value.
 
         Args:
-            tag: which element; a new one is added.
+            tag_input: which element; a new one is added.
             value: one value or a list; None for an empty element. For a sequence a list of pydicom
                 Datasets or of DICOM-JSON items.
             vr: value representation, if neither the metadata nor DICOM's dictionary has the tag.
@@ -460,7 +460,7 @@ class DicomMeta:
         Raises:
             MetaDataError: the value does not suit the element.
         """
-        key, vr = self._assignable(tag, vr)
+        key, vr = self._assignable(tag_input, vr)
         if vr == "SQ":
             entry: Entry = {"vr": "SQ", "shared": None, "Value": merge_items_of(value)}
         else:
@@ -471,12 +471,12 @@ class DicomMeta:
         self._holder(key)[key] = entry
 
     def set_nonshared_item(
-        self, tag: TagLike, values: Sequence[Any], vr: str | None = None
+        self, tag_input: TagLike, values: Sequence[Any], vr: str | None = None
     ) -> None:
         """Give each slice a value of its own.
 
         Args:
-            tag: which element; a new one is added.
+            tag_input: which element; a new one is added.
             values: one per slice: a value, a list of values, [] for an empty element, None for a
                 slice that lacks the element. Not for sequences.
             vr: as for `set_shared_item`.
@@ -487,7 +487,7 @@ class DicomMeta:
         """
         if len(values) != self.slice_count:
             raise SliceCountError(f"{len(values)} values for {self.slice_count} slices")
-        key, vr = self._assignable(tag, vr)
+        key, vr = self._assignable(tag_input, vr)
         if vr == "SQ":
             raise MetaDataError(f"sequence {tag_name(key)} can't be set slice by slice")
         given = [
@@ -501,7 +501,7 @@ class DicomMeta:
         else:
             self._holder(key)[key] = per_slice_entry(given)
 
-    def sort_files(self, sort_method: SortMethod) -> list[int]:
+    def sort_files(self, sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC) -> list[int]:
         """Put the slices in order; return where each now comes from: the former indices.
 
         Slices that instance numbers don't order (missing, empty, repeated) are ordered by position

@@ -31,6 +31,11 @@ _UID_PREFIX = "2.25."
 _RIGHT_ANGLE = 1e-2  # cosine; as a Space has it
 
 
+def sop_class_of(modality: str | None) -> str:
+    """Return the SOP class of new images: CT, MR and PT have their own, all else is captured."""
+    return str(_SOP_CLASSES.get(modality or "", SecondaryCaptureImageStorage))
+
+
 def make_meta(
     shape: Sequence[int],
     dtype: Any,
@@ -95,7 +100,7 @@ def make_meta(
     meta = DicomMeta({}, slice_count=count)
     shared: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192",
-        "SOPClassUID": _SOP_CLASSES.get(modality, SecondaryCaptureImageStorage),
+        "SOPClassUID": sop_class_of(modality),
         "StudyDate": today,
         "SeriesDate": today,
         "ContentDate": today,

@@ -1,15 +1,26 @@
 """Files of frames and named sections, and what is done with stored pixels. Knows no DICOM."""
 
+from typing import Any
+
+from dicube.storage import dcb_file
 from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, codec_of_path
 from dicube.storage.pixel_utils import derive_pixel_header_from_array, get_float_data
 from dicube.storage.real_values import RealValues
 
 __all__ = [
     "FORMATS",
+    "DcbFile",
     "DcbReader",
+    "DcbSFile",
     "DcbWriter",
     "RealValues",
     "codec_of_path",
     "derive_pixel_header_from_array",
     "get_float_data",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("DcbFile", "DcbSFile"):
+        return getattr(dcb_file, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Reader and writer of dicube files: frames as numpy arrays, sections as named bytes.
 
 What a section means, and which there are, is for the caller. Knows no DICOM, no JSON, no geometry.
+DcbFile and its kinds, which do, are found here too, where the published package has them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +44,15 @@ FORMATS = {".dcbs": "jph", ".dcba": "jxl"}
 # for the slowest thread of each batch costs nothing that can be measured.
 _MOST_BATCHES = 50
 _LEAST_BATCH = 16
+
+
+_FACES = ("DcbFile", "DcbSFile", "DcbAFile", "DcbLFile")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FACES:
+        return getattr(import_module("dicube.core.dcb_files"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def codec_of_path(path: Path_) -> str:

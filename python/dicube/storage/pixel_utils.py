@@ -20,7 +20,7 @@ from dicube.storage.real_values import RealValues, real_dtype
 _EXACT_IN_FLOAT32 = 1 << 24
 
 
-def stored_volume(array: Any) -> NDArray[Any]:
+def stored_volume(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array as the volume that a file holds, without copying it.
 
     Args:
@@ -33,39 +33,125 @@ def stored_volume(array: Any) -> NDArray[Any]:
     Raises:
         DataConsistencyError: another dtype or shape, or no pixels.
     """
-    if not isinstance(array, np.ndarray):
-        raise DataConsistencyError(f"expected a numpy array, found {type(array).__name__}")
-    if array.dtype.name not in SUPPORTED_DTYPES:
-        raise DataConsistencyError(
-            f"expected a dtype of {', '.join(SUPPORTED_DTYPES)}, found {array.dtype.name}"
-        )
+    _check_storable(array)
     volume = array[np.newaxis] if array.ndim == 2 else array
     if volume.ndim != 3 and not (volume.ndim == 4 and volume.shape[3] == 3):
         raise DataConsistencyError(
             "expected shape (slices, rows, columns) or (slices, rows, columns, 3), "
             f"found {array.shape}"
         )
-    if not volume.size:
-        raise DataConsistencyError(f"an array of shape {array.shape} has no pixels")
     return volume
 
 
 def derive_pixel_header_from_array(
-    array: NDArray[Any],
+    image: NDArray[Any],
+    preferred_dtype: str | None = None,
+    support_negative: bool = True,
 ) -> tuple[NDArray[Any], PixelDataHeader]:
-    """Return an array as it is stored, and the header of a volume without a rescale.
+    """Return an array as it is to be stored, and the header that says what its values are.
+
+    Integers are stored as they are. Floating-point numbers that are all whole become the smallest
+    integers that hold them; others are stored as they are, unless `preferred_dtype` is given.
+
+    Args:
+        image: of any shape, of a dtype that can be stored.
+        preferred_dtype: 'uint8' or 'uint16', to round what is not whole to 256 or 65536 values from
+            the least to the greatest; slope and intercept of the header undo that, up to half a
+            step.
+        support_negative: if not, signed integers are stored as unsigned ones of their width, less
+            the least of them, which is the header's intercept.
+
+    Returns:
+        The array, of the shape given; not copied if it is stored as it is.
 
     Raises:
-        DataConsistencyError: the array can't be stored; see `stored_volume`.
+        DataConsistencyError: another dtype, no pixels, or values to round that are not finite.
+        ValueError: another `preferred_dtype`.
     """
-    volume = stored_volume(array)
-    name = volume.dtype.name
-    return volume, PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
+    _check_storable(image)
+    stored, slope, intercept = image, 1.0, 0.0
+    bounds: dict[str, Any] = {}
+    if image.dtype.kind == "i" and not support_negative:
+        lowest = int(image.min())
+        # Of two's complements the difference is right whatever its sign would be.
+        unsigned = np.dtype(f"u{image.dtype.itemsize}")
+        native = image.astype(image.dtype.newbyteorder("="), copy=False).view(unsigned)
+        stored, intercept = native - np.array(lowest, image.dtype.name).view(unsigned), lowest
+    elif image.dtype.kind == "f":
+        whole = _as_whole(image)
+        if whole is not None:
+            stored = whole
+        elif preferred_dtype is not None:
+            if preferred_dtype not in ("uint8", "uint16"):
+                raise ValueError(f"expected preferred_dtype uint8 or uint16, not {preferred_dtype}")
+            low, high = float(image.min()), float(image.max())
+            if not np.isfinite(high - low):
+                raise DataConsistencyError(f"can't round {low:g} to {high:g} to {preferred_dtype}")
+            slope = (high - low) / np.iinfo(preferred_dtype).max or 1.0
+            intercept, bounds = low, {"MaxVal": high, "MinVal": low}
+            steps = np.rint((image.astype(np.float64) - low) / slope)
+            stored = steps.astype(preferred_dtype)
+    header = PixelDataHeader(
+        RescaleSlope=slope,
+        RescaleIntercept=intercept,
+        OriginalPixelDtype=image.dtype.name,
+        PixelDtype=stored.dtype.name,
+        **bounds,
+    )
+    return stored, header
+
+
+def is_lossless_int_convertible(arr: NDArray[Any]) -> bool:
+    """Return whether all values are whole, and integers of 64 bits hold them."""
+    with np.errstate(invalid="ignore"):  # what they don't hold becomes another number
+        return bool(np.all(arr == arr.astype(np.int64)))
+
+
+def convert_to_minimal_int(arr: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Return whole numbers as the smallest integers that hold them, and the dtype's name.
+
+    Unsigned ones of 8, 16 or 32 bits if none is negative, signed ones otherwise.
+
+    Raises:
+        ValueError: 32 bits don't hold them.
+    """
+    low, high = int(arr.min()), int(arr.max())
+    dtype = _smallest_int(low, high, signed=low < 0)
+    if dtype is None:
+        raise ValueError(f"values of {low} to {high} are too large for integers of 32 bits")
+    return arr.astype(dtype), dtype.name
+
+
+def determine_optimal_nifti_dtype(
+    image: NDArray[Any], pixel_header: PixelDataHeader
+) -> tuple[NDArray[Any], str]:
+    """Return real values, and the name of their dtype: the smallest that is exact, if there is one.
+
+    Args:
+        image: stored values.
+        pixel_header: slope and intercept; if they and the stored values are whole, so is what is
+            returned: of up to 32 bits, and signed if the source's dtype is or a value is negative.
+
+    Returns:
+        Integers; else float64 where the stored values are float64 or the real ones whole, and
+        float32 for the rest.
+    """
+    slope, intercept = float(pixel_header.RescaleSlope), float(pixel_header.RescaleIntercept)
+    whole = image.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
+    if whole:
+        ends = [int(end) * int(slope) + int(intercept) for end in (image.min(), image.max())]
+        signed = min(ends) < 0 or pixel_header.OriginalPixelDtype.startswith("int")
+        dtype = _smallest_int(min(ends), max(ends), signed)
+        if dtype is not None:
+            # Modulo 2 to the power of 64 at worst, and what comes out has 32 bits at most.
+            return (image.astype(np.int64) * int(slope) + int(intercept)).astype(dtype), dtype.name
+    name = "float64" if whole or image.dtype.name == "float64" else "float32"
+    return get_float_data(image, pixel_header, name), name
 
 
 def get_float_data(
-    raw: NDArray[Any],
-    header: PixelDataHeader,
+    raw_image: NDArray[Any],
+    pixel_header: PixelDataHeader,
     dtype: DTypeLike = "float32",
     *,
     slopes: Sequence[float] | None = None,
@@ -75,15 +161,15 @@ def get_float_data(
     """Return real values: stored value * slope + intercept, rounded once, at the end.
 
     Args:
-        raw: stored values, (slices, rows, columns[, 3]).
-        header: holds slope and intercept of all slices.
+        raw_image: stored values, (slices, rows, columns[, 3]).
+        pixel_header: holds slope and intercept of all slices.
         dtype: float16, float32 or float64.
         slopes, intercepts: one for each slice, in place of the header's.
         bits: of each slice's words, how many are the value's and the lowest of them; None where
             the words are values.
 
     Returns:
-        A new array of raw's shape: what float64 arithmetic gives, rounded to `dtype`.
+        A new array of that shape: what float64 arithmetic gives, rounded to `dtype`.
 
     Raises:
         DataConsistencyError: another dtype, or slopes or intercepts that are not one for each
@@ -91,27 +177,26 @@ def get_float_data(
     """
     real = RealValues(
         dtype,
-        header.RescaleSlope if slopes is None else slopes,
-        header.RescaleIntercept if intercepts is None else intercepts,
+        pixel_header.RescaleSlope if slopes is None else slopes,
+        pixel_header.RescaleIntercept if intercepts is None else intercepts,
     )
-    return compute_real_values(raw, real, bits)
+    return compute_real_values(raw_image, real, bits)
 
 
 def compute_real_values(
-    raw: NDArray[Any],
+    raw_image: NDArray[Any],
     real: RealValues,
     bits: Sequence[tuple[int, int] | None] | None = None,
 ) -> NDArray[Any]:
     """Return real values of stored ones; see `get_float_data`."""
     target = real_dtype(real.dtype)
-    by_slope, by_intercept = (numbers.tolist() for numbers in real.rescale_of(len(raw)))
-    values = np.empty(raw.shape, target)
+    by_slope, by_intercept = (numbers.tolist() for numbers in real.rescale_of(len(raw_image)))
+    values = np.empty(raw_image.shape, target)
     # One slice at a time: what is between stored and real value stays in the processor's cache.
-    wide = np.empty(raw.shape[1:], np.float64)
+    wide = np.empty(raw_image.shape[1:], np.float64)
     with np.errstate(over="ignore"):  # float16 ends at 65504; beyond is infinity
-        for index, (stored, value, slope, intercept) in enumerate(
-            zip(raw, values, by_slope, by_intercept, strict=True)
-        ):
+        for index, (slope, intercept) in enumerate(zip(by_slope, by_intercept, strict=True)):
+            stored, value = raw_image[index, ...], values[index, ...]
             of_value = None if bits is None else bits[index]
             if of_value is not None:
                 stored = value_of_words(stored, *of_value)
@@ -134,6 +219,37 @@ def value_of_words(words: NDArray[Any], count: int, lowest: int) -> NDArray[Any]
     width = words.dtype.itemsize * 8
     up = width - lowest - count
     return (words << up) >> (width - count)  # of signed types this extends the sign
+
+
+def _check_storable(array: Any) -> None:
+    """Raise unless it is an array of some pixels of a dtype that can be stored."""
+    if not isinstance(array, np.ndarray):
+        raise DataConsistencyError(f"expected a numpy array, found {type(array).__name__}")
+    if array.dtype.name not in SUPPORTED_DTYPES:
+        raise DataConsistencyError(
+            f"expected a dtype of {', '.join(SUPPORTED_DTYPES)}, found {array.dtype.name}"
+        )
+    if not array.size:
+        raise DataConsistencyError(f"an array of shape {array.shape} has no pixels")
+
+
+def _as_whole(image: NDArray[Any]) -> NDArray[Any] | None:
+    """Return floating-point numbers as the smallest integers; None if integers don't hold them."""
+    if not is_lossless_int_convertible(image):
+        return None
+    try:
+        return convert_to_minimal_int(image)[0]
+    except ValueError:
+        return None
+
+
+def _smallest_int(low: int, high: int, signed: bool) -> np.dtype[Any] | None:
+    """Return the smallest integer dtype that holds a range; None if 32 bits don't."""
+    for bits in (8, 16, 32):
+        dtype = np.dtype(f"{'int' if signed else 'uint'}{bits}")
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return dtype
+    return None
 
 
 def _is_exact_in_float32(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:

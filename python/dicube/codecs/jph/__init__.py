@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.still import decode_image, encode_image, library_version
+from dicube.exceptions import CodecError
 
 
 def imencode_jph(
@@ -54,6 +55,18 @@ def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:
     return decode_image(_native.CODEC_HTJ2K, data, num_threads)
 
 
+# How codestreams are made, by the names that the published package has for it.
+_LAYOUT = {
+    "reversible": True,
+    "num_decompositions": 5,
+    "block_size": (64, 64),
+    "precinct_size": None,
+    "progression_order": "RPCL",
+    "color_transform": False,
+    "profile": None,
+}
+
+
 class JphCodec:
     """HTJ2K as an entry of the codec registry."""
 
@@ -61,16 +74,78 @@ class JphCodec:
     name = "jph"
     extensions = (".j2k", ".j2c", ".jp2")
 
-    def encode(self, image: NDArray[Any], /, *, num_threads: int | None = None) -> bytes:
-        """Encode one image losslessly; see `imencode_jph`."""
+    def encode(
+        self,
+        image: NDArray[Any],
+        /,
+        reversible: bool = True,
+        num_decompositions: int = 5,
+        block_size: tuple[int, int] = (64, 64),
+        precinct_size: tuple[int, int] | None = None,
+        progression_order: str = "RPCL",
+        color_transform: bool = False,
+        profile: str | None = None,
+        *,
+        num_threads: int | None = None,
+        **kwargs: Any,
+    ) -> bytes:
+        """Encode one image losslessly; see `imencode_jph`.
+
+        Args:
+            image: the image.
+            reversible, num_decompositions, block_size, precinct_size, progression_order,
+                color_transform, profile: how a codestream is made, which is always as the defaults
+                say; only large images have more decompositions.
+            num_threads: see `imencode_jph`.
+            kwargs: options of other codecs, which this one has no use for.
+
+        Raises:
+            CodecError: another value than the default is asked for; or as `imencode_jph`.
+        """
+        asked = {
+            "reversible": reversible,
+            "num_decompositions": num_decompositions,
+            "block_size": tuple(block_size),
+            "precinct_size": precinct_size,
+            "progression_order": progression_order,
+            "color_transform": color_transform,
+            "profile": profile,
+        }
+        for name, value in asked.items():
+            if value != _LAYOUT[name]:
+                raise CodecError(
+                    f"HTJ2K with {name}={value!r} is not written, only {_LAYOUT[name]!r}"
+                )
         return imencode_jph(image, num_threads)
 
-    def encode_lossless(self, image: NDArray[Any], /, **options: Any) -> bytes:
-        """Encode one image losslessly; see `imencode_jph`."""
-        return self.encode(image, **options)
+    def encode_lossless(self, image: NDArray[Any], /, **kwargs: Any) -> bytes:
+        """Encode one image losslessly, with the options of `encode`."""
+        return self.encode(image, **kwargs)
 
-    def decode(self, data: Any, /, *, num_threads: int | None = None) -> NDArray[Any]:
-        """Decode one image; see `imdecode_jph`."""
+    def decode(
+        self,
+        data: Any,
+        /,
+        level: int = 0,
+        resilient: bool = False,
+        *,
+        num_threads: int | None = None,
+        **kwargs: Any,
+    ) -> NDArray[Any]:
+        """Decode one image; see `imdecode_jph`.
+
+        Args:
+            data: the codestream.
+            level: 0: the image is decoded at its full resolution.
+            resilient: makes no difference: what is damaged is never taken for pixels.
+            num_threads: see `imdecode_jph`.
+            kwargs: options of other codecs, which this one has no use for.
+
+        Raises:
+            CodecError: another level; or as `imdecode_jph`.
+        """
+        if level:
+            raise CodecError(f"expected level 0, the full resolution, found {level}")
         return imdecode_jph(data, num_threads)
 
     def is_available(self) -> bool:

@@ -1,0 +1,221 @@
+"""DcbFile and its kinds, the published package's files: faces over reader, writer and image.
+
+Must not know how sections and frames are laid out, but for the header that callers ask for.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.core.cube_parts import read_header, read_meta, read_space, read_status
+from dicube.core.image import DicomCubeImage
+from dicube.core.num_threads import get_num_threads
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom import DicomMeta, DicomStatus
+from dicube.dicom.geometry import Space, space_to_json
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.storage.dcb_file import DcbReader
+from dicube.validation import validate_string_not_empty
+
+_HEADER_FIELDS = (
+    "magic",
+    "version",
+    *(
+        f"{section}_{what}"
+        for section in (
+            "dicom_status",
+            "dicommeta",
+            "space",
+            "pixel_header",
+            "frame_offsets",
+            "frame_lengths",
+        )
+        for what in ("offset", "length")
+    ),
+    "frame_count",
+)
+_HEADER_SIZE = 116
+
+
+class DcbFile:
+    """A dicube file by its path, whose parts are read when they are asked for.
+
+    Args:
+        filename: the path.
+        mode: 'r' to read; 'w' to write, for which the kind's extension is appended to a name
+            without it; 'a' to read, or to write a file that is not there yet.
+
+    A file that is there is taken for the kind that its magic tells.
+
+    Raises:
+        InvalidCubeFileError: another mode, no path, or no dicube file at it.
+    """
+
+    HEADER_STRUCT = "<8sI13Q"
+    MAGIC = b"DCMCUBE\0"
+    VERSION = 1
+    TRANSFER_SYNTAX_UID: str | None = None
+    FILE_EXTENSION = ".dcb"
+    CODEC_NAME: str | None = None
+
+    def __init__(self, filename: str | os.PathLike[str], mode: str = "r") -> None:
+        path = os.fspath(filename) if isinstance(filename, os.PathLike) else filename
+        validate_string_not_empty(path, "filename", "DcbFile", InvalidCubeFileError)
+        if mode not in ("r", "w", "a"):
+            raise InvalidCubeFileError(f"expected mode r, w or a, found {mode!r}")
+        if mode == "w" and not path.endswith(self.FILE_EXTENSION):
+            path += self.FILE_EXTENSION
+        self.filename = path
+        self.mode = mode
+        self._header: dict[str, Any] | None = None
+        if mode != "w" and os.path.exists(path):
+            magic = self.read_header(verify_magic=False)["magic"]
+            if magic not in _KINDS:
+                raise InvalidCubeFileError(f"{path}: {magic!r} is no magic of a dicube file")
+            self.__class__ = _KINDS[magic]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The fields of the header: magic, version, offsets and lengths, and frame_count."""
+        return self.read_header()
+
+    def read_header(self, verify_magic: bool = True) -> dict[str, Any]:
+        """Return the fields of the header.
+
+        Raises:
+            InvalidCubeFileError: the file is missing or too short, or its magic is another.
+        """
+        if self._header is None:
+            DcbReader(self.filename).close()  # tells what is wrong with a file, if anything is
+            with open(self.filename, "rb") as file:
+                fields = struct.unpack(self.HEADER_STRUCT, file.read(_HEADER_SIZE))
+            self._header = dict(zip(_HEADER_FIELDS, fields, strict=True))
+        magic = self._header["magic"]
+        if verify_magic and magic != self.MAGIC:
+            raise InvalidCubeFileError(
+                f"{self.filename}: expected magic {self.MAGIC!r}, found {magic!r}"
+            )
+        return self._header
+
+    def write(
+        self,
+        images: Sequence[NDArray[Any]] | NDArray[Any],
+        pixel_header: PixelDataHeader,
+        dicom_meta: DicomMeta | None = None,
+        dicom_status: DicomStatus = DicomStatus.CONSISTENT,
+        space: Space | None = None,
+    ) -> None:
+        """Write the file; see `DicomCubeImage.to_file`.
+
+        Args:
+            images: the frames, all of one shape and dtype; or (slices, rows, columns[, 3]).
+            pixel_header, dicom_meta, dicom_status, space: as of a `DicomCubeImage`.
+
+        Raises:
+            DataConsistencyError: no frames, or frames that differ.
+            InvalidCubeFileError: the file is there and was opened to append, which can't be done;
+                or it is of no kind.
+        """
+        if self.CODEC_NAME is None:
+            raise InvalidCubeFileError(
+                "a DcbFile of no kind can't be written", suggestion="use DcbSFile or DcbAFile"
+            )
+        if self.mode == "a" and os.path.exists(self.filename):
+            raise InvalidCubeFileError(
+                f"{self.filename}: nothing can be appended to a dicube file",
+                suggestion="mode 'w' replaces it",
+            )
+        try:
+            volume = np.stack(list(images))
+        except ValueError as error:
+            raise DataConsistencyError(f"the frames don't make a volume: {error}") from None
+        image = DicomCubeImage(volume, pixel_header, dicom_meta, space, dicom_status)
+        image.to_file(self.filename, num_threads=get_num_threads())
+        self._header = None
+
+    def read_meta(self, DicomMetaClass: type[Any] = DicomMeta) -> Any:  # noqa: N803
+        """Return the metadata; None if the file has none.
+
+        Args:
+            DicomMetaClass: what is made, by its `from_json`.
+        """
+        with DcbReader(self.filename) as reader:
+            meta = read_meta(reader)
+        if meta is None or DicomMetaClass is DicomMeta:
+            return meta
+        return DicomMetaClass.from_json(meta.to_json())
+
+    def read_space(self, SpaceClass: type[Any] = Space) -> Any:  # noqa: N803
+        """Return the geometry, in (z, y, x) order; None if the file has none.
+
+        Args:
+            SpaceClass: what is made, by its `from_json`.
+        """
+        with DcbReader(self.filename) as reader:
+            space = read_space(reader)
+        if space is None or SpaceClass is Space:
+            return space
+        return SpaceClass.from_json(space_to_json(space)).reverse_axis_order()
+
+    def read_pixel_header(self, HeaderClass: type[Any] = PixelDataHeader) -> Any:  # noqa: N803
+        """Return the pixel header; the plain one if the file has none.
+
+        Args:
+            HeaderClass: what is made, by its `from_json`.
+        """
+        with DcbReader(self.filename) as reader:
+            header = read_header(reader)
+        return header if HeaderClass is PixelDataHeader else HeaderClass.from_json(header.to_json())
+
+    def read_images(self) -> list[NDArray[Any]] | NDArray[Any]:
+        """Return the frames in a list; the frame itself if there is one, an empty array if none."""
+        with DcbReader(self.filename, num_threads=get_num_threads()) as reader:
+            if not reader.shape[0]:
+                return np.array([], read_header(reader).OriginalPixelDtype)
+            volume = reader.read_frames()
+        return list(volume) if len(volume) > 1 else np.asarray(volume[0])
+
+    def read_dicom_status(self) -> DicomStatus:
+        """Return the status; CONSISTENT if the file has none."""
+        with DcbReader(self.filename) as reader:
+            return read_status(reader)
+
+    def get_transfer_syntax_uid(self) -> str | None:
+        """Return the DICOM transfer syntax that frames of this kind are of; None if of no kind."""
+        return self.TRANSFER_SYNTAX_UID
+
+
+class DcbSFile(DcbFile):
+    """A `.dcbs` file: HTJ2K, fast."""
+
+    MAGIC = b"DCMCUBES"
+    TRANSFER_SYNTAX_UID = "1.2.840.10008.1.2.4.201"
+    FILE_EXTENSION = ".dcbs"
+    CODEC_NAME = "jph"
+
+
+class DcbAFile(DcbFile):
+    """A `.dcba` file: JPEG XL, small."""
+
+    MAGIC = b"DCMCUBEA"
+    TRANSFER_SYNTAX_UID = "1.2.840.10008.1.2.4.110"
+    FILE_EXTENSION = ".dcba"
+    CODEC_NAME = "jxl"
+
+
+class DcbLFile(DcbFile):
+    """A `.dcbl` file: JPEG XL, lossy."""
+
+    MAGIC = b"DCMCUBEL"
+    TRANSFER_SYNTAX_UID = "1.2.840.10008.1.2.4.112"
+    FILE_EXTENSION = ".dcbl"
+    CODEC_NAME = "jxl"
+
+
+_KINDS: dict[bytes, type[DcbFile]] = {kind.MAGIC: kind for kind in (DcbSFile, DcbAFile, DcbLFile)}

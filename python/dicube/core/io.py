@@ -1,0 +1,120 @@
+"""The functions of the published package: faces over DicomCubeImage, which does the work.
+
+Knows file types by letter and the global number of threads. Must not know what is in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from dicube.core.cube_parts import read_meta
+from dicube.core.dcb_files import DcbAFile, DcbFile, DcbLFile, DcbSFile
+from dicube.core.image import DicomCubeImage
+from dicube.core.num_threads import get_num_threads
+from dicube.dicom import DicomMeta, SortMethod
+from dicube.exceptions import InvalidCubeFileError
+from dicube.storage.dcb_file import DcbReader
+from dicube.validation import validate_not_none, validate_parameter_type
+
+Path_ = str | os.PathLike[str]
+
+_FILE_TYPES: dict[str, type[DcbFile]] = {"s": DcbSFile, "a": DcbAFile, "l": DcbLFile}
+
+
+def save(image: DicomCubeImage, file_path: Path_, file_type: str = "s") -> None:
+    """Write a file; see `DicomCubeImage.to_file`.
+
+    Args:
+        image: the image.
+        file_path: where to; the file type's extension is appended to a name without it.
+        file_type: 's' for `.dcbs` (HTJ2K), 'a' for `.dcba` (JPEG XL), 'l' for `.dcbl` (lossy).
+
+    Raises:
+        InvalidCubeFileError: another file type.
+    """
+    validate_parameter_type(image, DicomCubeImage, "image", "save")
+    validate_not_none(file_path, "file_path", "save", InvalidCubeFileError)
+    if file_type not in _FILE_TYPES:
+        raise InvalidCubeFileError(
+            f"expected file_type of {', '.join(_FILE_TYPES)}, found {file_type!r}", context="save"
+        )
+    target = _FILE_TYPES[file_type](file_path, "w").filename
+    image.to_file(target, num_threads=get_num_threads())
+
+
+def load(file_path: Path_, skip_meta: bool = False) -> DicomCubeImage:
+    """Read a file; see `DicomCubeImage.from_file`.
+
+    Args:
+        file_path: the file.
+        skip_meta: leave out the metadata, as far as real values don't need them.
+    """
+    validate_not_none(file_path, "file_path", "load", InvalidCubeFileError)
+    return DicomCubeImage.from_file(file_path, num_threads=get_num_threads(), skip_meta=skip_meta)
+
+
+def load_meta(file_path: Path_) -> DicomMeta | None:
+    """Read the metadata of a file and nothing else; None if it has none.
+
+    Raises:
+        FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
+        InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
+        MetaDataError: its metadata can't be understood.
+    """
+    validate_not_none(file_path, "file_path", "load_meta", InvalidCubeFileError)
+    with DcbReader(file_path) as reader:
+        return read_meta(reader)
+
+
+def load_from_dicom_folder(
+    folder_path: Path_, sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC
+) -> DicomCubeImage:
+    """Read a series of DICOM files; see `DicomCubeImage.from_dicom_folder`."""
+    validate_not_none(folder_path, "folder_path", "load_from_dicom_folder", InvalidCubeFileError)
+    return DicomCubeImage.from_dicom_folder(folder_path, sort_method, num_threads=get_num_threads())
+
+
+def load_from_nifti(file_path: Path_) -> DicomCubeImage:
+    """Read a NIfTI file; see `DicomCubeImage.from_nifti`."""
+    validate_not_none(file_path, "file_path", "load_from_nifti", InvalidCubeFileError)
+    return DicomCubeImage.from_nifti(file_path)
+
+
+def save_to_dicom_folder(image: DicomCubeImage, folder_path: Path_) -> None:
+    """Write slice_0000.dcm, slice_0001.dcm and so on, made of metadata and pixels.
+
+    In Explicit VR Little Endian. `DicomCubeImage.to_dicom_folder` can give the original files back.
+
+    Args:
+        image: the image; metadata are made for one without.
+        folder_path: made where it is missing. Files of those names in it are replaced, others stay.
+
+    Warns:
+        UserWarning: the image had no metadata.
+    """
+    validate_parameter_type(image, DicomCubeImage, "image", "save_to_dicom_folder")
+    validate_not_none(folder_path, "folder_path", "save_to_dicom_folder", InvalidCubeFileError)
+    if image.dicom_meta is None:
+        warnings.warn("the image has no metadata: init_meta() makes some", stacklevel=2)
+        image.init_meta()
+    image.to_dicom_folder(folder_path, overwrite=True, exact=False)
+
+
+def save_to_nifti(image: DicomCubeImage, file_path: Path_) -> None:
+    """Write a NIfTI file; see `DicomCubeImage.to_nifti`."""
+    validate_parameter_type(image, DicomCubeImage, "image", "save_to_nifti")
+    validate_not_none(file_path, "file_path", "save_to_nifti", InvalidCubeFileError)
+    image.to_nifti(file_path)
+
+
+class DicomCubeImageIO:
+    """The functions of this module, under one name."""
+
+    save = staticmethod(save)
+    load = staticmethod(load)
+    load_meta = staticmethod(load_meta)
+    load_from_dicom_folder = staticmethod(load_from_dicom_folder)
+    load_from_nifti = staticmethod(load_from_nifti)
+    save_to_dicom_folder = staticmethod(save_to_dicom_folder)
+    save_to_nifti = staticmethod(save_to_nifti)

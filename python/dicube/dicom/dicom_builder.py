@@ -1,0 +1,201 @@
+"""DicomBuilder, the published package's way to a pydicom Dataset of one image.
+
+What describes the pixels is made true of them as in an export, which this is not used for: values
+go through pydicom here. Must not know dicube files.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import dcmwrite, write_dataset, write_file_meta_info
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom.coded_frames import coded_pixels, has_own_codec
+from dicube.dicom.dicom_export import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    pixel_element_of,
+)
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.new_series import sop_class_of
+from dicube.dicom.output_folder import write_whole
+from dicube.dicom.pixel_attributes import pixel_attributes
+from dicube.exceptions import CodecError, DataConsistencyError
+
+
+class DicomBuilder:
+    """Makes pydicom Datasets of elements and pixels."""
+
+    @staticmethod
+    def build(
+        meta_dict: Mapping[str, Any],
+        pixel_header: PixelDataHeader | None,
+        pixel_data: NDArray[Any] | bytes | None = None,
+        transfer_syntax_uid: str | None = None,
+        force_uncompressed: bool = False,
+        is_compressed_data: bool = False,
+    ) -> Dataset:
+        """Return the dataset of one image, with file meta, ready to be saved.
+
+        Args:
+            meta_dict: the elements: DICOM JSON model (as `DicomMeta.index` gives it), or values by
+                keyword.
+            pixel_header: rescale, and the dtype of samples that are given as bytes; None: as the
+                elements say.
+            pixel_data: samples (rows, columns[, 3]), or their bytes, or one coded frame.
+            transfer_syntax_uid: of a coded frame; all else is Explicit VR Little Endian.
+            force_uncompressed: decode a coded frame.
+            is_compressed_data: `pixel_data` is a coded frame.
+
+        Raises:
+            DataConsistencyError: samples that DICOM has no element for, or a coded frame without a
+                transfer syntax.
+            CodecError: a coded frame that does not decode.
+        """
+        dataset = _dataset_of(meta_dict)
+        dataset.file_meta = create_file_meta(dataset)
+        ensure_required_tags(dataset)
+        samples = pixel_data
+        if is_compressed_data and pixel_data is not None:
+            if not transfer_syntax_uid:
+                raise DataConsistencyError("a coded frame needs its transfer_syntax_uid")
+            dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+            set_pixel_data_attributes(dataset, pixel_header)
+            dataset.PixelData = encapsulate([bytes(pixel_data)])
+            dataset["PixelData"].VR = "OB"
+            dataset["PixelData"].is_undefined_length = True
+            if not force_uncompressed:
+                return dataset
+            samples = _decoded(dataset, pixel_header)
+            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        if isinstance(samples, np.ndarray):
+            _describe(dataset, samples, pixel_header)
+            key, vr = pixel_element_of(samples.dtype, pixel_header or PixelDataHeader())
+            if dataset.BitsAllocated == 1:  # eight samples in a byte, the first one lowest
+                samples = np.packbits(samples.reshape(-1), bitorder="little")
+            elif samples.ndim == 3:
+                dataset.PlanarConfiguration = 0
+            data = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<")).tobytes()
+            dataset.pop("PixelData", None)
+            dataset.add_new(int(key, 16), vr, data + b"\0" * (len(data) % 2))
+        else:
+            set_pixel_data_attributes(dataset, pixel_header)
+            if samples is not None:
+                dataset.PixelData = samples
+        return dataset
+
+    @staticmethod
+    def to_bytes(ds: Dataset) -> bytes:
+        """Return a dataset as the bytes of a DICOM file."""
+        buffer = DicomBytesIO()
+        if UID(ds.file_meta.TransferSyntaxUID).is_transfer_syntax:
+            dcmwrite(buffer, ds, enforce_file_format=True)
+        else:  # one newer than pydicom, JPEG XL for instance; all such have this encoding
+            buffer.is_implicit_VR, buffer.is_little_endian = False, True
+            buffer.write(b"\0" * 128 + b"DICM")
+            write_file_meta_info(buffer, ds.file_meta)
+            write_dataset(buffer, ds)
+        return bytes(buffer.getvalue())
+
+
+def create_file_meta(ds: Dataset) -> FileMetaDataset:
+    """Return file meta for a dataset: its SOP class and instance, Explicit VR Little Endian."""
+    file_meta = FileMetaDataset()
+    file_meta.MediaStorageSOPClassUID = UID(
+        ds.get("SOPClassUID") or sop_class_of(ds.get("Modality"))
+    )
+    file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID") or generate_uid("2.25.")
+    file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    return file_meta
+
+
+def ensure_required_tags(ds: Dataset) -> None:
+    """Give a dataset the SOP class and instance of its file meta, if it has none."""
+    ds.SOPClassUID = ds.get("SOPClassUID") or ds.file_meta.MediaStorageSOPClassUID
+    ds.SOPInstanceUID = ds.get("SOPInstanceUID") or ds.file_meta.MediaStorageSOPInstanceUID
+
+
+def set_pixel_data_attributes(ds: Dataset, pixel_header: PixelDataHeader | None) -> None:
+    """Make the elements that describe samples true of a header's `PixelDtype` and rescale.
+
+    Those that are already are left: BitsStored and HighBit that go with the dtype, say.
+    """
+    if pixel_header is None:
+        return
+    shape = (int(ds.get("Rows") or 1), int(ds.get("Columns") or 1))
+    if ds.get("SamplesPerPixel") == 3:
+        shape = (*shape, 3)  # type: ignore[assignment]
+    _describe(ds, np.broadcast_to(np.zeros((), pixel_header.PixelDtype), shape), pixel_header)
+
+
+def save_dicom(ds: Dataset, output_path: str | os.PathLike[str] | BinaryIO) -> None:
+    """Write a dataset to a path or a file object, as a DICOM file.
+
+    Raises:
+        CubeFileAccessError: the operating system refuses.
+    """
+    data = DicomBuilder.to_bytes(ds)
+    if isinstance(output_path, (str, os.PathLike)):
+        write_whole(os.fspath(output_path), [data])
+    else:
+        output_path.write(data)
+
+
+def _dataset_of(elements: Mapping[str, Any]) -> Dataset:
+    """Return the dataset of elements in the JSON model, or of values by keyword."""
+    if any(isinstance(element, dict) and "vr" in element for element in elements.values()):
+        return Dataset.from_json(dict(elements))
+    dataset = Dataset()
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def _describe(
+    dataset: Dataset, samples: NDArray[Any], pixel_header: PixelDataHeader | None
+) -> None:
+    """Make what describes the pixels true of these samples."""
+    header = pixel_header or PixelDataHeader(
+        RescaleSlope=float(dataset.get("RescaleSlope") or 1),
+        RescaleIntercept=float(dataset.get("RescaleIntercept") or 0),
+    )
+    (replaced,) = pixel_attributes(DicomMeta.from_datasets([dataset]), samples[np.newaxis], header)
+    for key, element in replaced.items():
+        if element is None:
+            dataset.pop(int(key, 16), None)
+        else:
+            dataset.update(Dataset.from_json({key: element}))
+
+
+def _decoded(dataset: Dataset, pixel_header: PixelDataHeader | None) -> NDArray[Any]:
+    """Return the samples of a dataset's one coded frame, of the header's dtype."""
+    syntax, value = str(dataset.file_meta.TransferSyntaxUID), dataset.PixelData
+    coded = None
+    if has_own_codec(syntax):
+        coded = coded_pixels(syntax, value, 1, str(dataset.get("PhotometricInterpretation", "")))
+    if coded is not None:
+        samples = coded.decode(0)
+    else:
+        try:
+            dataset.decompress()
+            samples = dataset.pixel_array
+        except Exception as error:  # pydicom and its plugins raise whatever the bytes provoke
+            raise CodecError(f"can't decode a frame in {syntax}: {error}") from error
+    if pixel_header is None or samples.dtype == pixel_header.PixelDtype:
+        return samples
+    if not np.can_cast(samples.dtype, pixel_header.PixelDtype, "safe"):
+        raise DataConsistencyError(
+            f"expected samples of {pixel_header.PixelDtype}, decoded {samples.dtype}"
+        )
+    return samples.astype(pixel_header.PixelDtype)
