@@ -180,6 +180,24 @@ def test_a_file_that_is_another_by_now_is_not_used(
     np.testing.assert_array_equal(again.raw_image, image.raw_image)
 
 
+def test_bytes_are_a_source_too_and_a_file_object_is_none(
+    tmp_path: Path, encoded: list[int]
+) -> None:
+    path = tmp_path / "x.dcbs"
+    cube(tmp_path).to_file(path)
+    DicomCubeImage.from_file(path.read_bytes()).to_dicom_folder(
+        tmp_path / "bytes", transfer_syntax="htj2k"
+    )
+    assert not encoded
+    with path.open("rb") as file:
+        image = DicomCubeImage.from_file(file)
+    image.to_dicom_folder(tmp_path / "file", transfer_syntax="htj2k")
+    assert len(encoded) == 3
+    for name in ("slice_0000.dcm", "slice_0002.dcm"):
+        one, other = (tmp_path / folder / name for folder in ("bytes", "file"))
+        assert one.read_bytes() == other.read_bytes()
+
+
 def test_htj2k_dicom_files_are_not_recoded(tmp_path: Path, encoded: list[int]) -> None:
     cube(tmp_path).to_dicom_folder(tmp_path / "first", transfer_syntax="htj2k")
     encoded.clear()

@@ -60,9 +60,13 @@ class CodedSource:
     """A dicube file that an image was read from: its path, or its bytes."""
 
     def __init__(self, source: Any) -> None:
-        """Take what a `DcbReader` is made of, before it is opened. A file object is not kept."""
-        self._source = source if isinstance(source, (str, os.PathLike, bytes)) else None
-        self._identity = _identity(self._source)
+        """Take what a `DcbReader` is made of, before it is opened.
+
+        Of a file object or a URL nothing is kept: nobody could tell later whether it is the same.
+        """
+        self._identity = _identity(source)
+        is_known = isinstance(source, bytes) or self._identity is not None
+        self._source = source if is_known else None
 
     @contextmanager
     def frames(self, volume: NDArray[Any], compare: bool) -> Iterator[VolumeFrames]:

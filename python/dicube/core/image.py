@@ -38,6 +38,7 @@ from dicube.dicom import (
 from dicube.dicom.dicom_io import read_series, write_dicom_folder
 from dicube.dicom.frame_coding import CodedSeries, code_frames
 from dicube.dicom.geometry import Space, plane_attributes, same_space, space_or_reason
+from dicube.dicom.multiframe_export import frames_in_instances, write_dicom_file
 from dicube.dicom.new_series import make_meta
 from dicube.dicom.original_export import write_originals
 from dicube.dicom.originals import Originals
@@ -376,11 +377,7 @@ class DicomCubeImage:
                 transfer syntax is unknown, or has no such samples.
             InvalidCubeFileError: the original files in the dicube file are malformed.
         """
-        if self._dicom_meta is None:
-            raise MetaDataError(
-                "the image has no DICOM metadata to export",
-                suggestion="call init_meta() first",
-            )
+        meta = self._exportable_meta()
         if transfer_syntax is not None:
             if exact:
                 raise DataConsistencyError("the original files keep their own transfer syntax")
@@ -397,13 +394,48 @@ class DicomCubeImage:
                 raise DataConsistencyError(f"the original files can't be given back: {reason}")
         write_dicom_folder(
             folder,
-            self._dicom_meta,
+            meta,
             self._raw_image,
             self.pixel_header,
             space=self._space,
             overwrite=overwrite,
             progress=progress,
-            coded=self._coded_in(syntax, num_threads),
+            coded=self._coded_in(syntax, meta.instances(), num_threads),
+        )
+
+    def to_dicom_file(
+        self,
+        path: str | os.PathLike[str],
+        transfer_syntax: str = "explicit",
+        overwrite: bool = False,
+        num_threads: int | None = None,
+    ) -> None:
+        """Write one multi-frame DICOM file; slices become frames in their order.
+
+        CT, MR and PET images become Legacy Converted Enhanced ones (PS3.3 A.70 to A.72), the
+        standard's own way of converting series: geometry, window and rescale stand in functional
+        groups, and every element without a place there in a sequence of its own. Secondary captures
+        become multi-frame ones (A.8.2 to A.8.5). The file is in a series of its own, with UIDs made
+        from those of the source. The frames of one multi-frame file make one again, of its own SOP
+        class.
+
+        Args:
+            path: of the file.
+            transfer_syntax, num_threads: see `to_dicom_folder`.
+            overwrite: replace a file that is there.
+
+        Raises:
+            MetaDataError: there are no metadata; see `init_meta`.
+            TargetExistsError: (a FileExistsError too) the file is there.
+            DataConsistencyError: the SOP class has no multi-frame form, slices differ in what a
+                file has only once, or the transfer syntax is unknown or has no such samples.
+        """
+        meta = self._exportable_meta()
+        coded = self._coded_in(
+            transfer_syntax_of(transfer_syntax), frames_in_instances(meta), num_threads
+        )
+        write_dicom_file(
+            path, meta, self._raw_image, self.pixel_header, self._space, overwrite, coded
         )
 
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
@@ -589,9 +621,19 @@ class DicomCubeImage:
         assert self._provenance is not None
         return self._provenance.originals
 
-    def _coded_in(self, syntax: TransferSyntax, num_threads: int | None) -> CodedSeries | None:
-        """Return the frames in a transfer syntax; None if that codes none."""
-        assert self._dicom_meta is not None
+    def _exportable_meta(self) -> DicomMeta:
+        """Return the metadata, without which nothing can be exported."""
+        if self._dicom_meta is None:
+            raise MetaDataError(
+                "the image has no DICOM metadata to export",
+                suggestion="call init_meta() first",
+            )
+        return self._dicom_meta
+
+    def _coded_in(
+        self, syntax: TransferSyntax, instances: list[list[int]], num_threads: int | None
+    ) -> CodedSeries | None:
+        """Return the frames in a transfer syntax, by instances; None if that codes none."""
         if not syntax.codec:
             return None
         volume, seen, provenance = self._raw_image, self._pixels_seen, self._provenance
@@ -603,7 +645,7 @@ class DicomCubeImage:
                 frames = frames_of_codec(volume, originals.codec, originals.coded, seen)
             else:
                 frames = VolumeFrames(volume)
-            bits, instances = most_bits_stored(self._dicom_meta), self._dicom_meta.instances()
+            bits = None if self._dicom_meta is None else most_bits_stored(self._dicom_meta)
             return code_frames(frames, syntax, instances, bits, num_threads)
 
     def _objection(self) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import generate_uid
 
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
@@ -37,6 +36,7 @@ from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.slice_order import numbers
 from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
+from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
 
 # A UUID made once (PS3.5 B.2): says who wrote a file, so it is the same in all of them.
@@ -94,39 +94,91 @@ def write_dicom_folder(
         MetaDataError: a value can't be encoded; names the tag.
         CubeFileAccessError: the operating system refuses.
     """
-    _check(meta, volume, space)
-    meta = with_groups_changed(meta, space, pixel_header)
+    files = SeriesFiles(meta, volume, pixel_header, space, coded)
     target = os.fspath(folder)
-    encoder = InstanceEncoder(dict(meta.items()))
-    geometry, window = geometry_attributes(meta, space), window_attributes(meta, pixel_header)
-    if coded is not None:
-        check_coded(meta, volume, pixel_header, coded.syntax)
-    pixels = pixel_attributes(meta, volume, pixel_header, () if coded is None else coded.frames)
-    pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
-    frames_left = frame_attributes(meta)
-    instances = meta.instances()
-    told = {key: _uids(meta, key) for key in _IN_FILE_META}
-    uids = _instance_uids(meta, instances, told)
-    syntax = EXPLICIT if coded is None else coded.syntax
     make_folder(target, overwrite)
     paths = []
-    for number, slices in enumerate(instances):
-        index = slices[0]
-        replaced = {
-            **geometry[index],
-            **window,
-            **frames_left[number],
-            **pixels[number],
-            **uids[number],
-        }
+    for number in range(len(files.instances)):
         path = os.path.join(target, f"slice_{number:04d}.dcm")
-        elements = encoder.encode(index, replaced)
-        file_meta = _file_meta(meta, index, told, replaced, syntax)
-        write_whole(path, instance_parts(file_meta, elements, pixel_parts(slices)))
+        write_whole(path, files.parts(number))
         paths.append(path)
         if progress is not None:
-            progress(number + 1, len(instances))
+            progress(number + 1, len(files.instances))
     return paths
+
+
+class SeriesFiles:
+    """The files that a series makes; see `write_dicom_folder` for the arguments.
+
+    Attributes:
+        meta: the metadata, functional groups made true of space and pixel header.
+        instances: the slices of each file.
+        syntax: the transfer syntax.
+        pixel_parts: gives the pixel element of a file, in pieces, for its slices.
+
+    Raises:
+        DataConsistencyError: volume, metadata and space don't fit each other, or the transfer
+            syntax has no such samples.
+    """
+
+    def __init__(
+        self,
+        meta: DicomMeta,
+        volume: NDArray[Any],
+        pixel_header: PixelDataHeader,
+        space: Space | None,
+        coded: CodedSeries | None,
+    ) -> None:
+        _check(meta, volume, space)
+        self.meta = meta = with_groups_changed(meta, space, pixel_header)
+        self.instances = meta.instances()
+        self.syntax = EXPLICIT if coded is None else coded.syntax
+        if coded is not None:
+            check_coded(meta, volume, pixel_header, coded.syntax)
+        self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
+        self._encoder = InstanceEncoder(dict(meta.items()))
+        self._geometry = geometry_attributes(meta, space)
+        self._window = window_attributes(meta, pixel_header)
+        self._pixels = pixel_attributes(
+            meta, volume, pixel_header, () if coded is None else coded.frames
+        )
+        self._frames_left = frame_attributes(meta)
+        self._told = {key: _uids(meta, key) for key in _IN_FILE_META}
+        self._uids = _instance_uids(meta, self.instances, self._told)
+
+    def replaced(self, number: int) -> Replaced:
+        """Return the elements of a file that go out instead of its metadata's."""
+        return {
+            **self._geometry[self.instances[number][0]],
+            **self._window,
+            **self._frames_left[number],
+            **self._pixels[number],
+            **self._uids[number],
+        }
+
+    def elements(self, number: int) -> dict[str, JsonElement]:
+        """Return all elements of a file but the pixels, by tag key."""
+        told = slice_items(dict(self.meta.items()), self.instances[number][0])
+        given = {**told, **self.replaced(number)}
+        return {key: element for key, element in given.items() if element is not None}
+
+    def uid(self, number: int, key: str) -> str:
+        """Return the SOP class or instance UID of a file, by tag key."""
+        element = self.replaced(number).get(key)
+        return str(element["Value"][0]) if element else self._told[key][self.instances[number][0]]
+
+    def parts(self, number: int) -> list[bytes | memoryview]:
+        """Return the bytes of a file, in pieces.
+
+        Raises:
+            MetaDataError: a value can't be encoded; names the tag.
+        """
+        slices = self.instances[number]
+        elements = self._encoder.encode(slices[0], self.replaced(number))
+        uids = self.uid(number, _SOP_CLASS), self.uid(number, _SOP_INSTANCE)
+        source = slice_items(self.meta.file_meta, slices[0])
+        file_meta = encode_file_meta(source, *uids, self.syntax)
+        return instance_parts(file_meta, elements, self.pixel_parts(slices))
 
 
 def _check(meta: DicomMeta, volume: NDArray[Any], space: Space | None) -> None:
@@ -158,7 +210,7 @@ def _instance_uids(
             uids[_SOP_CLASS] = {"vr": "UI", "Value": [_SECONDARY_CAPTURE]}
         if repeated or not instances[index]:
             # Made from what is there: exporting twice gives the same instances.
-            uid = _uid_from(series, instances[index], str(index))
+            uid = uid_from(series, instances[index], str(index))
             uids[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid]}
         replaced.append(uids)
     return replaced
@@ -172,10 +224,6 @@ def _uids(meta: DicomMeta, key: str) -> list[str]:
         uid = own or other or ""
         found.append(uid.decode("latin-1").rstrip(" \0") if isinstance(uid, bytes) else str(uid))
     return found
-
-
-def _uid_from(*sources: str) -> str:
-    return str(generate_uid(prefix="2.25.", entropy_srcs=list(sources)))
 
 
 def check_coded(
@@ -261,24 +309,15 @@ def instance_parts(
     ]
 
 
-def _file_meta(
-    meta: DicomMeta,
-    index: int,
-    told: dict[str, list[str]],
-    replaced: Replaced,
-    syntax: TransferSyntax,
+def encode_file_meta(
+    source: dict[str, JsonElement], sop_class: str, sop_instance: str, syntax: TransferSyntax
 ) -> bytes:
     """Return group 2 (PS3.10 7.1): the source's, but for what describes this very file."""
-
-    def uid(key: str) -> str:
-        element = replaced.get(key)
-        return str(element["Value"][0]) if element else told[key][index]
-
     elements: dict[str, JsonElement] = {
-        **slice_items(meta.file_meta, index),
+        **source,
         "00020001": {"vr": "OB", "InlineBinary": "AAE="},
-        "00020002": {"vr": "UI", "Value": [uid(_SOP_CLASS)]},
-        "00020003": {"vr": "UI", "Value": [uid(_SOP_INSTANCE)]},
+        "00020002": {"vr": "UI", "Value": [sop_class]},
+        "00020003": {"vr": "UI", "Value": [sop_instance]},
         "00020010": {"vr": "UI", "Value": [syntax.uid]},
         "00020012": {"vr": "UI", "Value": [IMPLEMENTATION_CLASS_UID]},
         "00020013": {"vr": "SH", "Value": [IMPLEMENTATION_VERSION_NAME]},

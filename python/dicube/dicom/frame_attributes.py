@@ -9,8 +9,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from pydicom.uid import generate_uid
-
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
@@ -20,6 +18,7 @@ from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
 from dicube.dicom.pixel_attributes import Replaced, replaced_rescale
 from dicube.dicom.replaced_geometry import geometry_attributes
 from dicube.dicom.slice_order import numbers, positions
+from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
 
 _SOP_INSTANCE, _FRAMES, _POSITION, _OFFSETS = "00080018", "00280008", "00200032", "3004000C"
@@ -101,8 +100,7 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
     uid = element(_SOP_INSTANCE)
     if uid is not None:
         sources = [str(uid.get("Value", [""])[0]), *map(str, kept)]
-        new = generate_uid(prefix="2.25.", entropy_srcs=sources)
-        replaced[_SOP_INSTANCE] = {"vr": "UI", "Value": [str(new)]}
+        replaced[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid_from(*sources)]}
     return replaced
 
 

@@ -76,8 +76,15 @@ def encode_elements(
     elements: Mapping[str, JsonElement], encodings: Encodings = DEFAULT_ENCODINGS
 ) -> bytes:
     """Return elements by tag key, in tag order; `encodings` if they don't name a character set."""
+    return b"".join(data for _, data in encode_each(elements, encodings))
+
+
+def encode_each(
+    elements: Mapping[str, JsonElement], encodings: Encodings = DEFAULT_ENCODINGS
+) -> list[tuple[str, bytes]]:
+    """Return each element with its tag key, as `encode_elements` has them together."""
     encodings = _encodings(elements.get(_CHARACTER_SET), encodings)
-    return b"".join(encode_element(key, elements[key], encodings) for key in sorted(elements))
+    return [(key, encode_element(key, elements[key], encodings)) for key in sorted(elements)]
 
 
 def encode_element(key: str, element: JsonElement, encodings: Encodings) -> bytes:

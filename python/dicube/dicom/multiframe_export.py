@@ -1,0 +1,221 @@
+"""One multi-frame DICOM file of a series.
+
+Which elements it gets is for `converted_elements`; here are its identifiers, its pixels and what
+its SOP class demands. Must not know dicube files.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from typing import Any
+
+from numpy.typing import NDArray
+from pydicom.uid import UID
+
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom.converted_elements import (
+    CLASSIC,
+    SECONDARY_CAPTURE,
+    Elements,
+    Kind,
+    element,
+    frame_type,
+    merge_instances,
+    text_of,
+)
+from dicube.dicom.dicom_export import SeriesFiles, encode_file_meta, instance_parts
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.frame_coding import CodedSeries
+from dicube.dicom.geometry import Space
+from dicube.dicom.instance_bytes import encode_each
+from dicube.dicom.output_folder import write_whole
+from dicube.dicom.slice_order import positions_along_normal
+from dicube.dicom.uids import uid_from
+from dicube.exceptions import DataConsistencyError, TargetExistsError
+
+_SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
+# PS3.4 B.5: multi-frame secondary captures, by samples a pixel and bytes a sample.
+_CAPTURES = {
+    (1, 1): "1.2.840.10008.5.1.4.1.1.7.2",
+    (1, 2): "1.2.840.10008.5.1.4.1.1.7.3",
+    (3, 1): "1.2.840.10008.5.1.4.1.1.7.4",
+}
+_PER_FRAME_GROUPS = "52009230"
+_PET = "1.2.840.10008.5.1.4.1.1.128"
+# Millimetres in which positions along the normal are the same.
+_SAME_PLACE = 1e-3
+
+
+def frames_in_instances(meta: DicomMeta) -> list[list[int]]:
+    """Return the slices of each instance that `write_dicom_file` makes: all, in one."""
+    instances = meta.instances()
+    return instances if len(instances) == 1 else [list(range(meta.slice_count))]
+
+
+def write_dicom_file(
+    path: str | os.PathLike[str],
+    meta: DicomMeta,
+    volume: NDArray[Any],
+    pixel_header: PixelDataHeader,
+    space: Space | None = None,
+    overwrite: bool = False,
+    coded: CodedSeries | None = None,
+) -> None:
+    """Write a series as one multi-frame instance; slices become frames in their order.
+
+    CT, MR and PET images become Legacy Converted Enhanced ones (PS3.3 A.70 to A.72), secondary
+    captures multi-frame ones (A.8.2 to A.8.5), in a series of their own with UIDs made from those
+    of the source. The frames of one multi-frame file make one again, of its own SOP class.
+
+    Args:
+        path: where to.
+        meta, volume, pixel_header, space, coded: see `dicom_export.write_dicom_folder`; the frames
+            of `coded` are alike in depth.
+        overwrite: replace a file that is there. It is whole at any time.
+
+    Raises:
+        TargetExistsError: the file is there.
+        DataConsistencyError: the SOP class has no multi-frame form, slices differ in what an
+            instance has only once, or as for `write_dicom_folder`.
+        MetaDataError: a value can't be encoded; names the tag.
+        CubeFileAccessError: the operating system refuses.
+    """
+    target = os.fspath(path)
+    if os.path.exists(target) and not overwrite:
+        raise TargetExistsError(f"{target} is there already", suggestion="overwrite=True")
+    files = SeriesFiles(meta, volume, pixel_header, space, coded)
+    if meta.has_frames or int(meta.get("NumberOfFrames", force_nonshared=True)[0] or 1) > 1:
+        if len(files.instances) > 1:
+            raise DataConsistencyError(
+                f"{len(files.instances)} multi-frame files can't be made one file"
+            )
+        write_whole(target, files.parts(0))
+        return
+    sources = [files.elements(number) for number in range(len(files.instances))]
+    for number, source in enumerate(sources):
+        source.update(element("SOPClassUID", files.uid(number, _SOP_CLASS)))
+        source.update(element("SOPInstanceUID", files.uid(number, _SOP_INSTANCE)))
+        if text_of(source, "SOPClassUID") != text_of(sources[0], "SOPClassUID"):
+            raise DataConsistencyError(f"slice {number} is of another SOP class than slice 0")
+    kind = _kind(sources[0], volume)
+    _widen_bits(sources)
+    merged = merge_instances(sources, kind, _ranks(meta, space))
+    merged = {**_demanded(merged, sources, kind), **merged, **_own(sources, kind)}
+    uids = kind.sop_class, text_of(merged, "SOPInstanceUID")
+    file_meta = encode_file_meta({}, *uids, files.syntax)
+    pixels = files.pixel_parts(list(range(meta.slice_count)))
+    write_whole(target, instance_parts(file_meta, encode_each(merged), pixels))
+
+
+def _kind(source: Elements, volume: NDArray[Any]) -> Kind:
+    """Return what instances become.
+
+    Raises:
+        DataConsistencyError: there is no multi-frame form of them.
+    """
+    sop_class = text_of(source, "SOPClassUID")
+    photometric = text_of(source, "PhotometricInterpretation")
+    if sop_class in CLASSIC:
+        if volume.dtype.kind not in "iu" or volume.ndim != 3 or photometric != "MONOCHROME2":
+            raise DataConsistencyError(
+                f"{UID(sop_class).name} of {volume.dtype.name}, {photometric}, has no multi-frame"
+                " form: that takes integers and MONOCHROME2"
+            )
+        return CLASSIC[sop_class]
+    if sop_class == SECONDARY_CAPTURE:
+        samples = volume.shape[3] if volume.ndim == 4 else 1
+        found = _CAPTURES.get((samples, volume.dtype.itemsize))
+        if found is not None and volume.dtype.kind == "u" and photometric != "PALETTE COLOR":
+            return Kind(found, "", "US")
+        raise DataConsistencyError(
+            f"a secondary capture of {samples} samples of {volume.dtype.name}, {photometric}, has"
+            " no multi-frame form"
+        )
+    name = UID(sop_class).name
+    raise DataConsistencyError(
+        f"{name} has no multi-frame form",
+        suggestion="CT, MR, PET and secondary capture images have one",
+    )
+
+
+def _widen_bits(sources: list[Elements]) -> None:
+    """Give all the greatest BitsStored among them, which holds the others' values too."""
+    stored = [int(text_of(source, "BitsStored") or 0) for source in sources]
+    if min(stored) < max(stored):
+        for source in sources:
+            source.update(element("BitsStored", max(stored)))
+            source.update(element("HighBit", max(stored) - 1))
+
+
+def _ranks(meta: DicomMeta, space: Space | None) -> list[int] | None:
+    """Return each slice's place along the normal, from 1 on; None if slices make no one stack."""
+    if space is not None:
+        return list(range(1, meta.slice_count + 1))
+    places = [place for place in positions_along_normal(meta) if place is not None]
+    if len(places) < meta.slice_count:
+        return None
+    order = sorted(range(len(places)), key=places.__getitem__)
+    ordered = [places[index] for index in order]
+    if any(b - a < _SAME_PLACE for a, b in pairwise(ordered)):
+        return None
+    ranks = [0] * len(places)
+    for rank, index in enumerate(order, 1):
+        ranks[index] = rank
+    return ranks
+
+
+def _own(sources: list[Elements], kind: Kind) -> Elements:
+    """Return what identifies the instance, and says what it was made of and by whom."""
+    instances = [text_of(source, "SOPInstanceUID") for source in sources]
+    series = text_of(sources[0], "SeriesInstanceUID")
+    converter = {
+        **element("Manufacturer", "dicube"),
+        **element(
+            "PurposeOfReferenceCodeSequence",
+            {
+                **element("CodeValue", "109106"),
+                **element("CodingSchemeDesignator", "DCM"),
+                **element("CodeMeaning", "Enhanced Multi-frame Conversion Equipment"),
+            },
+        ),
+    }
+    return {
+        **element("SOPClassUID", kind.sop_class),
+        **element("SOPInstanceUID", uid_from(series, *instances)),
+        **element("SeriesInstanceUID", uid_from(series, kind.sop_class)),
+        **element("InstanceNumber", 1),
+        **element("NumberOfFrames", len(sources)),
+        **element("ContributingEquipmentSequence", converter),
+    }
+
+
+def _demanded(merged: Elements, sources: list[Elements], kind: Kind) -> Elements:
+    """Return what the SOP class demands, for where the source has nothing (PS3.3 C.8.15.2)."""
+    first = sources[0]
+    date = text_of(first, "ContentDate") or text_of(first, "SeriesDate")
+    time = text_of(first, "ContentTime") or text_of(first, "SeriesTime")
+    found = {
+        **element("ContentDate", date or text_of(first, "StudyDate") or "19000101"),
+        **element("ContentTime", time or text_of(first, "StudyTime") or "000000"),
+        **element("BurnedInAnnotation", "NO"),
+        **element("LossyImageCompression", "00"),
+    }
+    if text_of(merged, "PhotometricInterpretation") == "MONOCHROME2":
+        found |= element("PresentationLUTShape", "IDENTITY")
+    if not kind.frame_type:
+        found |= element("ConversionType", "WSD")
+        found |= element("FrameIncrementPointer", _PER_FRAME_GROUPS)
+        if not any(text_of(source, "RescaleSlope") for source in sources):
+            found |= element("RescaleIntercept", 0) | element("RescaleSlope", 1)
+        return found | element("RescaleType", "US")
+    if kind is CLASSIC[_PET]:  # nobody approved of this conversion
+        found |= element("ContentQualification", "RESEARCH")
+    acquired = text_of(first, "AcquisitionDate") + text_of(first, "AcquisitionTime")
+    if len(acquired) > 8:
+        found |= element("AcquisitionDateTime", acquired)
+    return {
+        **found,
+        **frame_type(first, kind, "ImageType"),
+        **element("AcquisitionContextSequence"),
+    }
