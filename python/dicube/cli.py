@@ -46,6 +46,7 @@ What SRC and DST are is told from their names:
   a folder        DICOM files, one for each slice
   *.dcbs          HTJ2K, fast
   *.dcba          JPEG XL, small
+  *.nii, *.nii.gz NIfTI (needs dicube[nifti])
 All conversions are lossless; each frame is decoded and compared before the file takes its name.
 
 examples:
@@ -53,6 +54,9 @@ examples:
   dicube convert series/ head.dcba --effort 7 --threads 4
   dicube convert head.dcba head.dcbs
   dicube convert head.dcbs restored/
+  dicube convert brain.nii.gz brain.dcba
+  dicube convert brain.dcba brain.nii.gz
+  dicube convert brain.nii.gz dicom/ --modality MR
   dicube convert head.dcbs htj2k/ --transfer-syntax htj2k   frames as they are
 """
 
@@ -98,15 +102,15 @@ def _parser() -> argparse.ArgumentParser:
 
     convert = commands.add_parser(
         "convert",
-        help="convert between a DICOM folder, .dcbs and .dcba",
-        description="Convert between a DICOM folder, .dcbs and .dcba.",
+        help="convert between a DICOM folder, .dcbs, .dcba and NIfTI",
+        description="Convert between a DICOM folder, .dcbs, .dcba and NIfTI.",
         epilog=_CONVERT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     convert.add_argument(
-        "source", metavar="SRC", type=Path, help="DICOM folder, DICOM file or dicube file"
+        "source", metavar="SRC", type=Path, help="DICOM folder, DICOM file, dicube or NIfTI file"
     )
-    convert.add_argument("target", metavar="DST", help="dicube file or DICOM folder")
+    convert.add_argument("target", metavar="DST", help="dicube or NIfTI file, or DICOM folder")
     convert.add_argument(
         "--effort",
         type=int,
@@ -139,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="of DICOM files made anew: explicit, htj2k, htj2k-rpcl, jpegxl, or a UID; frames that"
         " are coded so already are not recoded (default: the original files)",
+    )
+    convert.add_argument(
+        "--modality", metavar="CODE", help="of DICOM made from NIfTI, such as MR (default: OT)"
     )
     convert.set_defaults(run=_convert)
 
@@ -198,12 +205,17 @@ def _convert(options: argparse.Namespace) -> int:
     from dicube.core.image import FILE_EXTENSIONS
     from dicube.core.recoding import export_coded
     from dicube.dicom.transfer_syntaxes import transfer_syntax_of
+    from dicube.nifti import NIFTI_EXTENSIONS
 
     source: Path = options.source
     target = Path(options.target)
     known = " or ".join(FILE_EXTENSIONS)
-    from_dicom = source.is_dir() or source.suffix.lower() not in FILE_EXTENSIONS
-    to_file = target.suffix.lower() in FILE_EXTENSIONS
+    from_nifti = source.name.lower().endswith(NIFTI_EXTENSIONS) and not source.is_dir()
+    to_nifti = target.name.lower().endswith(NIFTI_EXTENSIONS)
+    from_dicom = not from_nifti and (
+        source.is_dir() or source.suffix.lower() not in FILE_EXTENSIONS
+    )
+    to_file = to_nifti or target.suffix.lower() in FILE_EXTENSIONS
     if not source.exists():
         raise CubeFileNotFoundError(f"{source}: no such file or folder")
     if from_dicom and not to_file and options.transfer_syntax is None:
@@ -217,6 +229,8 @@ def _convert(options: argparse.Namespace) -> int:
         raise DataConsistencyError("--effort is for .dcba only")
     if not from_dicom and (options.series_uid or options.sort):
         raise DataConsistencyError("--series-uid and --sort are for DICOM only")
+    if options.modality is not None and (to_file or not from_nifti):
+        raise DataConsistencyError("--modality is for DICOM made from NIfTI only")
     if to_file and options.transfer_syntax is not None:
         raise DataConsistencyError("--transfer-syntax is for DICOM only")
     if to_file and target.exists() and not options.overwrite:
@@ -224,7 +238,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     if options.transfer_syntax is not None:
         syntax = transfer_syntax_of(options.transfer_syntax)
-        if syntax.codec and not from_dicom:
+        if syntax.codec and not from_dicom and not from_nifti:
             with ProgressBar(f"writing {target}") as bar:
                 slices = export_coded(
                     source, target, syntax, options.overwrite, options.threads, progress=bar
@@ -241,10 +255,16 @@ def _convert(options: argparse.Namespace) -> int:
                 series_uid=options.series_uid,
                 progress=bar,
             )
+        elif from_nifti:
+            image = DicomCubeImage.from_nifti(source)
+            if not to_file:
+                image.init_meta(modality=options.modality or "OT")
         else:
             image = DicomCubeImage.from_file(source, num_threads=options.threads, progress=bar)
     with ProgressBar(f"writing {target}") as bar:
-        if to_file:
+        if to_nifti:
+            image.to_nifti(target)
+        elif to_file:
             image.to_file(
                 target,
                 num_threads=options.threads,

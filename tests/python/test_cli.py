@@ -111,7 +111,7 @@ class TestConvert:
         assert "no such file" in fails("convert", tmp_path / "none", tmp_path / "x.dcbs")
         assert ".dcbs or .dcba" in fails("convert", series, tmp_path / "x.dcbr")
         assert ".dcbs or .dcba" in fails("convert", series, tmp_path / "x")
-        assert ".dcbs or .dcba" in fails("convert", good, tmp_path / "x.nii.gz")
+        assert ".dcbs or .dcba" in fails("convert", good, tmp_path / "x.nrrd")
         assert "DICOM only" in fails("convert", good, tmp_path / "x.dcba", "--sort", "position")
         assert ".dcba only" in fails("convert", series, tmp_path / "x.dcbs", "--effort", 3)
         (tmp_path / "empty").mkdir()

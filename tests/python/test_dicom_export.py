@@ -242,7 +242,8 @@ def test_rescale_is_the_metadata_s_slice_by_slice(tmp_path: Path) -> None:
     write_dicom_folder(tmp_path / "a", meta, volume, header)
     assert read_dicom_folder(tmp_path / "a")[0].get("RescaleSlope") == [1.5, 2.0, 3.0]
     header.RescaleSlope, header.RescaleIntercept = 1.0, 0.1234567890123456
-    write_dicom_folder(tmp_path / "b", meta, volume, header)
+    with pytest.warns(UserWarning, match=r"RescaleIntercept 0\.1234567890123456 is written as"):
+        write_dicom_folder(tmp_path / "b", meta, volume, header)
     again = read_dicom_folder(tmp_path / "b")[0]
     assert again.get("RescaleSlope") == 1.0
     assert again.get("RescaleIntercept") == pytest.approx(0.123456789, abs=1e-9)

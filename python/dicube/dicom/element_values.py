@@ -145,7 +145,8 @@ def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) 
 def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> ElementValue:
     """Return the element value for what a caller gives: one value, a list of them, None for empty.
 
-    Takes Python, numpy and pydicom types, and JSON-model values; bytes for binary.
+    Takes Python, numpy and pydicom types, and JSON-model values; bytes for binary. A floating-point
+    number becomes the nearest that the 16 characters of DS hold, a text stays as it is.
 
     Raises:
         MetaDataError: it doesn't suit the value representation or the character set.
@@ -178,7 +179,10 @@ def _value_of(vr: str, given: Any) -> Any:
     if vr == "AT":
         return given if isinstance(given, str) else f"{int(given):08X}"
     if vr in DECIMAL_TEXT:
-        return str(getattr(given, "original_string", None) or given)
+        text = getattr(given, "original_string", None)
+        if text is None and vr == "DS" and isinstance(given, float):
+            return number_text(given)
+        return str(text or given)
     if vr in NUMBER_FORMAT:
         return float(given) if vr in ("FL", "FD") else operator.index(given)
     return str(given)

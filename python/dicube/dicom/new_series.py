@@ -27,6 +27,53 @@ _SOP_CLASSES = {
     "MR": MRImageStorage,
     "PT": PositronEmissionTomographyImageStorage,
 }
+# What the modules of these classes ask for beside (PS3.3 A.3, A.4, A.8, A.21; types 1 and 2): the
+# least that can truly be said of an array.
+_OF_CLASS: dict[str, dict[str, Any]] = {
+    "CT": {
+        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
+        "PatientPosition": None,
+        "KVP": None,
+        "RescaleSlope": 1,
+        "RescaleIntercept": 0,
+    },
+    "MR": {
+        "ImageType": ["DERIVED", "SECONDARY", "OTHER"],
+        "PatientPosition": None,
+        "ScanningSequence": "RM",
+        "SequenceVariant": "NONE",
+        "ScanOptions": None,
+        "MRAcquisitionType": None,
+        "EchoTime": None,
+        "EchoTrainLength": None,
+    },
+    "PT": {
+        "ImageType": ["DERIVED", "PRIMARY"],
+        "Units": "NONE",
+        "CountsSource": "EMISSION",
+        "SeriesType": ["STATIC", "IMAGE"],
+        "CorrectedImage": None,
+        "DecayCorrection": "NONE",
+        "CollimatorType": None,
+        "FrameReferenceTime": 0,
+        "ActualFrameDuration": None,
+        "RescaleSlope": 1,
+        "RescaleIntercept": 0,
+        "AcquisitionDate": None,
+        "AcquisitionTime": None,
+        "RadiopharmaceuticalInformationSequence": None,
+        "PatientOrientationCodeSequence": None,
+        "PatientGantryRelationshipCodeSequence": None,
+    },
+}
+_OF_SECONDARY_CAPTURE: dict[str, Any] = {
+    "ImageType": ["DERIVED", "SECONDARY"],
+    "ConversionType": "WSD",
+    "RescaleSlope": 1,
+    "RescaleIntercept": 0,
+    "RescaleType": "US",
+    "PatientOrientation": None,
+}
 _UID_PREFIX = "2.25."
 _RIGHT_ANGLE = 1e-2  # cosine; as a Space has it
 
@@ -109,7 +156,6 @@ def make_meta(
         "ContentTime": now,
         "AccessionNumber": None,
         "Modality": modality,
-        "ConversionType": "WSD",
         "Manufacturer": "dicube",
         "ReferringPhysicianName": None,
         "PatientName": patient_name,
@@ -124,14 +170,17 @@ def make_meta(
         "SeriesNumber": 1,
         "FrameOfReferenceUID": generate_uid(_UID_PREFIX),
         "PositionReferenceIndicator": None,
+        "Laterality": None,
+        **_OF_CLASS.get(modality, _OF_SECONDARY_CAPTURE),
         "ImageOrientationPatient": plane.orientation,
         "SamplesPerPixel": samples,
         "PhotometricInterpretation": "RGB" if samples == 3 else "MONOCHROME2",
         "Rows": rows,
         "Columns": columns,
         "PixelSpacing": plane.pixel_spacing,
-        "BitsAllocated": bits,
     }
+    if sample.kind == "f" or bits <= 32:  # of 64 bits hardly any program reads integers
+        shared["BitsAllocated"] = bits
     if sample.kind != "f":
         shared |= {
             "BitsStored": bits,
@@ -140,6 +189,8 @@ def make_meta(
         }
     if samples > 1:
         shared["PlanarConfiguration"] = 0
+        for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType"):
+            shared.pop(keyword, None)
     for keyword, value in shared.items():
         meta.set_shared_item(keyword, value)
     per_slice: dict[str, list[Any]] = {
@@ -148,6 +199,12 @@ def make_meta(
         "ImagePositionPatient": plane.positions * volumes,
         "SliceLocation": plane.locations * volumes,
     }
+    if modality == "PT":
+        meta.set_shared_item("NumberOfSlices", grid.shape[2])
+        per_slice["ImageIndex"] = list(range(1, count + 1))
+        if volumes > 1:
+            meta.set_shared_item("SeriesType", ["DYNAMIC", "IMAGE"])
+            meta.set_shared_item("NumberOfTimeSlices", volumes)
     if volumes > 1:
         times = [time for time in range(1, volumes + 1) for _ in plane.positions]
         meta.set_shared_item("NumberOfTemporalPositions", volumes)

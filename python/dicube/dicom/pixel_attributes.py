@@ -5,6 +5,8 @@ PS3.3 C.7.6.3.1 (image pixel), C.11.1 (modality LUT). Must not know files.
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.element_values import NUMBER_FORMAT, number_text
 from dicube.dicom.frame_coding import CodedFrame
 from dicube.dicom.frames import PER_FRAME
@@ -86,6 +89,7 @@ def pixel_attributes(
         for tag in (*wanted, _STORED, _HIGH, _SIGNED, _PLANAR, _FRAMES, *_IN_STORED_UNITS)
     }
     rescale = replaced_rescale(meta, pixel_header)
+    _tell_rounding(rescale, pixel_header)
     replaced: list[Replaced] = []
     for slices in meta.instances():
         index, frames = slices[0], volume[as_slice(slices)]
@@ -147,8 +151,14 @@ def as_slice(slices: list[int]) -> Any:
 
 
 def replaced_rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
-    """Return the header's rescale for all slices, where the metadata have another."""
+    """Return the header's rescale for all slices, where the metadata have another.
+
+    Raises:
+        DataConsistencyError: it is of no finite numbers.
+    """
     factors = float(pixel_header.RescaleSlope), float(pixel_header.RescaleIntercept)
+    if not all(map(math.isfinite, factors)):
+        raise DataConsistencyError(f"DICOM can't hold a rescale of {factors}")
     first = tuple(
         (numbers(meta, tag, 1)[0] or (default,))[0]
         for tag, default in ((_SLOPE, 1.0), (_INTERCEPT, 0.0))
@@ -159,6 +169,18 @@ def replaced_rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced
         tag: {"vr": "DS", "Value": [float(number_text(value))]}
         for tag, value in zip((_SLOPE, _INTERCEPT), factors, strict=True)
     }
+
+
+def _tell_rounding(rescale: Replaced, pixel_header: PixelDataHeader) -> None:
+    """Warn of factors that decimal text of 16 characters (DS, PS3.5 6.2) holds only nearly."""
+    factors = {_SLOPE: pixel_header.RescaleSlope, _INTERCEPT: pixel_header.RescaleIntercept}
+    for tag, element in rescale.items():
+        if element is not None and element["Value"][0] != float(factors[tag]):
+            warnings.warn(
+                f"{tag_name(tag)} {factors[tag]!r} is written as {element['Value'][0]!r}, the "
+                "nearest number that DICOM's 16 characters hold",
+                stacklevel=5,
+            )
 
 
 def _bits(has: dict[str, int | None], frames: NDArray[Any], bits: int, words: bool) -> Replaced:
