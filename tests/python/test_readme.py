@@ -1,0 +1,59 @@
+"""The README tells the truth: its examples run, in order, in a folder with a series in it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, run_python
+from dicom_series import make_series, write_series
+
+TEXT = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """Return the README's code of a language; what has none is of ''."""
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return [code for name, code in fences if name == language]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a series in it."""
+    write_series(tmp_path / "series", make_series(5, shape=(48, 40), dtype="int16"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_python_examples(folder: Path) -> None:
+    examples = blocks("python")
+    assert examples
+    for example in examples:
+        result = run_python("-W", "error", "-c", example)
+        assert result.returncode == 0, f"{example}\n{result.stderr}"
+
+
+def test_commands(folder: Path) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("dicube ")]
+    assert commands
+    for command in commands:
+        result = run_python("-m", *shlex.split(command, comments=True))
+        assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_map_of_the_tree_is_the_tree() -> None:
+    listing = next(block for block in blocks("") if "Python package" in block)
+    for line in listing.splitlines():
+        indent = len(line) - len(line.lstrip())
+        names = re.split(r"\s{2,}", line.strip())[0:-1]
+        for name in names:
+            place = ROOT / ("python/dicube" if indent else "") / name
+            assert place.exists(), line
