@@ -6,9 +6,13 @@ import re
 import shlex
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 from conftest import ROOT, run_python
 from dicom_series import make_series, write_series
+
+from dicube import DicomCubeImage
 
 TEXT = (ROOT / "README.md").read_text()
 
@@ -21,21 +25,26 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a series in it."""
+    """The current folder, with what the examples begin with in it."""
     write_series(tmp_path / "series", make_series(5, shape=(48, 40), dtype="int16"))
+    brain = np.arange(8 * 9 * 10, dtype=np.int16).reshape(8, 9, 10)
+    nibabel.save(nibabel.Nifti1Image(brain, np.diag([2, 2, 3, 1])), tmp_path / "brain.nii.gz")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_python_examples(folder: Path) -> None:
-    examples = blocks("python")
+    examples = [code for code in blocks("python") if "https://" not in code]
     assert examples
-    for example in examples:
-        result = run_python("-W", "error", "-c", example)
-        assert result.returncode == 0, f"{example}\n{result.stderr}"
+    # One after the other, as in a session of somebody who tries them.
+    result = run_python("-W", "error", "-c", "\n".join(examples))
+    assert result.returncode == 0, result.stderr
+    for code in blocks("python"):
+        compile(code, "README.md", "exec")
 
 
 def test_commands(folder: Path) -> None:
+    DicomCubeImage.from_dicom_folder("series").to_file("head.dcbs")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("dicube ")]
     assert commands

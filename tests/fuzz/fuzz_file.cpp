@@ -1,0 +1,65 @@
+// Any bytes as a file: opened, described, its sections read, its frames decoded. Once as they are,
+// and once without checksums, which would hide all that is behind them.
+#include <dicube/dicube.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "target.h"
+
+namespace {
+
+void read_sections(dicube_reader* reader) {
+    dicube_file_info info = {};
+    info.struct_size = sizeof info;
+    if (dicube_reader_info(reader, &info) != DICUBE_OK) return;
+    for (uint64_t i = 0; i < info.sections; ++i) {
+        char name[17];
+        size_t size;
+        expect(dicube_reader_section_name(reader, i, name) == DICUBE_OK);
+        if (dicube_reader_section_size(reader, name, &size) != DICUBE_OK) continue;
+        std::vector<uint8_t> data(size);
+        dicube_reader_section_read(reader, name, data.data(), size);
+    }
+}
+
+void decode_frames(dicube_reader* reader) {
+    dicube_image image = {};
+    image.struct_size = sizeof image;
+    uint64_t frames;
+    if (dicube_reader_image(reader, &image, &frames) != DICUBE_OK) return;
+    size_t size;
+    if (dicube_image_size(&image, 1, &size) != DICUBE_OK || size > most_pixel_bytes) return;
+    std::vector<uint8_t> pixels(size), coded;
+    for (uint64_t frame = 0; frame < frames && frame < 4; ++frame) {
+        bool decoded = dicube_reader_decode(reader, frame, 1, pixels.data(), size) == DICUBE_OK;
+        if (!decoded) expect(all_zero(pixels));
+        uint64_t offset;
+        size_t coded_size;
+        if (dicube_reader_coded_range(reader, frame, &offset, &coded_size) != DICUBE_OK) continue;
+        coded.resize(coded_size);
+        dicube_reader_coded_read(reader, frame, coded.data(), coded_size);
+    }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    for (uint32_t skip_checksums : {0u, 1u}) {
+        dicube_reader_options options = {};
+        options.struct_size = sizeof options;
+        options.max_memory = most_memory;
+        options.num_threads = 1;
+        options.skip_checksums = skip_checksums;
+        dicube_reader* reader;
+        if (dicube_reader_open_memory(data, size, &options, &reader) != DICUBE_OK) {
+            expect(reader == nullptr);
+            continue;
+        }
+        read_sections(reader);
+        decode_frames(reader);
+        dicube_reader_close(reader);
+    }
+    return 0;
+}

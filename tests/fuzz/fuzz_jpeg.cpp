@@ -1,0 +1,20 @@
+// Any bytes as a JPEG image: refused, or recompressed such that the same bytes come back.
+#include <dicube/dicube.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "target.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    std::vector<uint8_t> coded(size + 65536), jpeg(size);
+    size_t coded_size, restored;
+    if (dicube_jpeg_encode(data, size, 1, coded.data(), coded.size(), &coded_size) != DICUBE_OK)
+        return 0;
+    expect(dicube_jpeg_restore(coded.data(), coded_size, jpeg.data(), size, &restored) ==
+           DICUBE_OK);
+    expect(restored == size && std::equal(jpeg.begin(), jpeg.end(), data));
+    return 0;
+}

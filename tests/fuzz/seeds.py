@@ -1,0 +1,55 @@
+"""Makes inputs for the fuzz targets to begin with: `python tests/fuzz/seeds.py FOLDER`.
+
+FOLDER gets a folder for each target, of small good inputs; a fuzzer makes the bad ones of them.
+Those of the JPEG target are in corpus/ as they are: nothing here makes JPEG images.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dicube.codecs.jph import imencode_jph
+from dicube.codecs.jxl import imencode_jxl
+from dicube.storage import DcbWriter
+
+TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32")
+
+
+def images() -> list[np.ndarray]:
+    """Return small images of each type: smooth and noisy, grey and in colour."""
+    made = []
+    random = np.random.default_rng(0)
+    for number, name in enumerate(TYPES):
+        for samples in ((), (3,)):
+            ramp = np.add.outer(np.arange(9 + number), np.arange(12)) * 5
+            image = np.broadcast_to(ramp[(..., *(None for _ in samples))], (*ramp.shape, *samples))
+            made.append((image + random.integers(0, 3, image.shape)).astype(name))
+    return made
+
+
+def make(folder: Path) -> None:
+    """Write the inputs of all targets."""
+    for target in ("file", "decode", "round_trip"):
+        (folder / target).mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images()):
+        name = f"{image.dtype.name}x{1 if image.ndim == 2 else 3}"
+        for codec, encode in (("jxl", imencode_jxl), ("jph", imencode_jph)):
+            (folder / "decode" / f"{name}.{codec}").write_bytes(encode(image))
+            file = io.BytesIO()
+            with DcbWriter(file, (2, *image.shape), image.dtype, codec=codec) as writer:
+                writer.write_section("space", b"{}")
+                writer.write_frames(np.stack([image, image]))
+            (folder / "file" / f"{name}.{codec}").write_bytes(file.getvalue())
+        head = bytes([image.shape[0], image.shape[1], 3 * (image.ndim == 3), number, number % 3])
+        for codec in range(2):
+            (folder / "round_trip" / f"{name}.{codec}").write_bytes(
+                head + bytes([codec]) + image.tobytes()
+            )
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
