@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from numpy.typing import NDArray
 
 from dicube import DicomCubeImage
@@ -26,6 +27,7 @@ from dicube.exceptions import (
     InvalidCubeFileError,
     MissingPackageError,
 )
+from dicube.storage import DcbWriter
 
 nib = pytest.importorskip("nibabel")
 
@@ -477,6 +479,27 @@ def test_any_byte_may_be_wrong(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("header", [b"", b"no header", nifti_bytes(np.zeros((2, 2), "u1"))[:90]])
+def test_damaged_section(tmp_path: Path, header: bytes) -> None:
+    with DcbWriter(tmp_path / "a.dcbs", (1, 2, 2), np.uint8) as writer:
+        writer.write_section("nifti", zstandard.ZstdCompressor().compress(header))
+        writer.write_frames(np.zeros((1, 2, 2), np.uint8))
+    with pytest.raises(InvalidCubeFileError, match="section nifti: "):
+        DicomCubeImage.from_file(tmp_path / "a.dcbs")
+
+
+def test_section_of_another_volume_says_nothing_of_its_shape(tmp_path: Path) -> None:
+    header = nifti_bytes(np.zeros((7, 6, 5, 4), "u1"))
+    with DcbWriter(tmp_path / "a.dcbs", (1, 2, 2), np.uint8) as writer:
+        writer.write_section("nifti", zstandard.ZstdCompressor().compress(header))
+        writer.write_frames(np.zeros((1, 2, 2), np.uint8))
+    image = DicomCubeImage.from_file(tmp_path / "a.dcbs")
+    assert len(image.volumes()) == 1
+    with pytest.warns(UserWarning, match="does not say where"):
+        image.to_nifti(tmp_path / "a.nii")
+    assert nib.load(tmp_path / "a.nii").shape == (2, 2, 1)
+
+
 @pytest.mark.parametrize(
     "dtype", ["c8", "c16", [("R", "u1"), ("G", "u1"), ("B", "u1"), ("A", "u1")]]
 )
@@ -522,7 +545,12 @@ def test_without_nibabel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert isinstance(caught.value, ImportError)
     assert "dicube[nifti]" in str(caught.value)
     again = DicomCubeImage.from_file(tmp_path / "a.dcbs")  # needs no nibabel
+    assert [volume.shape for volume in again.volumes()] == [(5, 6, 7)]
     again.to_file(tmp_path / "b.dcba")
+    again.init_meta("MR")
+    again.to_dicom_folder(tmp_path / "dicom")
+    with pytest.raises(MissingPackageError):
+        again.to_nifti(tmp_path / "b.nii")
     monkeypatch.undo()
     DicomCubeImage.from_file(tmp_path / "b.dcba").to_nifti(tmp_path / "b.nii")
     assert (tmp_path / "b.nii").read_bytes() == (tmp_path / "a.nii").read_bytes()

@@ -38,6 +38,7 @@ _FREESURFER_SIZES = ((-1,), (27307,))
 _OF_VERSION = {"sizeof_hdr", "magic", "vox_offset", "eol_check"}
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _MM, _SECONDS = 2, 8
+_RGB24 = 128  # NIFTI_TYPE_RGB24
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 _RIGHT_ANGLES = 1e-5  # cosine; what a quaternion of 32-bit numbers can't tell from them
 _QUIET = logging.getLogger("dicube.nifti.mended")
@@ -130,7 +131,9 @@ class NiftiHeader:
     def voxels_shape(self) -> tuple[int, ...]:
         """The shape that the voxels have in dicube: (slices, rows, columns[, 3])."""
         x, y, z = self.volume_dims
-        colours = () if self._dtype != RGB else (3,)
+        place = 70 if self.version == 1 else 12
+        (datatype,) = struct.unpack_from(self._endianness + "h", self.data, place)
+        colours = (3,) if datatype == _RGB24 else ()
         return (self.volume_count * z, y, x, *colours)
 
     @property
@@ -188,6 +191,8 @@ class NiftiHeader:
     @property
     def seconds_between_volumes(self) -> float | None:
         """Seconds from one volume to the next; None where the fourth dimension is not time."""
+        if self.volume_count == 1:
+            return None
         unit = _SECONDS_PER_UNIT.get(int(self._parsed["xyzt_units"]) & 56)
         step = float(self._parsed["pixdim"][4])
         return unit * step if unit and math.isfinite(step) and step > 0 else None
