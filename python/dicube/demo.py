@@ -35,7 +35,7 @@ def run_demo(folder: Path | None, num_threads: int | None) -> bool:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the status is shown
-        return _compare(folder or _series_of_pydicom(), num_threads)
+        return _compare(folder or series_of_pydicom(), num_threads)
 
 
 def _compare(source: Path, num_threads: int | None) -> bool:
@@ -111,7 +111,7 @@ class _Watch:
         return self._start - start
 
 
-def _series_of_pydicom() -> Path:
+def series_of_pydicom() -> Path:
     """Return the folder of the series that comes with pydicom."""
     found = importlib.util.find_spec("pydicom")
     for place in (found.submodule_search_locations if found else None) or []:

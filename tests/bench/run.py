@@ -1,8 +1,12 @@
-"""Measures dicube against its peers: `python tests/bench/run.py FOLDER [FOLDER ...]`.
+"""Measures dicube beside others: `python tests/bench/run.py [FOLDER ...]`.
 
-Every figure is a ratio of medians of alternating runs (A B A B ...) of two processes on this
-machine. The peers are installed into environments of their own. Prints a table and, with --json,
-writes it as data.
+All keep the same volume, that of a folder's DICOM series, and are measured by turns (A B C, A B C
+and so on), each in a process of its own, on all cores, from the page cache. What they give is
+compared with the volume when they warm up. The others are installed, once, into environments in the
+user's cache.
+
+For each folder it prints a table and the ratios that matter to dicube, and writes them as NAME.md,
+with everything that was measured as NAME.json and a plot as NAME.svg.
 """
 
 from __future__ import annotations
@@ -10,185 +14,285 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
+import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from environments import python_for
+import numpy as np
+from contest import Contestant, Jobs, compete
+from environments import NotInstalled, python_for, variables_for
+from report import Results, machine, markdown
+from stores import STORES, Series, Store
+from stores.store import Array, Shape
 
-WORKER = str(Path(__file__).parent / "worker.py")
+PLOT = str(Path(__file__).parent / "plot.py")
+PATCH = (64, 128, 128)
+
+# Patches for training come from this many files, to this many processes of one thread each, as a
+# loader's are: a store that has threads of its own has them to itself in the other rounds.
+PATCH_FILES = 8
+PATCH_PROCESSES = 2
 
 
-class Runner:
-    """A worker process for one operation."""
+@dataclass(frozen=True)
+class Round:
+    """Operations that are measured by turns; each by all stores that have it.
 
-    def __init__(self, operation: str, folder: Path, file: Path) -> None:
-        self.operation = operation
-        python = python_for(operation.split("_")[0])
-        # What the bench itself was told to import from is not the peers' business.
-        isolated = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        self.process = subprocess.Popen(
-            [python, WORKER, operation, str(folder), str(file)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=None if python == sys.executable else isolated,
+    Attributes:
+        operations: methods of stores.
+        jobs: how many are timed at a time, so that short ones can be.
+    """
+
+    operations: tuple[str, ...]
+    jobs: int = 1
+
+
+ROUNDS = (
+    # First, as it makes the files that are read in the others.
+    Round(("write", "write_checked", "write_one_thread")),
+    Round(("read", "read_one_thread")),
+    Round(("folder",)),
+    Round(("open",), jobs=5),
+    Round(("slice",), jobs=5),
+    Round(("patch",), jobs=3),
+)
+
+
+class Bench:
+    """The measuring of one folder.
+
+    Args:
+        folder: of one DICOM series.
+        scratch: where files may be made.
+        stores: that are measured.
+        repeats: counted runs of each.
+    """
+
+    def __init__(
+        self, folder: Path, scratch: Path, stores: list[type[Store]], repeats: int
+    ) -> None:
+        self._scratch = scratch
+        self._stores = stores
+        self._repeats = repeats
+        self._threads = os.cpu_count() or 1
+        self._series = [_read_series(folder, scratch)]
+        self.shape, self.dtype = _shape_and_dtype(self._series[0])
+        if len(self.shape) != 3 or len(self._series[0].files) != self.shape[0]:
+            raise SystemExit(f"{folder}: not a series of gray slices, each in a file of its own")
+        self.results = Results(int(np.prod(self.shape)) * self.dtype.itemsize)
+
+    def measure(self) -> None:
+        """Measure everything."""
+        about = self._describe("series")
+        for kind in ROUNDS:
+            contestants = {}
+            for operation in kind.operations:
+                for store in self._stores:
+                    if hasattr(store, operation) and self._can(store):
+                        jobs = self._jobs(store, operation, kind.jobs)
+                        contestants[operation, store.__name__] = Contestant(
+                            store, operation, about, jobs, self._threads
+                        )
+            self._compete(contestants)
+        for store in self._stores:
+            self.results.sizes[store.__name__] = self._size(store)
+        self._measure_training()
+
+    def _measure_training(self) -> None:
+        """Measure random patches out of several files, read by several processes."""
+        self._series += _mirrored(self._series[0], self._scratch)
+        about = self._describe("many")
+        stores = [store for store in self._stores if store.for_patches and self._can(store)]
+        for store in stores:
+            # Written, not measured.
+            numbers = range(1, len(self._series))
+            jobs = [_job(number, self._path(store, number)) for number in numbers]
+            writer = Contestant(store, "write", about, _always(jobs), self._threads)
+            compete([writer], repeats=0)
+        self._compete(
+            {
+                ("training", store.__name__): Contestant(
+                    store, "patch", about, self._training_jobs(store), 1, PATCH_PROCESSES
+                )
+                for store in stores
+            }
         )
-        self.answers: list[dict[str, Any]] = []
-        self._read()
 
-    def _read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.operation}: the worker ended with {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+    def _compete(self, contestants: dict[tuple[str, str], Contestant]) -> None:
+        """Have a round, and keep what was measured."""
+        print(", ".join(dict.fromkeys(name for name, _ in contestants)), file=sys.stderr)
+        compete(list(contestants.values()), self._repeats)
+        for key, contestant in contestants.items():
+            self.results.measured[key] = contestant.measured
 
-    def run(self) -> None:
-        """Run the operation once and keep the answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("run\n")
-        self.process.stdin.flush()
-        self.answers.append(self._read())
+    def _can(self, store: type[Store]) -> bool:
+        """Return whether a store was able to write, if it had to."""
+        written = self.results.measured.get(("write", store.__name__))
+        return written is None or not written.error or not store.extension
 
-    def seconds(self) -> float:
-        """Return the median over all runs but the first, which warms up."""
-        return statistics.median(answer["seconds"] for answer in self.answers[1:])
+    def _jobs(self, store: type[Store], operation: str, count: int) -> Callable[[int, int], Jobs]:
+        """Return what makes the jobs of an operation: for all stores the same."""
+        path = self._path(store, 0)
+        if operation.startswith("write_"):
+            path = path.with_name(operation + store.extension)
 
-    def spread(self) -> tuple[float, float]:
-        """Return the shortest and the longest of those runs."""
-        times = [answer["seconds"] for answer in self.answers[1:]]
-        return min(times), max(times)
+        def jobs(run: int, _process: int) -> Jobs:
+            chance = random.Random(run)
+            return [_job(0, path, *self._arguments(operation, chance)) for _ in range(count)]
 
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        return jobs
+
+    def _training_jobs(self, store: type[Store]) -> Callable[[int, int], Jobs]:
+        """Return what makes the jobs of a process that reads patches."""
+
+        def jobs(run: int, process: int) -> Jobs:
+            chance = random.Random(run * PATCH_PROCESSES + process)
+            files = chance.sample(range(PATCH_FILES), PATCH_FILES)
+            return [_job(n, self._path(store, n), *self._arguments("patch", chance)) for n in files]
+
+        return jobs
+
+    def _arguments(self, operation: str, chance: random.Random) -> list[Any]:
+        """Return arguments by chance."""
+        if operation == "slice":
+            return [chance.randrange(self.shape[0])]
+        if operation == "patch":
+            sizes = [min(pair) for pair in zip(PATCH, self.shape, strict=True)]
+            starts = [
+                chance.randint(0, all_ - size) for all_, size in zip(self.shape, sizes, strict=True)
+            ]
+            return [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        return []
+
+    def _path(self, store: type[Store], number: int) -> Path:
+        """Return the path of a store's file of a series."""
+        folder = self._scratch / store.__name__
+        folder.mkdir(exist_ok=True)
+        return folder / f"{number}{store.extension}"
+
+    def _size(self, store: type[Store]) -> int:
+        """Return the bytes of what a store reads."""
+        if not store.extension:
+            return sum(Path(file).stat().st_size for file in self._series[0].files)
+        path = self._path(store, 0)
+        files = path.rglob("*") if path.is_dir() else [path]
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+    def _describe(self, name: str) -> Path:
+        """Return a file that tells a worker of the series."""
+        path = self._scratch / f"{name}.json"
+        path.write_text(json.dumps([asdict(series) for series in self._series]))
+        return path
 
 
-def alternate(runners: list[Runner], repeats: int) -> None:
-    """Run all in turn, once to warm up and `repeats` times to count."""
-    for _ in range(repeats + 1):
-        for runner in runners:
-            runner.run()
-    for runner in runners:
-        runner.close()
-
-
-def compare(folder: Path, scratch: Path, repeats: int) -> dict[str, Any]:
-    """Measure everything for one folder of DICOM files."""
-    dcbs, dcba, theirs = scratch / "a.dcbs", scratch / "a.dcba", scratch / "theirs.dcbs"
+def _read_series(folder: Path, scratch: Path) -> Series:
+    """Return the series of a folder, its volume beside it as a file."""
     from dicube import DicomCubeImage
 
-    image = DicomCubeImage.from_dicom_folder(str(folder))
-    image.to_file(str(dcbs))
-    image.to_file(str(dcba))
-    volume = image.raw_image.nbytes
-    rows: dict[str, Any] = {
-        "volume_bytes": volume,
-        "dcbs_bytes": dcbs.stat().st_size,
-        "dcba_bytes": dcba.stat().st_size,
-    }
-    del image
-
-    groups = [
-        [
-            ("dicube_from_folder", dcbs),
-            ("pydicom_from_folder", dcbs),
-            ("published_from_folder", dcbs),
-        ],
-        [("dicube_load", dcbs), ("published_load", theirs)],
-        [
-            ("dicube_save", scratch / "b.dcbs"),
-            ("published_save", theirs),
-            ("dicube_save_verified", scratch / "c.dcbs"),
-        ],
-        [("dicube_save_one_thread", scratch / "b.dcba"), ("dicube_load_one_thread", dcba)],
-    ]
-    for group in groups:
-        runners = [Runner(name, folder, file) for name, file in group]
-        alternate(runners, repeats)
-        for runner, (name, file) in zip(runners, group, strict=True):
-            key = f"{name}{file.suffix if 'thread' in name else ''}"
-            rows[key] = {
-                "median_seconds": runner.seconds(),
-                "spread_seconds": runner.spread(),
-                "peak_bytes": max(answer["peak"] for answer in runner.answers),
-                "peak_before_bytes": runner.answers[0]["peak_before"],
-            }
-    return rows
+    image = DicomCubeImage.from_dicom_folder(folder)
+    volume = scratch / "volume.npy"
+    np.save(volume, image.raw_image)
+    header = image.pixel_header
+    assert image.dicom_meta is not None
+    files = [str(file) for file in image.dicom_meta.filenames or []]
+    return Series(str(volume), str(folder), files, header.RescaleSlope, header.RescaleIntercept)
 
 
-def report(name: str, rows: dict[str, Any]) -> None:
-    """Print the figures of one folder."""
-
-    def seconds(key: str) -> float:
-        return float(rows[key]["median_seconds"])
-
-    volume = rows["volume_bytes"]
-    print(f"\n{name}: {volume / 1e6:.1f} MB of pixels")
-    print(f"  {'what':34} {'median':>9} {'shortest':>9} {'longest':>9}")
-    for key, row in rows.items():
-        if isinstance(row, dict):
-            low, high = row["spread_seconds"]
-            times = [row["median_seconds"], low, high]
-            print(f"  {key:34} " + " ".join(f"{t * 1000:6.1f} ms" for t in times))
-    smaller = 1 - rows["dcba_bytes"] / rows["dcbs_bytes"]
-    load = rows["dicube_load"]
-    figures = {
-        "folder to image / pydicom reading": seconds("dicube_from_folder")
-        / seconds("pydicom_from_folder"),
-        "folder to image, times faster than published": seconds("published_from_folder")
-        / seconds("dicube_from_folder"),
-        "load .dcbs, times faster than published": seconds("published_load")
-        / seconds("dicube_load"),
-        "save .dcbs, times faster than published": seconds("published_save")
-        / seconds("dicube_save"),
-        "save with verifying / without": seconds("dicube_save_verified") / seconds("dicube_save"),
-        ".dcba smaller than .dcbs by (%)": 100 * smaller,
-        ".dcba encode, one thread (MB/s)": volume / 1e6 / seconds("dicube_save_one_thread.dcba"),
-        ".dcba decode, one thread (MB/s)": volume / 1e6 / seconds("dicube_load_one_thread.dcba"),
-        "peak of load beyond start and volume (MB)": (
-            load["peak_bytes"] - load["peak_before_bytes"] - volume
-        )
-        / 1e6,
-        "ratio .dcbs": volume / rows["dcbs_bytes"],
-        "ratio .dcba": volume / rows["dcba_bytes"],
-    }
-    for text, figure in figures.items():
-        print(f"  {text:46} {figure:8.2f}")
+def _shape_and_dtype(series: Series) -> tuple[Shape, np.dtype[Any]]:
+    volume = np.load(series.volume, mmap_mode="r")
+    return volume.shape, volume.dtype
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, help="folders of one DICOM series each")
-    parser.add_argument("--repeats", type=int, default=9, help="counted runs of each (default 9)")
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    arguments = parser.parse_args()
+def _mirrored(series: Series, scratch: Path) -> list[Series]:
+    """Return further series with the same noise, and other contents: mirror images of one."""
+    volume: Array = np.load(series.volume)
+    made = []
+    for number in range(1, PATCH_FILES):
+        axes = tuple(axis for axis in range(3) if number >> axis & 1)
+        path = scratch / f"volume{number}.npy"
+        np.save(path, np.flip(volume, axes))
+        made.append(replace(series, volume=str(path), as_read=False))
+    return made
 
-    import dicube
 
-    print(f"dicube {dicube.__version__}, {dicube.build_info()}".replace("\n", "; "))
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
+def _always(jobs: Jobs) -> Callable[[int, int], Jobs]:
+    return lambda _run, _process: jobs
+
+
+def _job(series: int, path: Path, *arguments: Any) -> dict[str, Any]:
+    return {"series": series, "path": str(path), "arguments": arguments}
+
+
+def _plot(data: Path, picture: Path) -> None:
+    """Have the plot made where matplotlib is."""
+    try:
+        command = [python_for("plot"), PLOT, str(data), str(picture)]
+    except NotInstalled as error:
+        print(f"no plot: matplotlib is not installed: {error}", file=sys.stderr)
+        return
+    subprocess.run(command, env=variables_for("plot"), check=True)
+
+
+def main() -> int:
+    """Measure; return the exit status, 1 if anything was given wrong."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    results = {}
-    for folder in arguments.folders:
-        with tempfile.TemporaryDirectory() as scratch:
-            results[folder.name] = compare(folder.resolve(), Path(scratch), arguments.repeats)
-        report(folder.name, results[folder.name])
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1))
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER",
+        help="of one DICOM series (default: the one of `dicube demo`)",
+    )
+    parser.add_argument("--repeats", type=int, default=9, help="counted runs of each (default 9)")
+    parser.add_argument(
+        "--stores", default=",".join(STORES), help="names out of %(default)s (default: all)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build", "bench"),
+        metavar="FOLDER",
+        help="where NAME.md, .json and .svg go (default %(default)s)",
+    )
+    options = parser.parse_args()
+    names = options.stores.split(",")
+    unknown = set(names) - set(STORES)
+    if unknown:
+        parser.error(f"no such stores: {', '.join(sorted(unknown))}")
+    if not options.folders:
+        from dicube.demo import series_of_pydicom
+
+        options.folders = [series_of_pydicom()]
+    options.out.mkdir(parents=True, exist_ok=True)
+    wrong = False
+    for folder in options.folders:
+        with tempfile.TemporaryDirectory(prefix="dicube-bench-") as scratch:
+            bench = Bench(
+                folder.resolve(), Path(scratch), [STORES[name] for name in names], options.repeats
+            )
+            bench.measure()
+        name = folder.resolve().name
+        title = f"{' x '.join(map(str, bench.shape))} {bench.dtype}"
+        text = markdown(title, name, bench.results)
+        target = options.out / name
+        target.with_suffix(".md").write_text(text)
+        data = target.with_suffix(".json")
+        told = {"series": f"{name}, {title}", "machine": machine(), **bench.results.as_data()}
+        data.write_text(json.dumps(told, indent=1))
+        _plot(data, target.with_suffix(".svg"))
+        print(f"\n{text}\nwritten to {target}.md, .json and .svg")
+        wrong |= any(measured.wrong for measured in bench.results.measured.values())
+    return int(wrong)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,47 +1,134 @@
-"""One process that runs one operation whenever it is told to, and says how long it took.
+"""One process that does one operation of one store whenever it is told to, and times it.
 
-Speaks JSON lines: first its arguments come on the command line, then each line read from standard
-input starts one run, and one line of {"seconds", "peak"} answers it. Knows no peer by name.
+usage: worker.py STORE OPERATION THREADS SERIES.json
+
+Speaks JSON lines. The first that it writes names the versions. Each line that it reads is a list of
+jobs, {"series": number, "path": of the file, "arguments": of the operation}; it does them one after
+the other and answers {"seconds": all together, "peak": bytes of memory beyond the start}. What the
+first jobs give is compared with what they should. {"error": text, "wrong": whether it was what they
+gave} ends it. Knows no store by name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
+import os
 import re
+import shutil
 import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from operations import OPERATIONS
+import numpy as np
+from stores import STORES, Series, Store
+
+STATUS = Path("/proc/self/status")
 
 
-def peak_bytes() -> int:
-    """Return the largest resident size this process has had, in bytes (Linux; else 0)."""
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+def memory(what: str) -> int:
+    """Return VmHWM, the largest resident size so far, or VmRSS, in bytes (Linux; else 0)."""
+    text = STATUS.read_text() if STATUS.exists() else ""
+    found = re.search(rf"{what}:\s*(\d+) kB", text)
     return int(found.group(1)) * 1024 if found else 0
 
 
+def forget_peak() -> None:
+    """Have the peak start again from what is resident now, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def difference(store: Store, result: Any, expected: Any) -> str:
+    """Return how a result differs from what it should be; '' if it doesn't."""
+    if expected is None:
+        return ""
+    if isinstance(expected, tuple):
+        same = tuple(result) == expected
+        return "" if same else f"gave the shape {tuple(result)}, not {expected}"
+    array = store.array(result)
+    if array.shape != expected.shape:
+        return f"gave the shape {array.shape}, not {expected.shape}"
+    wrong = np.count_nonzero(array != expected)
+    return f"{wrong:,} values are wrong" if wrong else ""
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class Worker:
+    """Does the jobs."""
+
+    def __init__(self, store: Store, operation: str, series: list[Series]) -> None:
+        self.store = store
+        self.call = getattr(store, operation)
+        self.kind = operation.split("_")[0]  # write_checked is a kind of write
+        self.series = series
+        self.sources: dict[int, Any] = {}
+        self.checked = False
+
+    def run(self, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Do jobs; return the answer."""
+        seconds, peak = 0.0, 0
+        for job in jobs:
+            self.store.series = self.series[job["series"]]
+            arguments = [job["path"], *job["arguments"]]
+            if self.kind == "write":
+                remove(Path(job["path"]))
+                arguments.insert(0, self._source(job["series"]))
+            gc.collect()
+            forget_peak()
+            before = memory("VmRSS")
+            start = time.perf_counter()
+            result = self.call(*arguments)
+            seconds += time.perf_counter() - start
+            peak = max(peak, memory("VmHWM") - before)
+            if not self.checked:
+                expected = self.store.expected(self.kind, *job["arguments"])
+                wrong = difference(self.store, result, expected)
+                if wrong:
+                    return {"error": wrong, "wrong": True}
+            del result
+        self.checked = True
+        return {"seconds": seconds, "peak": peak}
+
+    def _source(self, number: int) -> Any:
+        """Return what is to be written: the one at hand, as several may not fit into memory."""
+        if number not in self.sources:
+            self.sources = {number: self.store.source()}
+        return self.sources[number]
+
+
 def main() -> None:
-    name, folder, file = sys.argv[1:]
+    name, operation, threads, about = sys.argv[1:]
     warnings.simplefilter("ignore")
-    answers = sys.stdout
-    sys.stdout = sys.stderr
-    run = OPERATIONS[name](folder, file)
-    before = peak_bytes()
-    print(json.dumps({"ready": True}), file=answers, flush=True)
-    for _ in sys.stdin:
-        gc.collect()
-        start = time.perf_counter()
-        result = run()
-        seconds = time.perf_counter() - start
-        del result
-        answer = {"seconds": seconds, "peak": peak_bytes(), "peak_before": before}
-        print(json.dumps(answer), file=answers, flush=True)
+    # Whatever a library prints must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(what: dict[str, Any]) -> None:
+        print(json.dumps(what), file=answers, flush=True)
+
+    try:
+        series = [Series(**each) for each in json.loads(Path(about).read_text())]
+        store = STORES[name](series[0], int(threads))
+        worker = Worker(store, operation, series)
+        answer({"versions": store.versions()})
+        for line in sys.stdin:
+            answer(worker.run(json.loads(line)))
+    except Exception as error:
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        answer({"error": told, "wrong": False})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""Draws what the bench measured: `plot.py DATA.json PICTURE.svg`. Runs where matplotlib is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+_OURS, _OTHERS = "#c44e52", "#8da0b3"
+
+# Title, operation, and the factor that makes its seconds the unit shown.
+_PANELS = (
+    ("write, ms", "write"),
+    ("read all, ms", "read"),
+    ("open, ms", "open"),
+    ("a slice, ms", "slice"),
+    ("a patch 64 x 128 x 128, ms", "patch"),
+)
+
+
+def draw(data: dict[str, Any], picture: Path) -> None:
+    """Draw a panel for each thing measured, with a bar for each store."""
+    stores = list(data["stores"].values())[::-1]
+    panels = [("size, MB", [(about["bytes"] or 0) / 1e6 for about in stores])]
+    for title, operation in _PANELS:
+        runs = [about["operations"].get(operation, {}).get("median", 0) for about in stores]
+        panels.append((title, [1000 * seconds for seconds in runs]))
+    peaks = [about["operations"].get("read", {}).get("peak", 0) for about in stores]
+    panels.append(("peak memory of read all, MB", [peak / 1e6 for peak in peaks]))
+    training = [about["operations"].get("training", {}).get("median", 0) for about in stores]
+    panels.append(
+        ("patches/s, 2 processes", [1 / seconds if seconds else 0 for seconds in training])
+    )
+
+    figure, axes = pyplot.subplots(
+        2, 4, figsize=(16, 2 + 0.5 * len(stores)), sharey=True, layout="constrained"
+    )
+    colours = [_OURS if _is_ours(about) else _OTHERS for about in stores]
+    places = range(len(stores))
+    for axis, (title, values) in zip(axes.flat, panels, strict=True):
+        bars = axis.barh(places, values, color=colours)
+        axis.bar_label(
+            bars, [f"{value:.3g}" if value else "" for value in values], padding=2, size=7
+        )
+        axis.set_title(title, fontsize=10)
+        if any(values):
+            axis.set_xscale("log")
+            axis.margins(x=0.25)
+        axis.set_yticks(places, [about["title"] for about in stores], fontsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    about = data["machine"]
+    figure.suptitle(f"{data['series']}; {about['processor']}, {about['cores']} cores", fontsize=11)
+    figure.savefig(picture)
+
+
+def _is_ours(about: dict[str, Any]) -> bool:
+    return about["title"] in ("dicube .dcbs", "dicube .dcba")
+
+
+if __name__ == "__main__":
+    draw(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))

@@ -1,0 +1,34 @@
+"""All stores, by name and in the order of the tables."""
+
+from __future__ import annotations
+
+from stores.arrays import Blosc2, Blosc2Patches, Npy, Zarr, ZarrPatches
+from stores.coded_frames import Htj2k, JpegLs, JpegXl
+from stores.cubes import DicubeArchive, DicubeSpeed, Published
+from stores.itk import SimpleItkDicom, SimpleItkNifti, SimpleItkNrrd
+from stores.python_readers import NibabelGzip, NibabelPlain, Pydicom
+from stores.store import Series, Store
+
+__all__ = ["STORES", "Series", "Store"]
+
+_STORES: tuple[type[Store], ...] = (
+    DicubeSpeed,
+    DicubeArchive,
+    Published,
+    Pydicom,
+    SimpleItkDicom,
+    NibabelGzip,
+    NibabelPlain,
+    SimpleItkNifti,
+    SimpleItkNrrd,
+    Htj2k,
+    JpegXl,
+    JpegLs,
+    Blosc2,
+    Blosc2Patches,
+    Zarr,
+    ZarrPatches,
+    Npy,
+)
+
+STORES = {store.__name__: store for store in _STORES}

@@ -1,0 +1,117 @@
+"""dicube: of this tree, and as published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stores.store import Array, Range, Shape, Store, index_of
+
+
+class Dicube(Store):
+    """dicube of this tree.
+
+    Its files hold all metadata, what gives the DICOM files back to the byte, and checksums, which
+    are compared; a write is on the disk, not in the system's memory, before it is done.
+    """
+
+    environment = "here"
+    for_patches = True
+
+    def load_library(self) -> None:
+        import dicube
+        from dicube.storage.dcb_file import DcbReader
+
+        self._image = dicube.DicomCubeImage
+        self._reader = DcbReader
+        self._version = dicube.__version__
+
+    def versions(self) -> str:
+        return f"dicube {self._version}"
+
+    def source(self) -> Any:
+        image = self._image.from_dicom_folder(self.series.folder)
+        if not self.series.as_read:
+            image.raw_image = self.volume()
+        return image
+
+    def write(self, image: Any, path: str) -> None:
+        # Like its peers, which compare nothing.
+        image.to_file(path, verify=False, num_threads=self.threads)
+
+    def write_checked(self, image: Any, path: str) -> None:
+        image.to_file(path, num_threads=self.threads)
+
+    def write_one_thread(self, image: Any, path: str) -> None:
+        image.to_file(path, verify=False, num_threads=1)
+
+    def read(self, path: str) -> Array:
+        return self._image.from_file(path, num_threads=self.threads).raw_image
+
+    def read_one_thread(self, path: str) -> Array:
+        return self._image.from_file(path, num_threads=1).raw_image
+
+    def open(self, path: str) -> Shape:
+        with self._reader(path) as reader:
+            return reader.shape
+
+    def slice(self, path: str, index: int) -> Array:
+        with self._reader(path, num_threads=self.threads) as reader:
+            return reader.read_frames(index, index + 1)[0]
+
+    def patch(self, path: str, *box: Range) -> Array:
+        (first, last), rows, columns = box
+        with self._reader(path, num_threads=self.threads) as reader:
+            frames = reader.read_frames(first, last)
+        return frames[:, slice(*rows), slice(*columns)].copy()
+
+
+class DicubeSpeed(Dicube):
+    title = "dicube .dcbs"
+    extension = ".dcbs"
+
+    def folder(self, path: str) -> Array:
+        return self._image.from_dicom_folder(self.series.folder).raw_image
+
+
+class DicubeArchive(Dicube):
+    title = "dicube .dcba"
+    extension = ".dcba"
+
+
+class Published(Store):
+    """dicube as published. Has no way to read less than all frames, and folds the rescale in."""
+
+    title = "dicube 0.3.0 .dcbs"
+    extension = ".dcbs"
+    environment = "published"
+    packages = ("dicube",)
+    rescaled = True
+
+    def load_library(self) -> None:
+        import dicube
+
+        dicube.set_num_threads(self.threads)
+        self._dicube: Any = dicube
+
+    def source(self) -> Any:
+        return self._dicube.load_from_dicom_folder(self.series.folder)
+
+    def write(self, image: Any, path: str) -> None:
+        self._dicube.save(image, path)
+
+    def folder(self, path: str) -> Array:
+        return self._dicube.load_from_dicom_folder(self.series.folder).raw_image
+
+    def read(self, path: str) -> Array:
+        return self._dicube.load(path).raw_image
+
+    def open(self, path: str) -> Shape:
+        meta = self._dicube.load_meta(path)
+        rows, columns = (meta.get_shared_value(tag) for tag in ("Rows", "Columns"))
+        return (meta.slice_count, rows, columns)
+
+    def slice(self, path: str, index: int) -> Array:
+        return self.read(path)[index]
+
+    def patch(self, path: str, *box: Range) -> Array:
+        return self.read(path)[index_of(box)].copy()
