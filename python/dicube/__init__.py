@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dicube._native import build_info
+    from dicube.core.frame_writing import write_frames
     from dicube.core.image import DicomCubeImage
     from dicube.core.io import (
         DicomCubeImageIO,
@@ -64,6 +65,7 @@ __all__ = [
     "save_to_nifti",
     "set_num_threads",
     "verify_file",
+    "write_frames",
 ]
 
 _HOMES = {
@@ -88,6 +90,7 @@ _HOMES = {
     "save_to_nifti": "dicube.core.io",
     "set_num_threads": "dicube.core.num_threads",
     "verify_file": "dicube.core.verification",
+    "write_frames": "dicube.core.frame_writing",
 }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from dicube.codecs.efforts import EFFORTS, Effort
 from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
@@ -51,7 +52,7 @@ All conversions are lossless; each frame is decoded and compared before the file
 
 examples:
   dicube convert series/ head.dcbs
-  dicube convert series/ head.dcba --effort 7 --threads 4
+  dicube convert series/ head.dcba --effort best --threads 4
   dicube convert head.dcba head.dcbs
   dicube convert head.dcbs restored/
   dicube convert brain.nii.gz brain.dcba
@@ -113,10 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("target", metavar="DST", help="dicube or NIfTI file, or DICOM folder")
     convert.add_argument(
         "--effort",
-        type=int,
-        choices=range(1, 10),
+        type=_effort,
         metavar="1..9",
-        help="of JPEG XL: 1 is fast, 9 small (default: 3)",
+        help=f"of JPEG XL: 1 is fast, 9 small; or {', '.join(EFFORTS)} (default: balanced)",
     )
     convert.add_argument(
         "--threads", type=_thread_count, metavar="N", help="default: one for each processor"
@@ -415,6 +415,14 @@ def _thread_count(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"expected 0 or more, found {number}")
     return number
+
+
+def _effort(text: str) -> Effort:
+    """Return an effort from the command line."""
+    effort: Effort = int(text) if text.isdecimal() else text
+    if effort not in (*range(1, 10), *EFFORTS):
+        raise argparse.ArgumentTypeError(f"expected 1 to 9, {', '.join(EFFORTS)}, found {text}")
+    return effort
 
 
 def _names_a_folder(name: str) -> bool:

@@ -71,6 +71,13 @@ class TestConvert:
         assert one.dicom_meta == two.dicom_meta
         assert one.space == two.space
 
+    def test_effort_in_words(self, series: Path, tmp_path: Path) -> None:
+        for name, effort in (("word", "fast"), ("number", 1)):
+            options = ["--effort", effort, "--no-verify"]
+            assert run("convert", series, tmp_path / f"{name}.dcba", *options).returncode == 0
+        word, number = tmp_path / "word.dcba", tmp_path / "number.dcba"
+        assert word.read_bytes() == number.read_bytes()
+
     def test_options(self, series: Path, tmp_path: Path) -> None:
         path = tmp_path / "x.dcba"
         options = ["--effort", 7, "--threads", 1, "--no-verify", "--sort", "instance-reverse"]
@@ -129,6 +136,8 @@ class TestConvert:
             ["convert"],
             ["convert", "a"],
             ["convert", "a", "b", "--effort", "10"],
+            ["convert", "a", "b", "--effort", "0"],
+            ["convert", "a", "b", "--effort", "hard"],
             ["convert", "a", "b", "--threads", "-1"],
             ["convert", "a", "b", "--sort", "colour"],
             ["paint"],

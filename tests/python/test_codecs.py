@@ -151,8 +151,15 @@ def test_every_effort_is_exact(effort: int, dtype: str, full_range: SmoothVolume
     assert np.array_equal(imdecode_jxl(imencode_jxl(image, effort=effort)), image)
 
 
-@pytest.mark.parametrize("effort", [10, 100])
-def test_unknown_effort(effort: int) -> None:
+def test_efforts_in_words(smooth_volume: SmoothVolume) -> None:
+    image = smooth_volume((60, 50), "uint16")
+    for word, effort in {"fast": 1, "balanced": 3, "best": 7}.items():
+        assert imencode_jxl(image, effort=word) == imencode_jxl(image, effort=effort)
+    assert imencode_jxl(image) == imencode_jxl(image, effort="balanced")
+
+
+@pytest.mark.parametrize("effort", [10, 100, -1, "hard"])
+def test_unknown_effort(effort: int | str) -> None:
     with pytest.raises(DataConsistencyError, match=str(effort)):
         imencode_jxl(np.zeros((4, 4), np.uint8), effort=effort)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube import _native
+from dicube.codecs.efforts import Effort, effort_number
 from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, thread_count
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 
@@ -20,7 +21,7 @@ _NAMES = {_native.CODEC_JXL: "JPEG XL", _native.CODEC_HTJ2K: "HTJ2K"}
 def encode_image(
     codec: int,
     image: NDArray[Any],
-    effort: int | None,
+    effort: Effort | None,
     num_threads: int | None,
     least_bits: int | None = None,
 ) -> bytes:
@@ -31,7 +32,7 @@ def encode_image(
     options = _native.CodecOptions(
         codec=codec,
         num_threads=thread_count(num_threads),
-        effort=effort or 0,
+        effort=effort_number(effort),
         least_bits=least_bits or 0,
     )
     pixels = np.ascontiguousarray(image)

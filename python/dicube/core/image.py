@@ -288,7 +288,7 @@ class DicomCubeImage:
         self,
         path: str | os.PathLike[str],
         num_threads: int | None = None,
-        effort: int | None = None,
+        effort: int | str | None = None,
         verify: bool = True,
         progress: Progress | None = None,
         exact: bool = True,
@@ -299,7 +299,8 @@ class DicomCubeImage:
             path: its extension is the format: `.dcbs` (HTJ2K) or `.dcba` (JPEG XL).
             num_threads: threads for encoding; None or 0 for one for each processor. What is written
                 does not depend on it.
-            effort: of JPEG XL, 1 (fast) to 9 (small); None for the default, 3.
+            effort: of JPEG XL, 1 (fast) to 9 (small), or 'fast' (1), 'balanced' (3), 'best' (7);
+                None for the default, 'balanced'.
             verify: decode each frame after it was encoded, and compare.
             progress: called as `progress(done, total)`, in slices.
             exact: keep what gives the original files back to the byte, as far as the image still

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from importlib import import_module
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs import get_codec
+from dicube.codecs.efforts import Effort, effort_number
 from dicube.codecs.samples import (
     dtype_of,
     frame_shape_of,
@@ -53,6 +56,10 @@ def __getattr__(name: str) -> Any:
     if name in _FACES:
         return getattr(import_module("dicube.core.dcb_files"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# Bytes of frames that are gathered before they are encoded together, if those are several.
+_MOST_WAITING = 8 << 20
 
 
 def codec_of_path(path: Path_) -> str:
@@ -348,7 +355,8 @@ class DcbWriter:
         dtype: of the frames that will be given, byte order included.
         codec: name of the codec; None for the one that the path's extension stands for.
         num_threads: threads for encoding; None or 0 for one for each processor.
-        effort: of JPEG XL, 1 (fast) to 9 (small); None for the default.
+        effort: of JPEG XL, 1 (fast) to 9 (small), or 'fast', 'balanced', 'best'; None for the
+            default.
         verify: decode each frame after it was encoded, and compare.
         least_bits: that each codestream declares a sample, as far as the dtype has them; None for
             as few as hold the frame's samples.
@@ -370,7 +378,7 @@ class DcbWriter:
         *,
         codec: str | None = None,
         num_threads: int | None = None,
-        effort: int | None = None,
+        effort: Effort | None = None,
         verify: bool = True,
         least_bits: int | None = None,
     ) -> None:
@@ -383,10 +391,11 @@ class DcbWriter:
             if not is_path:
                 raise DataConsistencyError("a codec must be named when the target is no path")
             codec = codec_of_path(target)
+        self._threads = thread_count(num_threads) or os.cpu_count() or 1
         options = _native.CodecOptions(
             codec=get_codec(codec).id,
             num_threads=thread_count(num_threads),
-            effort=effort or 0,
+            effort=effort_number(effort),
             skip_verify=not verify,
             least_bits=least_bits or 0,
         )
@@ -433,6 +442,35 @@ class DcbWriter:
         for first, last in _batches(len(frames), progress, split=not frames.flags.c_contiguous):
             part = np.ascontiguousarray(frames[first:last])
             self._writer.encode(last - first, part.ctypes.data, part.nbytes)
+
+    def write_each(
+        self, frames: Iterable[NDArray[Any]], *, progress: Progress | None = None
+    ) -> None:
+        """Encode frames as they come, while the next ones are made; holds a few of them.
+
+        Args:
+            frames: (rows, columns[, 3]) each, of the dtype that the writer was opened with.
+            progress: called as `progress(done, n)`, n being the frames of the file.
+
+        Raises:
+            As `write_frames` does, and whatever making a frame raises.
+        """
+        size = int(np.prod(self._frame_shape)) * self._dtype.itemsize
+        batch = max(1, min(4 * self._threads, _MOST_WAITING // max(size, 1), self.shape[0]))
+        buffers = [np.empty((batch, *self._frame_shape), self._dtype) for _ in range(2)]
+        encoding: Future[None] | None = None
+        done = 0
+        with ThreadPoolExecutor(1) as encoder:
+            for part in _gathered(frames, buffers):
+                if encoding is not None:
+                    encoding.result()
+                    if progress:
+                        progress(done, self.shape[0])
+                encoding, done = encoder.submit(self.write_frames, part), done + len(part)
+            if encoding is not None:
+                encoding.result()
+                if progress:
+                    progress(done, self.shape[0])
 
     def write_coded(self, coded: bytes) -> None:
         """Store bytes that are already coded, by the same codec, as the next frame.
@@ -504,6 +542,27 @@ def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) 
         )
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise DataConsistencyError("expected out to be C-contiguous and writeable")
+
+
+def _gathered(
+    frames: Iterable[NDArray[Any]], buffers: Sequence[NDArray[Any]]
+) -> Iterator[NDArray[Any]]:
+    """Yield frames in stacks, which stand in the buffers by turns."""
+    turns, filled = cycle(buffers), 0
+    buffer = next(turns)
+    for number, frame in enumerate(frames):
+        if np.shape(frame) != buffer.shape[1:] or frame.dtype != buffer.dtype:
+            raise DataConsistencyError(
+                f"frame {number}: expected shape {buffer.shape[1:]} and dtype "
+                f"{buffer.dtype.str}, found {np.shape(frame)} and {np.asarray(frame).dtype.str}"
+            )
+        buffer[filled] = frame
+        filled += 1
+        if filled == len(buffer):
+            yield buffer
+            buffer, filled = next(turns), 0
+    if filled:
+        yield buffer[:filled]
 
 
 def _batches(

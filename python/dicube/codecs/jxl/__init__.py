@@ -10,12 +10,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicube import _native
+from dicube.codecs.efforts import Effort, effort_number
 from dicube.codecs.still import decode_image, encode_image, library_version
 
 
 def imencode_jxl(
     image: NDArray[Any],
-    effort: int | None = None,
+    effort: Effort | None = None,
     num_threads: int | None = None,
     least_bits: int | None = None,
 ) -> bytes:
@@ -25,7 +26,8 @@ def imencode_jxl(
         image: (rows, columns), or (rows, columns, 3) for colour; integers of 8 to 64
             bits or floating-point numbers of 16 to 64, in either byte order, with any strides.
             (rows, columns, 1) is taken as (rows, columns).
-        effort: 1 (fast) to 9 (small); None for the default, 3.
+        effort: 1 (fast) to 9 (small), or 'fast', 'balanced', 'best'; None for the default,
+            'balanced'.
         num_threads: threads for this one image; None or 0 for one for each processor.
         least_bits: that the codestream declares a sample, as far as the dtype has them; None for
             as few as hold the samples. The samples are the same.
@@ -57,7 +59,7 @@ def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:
     return decode_image(_native.CODEC_JXL, data, num_threads)
 
 
-def recompress_jpeg(jpeg: bytes, effort: int | None = None) -> bytes:
+def recompress_jpeg(jpeg: bytes, effort: Effort | None = None) -> bytes:
     """Recompress a JPEG image of 8 bits, so that its very bytes can be had back.
 
     Args:
@@ -72,7 +74,7 @@ def recompress_jpeg(jpeg: bytes, effort: int | None = None) -> bytes:
         DataConsistencyError: the effort is out of range.
         CodecError: it is no JPEG image of 8 bits, or a damaged one.
     """
-    return _native.jpeg_encode(jpeg, effort or 0)
+    return _native.jpeg_encode(jpeg, effort_number(effort))
 
 
 def restore_jpeg(data: bytes) -> bytes:
@@ -96,7 +98,7 @@ class JxlCodec:
         image: NDArray[Any],
         /,
         *,
-        effort: int | None = None,
+        effort: Effort | None = None,
         num_threads: int | None = None,
     ) -> bytes:
         """Encode one image losslessly; see `imencode_jxl`."""

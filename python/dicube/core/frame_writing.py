@@ -1,0 +1,75 @@
+"""Files written frame by frame, of volumes that are in no array.
+
+Must not know how an image is made of a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dicube.core.cube_parts import parts_around_frames
+from dicube.core.image import DicomCubeImage
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom import DicomMeta, DicomStatus
+from dicube.dicom.geometry import Space
+from dicube.dicom.stored_bits import most_bits_stored
+from dicube.storage.dcb_file import DcbWriter, Progress
+
+
+def write_frames(
+    path: str | os.PathLike[str],
+    frames: NDArray[Any] | Iterable[NDArray[Any]],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    *,
+    pixel_header: PixelDataHeader | None = None,
+    dicom_meta: DicomMeta | None = None,
+    space: Space | None = None,
+    dicom_status: DicomStatus | None = None,
+    num_threads: int | None = None,
+    effort: Effort | None = None,
+    verify: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Write a file of frames as they come, holding only a few: a volume may be larger than memory.
+
+    The file is that of `DicomCubeImage(volume, pixel_header, ...).to_file(path)`.
+
+    Args:
+        path: its extension is the format: `.dcbs` (HTJ2K) or `.dcba` (JPEG XL).
+        frames: shape[0] arrays of (rows, columns[, 3]), made while others are encoded; or a memory
+            map of the whole volume, of which only the pages at work are in memory.
+        shape: (slices, rows, columns), or (slices, rows, columns, 3) for colour.
+        dtype: of the stored values.
+        pixel_header, dicom_meta, space, dicom_status: as of `DicomCubeImage`.
+        num_threads, effort, verify, progress: as of `DicomCubeImage.to_file`.
+
+    Raises:
+        DataConsistencyError: a shape, dtype, extension or effort that can't be written, a frame of
+            another shape or dtype, or parts that don't fit each other.
+        DicomCubeError: frames are too many or too few.
+        OSError: (an InvalidCubeFileError too) the system refused to write.
+        CodecError: a frame did not encode to what it was.
+    """
+    # Of one sample, repeated without taking memory: what holds of the volume is checked on it.
+    stand_in = np.broadcast_to(np.zeros((), dtype), shape)
+    image = DicomCubeImage(stand_in, pixel_header, dicom_meta, space, dicom_status)
+    writer = DcbWriter(
+        path,
+        image.shape,
+        image.dtype,
+        num_threads=num_threads,
+        effort=effort,
+        verify=verify,
+        least_bits=None if dicom_meta is None else most_bits_stored(dicom_meta),
+    )
+    with writer, parts_around_frames(writer, image._parts()):
+        if isinstance(frames, np.ndarray):
+            writer.write_frames(frames, progress=progress)
+        else:
+            writer.write_each(frames, progress=progress)
