@@ -32,7 +32,7 @@ def write_frames(
     space: Space | None = None,
     dicom_status: DicomStatus | None = None,
     num_threads: int | None = None,
-    effort: Effort | None = None,
+    effort: int | str | None = None,
     verify: bool = True,
     progress: Progress | None = None,
 ) -> None:
