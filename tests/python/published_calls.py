@@ -20,7 +20,7 @@ import dicube
 from dicube import CommonTags, DicomCubeImage, DicomMeta, DicomStatus, SortMethod, validation
 from dicube.codecs import ImageCodec, get_codec, is_codec_available, list_codecs, register_codec
 from dicube.core import DicomCubeImageIO, PixelDataHeader
-from dicube.dicom import get_space_from_DicomMeta
+from dicube.dicom import DcbStreamingReader, get_space_from_DicomMeta
 from dicube.dicom.dicom_builder import DicomBuilder, save_dicom
 from dicube.dicom.dicom_tags import get_tag_key
 from dicube.exceptions import CodecError, DicomCubeError, InvalidCubeFileError, MetaDataError
@@ -564,6 +564,46 @@ def file_that_is_missing():
     missing = DcbSFile(path("missing.dcbs"))
     kinds = outcome(missing.read_header)["raises"]
     return [missing.filename == path("missing.dcbs"), "InvalidCubeFileError" in kinds]
+
+
+# --------------------------------------------------------------------------------------- the viewer
+
+
+@call
+def frames_as_dicom():
+    image = dicube.load_from_dicom_folder(path("series"))
+    dicube.save(image, path("m.dcbs"))
+    found = []
+    with DcbStreamingReader(path("m.dcbs"), chunk_size=4, cache_size=2) as reader:
+        for number in range(reader.get_frame_count()):
+            file = pydicom.dcmread(
+                pydicom.filebase.DicomBytesIO(reader.get_dicom_for_frame(number))
+            )
+            (frame,) = pydicom.encaps.generate_frames(file.PixelData, number_of_frames=1)
+            found.append(
+                [
+                    str(file.file_meta.TransferSyntaxUID),
+                    int(file.InstanceNumber),
+                    [float(x) for x in file.ImagePositionPatient],
+                    [file.Rows, file.Columns, file.BitsAllocated, file.PixelRepresentation],
+                    get_codec("jph").decode(frame),
+                ]
+            )
+        told = reader.get_metadata()
+        stats = reader.get_cache_stats()
+        reader.clear_cache()
+    return [
+        found,
+        {name: value for name, value in told.items() if name != "cache_stats"},
+        sorted(told["cache_stats"]),
+        [stats["cache_size_limit"], stats["chunk_size"]],
+    ]
+
+
+@call
+def no_such_frame():
+    with DcbStreamingReader(path("m.dcbs")) as reader:
+        reader.get_dicom_for_frame(99)
 
 
 # -------------------------------------------------------------------------------------- the builder

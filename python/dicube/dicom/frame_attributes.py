@@ -17,6 +17,7 @@ from dicube.dicom.geometry import Space
 from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
 from dicube.dicom.pixel_attributes import Replaced, replaced_rescale
 from dicube.dicom.replaced_geometry import geometry_attributes
+from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.slice_order import numbers, positions
 from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
@@ -62,14 +63,33 @@ def with_groups_changed(
         if meta.has_frames and any(geometry):
             raise DataConsistencyError("frames without functional groups can't be put elsewhere")
         return meta
+    return _changed(meta, geometry, replaced_rescale(meta, pixel_header))
+
+
+def with_all_changed(
+    meta: DicomMeta, space: Space | None, pixel_header: PixelDataHeader
+) -> DicomMeta:
+    """Return metadata that say what `space` and `pixel_header` do: itself if they do already.
+
+    Of these each slice tells all then, whatever the first one tells.
+    """
     rescale = replaced_rescale(meta, pixel_header)
-    if not rescale and not any(geometry):
+    window = window_attributes(meta, pixel_header)
+    return _changed(meta, geometry_attributes(meta, space), {**rescale, **window})
+
+
+def _changed(meta: DicomMeta, geometry: Sequence[Replaced], shared: Replaced) -> DicomMeta:
+    """Return metadata with elements of each slice, and of all slices, replaced."""
+    if not shared and not any(geometry):
         return meta
     changed = copy.copy(meta)
     for key in geometry[0]:
         changed.set_nonshared_item(key, [(new[key] or {}).get("Value") for new in geometry])
-    for key, element in rescale.items():
-        changed.set_shared_item(key, (element or {}).get("Value"))
+    for key, element in shared.items():
+        if element is not None:
+            changed.set_shared_item(key, element["Value"])
+        elif key in changed:
+            del changed[key]
     return changed
 
 
