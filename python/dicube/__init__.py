@@ -1,5 +1,6 @@
 """dicube: a series of medical images in one small file that opens fast.
 
+    import dicube
     from dicube import DicomCubeImage
 
     image = DicomCubeImage.from_dicom_folder("folder/")
@@ -7,6 +8,7 @@
     image = DicomCubeImage.from_file("head.dcbs")
     image.raw_image                 # stored values, (slice, row, column)
     image.to_dicom_folder("restored/")
+    dicube.open("head.dcbs")[40]    # one slice, and nothing else, is decoded
 
 This is the face of the package: the names in `__all__` and those of `dicube.codecs` and
 `dicube.exceptions`. They are loaded when first asked for, so that `import dicube` costs little.
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dicube._native import build_info
+    from dicube.core.cube import Cube
+    from dicube.core.cube import open as open  # noqa: A004
     from dicube.core.frame_writing import write_frames
     from dicube.core.image import DicomCubeImage
     from dicube.core.io import (
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CommonTags",
+    "Cube",
     "DicomCubeImage",
     "DicomCubeImageIO",
     "DicomMeta",
@@ -59,6 +64,7 @@ __all__ = [
     "load_from_dicom_folder",
     "load_from_nifti",
     "load_meta",
+    "open",
     "read_dicom_dir",
     "save",
     "save_to_dicom_folder",
@@ -70,6 +76,7 @@ __all__ = [
 
 _HOMES = {
     "CommonTags": "dicube.dicom",
+    "Cube": "dicube.core.cube",
     "DicomCubeImage": "dicube.core.image",
     "DicomCubeImageIO": "dicube.core.io",
     "DicomMeta": "dicube.dicom",
@@ -84,6 +91,7 @@ _HOMES = {
     "load_from_dicom_folder": "dicube.core.io",
     "load_from_nifti": "dicube.core.io",
     "load_meta": "dicube.core.io",
+    "open": "dicube.core.cube",
     "read_dicom_dir": "dicube.dicom",
     "save": "dicube.core.io",
     "save_to_dicom_folder": "dicube.core.io",

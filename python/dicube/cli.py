@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         help="show what is in a file",
         description="Show what is in a dicube file: pixels, series, geometry, sections.",
     )
-    info.add_argument("file", metavar="FILE", type=Path)
+    info.add_argument("file", metavar="FILE", help="dicube file, or a URL of one")
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.set_defaults(run=_info)
 

@@ -19,6 +19,9 @@ import numpy as np
 import pytest
 from conftest import SmoothVolume
 
+import dicube
+from dicube import DicomCubeImage
+from dicube.cli import main
 from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,
@@ -337,6 +340,52 @@ def test_pickled(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -
     packed = pickle.dumps(DcbReader(server.add("x.dcbs", content)))
     with pickle.loads(packed) as again:
         assert np.array_equal(again.read_frames(80, 85), volume[80:85])
+
+
+def test_cube(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:
+    with dicube.open(server.add("x.dcbs", content)) as cube:
+        assert np.array_equal(cube[70], volume[70])
+        assert len(server.requests) == 2
+        server.requests.clear()
+        assert np.array_equal(cube[10:100:2, 5:9, ::7], volume[10:100:2, 5:9, ::7])
+        assert len(server.requests) <= 8
+        server.requests.clear()
+        assert np.array_equal(np.asarray(cube), volume)
+        assert len(server.requests) <= 8
+
+
+def test_cache_spares_requests(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    with dicube.open(server.add("x.dcbs", content), cache=1 << 24) as cube:
+        assert np.array_equal(cube[40:60, 3:], volume[40:60, 3:])
+        server.requests.clear()
+        assert np.array_equal(cube[45:55, :, 4:], volume[45:55, :, 4:])
+        assert np.array_equal(cube[50], volume[50])
+        assert not server.requests
+
+
+def test_image_metadata_and_summary(
+    server: Server, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = DicomCubeImage.from_dicom_folder(shared_data / "mr_siemens_sag")
+    image.to_file(tmp_path / "x.dcbs")
+    url = server.add("x.dcbs", (tmp_path / "x.dcbs").read_bytes())
+    with dicube.open(url) as cube:
+        assert cube.dicom_meta == image.dicom_meta
+        assert cube.space == image.space
+        assert cube.dicom_status is image.dicom_status
+        before = len(server.requests)
+        assert before <= 2  # the front, and long elements in the originals behind the frames
+    back = DicomCubeImage.from_file(url, storage_options={})
+    assert len(server.requests) - before <= 10
+    assert np.array_equal(back.raw_image, image.raw_image)
+    assert back.dicom_meta == image.dicom_meta
+    assert back.why_not_exact() == ""
+    assert dicube.load_meta(url) == image.dicom_meta
+    assert main(["info", url]) == 0
+    told = capsys.readouterr().out
+    assert url in told and "35 x 256 x 256 uint16" in told
 
 
 def test_any_file_system(content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom import DicomMeta, DicomStatus
 from dicube.dicom.coded_frames import has_own_codec
+from dicube.dicom.dicom_meta import ELSEWHERE_KEY
 from dicube.dicom.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.original_elements import OriginalElements
 from dicube.exceptions import InvalidCubeFileError
@@ -104,7 +105,7 @@ def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]
     text = _read_meta_text(reader)
     meta = None if text is None else _meta_of(text, elements, reader, header)
     if originals is not None and meta is not None and _has_coded_source(meta):
-        originals.coded = tuple(reader.coded(frame) for frame in range(reader.shape[0]))
+        originals.coded = reader.coded_frames()
     provenance = Provenance(
         originals or "the dicube file holds no original files",
         None if text is None else StoredMeta(text, elements),
@@ -124,7 +125,12 @@ def read_meta(reader: DcbReader) -> DicomMeta | None:
     text = _read_meta_text(reader)
     if text is None:
         return None
-    return _meta_of(text, OriginalElements(_read_originals(reader)), reader, read_header(reader))
+    # The originals stand behind the frames: who does not need them must not wait for them.
+    originals = _read_originals(reader) if ELSEWHERE_KEY in text else None
+    meta = _meta_of(text, OriginalElements(originals), reader, read_header(reader))
+    if originals is not None and _has_coded_source(meta):
+        originals.coded = reader.coded_frames()
+    return meta
 
 
 def read_header(reader: DcbReader) -> PixelDataHeader:

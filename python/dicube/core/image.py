@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
+from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts_and_provenance
 from dicube.core.nifti_image import (
     fitting_nifti,
@@ -28,6 +29,7 @@ from dicube.core.nifti_image import (
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
+from dicube.core.slice_values import bits_of_slices, real_values, rescale_of_slices
 from dicube.dicom import (
     CommonTags,
     DicomMeta,
@@ -43,13 +45,11 @@ from dicube.dicom.new_series import make_meta
 from dicube.dicom.original_export import write_originals
 from dicube.dicom.originals import Originals
 from dicube.dicom.series_volumes import series_volumes
-from dicube.dicom.slice_order import numbers
 from dicube.dicom.sources import Source, name_of
 from dicube.dicom.stored_bits import (
     UNUSED_BITS,
     StoredBits,
     most_bits_stored,
-    stored_bits,
 )
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
@@ -62,8 +62,6 @@ Folder = str | os.PathLike[str]
 
 # Of the files that `to_file` writes.
 FILE_EXTENSIONS = tuple(FORMATS)
-
-_SLOPE, _INTERCEPT = CommonTags.RescaleSlope, CommonTags.RescaleIntercept
 
 
 class DicomCubeImage:
@@ -103,8 +101,8 @@ class DicomCubeImage:
         self.pixel_header = pixel_header or PixelDataHeader(
             OriginalPixelDtype=name, PixelDtype=name
         )
-        self._dicom_meta = _checked_meta(dicom_meta, self.shape[0])
-        self._space = _checked_space(space, self.shape)
+        self._dicom_meta = checked_meta(dicom_meta, self.shape[0])
+        self._space = checked_space(space, self.shape)
         if dicom_status is None:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
@@ -178,11 +176,13 @@ class DicomCubeImage:
         progress: Progress | None = None,
         dtype: DTypeLike | None = None,
         skip_meta: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> DicomCubeImage:
         """Read a `.dcbs` or `.dcba` file, which is told from its content.
 
         Args:
-            path: a path, the bytes of a whole file, or a binary file object that can seek.
+            path: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file
+                object that can seek.
             num_threads: threads for decoding; None or 0 for one for each processor.
             progress: called as `progress(done, total)`, in slices.
             dtype: decode straight to real values: the first `get_fdata(dtype)` gives what was
@@ -190,6 +190,7 @@ class DicomCubeImage:
                 asked for. None for the stored values.
             skip_meta: leave out the metadata, unless real values need them: a rescale that differs
                 from slice to slice, words that hold more than the value.
+            storage_options: for the file system of a URL, as fsspec has them.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -199,7 +200,7 @@ class DicomCubeImage:
             DataConsistencyError: metadata or geometry are of another number of slices.
         """
         source = CodedSource(path)
-        reader = DcbReader(path, num_threads=num_threads)
+        reader = DcbReader(path, num_threads=num_threads, storage_options=storage_options)
         if not reader.shape[0]:
             raise InvalidCubeFileError("the file holds no frames")
         parts, provenance = read_parts_and_provenance(reader)
@@ -318,8 +319,8 @@ class DicomCubeImage:
         """
         codec = codec_of_path(path)
         volume = self._raw_image
-        _checked_meta(self._dicom_meta, len(volume))
-        _checked_space(self._space, volume.shape)
+        checked_meta(self._dicom_meta, len(volume))
+        checked_space(self._space, volume.shape)
         parts = self._parts()
         keep = exact and not self.why_not_exact(codec, num_threads)
         coded = self._originals.coded if keep else ()
@@ -477,8 +478,8 @@ class DicomCubeImage:
     @raw_image.setter
     def raw_image(self, array: NDArray[Any]) -> None:
         volume = stored_volume(array)
-        _checked_meta(self._dicom_meta, len(volume))
-        _checked_space(self._space, volume.shape)
+        checked_meta(self._dicom_meta, len(volume))
+        checked_space(self._space, volume.shape)
         self._pixels, self._pixels_seen = Pixels(volume), True
         # The new words are values as they are; whether they fit BitsStored an export looks.
         self.pixel_header.Extras.pop(UNUSED_BITS, None)
@@ -490,7 +491,7 @@ class DicomCubeImage:
 
     @dicom_meta.setter
     def dicom_meta(self, meta: DicomMeta | None) -> None:
-        self._dicom_meta = _checked_meta(meta, self.shape[0])
+        self._dicom_meta = checked_meta(meta, self.shape[0])
 
     @property
     def space(self) -> Space | None:
@@ -503,7 +504,7 @@ class DicomCubeImage:
 
     @space.setter
     def space(self, space: Space | None) -> None:
-        self._space = _checked_space(space, self.shape)
+        self._space = checked_space(space, self.shape)
         if space is not None and self._dicom_meta is not None:
             _write_space(space, self._dicom_meta)
             self.dicom_status = get_dicom_status(self._dicom_meta)
@@ -608,13 +609,15 @@ class DicomCubeImage:
 
     def _real_values(self, dtype: DTypeLike) -> RealValues:
         """Return what real values of a dtype are made by."""
-        slopes, intercepts = self._rescale_of_slices()
-        header = self.pixel_header
-        return RealValues(
-            dtype,
-            header.RescaleSlope if slopes is None else slopes,
-            header.RescaleIntercept if intercepts is None else intercepts,
-        )
+        return real_values(dtype, self._dicom_meta, self.pixel_header)
+
+    def _bits_of_slices(self) -> list[StoredBits | None] | None:
+        """Return where in its words each slice's values are; None if words are values."""
+        return bits_of_slices(self._dicom_meta, self.pixel_header)
+
+    def _rescale_of_slices(self) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+        """Return each slice's slope and intercept where they differ, else None for both."""
+        return rescale_of_slices(self._dicom_meta, self.pixel_header)
 
     @property
     def _originals(self) -> Originals:
@@ -693,50 +696,6 @@ class DicomCubeImage:
         slopes, intercepts = self._rescale_of_slices()
         several = slopes and intercepts and len({*zip(slopes, intercepts, strict=True)}) > 1
         return bool(several) or self._bits_of_slices() is not None
-
-    def _bits_of_slices(self) -> list[StoredBits | None] | None:
-        """Return where in its words each slice's values are; None if words are values."""
-        if self._dicom_meta is None or not self.pixel_header.Extras.get(UNUSED_BITS):
-            return None
-        return stored_bits(self._dicom_meta)
-
-    def _rescale_of_slices(self) -> tuple[Sequence[float] | None, Sequence[float] | None]:
-        """Return each slice's slope and intercept where they differ, else None for both."""
-        meta = self._dicom_meta
-        if meta is None or (meta.is_shared(_SLOPE) and meta.is_shared(_INTERCEPT)):
-            return None, None
-        slopes = [found[0] if found else 1.0 for found in numbers(meta, _SLOPE, 1)]
-        intercepts = [found[0] if found else 0.0 for found in numbers(meta, _INTERCEPT, 1)]
-        header = self.pixel_header
-        if (header.RescaleSlope, header.RescaleIntercept) != (slopes[0], intercepts[0]):
-            return None, None  # the header was set to something else, and stands for all slices
-        return slopes, intercepts
-
-
-def _checked_meta(meta: DicomMeta | None, slices: int) -> DicomMeta | None:
-    """Return metadata that fit a number of slices."""
-    if meta is None:
-        return None
-    if not isinstance(meta, DicomMeta):
-        raise MetaDataError(f"expected a DicomMeta, found {type(meta).__name__}")
-    if meta.slice_count != slices:
-        raise DataConsistencyError(
-            f"metadata of {meta.slice_count} slices don't fit a volume of {slices}"
-        )
-    return meta
-
-
-def _checked_space(space: Space | None, shape: tuple[int, ...]) -> Space | None:
-    """Return a space that fits a volume's shape."""
-    if space is None:
-        return None
-    if not isinstance(space, Space):
-        raise DataConsistencyError(f"expected a Space, found {type(space).__name__}")
-    if tuple(space.shape) != shape[:3]:
-        raise DataConsistencyError(
-            f"a space of shape {tuple(space.shape)} does not fit a volume of shape {shape[:3]}"
-        )
-    return space
 
 
 def _write_space(space: Space, meta: DicomMeta) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from dicube.core.cube_parts import read_meta
 from dicube.core.dcb_files import DcbAFile, DcbFile, DcbLFile, DcbSFile
@@ -43,19 +45,35 @@ def save(image: DicomCubeImage, file_path: Path_, file_type: str = "s") -> None:
     image.to_file(target, num_threads=get_num_threads())
 
 
-def load(file_path: Path_, skip_meta: bool = False) -> DicomCubeImage:
+def load(
+    file_path: Path_,
+    skip_meta: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> DicomCubeImage:
     """Read a file; see `DicomCubeImage.from_file`.
 
     Args:
-        file_path: the file.
+        file_path: the file, or a URL that fsspec opens.
         skip_meta: leave out the metadata, as far as real values don't need them.
+        storage_options: for the file system of a URL, as fsspec has them.
     """
     validate_not_none(file_path, "file_path", "load", InvalidCubeFileError)
-    return DicomCubeImage.from_file(file_path, num_threads=get_num_threads(), skip_meta=skip_meta)
+    return DicomCubeImage.from_file(
+        file_path,
+        num_threads=get_num_threads(),
+        skip_meta=skip_meta,
+        storage_options=storage_options,
+    )
 
 
-def load_meta(file_path: Path_) -> DicomMeta | None:
+def load_meta(
+    file_path: Path_, storage_options: Mapping[str, Any] | None = None
+) -> DicomMeta | None:
     """Read the metadata of a file and nothing else; None if it has none.
+
+    Args:
+        file_path: the file, or a URL that fsspec opens.
+        storage_options: for the file system of a URL, as fsspec has them.
 
     Raises:
         FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -63,7 +81,7 @@ def load_meta(file_path: Path_) -> DicomMeta | None:
         MetaDataError: its metadata can't be understood.
     """
     validate_not_none(file_path, "file_path", "load_meta", InvalidCubeFileError)
-    with DcbReader(file_path) as reader:
+    with DcbReader(file_path, storage_options=storage_options) as reader:
         return read_meta(reader)
 
 

@@ -67,7 +67,7 @@ from dicube.exceptions import DataConsistencyError, MetaDataError
 _VERSION_KEY, _VERSION = "merge_version", 2
 _FILE_META_KEY = "_file_meta"
 # Only there if entries lack binary that the original files have: their keys.
-_ELSEWHERE_KEY = "in_originals"
+ELSEWHERE_KEY = "in_originals"
 _FRAMES_KEY = "frames"  # only there if some slices are not the one frame of a file of their own
 # What group 2 need not keep: what follows from the encoding, or from an element of the dataset.
 _DERIVED_FILE_META = {
@@ -261,7 +261,7 @@ class DicomMeta:
                 key: entry_from_published(entry, count) for key, entry in wellformed(merged).items()
             }
         meta = cls(merged, filenames, slice_count=count)
-        elsewhere = document.get(_ELSEWHERE_KEY)
+        elsewhere = document.get(ELSEWHERE_KEY)
         if isinstance(elsewhere, list):
             load = originals or OriginalElements()
             known = [key for key in elsewhere if isinstance(key, str)]
@@ -295,7 +295,7 @@ class DicomMeta:
         if self.has_frames:
             document[_FRAMES_KEY] = frames_to_json(self._frames)
         if elsewhere:
-            document[_ELSEWHERE_KEY] = sorted(elsewhere)
+            document[ELSEWHERE_KEY] = sorted(elsewhere)
         return json.dumps(document)
 
     def kept_by(self, originals: OriginalElements) -> list[str]:

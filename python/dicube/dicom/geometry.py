@@ -9,6 +9,7 @@ anything but axial volumes. Must not know pixels or files.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -177,6 +178,23 @@ def same_space(one: Space, other: Space) -> bool:
     if tuple(one.shape) != tuple(other.shape):
         return False
     return bool(np.allclose(_corners(one), _corners(other), rtol=0, atol=1e-3))
+
+
+def space_at_level(space: Space, level: int) -> Space:
+    """Return the Space (zyx) of a volume whose frames are decoded at a level of resolution.
+
+    A sample of level n+1 stands where the even ones of level n do: the low-pass filter of JPEG
+    2000's wavelets is symmetric about it (ISO/IEC 15444-1 F.3, of images that begin at 0, 0). So
+    the first pixel's centre stays where it is, and what lies between pixels is doubled.
+    """
+    factor = 1 << level
+    slices, rows, columns = space.shape
+    between_slices, between_rows, between_columns = space.spacing
+    return dataclasses.replace(
+        space,
+        shape=(slices, -(-rows // factor), -(-columns // factor)),
+        spacing=(between_slices, between_rows * factor, between_columns * factor),
+    )
 
 
 @dataclass(frozen=True)

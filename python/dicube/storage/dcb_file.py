@@ -239,6 +239,16 @@ class DcbReader:
         self._check_frame(frame)
         return self._file.reader.coded(frame)
 
+    def coded_frames(self) -> tuple[bytes, ...]:
+        """Return the coded bytes of all frames as they are in the file.
+
+        Raises:
+            InvalidCubeFileError: a checksum differs.
+        """
+        frames = range(self.shape[0])
+        with self.fetched(frames):
+            return tuple(map(self._file.reader.coded, frames))
+
     def coded_range(self, frame: int) -> tuple[int, int]:
         """Return offset and size, in bytes, of a frame's coded bytes in the file.
 
@@ -247,6 +257,11 @@ class DcbReader:
         """
         self._check_frame(frame)
         return self._file.reader.coded_range(frame)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was closed."""
+        return self._file.closed
 
     def close(self) -> None:
         """Close the file, when reads that other threads have begun are done."""

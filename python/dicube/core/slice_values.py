@@ -1,0 +1,50 @@
+"""How each slice's words become real values, where that isn't the same for all.
+
+Must not know pixels or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import DTypeLike
+
+from dicube.core.pixel_header import PixelDataHeader
+from dicube.dicom import CommonTags, DicomMeta
+from dicube.dicom.slice_order import numbers
+from dicube.dicom.stored_bits import UNUSED_BITS, StoredBits, stored_bits
+from dicube.storage.real_values import RealValues
+
+_SLOPE, _INTERCEPT = CommonTags.RescaleSlope, CommonTags.RescaleIntercept
+
+
+def rescale_of_slices(
+    meta: DicomMeta | None, header: PixelDataHeader
+) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+    """Return each slice's slope and intercept where they differ, else None for both."""
+    if meta is None or (meta.is_shared(_SLOPE) and meta.is_shared(_INTERCEPT)):
+        return None, None
+    slopes = [found[0] if found else 1.0 for found in numbers(meta, _SLOPE, 1)]
+    intercepts = [found[0] if found else 0.0 for found in numbers(meta, _INTERCEPT, 1)]
+    if (header.RescaleSlope, header.RescaleIntercept) != (slopes[0], intercepts[0]):
+        return None, None  # the header was set to something else, and stands for all slices
+    return slopes, intercepts
+
+
+def real_values(dtype: DTypeLike, meta: DicomMeta | None, header: PixelDataHeader) -> RealValues:
+    """Return what real values of a dtype are made by."""
+    slopes, intercepts = rescale_of_slices(meta, header)
+    return RealValues(
+        dtype,
+        header.RescaleSlope if slopes is None else slopes,
+        header.RescaleIntercept if intercepts is None else intercepts,
+    )
+
+
+def bits_of_slices(
+    meta: DicomMeta | None, header: PixelDataHeader
+) -> list[StoredBits | None] | None:
+    """Return where in its words each slice's values are; None if words are values."""
+    if meta is None or not header.Extras.get(UNUSED_BITS):
+        return None
+    return stored_bits(meta)
