@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,13 @@ def test_room_knows_only_what_it_may(name: str) -> None:
             barred = f"dicube.{other}".removesuffix(".")
             wrong = {m for m in known if m == barred or m.startswith(barred + ".")}
             assert not wrong, f"{room(path)} imports {wrong}"
+
+
+def test_no_module_needs_itself_by_way_of_others() -> None:
+    """Not even for annotations; the packages' faces apart, which load what they show when asked."""
+    modules = {f"dicube.{room(path)}": path for path in SOURCES if path.name != "__init__.py"}
+    needs = {name: imported(path) & modules.keys() for name, path in modules.items()}
+    assert list(TopologicalSorter(needs).static_order())  # raises where there is a circle
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import operator
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any, SupportsIndex
 
@@ -27,35 +27,21 @@ from dicube.dicom.element_values import (
 from dicube.dicom.elements import Item, frame_count, item_of
 from dicube.dicom.entry_checks import checked, slices_told, wellformed
 from dicube.dicom.frame_edits import set_in_macro
-from dicube.dicom.frames import (
-    FUNCTIONAL_GROUPS,
-    Frame,
-    FrameElements,
-    frames_from_json,
-    frames_of,
-    frames_to_json,
-    slices_by_instance,
-)
+from dicube.dicom.frames import frames_from_json, frames_of, frames_to_json
 from dicube.dicom.instance_bytes import InstanceEncoder
-from dicube.dicom.json_elements import (
-    dataset_of,
-    json_values,
-    merge_items_of,
-    plain_value,
-    without_raw,
-)
+from dicube.dicom.json_elements import dataset_of, merge_items_of, without_raw
 from dicube.dicom.merge_utils import (
-    Entries,
     Entry,
     JsonElement,
     MergedElements,
     element_value,
-    is_uniform,
     per_slice_entry,
     shared_entry,
     slice_entry,
     slice_items,
 )
+from dicube.dicom.metadata_lookup import MetadataLookup
+from dicube.dicom.metadata_lookup import NotSharedError as NotSharedError
 from dicube.dicom.metadata_table import metadata_table
 from dicube.dicom.original_elements import OriginalElements, has_long_binary, without_long_binary
 from dicube.dicom.published_entries import entry_from_published
@@ -93,10 +79,6 @@ class SortMethod(Enum):
     POSITION_LEFT_HAND = 4
 
 
-class NotSharedError(MetaDataError, ValueError):
-    """The slices differ in an element of which one value for all was asked."""
-
-
 class SliceCountError(DataConsistencyError, ValueError):
     """The number of values or names given is not the number of slices."""
 
@@ -107,7 +89,7 @@ class MissingTagError(MetaDataError, KeyError):
     __str__ = MetaDataError.__str__
 
 
-class DicomMeta:
+class DicomMeta(MetadataLookup):
     """The metadata of a series of N slices.
 
     A tag may be given as keyword, pydicom Tag, (group, element), 0xGGGGEEEE or hexadecimal text;
@@ -150,15 +132,12 @@ class DicomMeta:
             slice_count = slices_told(merged_data)
         if slice_count is None:
             slice_count = len(filenames) if filenames is not None else 1
-        self.slice_count = slice_count
-        self._merged_data = (
+        super().__init__(
             merged_data
             if isinstance(merged_data, MergedElements)
-            else MergedElements(entries=checked(merged_data, slice_count))
+            else MergedElements(entries=checked(merged_data, slice_count)),
+            slice_count,
         )
-        self._file_meta = MergedElements()
-        self._frames = frames_of([1] * slice_count)
-        self._frame_elements: FrameElements | None = None
         self.filenames = None if filenames is None else [str(name) for name in filenames]
         if self.filenames is not None and len(self.filenames) != slice_count:
             raise SliceCountError(f"{len(self.filenames)} filenames for {slice_count} slices")
@@ -219,11 +198,6 @@ class DicomMeta:
             if not source or source in meta._merged_data:
                 meta._file_meta.pop(tag, None)
         return meta
-
-    @property
-    def file_meta(self) -> Entries:
-        """The merged entries of group 2, without what follows from the other elements."""
-        return self._file_meta
 
     @classmethod
     def from_json(
@@ -324,117 +298,6 @@ class DicomMeta:
             and self._merged_data.same_as(other._merged_data)
             and self._file_meta.same_as(other._file_meta)
         )
-
-    @property
-    def frames(self) -> Sequence[Frame]:
-        """Which frame of which file each slice is."""
-        return self._frames
-
-    @property
-    def has_frames(self) -> bool:
-        """Whether slices are frames of a file of several."""
-        return any(frame.number > 1 for frame in self._frames) or len(
-            {frame.instance for frame in self._frames}
-        ) < len(self._frames)
-
-    def instances(self) -> list[list[int]]:
-        """Return the slices of each file in the order of its frames; [[0], [1], ...] if of one."""
-        return slices_by_instance(self._frames)
-
-    def get(self, tag: TagLike, default: Any = None, force_nonshared: bool = False) -> Any:
-        """Return an element's value: one if all slices share it, else a list with one per slice.
-
-        A value is a number, a text or bytes; a list if the element has several; None if it is
-        empty. Person names are texts ('DOE^JOHN'), sequences lists of DICOM-JSON items. In a list
-        per slice, None stands for a slice that lacks the element.
-
-        Args:
-            tag: which element.
-            default: returned if no slice has the element.
-            force_nonshared: return a list with one value per slice in any case.
-        """
-        entry = self._entry(tag)
-        if entry is None:
-            return [default] * self.slice_count if force_nonshared else default
-        if is_uniform(entry):
-            value = plain_value(slice_entry(entry, 0))
-            return [value] * self.slice_count if force_nonshared else value
-        return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
-
-    def get_values(self, tag_input: TagLike) -> list[Any]:
-        """Return the JSON-model values of every slice; Nones if no slice has the element.
-
-        A shared element gives its list of values in every slice; a per-slice one what its entry
-        holds: scalars if every slice has exactly one value. Binary is given as bytes.
-        """
-        entry = self._entry(tag_input)
-        if entry is None:
-            return [None] * self.slice_count
-        if is_uniform(entry):
-            return [json_values(slice_entry(entry, 0))] * self.slice_count
-        if entry["shared"] is False and "InlineBinary" not in entry:
-            return list(entry["Value"])
-        return [json_values(slice_entry(entry, i)) for i in range(self.slice_count)]
-
-    def get_shared_value(self, tag_input: TagLike) -> Any:
-        """Return the JSON-model value that all slices share, a single one unwrapped.
-
-        None if no slice has the element, or if it is empty.
-
-        Raises:
-            NotSharedError: a MetaDataError and ValueError: the slices differ.
-        """
-        entry = self._entry(tag_input)
-        if entry is None:
-            return None
-        if not is_uniform(entry):
-            raise NotSharedError(f"{tag_name(get_tag_key(tag_input))} differs from slice to slice")
-        values = json_values(slice_entry(entry, 0))
-        return values[0] if isinstance(values, list) and len(values) == 1 else values or None
-
-    def is_shared(self, tag_input: TagLike) -> bool:
-        """Return whether all slices have the element, with the same value."""
-        entry = self._entry(tag_input)
-        return entry is not None and is_uniform(entry)
-
-    def is_missing(self, tag_input: TagLike) -> bool:
-        """Return whether no slice has the element."""
-        return self._entry(tag_input) is None
-
-    def get_vr(self, tag_input: TagLike) -> str:
-        """Return the element's value representation; '' if no slice has it."""
-        entry = self._entry(tag_input)
-        return "" if entry is None else str(entry["vr"])
-
-    def keys(self) -> list[str]:
-        """Return the tag keys ('GGGGEEEE'), in tag order."""
-        return list(self._merged_data)
-
-    def items(self) -> Iterable[tuple[str, Entry]]:
-        """Return the tag keys and their merged entries, in tag order."""
-        return self._merged_data.items()
-
-    def __len__(self) -> int:
-        """Return the number of elements."""
-        return len(self._merged_data)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._merged_data)
-
-    def __contains__(self, tag: TagLike) -> bool:
-        return self._entry(tag) is not None
-
-    def __getitem__(self, tag: TagLike) -> tuple[Any, str | None]:
-        """Return (values, 'shared'), (values per slice, 'non_shared') or (None, None) if missing.
-
-        The values are those of the JSON model.
-        """
-        entry = self._entry(tag)
-        if entry is None:
-            return None, None
-        if is_uniform(entry):
-            return json_values(slice_entry(entry, 0)), "shared"
-        return self.get_values(tag), "non_shared"
 
     def __delitem__(self, tag: TagLike) -> None:
         """Remove an element from all slices.
@@ -593,26 +456,6 @@ class DicomMeta:
 
     def __repr__(self) -> str:
         return f"<DicomMeta of {self.slice_count} slices, {len(self)} elements>"
-
-    def _holder(self, key: str) -> MergedElements:
-        return self._file_meta if key.startswith("0002") else self._merged_data
-
-    def _entry(self, tag: TagLike) -> Entry | None:
-        key = get_tag_key(tag)
-        entry = self._holder(key).get(key)
-        if entry is not None:
-            return entry
-        groups = self._elements_of_frames()
-        return None if groups is None else groups.get(key)
-
-    def _elements_of_frames(self) -> FrameElements | None:
-        """Return what functional groups hold, as they now are; None if there are none."""
-        if not any(group in self._merged_data for group in FUNCTIONAL_GROUPS):
-            return None
-        found = self._frame_elements
-        if found is None or not found.is_of(self._merged_data, self._frames):
-            found = self._frame_elements = FrameElements(self._merged_data, self._frames)
-        return found
 
     def _set_in_macro(self, key: str, values: Sequence[ElementValue | None]) -> bool:
         """Set an element of functional groups there; return whether it is one."""

@@ -8,14 +8,12 @@ each frame's position, which `DicomMeta.get` finds by itself. Must not know pixe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key
-
-if TYPE_CHECKING:
-    from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.metadata_lookup import MetadataLookup
 
 _GRID_OFFSETS, _DETECTORS, _BETWEEN = "3004000C", "00540022", "00180088"
 _IMAGE_TYPE = "00080008"
@@ -23,7 +21,7 @@ _IMAGE_TYPE = "00080008"
 Numbers = tuple[float, ...] | None
 
 
-def values_of_detector(meta: DicomMeta, tag: TagLike) -> list[Any]:
+def values_of_detector(meta: MetadataLookup, tag: TagLike) -> list[Any]:
     """Return an element of the one detector that nuclear medicine slices have; None elsewhere."""
     found: list[Any] = []
     for detectors in meta.get(_DETECTORS, force_nonshared=True):
@@ -33,7 +31,7 @@ def values_of_detector(meta: DicomMeta, tag: TagLike) -> list[Any]:
 
 
 def spread_over_frames(
-    meta: DicomMeta, positions: Sequence[Numbers], normal_at: Callable[[int], Any]
+    meta: MetadataLookup, positions: Sequence[Numbers], normal_at: Callable[[int], Any]
 ) -> list[Numbers]:
     """Return each slice's position, where that of the first frame stands for all of a file.
 
@@ -60,7 +58,7 @@ def spread_over_frames(
 
 
 def _offsets(
-    meta: DicomMeta, slices: Sequence[int], first: tuple[float, ...]
+    meta: MetadataLookup, slices: Sequence[int], first: tuple[float, ...]
 ) -> list[float] | None:
     """Return how far each frame of a file is from its position along the normal, in mm."""
     count = max(meta.frames[index].number for index in slices)

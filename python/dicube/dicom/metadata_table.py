@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydicom.datadict import keyword_for_tag
 
 from dicube.dicom.merge_utils import Entry, is_uniform
-
-if TYPE_CHECKING:
-    from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.metadata_lookup import MetadataLookup
 
 _WIDEST_VALUE = 60
 
 
-def metadata_table(meta: DicomMeta, show_shared: bool = True, show_non_shared: bool = True) -> str:
+def metadata_table(
+    meta: MetadataLookup, show_shared: bool = True, show_non_shared: bool = True
+) -> str:
     """Return one line per element: tag, value representation, keyword, value."""
     rows = [
         (key, entry["vr"], keyword_for_tag(key), _summary(meta, key, entry))
@@ -31,7 +31,7 @@ def metadata_table(meta: DicomMeta, show_shared: bool = True, show_non_shared: b
     return "\n".join(lines) + "\n"
 
 
-def _summary(meta: DicomMeta, key: str, entry: Entry) -> str:
+def _summary(meta: MetadataLookup, key: str, entry: Entry) -> str:
     value: Any
     if entry["vr"] == "SQ":
         value = f"{len(entry.get('Value', []))} item(s)"

@@ -6,22 +6,20 @@ Knows the tags of the image plane (PS3.3 C.7.6.2). Must not know spacetransforme
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import CommonTags, TagLike
 from dicube.dicom.frame_positions import spread_over_frames, values_of_detector
+from dicube.dicom.metadata_lookup import MetadataLookup
 from dicube.exceptions import MetaDataError
-
-if TYPE_CHECKING:
-    from dicube.dicom.dicom_meta import DicomMeta
 
 Floats = NDArray[np.float64]
 
 
-def numbers(meta: DicomMeta, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
+def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
     """Return the numbers of an element, slice by slice.
 
     Args:
@@ -38,7 +36,7 @@ def numbers(meta: DicomMeta, tag: TagLike, count: int) -> list[tuple[float, ...]
     return [_numbers(value, count) for value in values]
 
 
-def positions(meta: DicomMeta) -> list[tuple[float, ...] | None]:
+def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
     """Return ImagePositionPatient of each slice in mm (x, y, z); None where there is none."""
     found = _told(meta, CommonTags.ImagePositionPatient, 3)
     if not meta.has_frames:
@@ -51,7 +49,7 @@ def positions(meta: DicomMeta) -> list[tuple[float, ...] | None]:
     return spread_over_frames(meta, found, normal_at)
 
 
-def orientations(meta: DicomMeta) -> list[tuple[float, ...] | None]:
+def orientations(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
     """Return ImageOrientationPatient of each slice: row, then column direction; None where none."""
     return _told(meta, CommonTags.ImageOrientationPatient, 6)
 
@@ -63,7 +61,7 @@ def normal_of(orientation: tuple[float, ...]) -> Floats | None:
     return normal / length if length > 1e-6 else None
 
 
-def positions_along_normal(meta: DicomMeta) -> list[float | None]:
+def positions_along_normal(meta: MetadataLookup) -> list[float | None]:
     """Return each slice's position along the first known normal in mm; None where not known."""
     orientation = next((known for known in orientations(meta) if known is not None), None)
     normal = None if orientation is None else normal_of(orientation)
@@ -75,7 +73,7 @@ def positions_along_normal(meta: DicomMeta) -> list[float | None]:
     ]
 
 
-def slice_order(meta: DicomMeta, by_position: bool, descending: bool) -> list[int]:
+def slice_order(meta: MetadataLookup, by_position: bool, descending: bool) -> list[int]:
     """Return the indices of the slices in order: see `DicomMeta.sort_files`.
 
     Frames of one file keep its order, or are reversed, unless they are sorted by position.
@@ -110,7 +108,7 @@ def slice_order(meta: DicomMeta, by_position: bool, descending: bool) -> list[in
 
 
 def _order_of_files(
-    meta: DicomMeta, numbered: Sequence[tuple[float, ...] | None], sign: float
+    meta: MetadataLookup, numbered: Sequence[tuple[float, ...] | None], sign: float
 ) -> list[int]:
     """Return the slices in order of their files' instance numbers, then of frames."""
 
@@ -122,7 +120,7 @@ def _order_of_files(
     return [index for slices in files for index in (slices if sign > 0 else slices[::-1])]
 
 
-def _told(meta: DicomMeta, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
+def _told(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
     """Return what the slices say, or their detector if there is one."""
     found = numbers(meta, tag, count)
     if any(found) or meta.is_missing("DetectorInformationSequence"):

@@ -1,0 +1,177 @@
+"""What the metadata of a series say: values by tag, of all slices or of each.
+
+Only looks; changes, order and JSON are `dicom_meta`'s. Must not know pixels, folders or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
+from dicube.dicom.frames import (
+    FUNCTIONAL_GROUPS,
+    Frame,
+    FrameElements,
+    frames_of,
+    slices_by_instance,
+)
+from dicube.dicom.json_elements import json_values, plain_value
+from dicube.dicom.merge_utils import Entries, Entry, MergedElements, is_uniform, slice_entry
+from dicube.exceptions import MetaDataError
+
+
+class NotSharedError(MetaDataError, ValueError):
+    """The slices differ in an element of which one value for all was asked."""
+
+
+class MetadataLookup:
+    """The metadata of a series of N slices, to be asked; see `DicomMeta`.
+
+    Attributes:
+        slice_count: N.
+    """
+
+    def __init__(self, merged_data: MergedElements, slice_count: int) -> None:
+        """Take merged entries of so many slices, each a file of its own."""
+        self.slice_count = slice_count
+        self._merged_data = merged_data
+        self._file_meta = MergedElements()
+        self._frames: Sequence[Frame] = frames_of([1] * slice_count)
+        self._frame_elements: FrameElements | None = None
+
+    @property
+    def file_meta(self) -> Entries:
+        """The merged entries of group 2, without what follows from the other elements."""
+        return self._file_meta
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        """Which frame of which file each slice is."""
+        return self._frames
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether slices are frames of a file of several."""
+        return any(frame.number > 1 for frame in self._frames) or len(
+            {frame.instance for frame in self._frames}
+        ) < len(self._frames)
+
+    def instances(self) -> list[list[int]]:
+        """Return the slices of each file in the order of its frames; [[0], [1], ...] if of one."""
+        return slices_by_instance(self._frames)
+
+    def get(self, tag: TagLike, default: Any = None, force_nonshared: bool = False) -> Any:
+        """Return an element's value: one if all slices share it, else a list with one per slice.
+
+        A value is a number, a text or bytes; a list if the element has several; None if it is
+        empty. Person names are texts ('DOE^JOHN'), sequences lists of DICOM-JSON items. In a list
+        per slice, None stands for a slice that lacks the element.
+
+        Args:
+            tag: which element.
+            default: returned if no slice has the element.
+            force_nonshared: return a list with one value per slice in any case.
+        """
+        entry = self._entry(tag)
+        if entry is None:
+            return [default] * self.slice_count if force_nonshared else default
+        if is_uniform(entry):
+            value = plain_value(slice_entry(entry, 0))
+            return [value] * self.slice_count if force_nonshared else value
+        return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
+
+    def get_values(self, tag_input: TagLike) -> list[Any]:
+        """Return the JSON-model values of every slice; Nones if no slice has the element.
+
+        A shared element gives its list of values in every slice; a per-slice one what its entry
+        holds: scalars if every slice has exactly one value. Binary is given as bytes.
+        """
+        entry = self._entry(tag_input)
+        if entry is None:
+            return [None] * self.slice_count
+        if is_uniform(entry):
+            return [json_values(slice_entry(entry, 0))] * self.slice_count
+        if entry["shared"] is False and "InlineBinary" not in entry:
+            return list(entry["Value"])
+        return [json_values(slice_entry(entry, i)) for i in range(self.slice_count)]
+
+    def get_shared_value(self, tag_input: TagLike) -> Any:
+        """Return the JSON-model value that all slices share, a single one unwrapped.
+
+        None if no slice has the element, or if it is empty.
+
+        Raises:
+            NotSharedError: a MetaDataError and ValueError: the slices differ.
+        """
+        entry = self._entry(tag_input)
+        if entry is None:
+            return None
+        if not is_uniform(entry):
+            raise NotSharedError(f"{tag_name(get_tag_key(tag_input))} differs from slice to slice")
+        values = json_values(slice_entry(entry, 0))
+        return values[0] if isinstance(values, list) and len(values) == 1 else values or None
+
+    def is_shared(self, tag_input: TagLike) -> bool:
+        """Return whether all slices have the element, with the same value."""
+        entry = self._entry(tag_input)
+        return entry is not None and is_uniform(entry)
+
+    def is_missing(self, tag_input: TagLike) -> bool:
+        """Return whether no slice has the element."""
+        return self._entry(tag_input) is None
+
+    def get_vr(self, tag_input: TagLike) -> str:
+        """Return the element's value representation; '' if no slice has it."""
+        entry = self._entry(tag_input)
+        return "" if entry is None else str(entry["vr"])
+
+    def keys(self) -> list[str]:
+        """Return the tag keys ('GGGGEEEE'), in tag order."""
+        return list(self._merged_data)
+
+    def items(self) -> Iterable[tuple[str, Entry]]:
+        """Return the tag keys and their merged entries, in tag order."""
+        return self._merged_data.items()
+
+    def __len__(self) -> int:
+        """Return the number of elements."""
+        return len(self._merged_data)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._merged_data)
+
+    def __contains__(self, tag: TagLike) -> bool:
+        return self._entry(tag) is not None
+
+    def __getitem__(self, tag: TagLike) -> tuple[Any, str | None]:
+        """Return (values, 'shared'), (values per slice, 'non_shared') or (None, None) if missing.
+
+        The values are those of the JSON model.
+        """
+        entry = self._entry(tag)
+        if entry is None:
+            return None, None
+        if is_uniform(entry):
+            return json_values(slice_entry(entry, 0)), "shared"
+        return self.get_values(tag), "non_shared"
+
+    def _holder(self, key: str) -> MergedElements:
+        return self._file_meta if key.startswith("0002") else self._merged_data
+
+    def _entry(self, tag: TagLike) -> Entry | None:
+        key = get_tag_key(tag)
+        entry = self._holder(key).get(key)
+        if entry is not None:
+            return entry
+        groups = self._elements_of_frames()
+        return None if groups is None else groups.get(key)
+
+    def _elements_of_frames(self) -> FrameElements | None:
+        """Return what functional groups hold, as they now are; None if there are none."""
+        if not any(group in self._merged_data for group in FUNCTIONAL_GROUPS):
+            return None
+        found = self._frame_elements
+        if found is None or not found.is_of(self._merged_data, self._frames):
+            found = self._frame_elements = FrameElements(self._merged_data, self._frames)
+        return found
