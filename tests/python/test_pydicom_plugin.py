@@ -88,6 +88,15 @@ def test_without_the_import_pydicom_knows_no_jpeg_xl() -> None:
     assert told[1] == "True JPEGXLLossless ('dicube',)"
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "int16"])
+def test_samples_of_another_sign_than_told_are_an_error(dtype: str) -> None:
+    frame = (GRAY * 16).astype(dtype)
+    dataset = coded([imencode_jph(frame)], JPH, frame)
+    dataset.PixelRepresentation ^= 1
+    with pytest.raises(RuntimeError, match=f"decoded samples of {dtype}"):
+        only_ours(dataset)
+
+
 def test_registering_again_changes_nothing() -> None:
     from dicube.dicom.pydicom_coding import register
 

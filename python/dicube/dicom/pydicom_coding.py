@@ -76,10 +76,12 @@ def decode(src: bytes, runner: DecodeRunner) -> bytes:
     """Return a frame's samples, little endian; tell `runner` what they are.
 
     Raises:
-        CodecError: it does not decode, or to an image of another shape than the dataset tells.
+        CodecError: it does not decode, or to an image of another shape or to samples of another
+            sign than the dataset tells.
     """
     syntax = str(runner.transfer_syntax)
-    frame = decode_frame(codec_of_syntax(syntax), src)
+    codec = codec_of_syntax(syntax)
+    frame = decode_frame(codec, src)
     samples = runner.samples_per_pixel
     shape = (
         (runner.rows, runner.columns) if samples == 1 else (runner.rows, runner.columns, samples)
@@ -95,6 +97,9 @@ def decode(src: bytes, runner: DecodeRunner) -> bytes:
     size = max(1, runner.bits_allocated // 8)
     if frame.dtype.itemsize > size:
         raise CodecError(f"expected samples of {size} bytes, decoded {frame.dtype.itemsize}")
+    sign = runner.pixel_representation
+    if codec == "jph" and (frame.dtype.kind == "i") != (sign == 1):  # JPEG XL has no signed samples
+        raise CodecError(f"PixelRepresentation is {sign}, decoded samples of {frame.dtype}")
     return frame.astype(f"<{frame.dtype.kind}{size}").tobytes()
 
 
