@@ -1,4 +1,4 @@
-"""What was measured, as data, as a table and as ratios. Must not know how it was measured."""
+"""Shows what was measured, as a table and figures. Must not know how it was measured."""
 
 from __future__ import annotations
 
@@ -6,120 +6,12 @@ import os
 import platform
 import textwrap
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from contest import Measured
+from results import Results
 from stores import STORES
-
-
-@dataclass
-class Results:
-    """All that was measured of one series.
-
-    Attributes:
-        volume: bytes of the stored values.
-        measured: by operation and name of the store.
-        sizes: bytes of each store's files.
-    """
-
-    volume: int
-    measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-
-    def seconds(self, operation: str, store: str) -> float:
-        """Return the median of an operation.
-
-        Raises:
-            KeyError: it was not measured.
-        """
-        measured = self.measured[operation, store]
-        if measured.error:
-            raise KeyError(measured.error)
-        return measured.median
-
-    def times_faster(self, operation: str, store: str, other: str, as_: str = "") -> float:
-        """Return how many times as long another store takes for an operation, or for `as_`."""
-        return self.seconds(as_ or operation, other) / self.seconds(operation, store)
-
-    def as_data(self) -> dict[str, Any]:
-        """Return everything as what JSON knows."""
-        stores: dict[str, Any] = {}
-        for (operation, store), measured in self.measured.items():
-            about = stores.setdefault(
-                store,
-                {
-                    "title": STORES[store].title,
-                    "versions": measured.versions,
-                    "bytes": self.sizes.get(store),
-                    "operations": {},
-                },
-            )
-            about["operations"][operation] = asdict(measured) | (
-                {"median": measured.median, "spread": measured.spread} if measured.seconds else {}
-            )
-        return {"volume_bytes": self.volume, "stores": stores, "figures": figures(self)}
-
-
-# One line for each ratio; what was not measured is left out.
-FIGURES: dict[str, Callable[[Results], float]] = {
-    "folder to image / pydicom's reading": lambda r: (
-        r.seconds("folder", "DicubeSpeed") / r.seconds("folder", "Pydicom")
-    ),
-    "folder to image, times published": lambda r: r.times_faster(
-        "folder", "DicubeSpeed", "Published"
-    ),
-    "load .dcbs, times published": lambda r: r.times_faster("read", "DicubeSpeed", "Published"),
-    "load .dcbs / blosc2's read": lambda r: (
-        r.seconds("read", "DicubeSpeed") / r.seconds("read", "Blosc2")
-    ),
-    "load .dcbs / imagecodecs' HTJ2K": lambda r: (
-        r.seconds("read", "DicubeSpeed") / r.seconds("read", "Htj2k")
-    ),
-    "blosc2's bytes / .dcbs": lambda r: r.sizes["Blosc2"] / r.sizes["DicubeSpeed"],
-    "save .dcbs, times published": lambda r: r.times_faster("write", "DicubeSpeed", "Published"),
-    "save .dcbs with checking / without": lambda r: (
-        r.seconds("write_checked", "DicubeSpeed") / r.seconds("write", "DicubeSpeed")
-    ),
-    "open .dcbs and one frame, ms": lambda r: 1000 * r.seconds("slice", "DicubeSpeed"),
-    "open .dcbs and one frame, times published": lambda r: r.times_faster(
-        "slice", "DicubeSpeed", "Published"
-    ),
-    ".dcba decode, one thread, MB/s": lambda r: (
-        r.volume / 1e6 / r.seconds("read_one_thread", "DicubeArchive")
-    ),
-    ".dcba encode, one thread, MB/s": lambda r: (
-        r.volume / 1e6 / r.seconds("write_one_thread", "DicubeArchive")
-    ),
-    ".dcbs decode, one thread, MB/s": lambda r: (
-        r.volume / 1e6 / r.seconds("read_one_thread", "DicubeSpeed")
-    ),
-    ".dcba smaller than .dcbs, %": lambda r: (
-        100 - 100 * r.sizes["DicubeArchive"] / r.sizes["DicubeSpeed"]
-    ),
-    "volume / .dcbs": lambda r: r.volume / r.sizes["DicubeSpeed"],
-    "volume / .dcba": lambda r: r.volume / r.sizes["DicubeArchive"],
-    "peak of load .dcbs beyond the volume, MB": lambda r: (
-        (r.measured["read", "DicubeSpeed"].peak - r.volume) / 1e6
-    ),
-    "peak of save .dcbs beyond the image, MB": lambda r: (
-        r.measured["write", "DicubeSpeed"].peak / 1e6
-    ),
-}
-
-
-def figures(results: Results) -> dict[str, float]:
-    """Return the ratios that can be told."""
-
-    def value(figure: Callable[[Results], float]) -> float | None:
-        try:
-            return figure(results)
-        except KeyError:
-            return None
-
-    told = {text: value(figure) for text, figure in FIGURES.items()}
-    return {text: number for text, number in told.items() if number is not None}
 
 
 def _milliseconds(measured: Measured) -> str:
@@ -197,7 +89,7 @@ def markdown(title: str, folder: str, results: Results) -> str:
         f"Python {about['python']}; {', '.join(versions)}."
     )
     lines = [textwrap.fill(made, 100), "", _table(results), "", _LEGEND, ""]
-    told = figures(results)
+    told = results.figures()
     width = max(map(len, told), default=0)
     lines += [f"    {text:{width}}  {figure:8.2f}" for text, figure in told.items()]
     return "\n".join(lines) + "\n"

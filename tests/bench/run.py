@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from contest import Contestant, Jobs, compete
 from environments import NotInstalled, python_for, variables_for
-from report import Results, machine, markdown
+from report import machine, markdown
+from results import Results
 from stores import STORES, Series, Store
 from stores.store import Array, Shape
 
@@ -57,9 +59,9 @@ class Round:
 ROUNDS = (
     # First, as it makes the files that are read in the others.
     Round(("write", "write_checked", "write_one_thread")),
-    Round(("read", "read_one_thread")),
+    Round(("read", "read_one_thread", "read_cube", "real", "level_3")),
     Round(("folder",)),
-    Round(("open",), jobs=5),
+    Round(("open", "open_metadata"), jobs=5),
     Round(("slice",), jobs=5),
     Round(("patch",), jobs=3),
 )
@@ -104,6 +106,17 @@ class Bench:
         for store in self._stores:
             self.results.sizes[store.__name__] = self._size(store)
         self._measure_training()
+
+    def measure_bare_loop(self, program: Path) -> None:
+        """Measure what dicube's decoding and encoding are to come close to."""
+        file = self._path(STORES["DicubeSpeed"], 0)
+        command = [str(program), str(file), str(self._threads), str(self._repeats)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        self.results.bare_loop = {
+            name: statistics.median(runs)
+            for name, runs in json.loads(done.stdout).items()
+            if isinstance(runs, list)
+        }
 
     def _measure_training(self) -> None:
         """Measure random patches out of several files, read by several processes."""
@@ -257,6 +270,12 @@ def main() -> int:
         "--stores", default=",".join(STORES), help="names out of %(default)s (default: all)"
     )
     parser.add_argument(
+        "--bare-loop",
+        type=Path,
+        metavar="PROGRAM",
+        help="built from bare_loop.cpp, to be measured too",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=Path("build", "bench"),
@@ -280,6 +299,8 @@ def main() -> int:
                 folder.resolve(), Path(scratch), [STORES[name] for name in names], options.repeats
             )
             bench.measure()
+            if options.bare_loop and "DicubeSpeed" in names:
+                bench.measure_bare_loop(options.bare_loop)
         name = folder.resolve().name
         title = f"{' x '.join(map(str, bench.shape))} {bench.dtype}"
         text = markdown(title, name, bench.results)

@@ -49,8 +49,8 @@ def difference(store: Store, result: Any, expected: Any) -> str:
     if expected is None:
         return ""
     if isinstance(expected, tuple):
-        same = tuple(result) == expected
-        return "" if same else f"gave the shape {tuple(result)}, not {expected}"
+        shape = getattr(result, "shape", result)
+        return "" if shape == expected else f"gave the shape {shape}, not {expected}"
     array = store.array(result)
     if array.shape != expected.shape:
         return f"gave the shape {array.shape}, not {expected.shape}"

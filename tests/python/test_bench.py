@@ -17,7 +17,8 @@ from dicom_series import make_series, write_series
 sys.path.append(str(ROOT / "tests" / "bench"))
 
 from contest import Contestant, compete
-from report import Results, markdown
+from report import markdown
+from results import Results
 from run import ROUNDS, Bench
 from stores import STORES, Series, Store
 from worker import Worker

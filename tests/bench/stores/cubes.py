@@ -19,14 +19,12 @@ class Dicube(Store):
 
     def load_library(self) -> None:
         import dicube
-        from dicube.storage.dcb_file import DcbReader
 
+        self._dicube = dicube
         self._image = dicube.DicomCubeImage
-        self._reader = DcbReader
-        self._version = dicube.__version__
 
     def versions(self) -> str:
-        return f"dicube {self._version}"
+        return f"dicube {self._dicube.__version__}"
 
     def source(self) -> Any:
         image = self._image.from_dicom_folder(self.series.folder)
@@ -50,19 +48,32 @@ class Dicube(Store):
     def read_one_thread(self, path: str) -> Array:
         return self._image.from_file(path, num_threads=1).raw_image
 
+    def read_cube(self, path: str) -> Array:
+        return self._part(path, ...)
+
+    def real(self, path: str) -> Array:
+        image = self._image.from_file(path, num_threads=self.threads, dtype="float32")
+        return image.get_fdata("float32")
+
     def open(self, path: str) -> Shape:
-        with self._reader(path) as reader:
-            return reader.shape
+        with self._dicube.open(path) as cube:
+            return cube.shape
+
+    def open_metadata(self, path: str) -> Shape:
+        with self._dicube.open(path) as cube:
+            assert cube.dicom_meta is not None
+            assert cube.space is not None or cube.dicom_status is not None
+            return cube.shape
 
     def slice(self, path: str, index: int) -> Array:
-        with self._reader(path, num_threads=self.threads) as reader:
-            return reader.read_frames(index, index + 1)[0]
+        return self._part(path, index)
 
     def patch(self, path: str, *box: Range) -> Array:
-        (first, last), rows, columns = box
-        with self._reader(path, num_threads=self.threads) as reader:
-            frames = reader.read_frames(first, last)
-        return frames[:, slice(*rows), slice(*columns)].copy()
+        return self._part(path, index_of(box))
+
+    def _part(self, path: str, index: Any, level: int = 0) -> Array:
+        with self._dicube.open(path, level=level, num_threads=self.threads) as cube:
+            return cube[index]
 
 
 class DicubeSpeed(Dicube):
@@ -71,6 +82,9 @@ class DicubeSpeed(Dicube):
 
     def folder(self, path: str) -> Array:
         return self._image.from_dicom_folder(self.series.folder).raw_image
+
+    def level_3(self, path: str) -> Array:
+        return self._part(path, ..., level=3)
 
 
 class DicubeArchive(Dicube):

@@ -98,11 +98,14 @@ class Store:
         volume = np.load(self.series.volume, mmap_mode="r")
         if operation == "open":
             return volume.shape
+        if operation == "level":
+            frames, *sides = volume.shape
+            return (frames, *(-(-side // 8) for side in sides))
         if operation == "slice":
             volume = volume[arguments[0]]
         elif operation == "patch":
             volume = volume[index_of(arguments)]
-        if self.rescaled:
+        if self.rescaled or operation == "real":
             return volume * self.series.slope + self.series.intercept
         return volume
 
