@@ -214,7 +214,8 @@ const char* dicube_build_info(void) {
 #else
                                     "unknown" +
 #endif
-                                    '\n' + codec_jxl.version() + '\n' + codec_htj2k.version();
+                                    '\n' + codec_jxl.version() + '\n' + codec_htj2k.version() +
+                                    DICUBE_LINKED;
     return text.c_str();
 }
 

@@ -360,7 +360,7 @@ def version() -> str:
 
 
 def build_info() -> str:
-    """Return library, compiler and codec versions, one "name version" a line."""
+    """Return versions of libdicube, its compiler and what it links, one "name version" a line."""
     text: bytes = _c["dicube_build_info"]()
     return text.decode()
 

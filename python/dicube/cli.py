@@ -32,14 +32,20 @@ _SORT_METHODS = {
     "position-reverse": "POSITION_LEFT_HAND",
 }
 
+# Whose versions matter to what the commands do; told where they are installed.
+_PACKAGES = ("numpy", "pydicom", "spacetransformer-core", "zstandard", "nibabel")
+
 _EXAMPLES = """\
 examples:
-  dicube demo                        see what it does, on a real series
-  dicube convert series/ head.dcbs   DICOM folder to HTJ2K: fast
-  dicube convert series/ head.dcba   DICOM folder to JPEG XL: small
-  dicube convert head.dcba out/      back to DICOM
-  dicube info head.dcbs              what is in a file
+  dicube demo                                 see what it does, on a real series
+  dicube convert series/ head.dcbs            DICOM folder to HTJ2K: fast
+  dicube convert series/ head.dcba            DICOM folder to JPEG XL: small
+  dicube convert head.dcba out/               back to DICOM, to the byte
+  dicube convert head.dcba head.nii.gz        to NIfTI, and from it
+  dicube info head.dcbs                       what is in a file
   dicube verify head.dcbs --against series/   is all there, bit by bit?
+
+dicube COMMAND --help lists the options of a command.
 """
 
 _CONVERT_EXAMPLES = """\
@@ -165,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         " metadata, geometry and counts agree; and compare what it restores with the originals."
         " Exit status 0 only if all holds.",
     )
-    verify.add_argument("file", metavar="FILE", type=Path)
+    verify.add_argument("file", metavar="FILE", type=Path, help="dicube file")
     verify.add_argument(
         "--against",
         metavar="FOLDER",
@@ -403,9 +409,17 @@ class _ShowVersion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_arguments: Any) -> None:
         """Print the versions and end."""
+        import platform
+        from contextlib import suppress
+        from importlib.metadata import PackageNotFoundError, version
+
         import dicube
 
         print(dicube.build_info().strip())
+        print(f"python {platform.python_version()}")
+        for package in _PACKAGES:
+            with suppress(PackageNotFoundError):
+                print(f"{package} {version(package)}")
         parser.exit()
 
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import SmoothVolume, run_python
 
 from dicube import DicomCubeImage, __version__
-from dicube.cli import ProgressBar, main
+from dicube.cli import ProgressBar, _parser, main
 from dicube.storage import DcbReader
 
 
@@ -301,9 +301,23 @@ class TestHelp:
     def test_examples(self) -> None:
         assert "dicube convert series/ head.dcbs" in run("--help").stdout
 
+    def test_help_tells_of_every_command_and_option(self) -> None:
+        commands = next(each for each in _parser()._actions if isinstance(each.choices, dict))
+        listed = {each.dest: each.help for each in commands._get_subactions()}
+        assert listed.keys() == commands.choices.keys()
+        for name, command in commands.choices.items():
+            assert listed[name]
+            for argument in command._actions:
+                assert argument.help, f"{name} {argument.dest}"
+
     def test_version(self) -> None:
         shown = run("--version").stdout
         assert shown.startswith(f"dicube {__version__}\n")
+        told = dict(line.split(maxsplit=1) for line in shown.splitlines())
+        assert told["numpy"] == np.__version__
+        assert {"compiler", "libjxl", "openjph", "python", "pydicom"} <= {
+            name.lower() for name in told
+        }
         assert "libjxl" in shown and "OpenJPH" in shown
 
     def test_output_that_is_not_utf8(self, series: Path) -> None:

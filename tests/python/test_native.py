@@ -157,9 +157,14 @@ def test_versions() -> None:
     assert dicube.__version__ == expected
 
 
-def test_build_info_names_the_codecs() -> None:
-    names = {line.split()[0].lower() for line in _native.build_info().splitlines() if line}
-    assert {"libjxl", "openjph"} <= names
+def test_build_info_names_what_is_linked_in_by_its_pinned_version() -> None:
+    lines = [line.split(maxsplit=1) for line in _native.build_info().splitlines()]
+    told = {name.lower(): version for name, version in lines}
+    assert told.keys() >= {"dicube", "compiler"}
+    for recipe in (ROOT / "ci" / "recipes").iterdir():
+        if recipe.name != "pinned-source":  # how the others get their sources
+            (pinned,) = re.findall(r'^  "(.+)":', (recipe / "config.yml").read_text(), re.MULTILINE)
+            assert told[recipe.name] == pinned
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ DICUBE_API uint32_t dicube_abi_version(void);
 /* The version of the library that is running, such as "0.4.0". @since 0.4.0 */
 DICUBE_API const char* dicube_version(void);
 
-/* Library, compiler and codec versions, one "name version" a line. @since 0.4.0 */
+/* Versions of the library, of the compiler, and of all that is linked in, one "name version" a line.
+ * @since 0.4.0 */
 DICUBE_API const char* dicube_build_info(void);
 
 /* ------------------------------------------------------------------------------------ errors */

@@ -1,0 +1,38 @@
+"""SECURITY.md: the limits it states are those of the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import ROOT
+
+from dicube.nifti import nifti_file
+from dicube.storage import packed_text
+
+TEXT = " ".join((ROOT / "SECURITY.md").read_text().split())
+SOURCES = "".join(path.read_text() for path in sorted((ROOT / "cpp" / "src").glob("*.cpp")))
+
+
+def bits_of(pattern: str) -> int:
+    """The n of a C++ constant that is written as 1 << n."""
+    (found,) = re.findall(pattern.replace("(1 << n)", r"uint64_t\{1\} << (\d+)"), SOURCES)
+    return int(found)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        f"{(1 << bits_of('default_max_memory = (1 << n)')) >> 30} GiB",
+        f"{re.findall(r'most_entries = (.*);', SOURCES)[0]} |",
+        f"2^{bits_of('most = .(1 << n)')} - 1 each",
+        f"2^{bits_of('columns > .(1 << n)')} pixels",
+        f"2^{bits_of('largest_file = (1 << n)')} bytes",
+        f"{packed_text._ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_GROWTH} times",
+        f"{re.findall(r'decomposition levels; at most (.*) are', SOURCES)[0]} decompositions",
+        f"{re.findall(r'tiles; at most (.*) are', SOURCES)[0]} tiles",
+        f"{nifti_file._MOST_GROWTH} times",
+    ],
+)
+def test_limit(stated: str) -> None:
+    assert stated in TEXT
