@@ -258,6 +258,25 @@ def test_real_values(path: Path, index: Any, dtype: str) -> None:
     assert np.array_equal(found, expected)
 
 
+def test_whole_frames_are_decoded_in_place(
+    path: Path, volume: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    read = DcbReader.read_frame_list
+
+    def recorded(self: DcbReader, frames: Sequence[int], **options: Any) -> Any:
+        given.append(options["out"])
+        return read(self, frames, **options)
+
+    monkeypatch.setattr(DcbReader, "read_frame_list", recorded)
+    cube = dicube.open(path)
+    for index in (4, np.s_[2:5], np.s_[None, 3, ..., None], [7, 2], ..., np.s_[::-2, :, :]):
+        out = np.empty_like(volume[index])
+        assert cube.read(index, out=out) is out
+        assert np.array_equal(out, volume[index])
+        assert np.shares_memory(given.pop(), out)
+
+
 def test_real_values_of_no_such_dtype(path: Path) -> None:
     with pytest.raises(DataConsistencyError, match="int16"):
         dicube.open(path).get_fdata(2, "int16")

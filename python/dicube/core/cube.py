@@ -254,9 +254,11 @@ class Cube:
         """Return what an index takes, of stored values or of real ones."""
         frames, axis = wanted.frames, wanted.frame_axis
         at_once = real is None or (real.is_plain and self._cache is None)
-        if wanted.is_whole and at_once and (out is None or out.flags.c_contiguous):
+        whole = at_once and wanted.is_whole(self.shape[1:])
+        if whole and (out is None or out.flags.c_contiguous):
             result = np.empty(wanted.shape, dtype) if out is None else out
-            self._decode(frames, result, None if real is None else real.of(frames))
+            decoded = result.reshape(len(frames), *self.shape[1:])
+            self._decode(frames, decoded, None if real is None else real.of(frames))
             return result
         if axis is None:
             stored = np.empty((len(frames), *self.shape[1:]), self.dtype)

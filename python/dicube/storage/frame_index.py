@@ -8,6 +8,7 @@ Rules: https://numpy.org/doc/stable/user/basics.indexing.html
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -34,10 +35,14 @@ class FrameIndex(NamedTuple):
     shape: tuple[int, ...]
     frame_axis: int | None
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the result is just the frames."""
-        return all(item is Ellipsis or _is_all(item) for item in self.items)
+    def is_whole(self, frame_shape: tuple[int, ...]) -> bool:
+        """Return whether the result is the frames, all of each, in whatever shape."""
+        return (
+            self.shape != ()  # that may have to be a scalar
+            and math.prod(self.shape) == len(self.frames) * math.prod(frame_shape)
+            and not any(isinstance(item, np.ndarray) for item in self.items)
+            and all(not isinstance(item, slice) or item == _ALL for item in self.items)
+        )
 
 
 def frame_index(index: Any, shape: tuple[int, ...]) -> FrameIndex:
@@ -125,7 +130,3 @@ def _along_axis(
 def _shape_of(items: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     found: NDArray[Any] = np.broadcast_to(np.uint8(0), shape)[items]
     return found.shape
-
-
-def _is_all(item: Any) -> bool:
-    return isinstance(item, slice) and item == _ALL
