@@ -30,6 +30,9 @@ fs::path path_of(const std::string& utf8) {
          error.message());
 }
 
+// Some systems refuse to read or write 2 GiB and more in one call.
+constexpr size_t most_at_once = size_t{1} << 30;
+
 // A file handle of the operating system; the only part that differs between systems.
 #ifdef _WIN32
 
@@ -60,7 +63,7 @@ public:
     size_t read(uint64_t offset, void* buffer, size_t size) const {
         OVERLAPPED at = position(offset);
         DWORD done = 0;
-        DWORD want = static_cast<DWORD>(std::min<size_t>(size, 1u << 30));
+        DWORD want = static_cast<DWORD>(std::min(size, most_at_once));
         if (!ReadFile(handle_, buffer, want, &done, &at) && GetLastError() != ERROR_HANDLE_EOF)
             fail_io(name_, "read", last_os_error());
         return done;
@@ -68,7 +71,7 @@ public:
     size_t write(uint64_t offset, const void* data, size_t size) {
         OVERLAPPED at = position(offset);
         DWORD done = 0;
-        DWORD want = static_cast<DWORD>(std::min<size_t>(size, 1u << 30));
+        DWORD want = static_cast<DWORD>(std::min(size, most_at_once));
         if (!WriteFile(handle_, data, want, &done, &at)) fail_io(name_, "write", last_os_error());
         return done;
     }
@@ -118,15 +121,17 @@ public:
         return static_cast<uint64_t>(facts.st_size);
     }
     size_t read(uint64_t offset, void* buffer, size_t size) const {
+        size_t want = std::min(size, most_at_once);
         ssize_t done;
-        do done = ::pread(descriptor_, buffer, size, static_cast<off_t>(offset));
+        do done = ::pread(descriptor_, buffer, want, static_cast<off_t>(offset));
         while (done < 0 && errno == EINTR);
         if (done < 0) fail_io(name_, "read", last_os_error());
         return static_cast<size_t>(done);
     }
     size_t write(uint64_t offset, const void* data, size_t size) {
+        size_t want = std::min(size, most_at_once);
         ssize_t done;
-        do done = ::pwrite(descriptor_, data, size, static_cast<off_t>(offset));
+        do done = ::pwrite(descriptor_, data, want, static_cast<off_t>(offset));
         while (done < 0 && errno == EINTR);
         if (done < 0) fail_io(name_, "write", last_os_error());
         return static_cast<size_t>(done);
