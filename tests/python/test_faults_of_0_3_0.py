@@ -681,7 +681,7 @@ class TestPaths:
             image.space = Space(shape=(6, 4, 4))
         with pytest.raises(DataConsistencyError):
             image.raw_image = np.zeros((6, 4, 4), np.uint8)
-        image._raw_image = np.zeros((6, 4, 4), np.uint8)
+        image._pixels = other._pixels
         with pytest.raises(DataConsistencyError):
             image.to_file(tmp_path / "x.dcbs")
         with pytest.raises(DataConsistencyError):

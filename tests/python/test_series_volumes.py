@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from dicom_frames import enhanced, plane
 from dicom_series import each, item, make_series, make_slice, write_series
@@ -157,6 +158,23 @@ def four_dimensional() -> Dataset:
         content.TemporalPositionIndex = frame % 2 + 1
         content.DimensionIndexValues = [1, frame // 2 + 1, frame % 2 + 1]
     return dataset
+
+
+def test_windows_of_volumes(tmp_path: Path) -> None:
+    series = repeated(2, 3, "EchoTime", [2.5, 5])
+    for index, dataset in enumerate(series):
+        dataset.WindowCenter, dataset.WindowWidth = 40 + index // 3, 400
+    write_series(tmp_path, series)
+    with pytest.warns(UserWarning, match="2 volumes"):
+        image = DicomCubeImage.from_dicom_folder(tmp_path)
+    second = image.volumes()[1]
+    assert second.pixel_header.WindowCenter == 41
+    second.to_dicom_folder(tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        assert pydicom.dcmread(path).WindowCenter == 41
+
+    image.pixel_header.WindowCenter = 7.0  # for all, whatever the slices say
+    assert image.volumes()[1].pixel_header.WindowCenter == 7
 
 
 @pytest.mark.parametrize("index_only", [False, True])

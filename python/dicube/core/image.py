@@ -44,6 +44,7 @@ from dicube.dicom.multiframe_export import frames_in_instances, write_dicom_file
 from dicube.dicom.new_series import make_meta
 from dicube.dicom.original_export import write_originals
 from dicube.dicom.originals import Originals
+from dicube.dicom.replaced_window import take_window_of_part
 from dicube.dicom.series_volumes import series_volumes
 from dicube.dicom.sources import Source, name_of
 from dicube.dicom.stored_bits import (
@@ -677,10 +678,11 @@ class DicomCubeImage:
         """Return the image of some of the slices, given each slice's rescale where they differ."""
         header = dataclasses.replace(self.pixel_header, Extras=dict(self.pixel_header.Extras))
         if slopes is not None and intercepts is not None:
-            header = dataclasses.replace(
-                header, RescaleSlope=slopes[slices[0]], RescaleIntercept=intercepts[slices[0]]
-            )
+            header.RescaleSlope = slopes[slices[0]]
+            header.RescaleIntercept = intercepts[slices[0]]
         meta = None if self._dicom_meta is None else self._dicom_meta.select(slices)
+        if meta is not None and self._dicom_meta is not None:
+            take_window_of_part(header, self._dicom_meta, meta)
         if nifti is not None:
             space = space_of_nifti(nifti)[0]
         else:

@@ -20,6 +20,15 @@ def first_window(meta: DicomMeta) -> tuple[float | None, float | None]:
     return _first(meta, _CENTER), _first(meta, _WIDTH)
 
 
+def take_window_of_part(header: PixelDataHeader, whole: DicomMeta, part: DicomMeta) -> None:
+    """Give the header of some of the slices the first window of these.
+
+    Unless the header has another than the first of all slices: that was set, and is for all.
+    """
+    if (header.WindowCenter, header.WindowWidth) == first_window(whole):
+        header.WindowCenter, header.WindowWidth = first_window(part)
+
+
 def window_attributes(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
     """Return the window that all slices get instead of the metadata's.
 
