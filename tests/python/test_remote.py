@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import re
 import struct
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SmoothVolume
+from conftest import SmoothVolume, run_python
 
 import dicube
 from dicube import DicomCubeImage
@@ -386,6 +387,32 @@ def test_image_metadata_and_summary(
     assert main(["info", url]) == 0
     told = capsys.readouterr().out
     assert url in told and "35 x 256 x 256 uint16" in told
+
+
+_FORKS = """
+import multiprocessing, sys
+import dicube
+
+cube = dicube.open(sys.argv[1], num_threads=1)
+cube[70]  # now there are a connection and fsspec's thread, which no child has
+
+def read(frame):
+    return int(cube[frame].sum())
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(*pool.map_async(read, range(50, 60)).get(60))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "forks.py").write_text(_FORKS)
+    url = server.add("x.dcbs", content)
+    done = run_python("-W", "ignore::DeprecationWarning", tmp_path / "forks.py", url)
+    assert done.stdout.split() == [str(volume[frame].sum()) for frame in range(50, 60)], done.stderr
 
 
 def test_any_file_system(content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path) -> None:
