@@ -143,6 +143,29 @@ dicube_decode_options decode_options(const dicube_decode_options* given) {
     return options;
 }
 
+Tolerance tolerance_in(const dicube_codec_options& options, const Codec& codec) {
+    constexpr double most_distance = 25;
+    expect_flag(options.has_range, "has_range");
+    if (options.reserved != 0)
+        fail(DICUBE_ERROR_ARGUMENT, "codec options: reserved is ", options.reserved,
+             ", expected 0");
+    Tolerance tolerance = {options.max_error, options.background_error, options.distance};
+    if (!(options.distance >= 0 && options.distance <= most_distance))
+        fail(DICUBE_ERROR_ARGUMENT, "distance: is ", options.distance, ", expected 0 to ",
+             most_distance);
+    if (options.distance != 0 && (options.max_error != 0 || options.background_error != 0))
+        fail(DICUBE_ERROR_ARGUMENT, "distance: is given together with an error");
+    if (!tolerance.is_lossless() && !codec.is_lossy)
+        fail(DICUBE_ERROR_ARGUMENT, codec.name, ": is lossless; lossy is ", codec_jxl.name);
+    if (options.has_range == 0) return tolerance;
+    constexpr int64_t most = std::numeric_limits<uint32_t>::max();
+    if (options.least > options.greatest || options.least < -most || options.greatest > most)
+        fail(DICUBE_ERROR_ARGUMENT, "range: ", options.least, " to ", options.greatest,
+             " is none of integers of 32 bits");
+    tolerance.range = Range{options.least, options.greatest};
+    return tolerance;
+}
+
 struct CodingPlan {
     const Codec& codec;
     WriterSettings settings;
@@ -152,18 +175,29 @@ CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order) {
     dicube_codec_options options = copied(given, "codec options");
     expect_flag(options.skip_verify, "skip_verify");
     const Codec& codec = codec_by_id(options.codec == 0 ? DICUBE_CODEC_HTJ2K : options.codec);
+    char kind = options.kind == 0 ? kind_of_codec(codec.id) : static_cast<char>(options.kind);
+    if (options.kind > 127 || codec_of_kind(kind) != codec.id)
+        fail(DICUBE_ERROR_ARGUMENT, "kind: ", options.kind, " is none of ", codec.name, " files");
     if (options.effort > codec.most_effort)
         fail(DICUBE_ERROR_ARGUMENT, "effort: is ", options.effort, ", at most ", codec.most_effort,
              " is there for ", codec.name);
     return {codec,
             {thread_count(options.num_threads), options.effort, options.least_bits,
-             options.skip_verify == 0, is_swapped(byte_order)}};
+             options.skip_verify == 0, is_swapped(byte_order), tolerance_in(options, codec), kind}};
 }
 
-// No lossless codec here makes noise half as large again.
-size_t encode_bound(const Image& image) {
+// No lossless codec here makes noise half as large again; a mask adds a second layer, and lossy
+// samples may be as fine as those of 16 bits.
+size_t encode_bound(const Image& image, const WriterSettings& settings) {
     size_t size = size_of(image, 1);
+    if (!settings.tolerance.is_lossless() || kind_has_masks(settings.kind))
+        size += 2 * size_of({image.rows, image.columns, image.samples, DICUBE_SAMPLE_UINT16}, 1);
     return size + size / 2 + 65536;
+}
+
+size_t mask_size_of(const Image& image, uint64_t frames) {
+    if (image == Image{}) return 0;  // of a file without frames
+    return size_of({image.rows, image.columns, 1, DICUBE_SAMPLE_UINT8}, frames);
 }
 
 // Copies bytes to the caller, whose room is limited.
@@ -174,6 +208,41 @@ void copy_out(const std::vector<uint8_t>& bytes, void* out, size_t capacity, con
              capacity);
     std::memcpy(out, bytes.data(), bytes.size());
     *size = bytes.size();
+}
+
+void encode_one(const dicube_image* image, const dicube_codec_options* options, const void* pixels,
+                size_t pixels_size, const uint8_t* mask, void* coded, size_t capacity,
+                size_t* size) {
+    Image described = image_in(image);
+    CodingPlan plan = coding_plan(options, image->byte_order);
+    expect(pixels, "pixels");
+    expect(coded, "coded");
+    expect(size, "size");
+    expect_size(pixels_size, size_of(described, 1), "pixels");
+    if (!plan.settings.tolerance.is_lossless()) check_lossy(described);
+    unsigned threads = plan.codec.splits_frames ? plan.settings.threads : 1;
+    FrameCoder coder(plan.codec, described, plan.settings, threads);
+    std::vector<uint8_t> bytes;
+    coder.encode(static_cast<const uint8_t*>(pixels), mask, bytes);
+    copy_out(bytes, coded, capacity, "coded", size);
+}
+
+template <typename Decode>
+void decode_one(const void* coded, size_t coded_size, const dicube_image* image,
+                uint32_t num_threads, void* pixels, size_t pixels_size, Decode&& decode) {
+    expect(coded, "coded");
+    Image described = image_in(image);
+    expect(pixels, "pixels");
+    expect_size(pixels_size, size_of(described, 1), "pixels");
+    Bytes bytes(static_cast<const uint8_t*>(coded), coded_size);
+    try {
+        const Codec& codec = codec_of(bytes);
+        unsigned threads = codec.splits_frames ? thread_count(num_threads) : 1;
+        decode(*codec.make_decoder({0, threads, default_max_memory}), bytes, described);
+    } catch (...) {
+        std::memset(pixels, 0, pixels_size);
+        throw;
+    }
 }
 
 template <typename Handle, typename... Arguments>
@@ -193,7 +262,9 @@ CodingPlan writer_plan(dicube_writer** writer, const dicube_image* image, uint64
     image_in(image);
     if (frames > std::numeric_limits<uint64_t>::max() / 64)
         fail(DICUBE_ERROR_ARGUMENT, "writer: ", frames, " frames are too many");
-    return coding_plan(options, image->byte_order);
+    CodingPlan plan = coding_plan(options, image->byte_order);
+    if (!plan.settings.tolerance.is_lossless()) check_lossy(image_in(image));
+    return plan;
 }
 
 }  // namespace
@@ -233,26 +304,25 @@ int32_t dicube_encode_bound(const dicube_image* image, const dicube_codec_option
     return guard([&] {
         expect(size, "size");
         Image described = image_in(image);
-        coding_plan(options, image->byte_order);
-        *size = encode_bound(described);
+        *size = encode_bound(described, coding_plan(options, image->byte_order).settings);
     });
 }
 
 int32_t dicube_encode(const dicube_image* image, const dicube_codec_options* options,
                       const void* pixels, size_t pixels_size, void* coded, size_t capacity,
                       size_t* size) {
+    return guard(
+        [&] { encode_one(image, options, pixels, pixels_size, nullptr, coded, capacity, size); });
+}
+
+int32_t dicube_encode_roi(const dicube_image* image, const dicube_codec_options* options,
+                          const void* pixels, size_t pixels_size, const void* mask,
+                          size_t mask_size, void* coded, size_t capacity, size_t* size) {
     return guard([&] {
-        Image described = image_in(image);
-        CodingPlan plan = coding_plan(options, image->byte_order);
-        expect(pixels, "pixels");
-        expect(coded, "coded");
-        expect(size, "size");
-        expect_size(pixels_size, size_of(described, 1), "pixels");
-        unsigned threads = plan.codec.splits_frames ? plan.settings.threads : 1;
-        FrameCoder coder(plan.codec, described, plan.settings, threads);
-        std::vector<uint8_t> bytes;
-        coder.encode(static_cast<const uint8_t*>(pixels), bytes);
-        copy_out(bytes, coded, capacity, "coded", size);
+        expect(mask, "mask");
+        expect_size(mask_size, mask_size_of(image_in(image), 1), "mask");
+        encode_one(image, options, pixels, pixels_size, static_cast<const uint8_t*>(mask), coded,
+                   capacity, size);
     });
 }
 
@@ -302,19 +372,24 @@ int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec, dicu
 int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* image,
                       uint32_t num_threads, void* pixels, size_t pixels_size) {
     return guard([&] {
-        expect(coded, "coded");
-        Image described = image_in(image);
-        expect(pixels, "pixels");
-        expect_size(pixels_size, size_of(described, 1), "pixels");
-        Bytes bytes(static_cast<const uint8_t*>(coded), coded_size);
-        try {
-            const Codec& codec = codec_of(bytes);
-            unsigned threads = codec.splits_frames ? thread_count(num_threads) : 1;
-            codec.make_decoder({0, threads, default_max_memory})->decode(bytes, described, pixels);
-        } catch (...) {
-            std::memset(pixels, 0, pixels_size);
-            throw;
-        }
+        decode_one(coded, coded_size, image, num_threads, pixels, pixels_size,
+                   [&](Decoder& decoder, Bytes bytes, const Image& described) {
+                       decoder.decode(bytes, described, pixels);
+                   });
+    });
+}
+
+int32_t dicube_decode_roi(const void* coded, size_t coded_size, const dicube_image* image,
+                          uint32_t num_threads, void* pixels, size_t pixels_size, void* mask,
+                          size_t mask_size) {
+    return guard([&] {
+        expect(mask, "mask");
+        expect_size(mask_size, mask_size_of(image_in(image), 1), "mask");
+        std::memset(mask, 0, mask_size);
+        decode_one(coded, coded_size, image, num_threads, pixels, pixels_size,
+                   [&](Decoder& decoder, Bytes bytes, const Image& described) {
+                       decoder.decode_roi(bytes, described, pixels, static_cast<uint8_t*>(mask));
+                   });
     });
 }
 
@@ -383,7 +458,7 @@ int32_t dicube_reader_info(dicube_reader* reader, dicube_file_info* info) {
                  contents.format_version,
                  reader->codec().id,
                  contents.has_checksums,
-                 0};
+                 static_cast<uint32_t>(contents.kind)};
     });
 }
 
@@ -464,6 +539,22 @@ int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frame
     });
 }
 
+int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t first, uint64_t count,
+                                 void* pixels, size_t pixels_size, void* masks, size_t masks_size) {
+    return guard([&] {
+        expect(reader, "reader");
+        if (count > 0) expect(pixels, "pixels");
+        if (count > 0) expect(masks, "masks");
+        expect_size(pixels_size, size_of(reader->image(), count), "pixels");
+        expect_size(masks_size, mask_size_of(reader->image(), count), "masks");
+        reader->decode({.frames = nullptr,
+                        .first = first,
+                        .count = count,
+                        .masks = static_cast<uint8_t*>(masks)},
+                       pixels);
+    });
+}
+
 int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame, uint64_t* offset,
                                   size_t* size) {
     return guard([&] {
@@ -522,7 +613,30 @@ int32_t dicube_writer_encode(dicube_writer* writer, uint64_t count, const void* 
         expect(writer, "writer");
         if (count > 0) expect(pixels, "pixels");
         expect_size(pixels_size, size_of(writer->image(), count), "pixels");
-        writer->encode(count, static_cast<const uint8_t*>(pixels));
+        writer->encode(count, static_cast<const uint8_t*>(pixels), nullptr);
+    });
+}
+
+int32_t dicube_writer_encode_roi(dicube_writer* writer, uint64_t count, const void* pixels,
+                                 size_t pixels_size, const void* masks, size_t masks_size) {
+    return guard([&] {
+        expect(writer, "writer");
+        if (count > 0) expect(pixels, "pixels");
+        expect(masks, "masks");
+        expect_size(pixels_size, size_of(writer->image(), count), "pixels");
+        expect_size(masks_size, mask_size_of(writer->image(), count), "masks");
+        writer->encode(count, static_cast<const uint8_t*>(pixels),
+                       static_cast<const uint8_t*>(masks));
+    });
+}
+
+int32_t dicube_writer_loss(dicube_writer* writer, dicube_loss* loss) {
+    return guard([&] {
+        expect(writer, "writer");
+        expect_struct(loss, "loss");
+        const Loss& found = writer->loss();
+        *loss = {sizeof(dicube_loss), found.max_error,  found.samples,
+                 found.changed,       found.coded_size, found.squares};
     });
 }
 

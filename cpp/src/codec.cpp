@@ -100,6 +100,14 @@ void Decoder::decode_reduced(Bytes, const Image&, uint32_t level, void*) {
     fail(DICUBE_ERROR_UNSUPPORTED, "level ", level, ": the codec has no reduced resolutions");
 }
 
+void Encoder::encode_roi(const Image&, const void*, const uint8_t*, std::vector<uint8_t>&) {
+    fail(DICUBE_ERROR_ARGUMENT, "codec: has no masks; JPEG XL has");
+}
+
+void Decoder::decode_roi(Bytes, const Image&, void*, uint8_t*) {
+    fail(DICUBE_ERROR_CODEC, "codestream: holds no mask");
+}
+
 const Codec& codec_by_id(uint32_t id) {
     for (const Codec* codec : {&codec_jxl, &codec_htj2k})
         if (codec->id == id) return *codec;

@@ -1,4 +1,4 @@
-// What a codec is: something that turns one frame into bytes and back, losslessly; and the table of
+// What a codec is: something that turns one frame into bytes and back; and the table of
 // those there are. Never hears of the container.
 #pragma once
 
@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -29,6 +30,7 @@ struct Image {
     uint64_t row_samples() const { return columns * samples; }
     size_t row_size() const { return static_cast<size_t>(row_samples()) * sample_size(); }
     size_t frame_size() const { return row_size() * static_cast<size_t>(rows); }
+    size_t pixel_count() const { return static_cast<size_t>(rows * columns); }
     std::string text() const;  // such as "512 x 512 x 1 uint16"
     // Each side halved `level` times, rounded up (ISO/IEC 15444-1 B.5).
     Image at_level(uint32_t level) const;
@@ -119,10 +121,12 @@ auto with_sample_type(uint32_t sample_type, Action&& action) {
 }
 
 struct CodecSettings {
-    uint32_t effort = 0;      // 0 = the codec's default
-    unsigned threads = 1;     // inside one frame; codecs that can't split one use one
-    uint64_t max_memory = 0;  // bytes that one encoder or decoder may allocate
-    uint32_t least_bits = 0;  // a sample, that a codestream declares
+    uint32_t effort = 0;              // 0 = the codec's default
+    unsigned threads = 1;             // inside one frame; codecs that can't split one use one
+    uint64_t max_memory = 0;          // bytes that one encoder or decoder may allocate
+    uint32_t least_bits = 0;          // a sample, that a codestream declares
+    double distance = 0;              // of lossy JPEG XL; 0 = lossless
+    std::optional<Range> range = {};  // which that is relative to; without it each frame's own
 };
 
 // Encoders and decoders keep what they allocated from one frame to the next; one thread at a time.
@@ -131,6 +135,10 @@ public:
     virtual ~Encoder() = default;
     // Replaces `coded` by the codestream of one frame.
     virtual void encode(const Image& image, const void* pixels, std::vector<uint8_t>& coded) = 0;
+    // The same of a frame whose pixels inside and outside a mask (a byte each, 0 is outside) are
+    // coded apart from each other.
+    virtual void encode_roi(const Image& image, const void* pixels, const uint8_t* mask,
+                            std::vector<uint8_t>& coded);
 };
 
 class Decoder {
@@ -140,6 +148,8 @@ public:
     virtual void decode(Bytes coded, const Image& image, void* pixels) = 0;
     // The same, but gives the pixels of `image.at_level(level)`.
     virtual void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels);
+    // Also gives the mask that encode_roi took, as bytes of 0 and 1; fails if there is none.
+    virtual void decode_roi(Bytes coded, const Image& image, void* pixels, uint8_t* mask);
 };
 
 struct Codec {
@@ -147,6 +157,7 @@ struct Codec {
     const char* name;
     uint32_t most_effort;
     bool splits_frames;
+    bool is_lossy;  // it can be, and code a mask
     bool (*recognises)(Bytes coded);
     Image (*probe)(Bytes coded);
     void (*expect)(Bytes coded, const Image& image);  // fails if it is of another image

@@ -515,6 +515,7 @@ const Codec codec_htj2k = {
     "HTJ2K",
     0,
     false,
+    false,
     recognises,
     [](Bytes coded) {
         Image image = read_header(coded, false).image;

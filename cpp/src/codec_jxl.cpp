@@ -1,6 +1,6 @@
-// JPEG XL (ISO/IEC 18181) by libjxl: the only file that includes <jxl/...>. JPEG XL has unsigned
-// samples of at most 16 bits; signed and 32-bit ones are mapped onto them, and the mapping stands
-// in a box of the coded image itself (FORMAT.md, "JPEG XL frames").
+// JPEG XL (ISO/IEC 18181) by libjxl: the only file that includes <jxl/...>. A frame with a mask is
+// an image of two layers: what is outside the mask, and over it what is inside, with the mask as
+// its alpha channel (FORMAT.md, "JPEG XL frames").
 #include <jxl/codestream_header.h>
 #include <jxl/decode.h>
 #include <jxl/encode.h>
@@ -8,17 +8,18 @@
 #include <jxl/thread_parallel_runner.h>
 
 #include <algorithm>
-#include <atomic>
-#include <bit>
-#include <cstdlib>
 #include <optional>
 
+#include "allowance.h"
 #include "codec.h"
+#include "jxl_planes.h"
 
 namespace dicube {
 namespace {
 
 constexpr uint32_t default_effort = 3;
+// Of lossy coding, whose lower efforts make files larger and errors greater; libjxl's own default.
+constexpr uint32_t default_lossy_effort = 7;
 constexpr std::string_view what = "JPEG XL codestream";
 
 template <typename... Parts>
@@ -26,177 +27,9 @@ template <typename... Parts>
     fail(DICUBE_ERROR_CODEC, what, ": ", parts...);
 }
 
-// ------------------------------------------------------------------------------------ mapping
-
-// key of a sample (codec.h) = offset + the number whose 16-bit digits are the planes' samples, the
-// first plane the highest.
-struct Mapping {
-    uint32_t sample_type = 0;
-    int64_t offset = 0;
-};
-
-constexpr JxlBoxType mapping_box = {'d', 'c', 'u', 'b'};
-constexpr uint8_t mapping_version = 1;
-constexpr uint32_t most_planes = 4;
-
-std::vector<uint8_t> mapping_bytes(const Mapping& mapping) {
-    ByteWriter writer;
-    writer.u8(mapping_version);
-    writer.u8(static_cast<uint8_t>(mapping.sample_type));
-    writer.u8(0);
-    writer.u8(0);
-    writer.u64(static_cast<uint64_t>(mapping.offset));
-    return writer.bytes();
-}
-
-Mapping parse_mapping(Bytes content) {
-    ByteReader box(content, "JPEG XL box dcub", DICUBE_ERROR_CODEC);
-    uint8_t version = box.u8();
-    if (version != mapping_version)
-        fail(DICUBE_ERROR_UNSUPPORTED, "JPEG XL box dcub: version ", int{version},
-             " is newer than the ", int{mapping_version}, " that this library reads");
-    Mapping mapping;
-    mapping.sample_type = box.u8();
-    box.skip(2);
-    mapping.offset = static_cast<int64_t>(box.u64());
-    if (mapping.sample_type < DICUBE_SAMPLE_UINT8 || mapping.sample_type > DICUBE_SAMPLE_FLOAT64)
-        refuse("box dcub: sample type ", mapping.sample_type, " is unknown");
-    return mapping;
-}
-
-// The mapping that stands in the boxes of a coded image; none for a bare codestream.
-std::optional<Mapping> read_mapping(Bytes coded) {
-    ByteReader cursor(coded, what, DICUBE_ERROR_CODEC);
-    if (coded.size() < 12 || coded[0] != 0) return std::nullopt;
-    while (cursor.left() > 0) {
-        uint64_t size = cursor.u32_big();
-        Bytes type = cursor.take(4);
-        uint64_t head = 8;
-        if (size == 1) {
-            size = cursor.u64_big();
-            head = 16;
-        }
-        if (size == 0) size = head + cursor.left();
-        if (size < head || size - head > cursor.left())
-            refuse("box of ", size, " bytes, ", cursor.left(), " are left");
-        Bytes content = cursor.take(static_cast<size_t>(size - head));
-        if (std::equal(type.begin(), type.end(), mapping_box)) return parse_mapping(content);
-    }
-    return std::nullopt;
-}
-
-// How the samples of one frame are put into planes of unsigned samples.
-struct Planes {
-    bool mapped = false;
-    Mapping mapping;
-    uint32_t count = 1;
-    uint32_t bits = 8;
-
-    size_t sample_size() const { return bits <= 8 ? 1 : 2; }
-};
-
-Planes planes_for(const Image& image, const void* pixels, uint32_t least_bits) {
-    Range range = range_of(image, pixels);
-    Planes planes;
-    planes.mapped = image.is_signed() || image.sample_size() > 2;
-    if (!planes.mapped) {
-        planes.bits = tight_bits(image, range, least_bits);
-        return planes;
-    }
-    uint64_t span = static_cast<uint64_t>(range.greatest) - static_cast<uint64_t>(range.least);
-    uint32_t bits = std::max(1u, static_cast<uint32_t>(std::bit_width(span)));
-    planes.mapping = {image.sample_type, range.least};
-    planes.count = (bits + 15) / 16;
-    planes.bits = planes.count > 1 ? 16 : bits;
-    return planes;
-}
-
-// Plane after plane. In the first, samples of a pixel interleave, as colour channels do; in the
-// others, which are extra channels, each sample has a channel of its own.
-size_t place_of(size_t pixel, uint32_t channel, uint32_t plane, size_t pixels, uint32_t channels) {
-    return plane == 0 ? pixel * channels + channel
-                      : (size_t{plane} * channels + channel) * pixels + pixel;
-}
-
-template <typename Digit, typename Sample>
-void split(const Sample* samples, size_t pixels, uint32_t channels, uint32_t planes, int64_t offset,
-           Digit* digits) {
-    if (planes == 1) {
-        for (size_t i = 0; i < pixels * channels; ++i)
-            digits[i] = static_cast<Digit>(key_of(samples[i]) - offset);
-        return;
-    }
-    for (size_t i = 0; i < pixels; ++i)
-        for (uint32_t c = 0; c < channels; ++c) {
-            uint64_t number = static_cast<uint64_t>(key_of(samples[i * channels + c])) -
-                              static_cast<uint64_t>(offset);
-            for (uint32_t plane = planes; plane-- > 0; number >>= 16)
-                digits[place_of(i, c, plane, pixels, channels)] = static_cast<Digit>(number);
-        }
-}
-
-template <typename Sample, typename Digit>
-void join(const Digit* digits, size_t pixels, uint32_t channels, uint32_t planes, int64_t offset,
-          Sample* samples) {
-    for (size_t i = 0; i < pixels; ++i)
-        for (uint32_t c = 0; c < channels; ++c) {
-            uint64_t number = 0;
-            for (uint32_t plane = 0; plane < planes; ++plane)
-                number = number << 16 | digits[place_of(i, c, plane, pixels, channels)];
-            int64_t key = static_cast<int64_t>(number + static_cast<uint64_t>(offset));
-            Sample sample = sample_of<Sample>(key);
-            if (key_of(sample) != key) refuse("a sample of ", key, " is outside its type");
-            samples[i * channels + c] = sample;
-        }
-}
-
 JxlPixelFormat format_of(uint32_t channels, size_t sample_size) {
     return {channels, sample_size == 1 ? JXL_TYPE_UINT8 : JXL_TYPE_UINT16, JXL_NATIVE_ENDIAN, 0};
 }
-
-// ------------------------------------------------------------------------------------- memory
-
-// Gives libjxl memory up to a limit: a codestream of a hundred bytes can ask for gigabytes.
-class Allowance {
-public:
-    explicit Allowance(uint64_t most) : most_(most), manager_{this, allocate, release} {}
-    const JxlMemoryManager* manager() const { return &manager_; }
-    bool exceeded() const { return exceeded_; }
-    uint64_t most() const { return most_; }
-
-private:
-    // Keeps the alignment that malloc gives.
-    static constexpr size_t head = alignof(std::max_align_t);
-
-    static void* allocate(void* opaque, size_t size) {
-        Allowance& self = *static_cast<Allowance*>(opaque);
-        if (size > self.most_ || (self.used_ += size + head) > self.most_) {
-            if (size <= self.most_) self.used_ -= size + head;
-            self.exceeded_ = true;
-            return nullptr;
-        }
-        uint8_t* block = static_cast<uint8_t*>(std::malloc(size + head));
-        if (block == nullptr) {
-            self.used_ -= size + head;
-            return nullptr;
-        }
-        std::memcpy(block, &size, sizeof size);
-        return block + head;
-    }
-    static void release(void* opaque, void* address) {
-        if (address == nullptr) return;
-        uint8_t* block = static_cast<uint8_t*>(address) - head;
-        size_t size;
-        std::memcpy(&size, block, sizeof size);
-        static_cast<Allowance*>(opaque)->used_ -= size + head;
-        std::free(block);
-    }
-
-    uint64_t most_;
-    std::atomic<uint64_t> used_ = 0;
-    std::atomic<bool> exceeded_ = false;
-    JxlMemoryManager manager_;
-};
 
 struct Close {
     void operator()(JxlEncoder* encoder) const { JxlEncoderDestroy(encoder); }
@@ -214,22 +47,59 @@ Runner make_runner(unsigned threads) {
 class JxlFrameEncoder : public Encoder {
 public:
     explicit JxlFrameEncoder(const CodecSettings& settings)
-        : effort_(settings.effort == 0 ? default_effort : settings.effort),
+        : effort_(effort_of(settings)),
           least_bits_(settings.least_bits),
+          distance_(settings.distance),
+          range_(settings.range),
           allowance_(settings.max_memory),
           runner_(make_runner(settings.threads)),
-          encoder_(JxlEncoderCreate(allowance_.manager())) {
+          encoder_(JxlEncoderCreate(&manager_)) {
         if (!encoder_) throw std::bad_alloc();
     }
 
     void encode(const Image& image, const void* pixels, std::vector<uint8_t>& coded) override {
-        JxlEncoderReset(encoder_.get());
-        if (runner_)
-            check(JxlEncoderSetParallelRunner(encoder_.get(), JxlThreadParallelRunner,
-                                              runner_.get()));
-        Planes planes = planes_for(image, pixels, least_bits_);
-        describe(image, planes);
-        add_frame(image, planes, pixels);
+        Planes planes = distance_ > 0 ? scaled_planes(image, range_for(image, pixels))
+                                      : exact_planes(image, pixels, least_bits_);
+        start();
+        describe(image, planes, false);
+        add_image(frame_settings(image, planes), image, planes, in_planes(image, planes, pixels));
+        JxlEncoderCloseInput(encoder_.get());
+        drain(image.frame_size() / 3, coded);
+    }
+
+    void encode_roi(const Image& image, const void* pixels, const uint8_t* mask,
+                    std::vector<uint8_t>& coded) override {
+        if (distance_ > 0)
+            fail(DICUBE_ERROR_ARGUMENT,
+                 "JPEG XL encoder: a distance is not for frames with a mask");
+        Planes planes = exact_planes(image, pixels, least_bits_);
+        if (planes.count > 1)
+            fail(DICUBE_ERROR_ARGUMENT,
+                 "JPEG XL encoder: samples of a frame with a mask may span "
+                 "65536 values");
+        start();
+        describe(image, planes, true);
+        const uint8_t* composite = in_planes(image, planes, pixels);
+        size_t count = image.pixel_count();
+        for (bool inside : {false, true}) {
+            fill_alpha(mask, inside, count, planes);
+            layer_.assign(composite, composite + count * image.samples * planes.sample_size());
+            if (planes.sample_size() == 1)
+                fill_elsewhere(layer_.data(), mask, inside, count, image);
+            else
+                fill_elsewhere(reinterpret_cast<uint16_t*>(layer_.data()), mask, inside, count,
+                               image);
+            JxlEncoderFrameSettings* settings = frame_settings(image, planes);
+            place_layer(settings, inside);
+            // With several frames libjxl takes a palette of sample and alpha where none is worth
+            // it: files get a fifth larger.
+            check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_PALETTE_COLORS,
+                                                   0));
+            add_image(settings, image, planes, layer_.data());
+            JxlPixelFormat single = format_of(1, planes.sample_size());
+            check(JxlEncoderSetExtraChannelBuffer(settings, &single, alpha_.data(), alpha_.size(),
+                                                  0));
+        }
         JxlEncoderCloseInput(encoder_.get());
         drain(image.frame_size() / 3, coded);
     }
@@ -247,6 +117,72 @@ public:
     }
 
 private:
+    static uint32_t effort_of(const CodecSettings& settings) {
+        if (settings.effort != 0) return settings.effort;
+        return settings.distance > 0 ? default_lossy_effort : default_effort;
+    }
+
+    Range range_for(const Image& image, const void* pixels) const {
+        Range found = range_of(image, pixels);
+        Range range = range_.value_or(found);
+        if (found.least < range.least || found.greatest > range.greatest)
+            fail(DICUBE_ERROR_ARGUMENT, "pixels: samples of ", found.least, " to ", found.greatest,
+                 " are outside the range of ", range.least, " to ", range.greatest);
+        return range;
+    }
+
+    void start() {
+        JxlEncoderReset(encoder_.get());
+        if (runner_)
+            check(JxlEncoderSetParallelRunner(encoder_.get(), JxlThreadParallelRunner,
+                                              runner_.get()));
+    }
+
+    // What is outside the mask is opaque everywhere, and what is inside lies over it.
+    void fill_alpha(const uint8_t* mask, bool inside, size_t count, const Planes& planes) {
+        uint16_t opaque = static_cast<uint16_t>((1u << planes.bits) - 1);
+        alpha_.assign(count * planes.sample_size(), 0);
+        for (size_t i = 0; i < count; ++i) {
+            if (inside && mask[i] == 0) continue;
+            if (planes.sample_size() == 1)
+                alpha_[i] = static_cast<uint8_t>(opaque);
+            else
+                std::memcpy(&alpha_[2 * i], &opaque, sizeof opaque);
+        }
+    }
+
+    // Pixels that don't belong to a layer take the value to their left, or above: nearly free.
+    template <typename Digit>
+    static void fill_elsewhere(Digit* digits, const uint8_t* mask, bool inside, size_t count,
+                               const Image& image) {
+        auto belongs = [&](size_t pixel) { return (mask[pixel] != 0) == inside; };
+        size_t first = 0;
+        while (first < count && !belongs(first)) ++first;
+        for (size_t pixel = 0; pixel < count; ++pixel) {
+            if (belongs(pixel)) continue;
+            bool at_edge = pixel % image.columns == 0;
+            size_t from = pixel < first ? first
+                          : at_edge     ? pixel - static_cast<size_t>(image.columns)
+                                        : pixel - 1;
+            for (uint32_t c = 0; c < image.samples; ++c)
+                digits[pixel * image.samples + c] =
+                    first == count ? Digit{0} : digits[from * image.samples + c];
+        }
+    }
+
+    void place_layer(JxlEncoderFrameSettings* settings, bool inside) {
+        JxlFrameHeader header;
+        JxlEncoderInitFrameHeader(&header);
+        if (inside) {
+            header.layer_info.blend_info.blendmode = JXL_BLEND_BLEND;
+            header.layer_info.blend_info.source = 1;
+        } else {
+            header.layer_info.save_as_reference = 1;
+        }
+        check(JxlEncoderSetFrameHeader(settings, &header));
+        check(JxlEncoderSetExtraChannelBlendInfo(settings, 0, &header.layer_info.blend_info));
+    }
+
     void check(JxlEncoderStatus status) {
         if (status == JXL_ENC_SUCCESS) return;
         if (allowance_.exceeded())
@@ -256,12 +192,12 @@ private:
              static_cast<int>(JxlEncoderGetError(encoder_.get())));
     }
 
-    void describe(const Image& image, const Planes& planes) {
+    void describe(const Image& image, const Planes& planes, bool has_mask) {
         JxlEncoder* encoder = encoder_.get();
-        if (planes.mapped) {
+        if (planes.is_mapped) {
             check(JxlEncoderUseBoxes(encoder));
             std::vector<uint8_t> box = mapping_bytes(planes.mapping);
-            check(JxlEncoderAddBox(encoder, mapping_box, box.data(), box.size(), JXL_FALSE));
+            check(JxlEncoderAddBox(encoder, mapping_box.data(), box.data(), box.size(), JXL_FALSE));
         }
         JxlBasicInfo info;
         JxlEncoderInitBasicInfo(&info);
@@ -269,59 +205,73 @@ private:
         info.ysize = static_cast<uint32_t>(image.rows);
         info.bits_per_sample = planes.bits;
         info.num_color_channels = image.samples;
-        info.num_extra_channels = (planes.count - 1) * image.samples;
-        info.uses_original_profile = JXL_TRUE;
+        info.num_extra_channels = has_mask ? 1 : (planes.count - 1) * image.samples;
+        // As many as the samples have: some tools write no image file otherwise.
+        info.alpha_bits = has_mask ? planes.bits : 0;
+        info.uses_original_profile = distance_ > 0 ? JXL_FALSE : JXL_TRUE;
         check(JxlEncoderSetBasicInfo(encoder, &info));
-        for (uint32_t i = 0; i < info.num_extra_channels; ++i) {
-            // Optional: a decoder that knows no mapping still shows the image, by its high halves.
-            JxlExtraChannelInfo channel;
-            JxlEncoderInitExtraChannelInfo(JXL_CHANNEL_OPTIONAL, &channel);
-            channel.bits_per_sample = planes.bits;
-            check(JxlEncoderSetExtraChannelInfo(encoder, i, &channel));
+        if (has_mask) {
+            JxlExtraChannelInfo alpha;
+            JxlEncoderInitExtraChannelInfo(JXL_CHANNEL_ALPHA, &alpha);
+            alpha.bits_per_sample = planes.bits;
+            check(JxlEncoderSetExtraChannelInfo(encoder, 0, &alpha));
+        } else {
+            describe_planes(info);
         }
-        // libjxl writes an invalid file at effort 1 when gray is only implied.
+        // libjxl writes an invalid file at effort 1 when gray is only implied. Of lossy coding this
+        // is the curve along which errors are even over all values, nearly.
         JxlColorEncoding colour;
         JxlColorEncodingSetToSRGB(&colour, image.samples == 1);
         check(JxlEncoderSetColorEncoding(encoder, &colour));
     }
 
-    void add_frame(const Image& image, const Planes& planes, const void* pixels) {
+    void describe_planes(const JxlBasicInfo& info) {
+        for (uint32_t i = 0; i < info.num_extra_channels; ++i) {
+            // Optional: a decoder that knows no mapping still shows the image, by its high halves.
+            JxlExtraChannelInfo channel;
+            JxlEncoderInitExtraChannelInfo(JXL_CHANNEL_OPTIONAL, &channel);
+            channel.bits_per_sample = info.bits_per_sample;
+            check(JxlEncoderSetExtraChannelInfo(encoder_.get(), i, &channel));
+        }
+    }
+
+    JxlEncoderFrameSettings* frame_settings(const Image& image, const Planes& planes) {
         JxlEncoderFrameSettings* settings = JxlEncoderFrameSettingsCreate(encoder_.get(), nullptr);
         if (settings == nullptr) throw std::bad_alloc();
-        check(JxlEncoderSetFrameLossless(settings, JXL_TRUE));
-        // libjxl 0.11 overruns a buffer here: its issue 4829.
-        bool overruns = planes.bits >= 15 && image.rows <= 256 && image.columns <= 256;
-        check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT,
-                                               overruns ? std::max(effort_, 2u) : effort_));
+        uint32_t effort = effort_;
+        if (distance_ > 0) {
+            check(JxlEncoderSetFrameDistance(settings, static_cast<float>(distance_)));
+        } else {
+            check(JxlEncoderSetFrameLossless(settings, JXL_TRUE));
+            // libjxl 0.11 overruns a buffer here: its issue 4829.
+            if (planes.bits >= 15 && image.rows <= 256 && image.columns <= 256)
+                effort = std::max(effort, 2u);
+        }
+        check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT, effort));
         JxlBitDepth depth = {JXL_BIT_DEPTH_FROM_CODESTREAM, 0, 0};
         check(JxlEncoderSetFrameBitDepth(settings, &depth));
+        return settings;
+    }
 
-        size_t count = static_cast<size_t>(image.rows * image.columns);
+    const uint8_t* in_planes(const Image& image, const Planes& planes, const void* pixels) {
+        if (!planes.is_mapped) return static_cast<const uint8_t*>(pixels);
+        size_t count = image.pixel_count() * image.samples;
+        planes_.resize(count * planes.sample_size() * planes.count);
+        split_planes(image, planes, pixels, planes_.data());
+        return planes_.data();
+    }
+
+    void add_image(JxlEncoderFrameSettings* settings, const Image& image, const Planes& planes,
+                   const uint8_t* digits) {
+        size_t count = image.pixel_count();
         size_t plane_size = count * image.samples * planes.sample_size();
-        const uint8_t* data = static_cast<const uint8_t*>(pixels);
-        if (planes.mapped) {
-            planes_.resize(plane_size * planes.count);
-            data = planes_.data();
-            with_sample_type(image.sample_type, [&](auto sample) {
-                using Sample = decltype(sample);
-                const Sample* samples = static_cast<const Sample*>(pixels);
-                auto split_into = [&](auto* digits) {
-                    split(samples, count, image.samples, planes.count, planes.mapping.offset,
-                          digits);
-                };
-                if (planes.sample_size() == 1)
-                    split_into(planes_.data());
-                else
-                    split_into(reinterpret_cast<uint16_t*>(planes_.data()));
-            });
-        }
         JxlPixelFormat format = format_of(image.samples, planes.sample_size());
-        check(JxlEncoderAddImageFrame(settings, &format, data, plane_size));
+        check(JxlEncoderAddImageFrame(settings, &format, digits, plane_size));
         JxlPixelFormat single = format_of(1, planes.sample_size());
         size_t channel_size = plane_size / image.samples;
         for (uint32_t c = 0; c < (planes.count - 1) * image.samples; ++c)
             check(JxlEncoderSetExtraChannelBuffer(
-                settings, &single, data + plane_size + c * channel_size, channel_size, c));
+                settings, &single, digits + plane_size + c * channel_size, channel_size, c));
     }
 
     void drain(size_t expected, std::vector<uint8_t>& coded) {
@@ -341,16 +291,40 @@ private:
 
     uint32_t effort_;
     uint32_t least_bits_;
+    double distance_;
+    std::optional<Range> range_;
     Allowance allowance_;
+    JxlMemoryManager manager_ = {&allowance_, Allowance::allocate, Allowance::release};
     Runner runner_;
     std::unique_ptr<JxlEncoder, Close> encoder_;
     std::vector<uint8_t> planes_;
+    std::vector<uint8_t> layer_;
+    std::vector<uint8_t> alpha_;
 };
 
 // ----------------------------------------------------------------------------------- decoding
 
-uint32_t planes_of(const JxlBasicInfo& info) {
-    return 1 + info.num_extra_channels / std::max(1u, info.num_color_channels);
+bool has_mask(const JxlBasicInfo& info) { return info.alpha_bits != 0; }
+
+// Extra channels that are planes of samples.
+uint32_t plane_channels(const JxlBasicInfo& info) {
+    return info.num_extra_channels - (has_mask(info) ? 1 : 0);
+}
+
+// What the planes of a coded image are, from its basic info and its mapping.
+Planes planes_of(const JxlBasicInfo& info, const std::optional<Mapping>& mapping) {
+    uint32_t channels = plane_channels(info);
+    uint32_t colours = std::max(1u, info.num_color_channels);
+    Planes planes;
+    planes.is_mapped = mapping.has_value();
+    planes.mapping = mapping.value_or(Mapping{});
+    planes.count = 1 + channels / colours;
+    planes.bits = info.bits_per_sample;
+    bool is_single = !mapping || mapping->is_scaled || has_mask(info);
+    if (channels % colours != 0 || planes.count > (is_single ? 1 : most_planes))
+        refuse(info.num_extra_channels, " extra channels");
+    if (planes.count > 1 && planes.sample_size() != 2) refuse(planes.count, " planes of 8 bits");
+    return planes;
 }
 
 // What a coded image is, from its basic info and its mapping.
@@ -360,9 +334,7 @@ Image image_of(const JxlBasicInfo& info, const std::optional<Mapping>& mapping) 
              info.exponent_bits_per_sample, " bits of exponent are not read");
     if (info.have_animation || info.have_preview || info.orientation != JXL_ORIENT_IDENTITY)
         refuse("animated, with a preview, or turned");
-    if (info.num_extra_channels % std::max(1u, info.num_color_channels) != 0 ||
-        planes_of(info) > (mapping ? most_planes : 1))
-        refuse(info.num_extra_channels, " extra channels");
+    planes_of(info, mapping);
     Image image;
     image.rows = info.ysize;
     image.columns = info.xsize;
@@ -383,7 +355,7 @@ public:
     explicit JxlFrameDecoder(const CodecSettings& settings)
         : allowance_(settings.max_memory),
           runner_(make_runner(settings.threads)),
-          decoder_(JxlDecoderCreate(allowance_.manager())) {
+          decoder_(JxlDecoderCreate(&manager_)) {
         if (!decoder_) throw std::bad_alloc();
     }
 
@@ -393,35 +365,11 @@ public:
     }
 
     void decode(Bytes coded, const Image& image, void* pixels) override {
-        std::optional<Mapping> mapping = start(coded, JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE);
-        JxlBasicInfo info = read_info();
-        expect_image(image_of(info, mapping), image);
+        decode_frame(coded, image, pixels, nullptr);
+    }
 
-        size_t count = static_cast<size_t>(image.rows * image.columns);
-        size_t sample_size = info.bits_per_sample <= 8 ? 1 : 2;
-        uint32_t planes = planes_of(info);
-        size_t plane_size = count * image.samples * sample_size;
-        uint8_t* data = static_cast<uint8_t*>(pixels);
-        if (mapping) {
-            planes_.resize(plane_size * planes);
-            data = planes_.data();
-        }
-        bool complete = false;
-        while (true) {
-            JxlDecoderStatus status = JxlDecoderProcessInput(decoder_.get());
-            if (status == JXL_DEC_NEED_IMAGE_OUT_BUFFER)
-                give_buffers(image, sample_size, data, plane_size, planes);
-            else if (status == JXL_DEC_FULL_IMAGE)
-                complete = true;
-            else if (status == JXL_DEC_SUCCESS)
-                break;
-            else
-                fail_with(status);
-        }
-        if (!complete) refuse("it holds no image");
-        size_t left = JxlDecoderReleaseInput(decoder_.get());
-        if (left != 0) refuse(left, " bytes behind its end");
-        if (mapping) join_planes(image, *mapping, sample_size, planes, pixels);
+    void decode_roi(Bytes coded, const Image& image, void* pixels, uint8_t* mask) override {
+        decode_frame(coded, image, pixels, mask);
     }
 
     std::vector<uint8_t> restore_jpeg(Bytes coded) {
@@ -453,6 +401,99 @@ public:
     }
 
 private:
+    // `mask` is null where it is not asked for.
+    void decode_frame(Bytes coded, const Image& image, void* pixels, uint8_t* mask) {
+        constexpr int events = JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE;
+        std::optional<Mapping> mapping = start(coded, events);
+        JxlBasicInfo info = read_info();
+        expect_image(image_of(info, mapping), image);
+        Planes planes = planes_of(info, mapping);
+        size_t count = image.pixel_count();
+        size_t plane_size = count * image.samples * planes.sample_size();
+        uint8_t* digits = static_cast<uint8_t*>(pixels);
+        if (planes.is_mapped) {
+            planes_.resize(plane_size * planes.count);
+            digits = planes_.data();
+        }
+        if (has_mask(info)) {
+            start(coded, events | JXL_DEC_FRAME);
+            check(JxlDecoderSetCoalescing(decoder_.get(), JXL_FALSE));
+            read_info();
+            decode_layers(image, planes, digits, plane_size);
+            for (size_t i = 0; mask != nullptr && i < count; ++i) mask[i] = is_inside(i, planes);
+        } else {
+            if (mask != nullptr) refuse("it holds no mask");
+            decode_image(image, planes, digits, plane_size);
+        }
+        size_t left = JxlDecoderReleaseInput(decoder_.get());
+        if (left != 0) refuse(left, " bytes behind its end");
+        if (planes.is_mapped) join_planes(image, planes, digits, pixels);
+    }
+
+    void decode_image(const Image& image, const Planes& planes, uint8_t* digits,
+                      size_t plane_size) {
+        bool complete = false;
+        while (true) {
+            JxlDecoderStatus status = JxlDecoderProcessInput(decoder_.get());
+            if (status == JXL_DEC_NEED_IMAGE_OUT_BUFFER)
+                give_buffers(image, planes, digits, plane_size);
+            else if (status == JXL_DEC_FULL_IMAGE)
+                complete = true;
+            else if (status == JXL_DEC_SUCCESS)
+                break;
+            else
+                fail_with(status);
+        }
+        if (!complete) refuse("it holds no image");
+    }
+
+    // The layers by themselves, put together here: exactly, and with the mask left.
+    void decode_layers(const Image& image, const Planes& planes, uint8_t* digits,
+                       size_t plane_size) {
+        size_t count = image.pixel_count();
+        layer_.resize(plane_size);
+        alpha_.resize(count * planes.sample_size());
+        int begun = 0, complete = 0;
+        while (true) {
+            JxlDecoderStatus status = JxlDecoderProcessInput(decoder_.get());
+            if (status == JXL_DEC_FRAME) {
+                if (++begun > 2) refuse("more than two layers");
+                check_layer(image, begun == 2);
+            } else if (status == JXL_DEC_NEED_IMAGE_OUT_BUFFER) {
+                give_buffers(image, planes, begun == 1 ? digits : layer_.data(), plane_size);
+                JxlPixelFormat single = format_of(1, planes.sample_size());
+                check(JxlDecoderSetExtraChannelBuffer(decoder_.get(), &single, alpha_.data(),
+                                                      alpha_.size(), 0));
+            } else if (status == JXL_DEC_FULL_IMAGE) {
+                ++complete;
+            } else if (status == JXL_DEC_SUCCESS) {
+                break;
+            } else {
+                fail_with(status);
+            }
+        }
+        if (complete != 2) refuse(complete, " layers, expected two");
+        size_t size = plane_size / count;
+        for (size_t i = 0; i < count; ++i)
+            if (is_inside(i, planes))
+                std::copy_n(layer_.data() + i * size, size, digits + i * size);
+    }
+
+    bool is_inside(size_t pixel, const Planes& planes) const {
+        return planes.sample_size() == 1 ? alpha_[pixel] != 0
+                                         : (alpha_[2 * pixel] | alpha_[2 * pixel + 1]) != 0;
+    }
+
+    void check_layer(const Image& image, bool inside) {
+        JxlFrameHeader header;
+        check(JxlDecoderGetFrameHeader(decoder_.get(), &header));
+        const JxlLayerInfo& layer = header.layer_info;
+        JxlBlendMode mode = inside ? JXL_BLEND_BLEND : JXL_BLEND_REPLACE;
+        if (layer.have_crop || layer.xsize != image.columns || layer.ysize != image.rows ||
+            layer.blend_info.blendmode != mode)
+            refuse("a layer that is not of the whole image, or blended otherwise");
+    }
+
     std::optional<Mapping> start(Bytes coded, int events) {
         std::optional<Mapping> mapping = read_mapping(coded);
         JxlDecoder* decoder = decoder_.get();
@@ -473,35 +514,18 @@ private:
         return info;
     }
 
-    void give_buffers(const Image& image, size_t sample_size, uint8_t* data, size_t plane_size,
-                      uint32_t planes) {
+    void give_buffers(const Image& image, const Planes& planes, uint8_t* digits,
+                      size_t plane_size) {
         JxlDecoder* decoder = decoder_.get();
-        JxlPixelFormat format = format_of(image.samples, sample_size);
-        check(JxlDecoderSetImageOutBuffer(decoder, &format, data, plane_size));
+        JxlPixelFormat format = format_of(image.samples, planes.sample_size());
+        check(JxlDecoderSetImageOutBuffer(decoder, &format, digits, plane_size));
         JxlBitDepth depth = {JXL_BIT_DEPTH_FROM_CODESTREAM, 0, 0};
         check(JxlDecoderSetImageOutBitDepth(decoder, &depth));
-        JxlPixelFormat single = format_of(1, sample_size);
+        JxlPixelFormat single = format_of(1, planes.sample_size());
         size_t size = plane_size / image.samples;
-        for (uint32_t c = 0; c < (planes - 1) * image.samples; ++c)
-            check(JxlDecoderSetExtraChannelBuffer(decoder, &single, data + plane_size + c * size,
+        for (uint32_t c = 0; c < (planes.count - 1) * image.samples; ++c)
+            check(JxlDecoderSetExtraChannelBuffer(decoder, &single, digits + plane_size + c * size,
                                                   size, c));
-    }
-
-    void join_planes(const Image& image, const Mapping& mapping, size_t sample_size,
-                     uint32_t planes, void* pixels) {
-        if (planes > 1 && sample_size != 2) refuse(planes, " planes of 8 bits");
-        size_t count = static_cast<size_t>(image.rows * image.columns);
-        with_sample_type(image.sample_type, [&](auto sample) {
-            using Sample = decltype(sample);
-            auto join_from = [&](const auto* digits) {
-                join(digits, count, image.samples, planes, mapping.offset,
-                     static_cast<Sample*>(pixels));
-            };
-            if (sample_size == 1)
-                join_from(planes_.data());
-            else
-                join_from(reinterpret_cast<const uint16_t*>(planes_.data()));
-        });
     }
 
     void check(JxlDecoderStatus status) {
@@ -518,9 +542,12 @@ private:
     }
 
     Allowance allowance_;
+    JxlMemoryManager manager_ = {&allowance_, Allowance::allocate, Allowance::release};
     Runner runner_;
     std::unique_ptr<JxlDecoder, Close> decoder_;
     std::vector<uint8_t> planes_;
+    std::vector<uint8_t> layer_;
+    std::vector<uint8_t> alpha_;
 };
 
 // Enough for any header, whose colour profile may be large.
@@ -560,6 +587,7 @@ const Codec codec_jxl = {
     DICUBE_CODEC_JXL,
     "JPEG XL",
     9,
+    true,
     true,
     recognises,
     probe,

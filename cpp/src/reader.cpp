@@ -13,7 +13,11 @@ struct Kind {
     char letter;
     uint32_t codec;
 };
-constexpr Kind kinds[] = {{'A', DICUBE_CODEC_JXL}, {'S', DICUBE_CODEC_HTJ2K}};
+// Of each codec the kind of its lossless files comes first.
+constexpr Kind kinds[] = {{DICUBE_KIND_ARCHIVE, DICUBE_CODEC_JXL},
+                          {DICUBE_KIND_SPEED, DICUBE_CODEC_HTJ2K},
+                          {DICUBE_KIND_LOSSY, DICUBE_CODEC_JXL},
+                          {DICUBE_KIND_ROI, DICUBE_CODEC_JXL}};
 
 Image parse_image(Bytes bytes, uint32_t codec) {
     ByteReader cursor(bytes, image_section);
@@ -38,8 +42,11 @@ uint32_t codec_of_kind(char kind) {
     for (const Kind& known : kinds)
         if (known.letter == kind) return known.codec;
     fail(DICUBE_ERROR_FORMAT, "not a dicube file: byte 7 of its magic is ",
-         static_cast<int>(static_cast<unsigned char>(kind)), ", neither A (65) nor S (83)");
+         static_cast<int>(static_cast<unsigned char>(kind)),
+         ", none of A (65), L (76), R (82) and S (83)");
 }
+
+bool kind_has_masks(char kind) { return kind == DICUBE_KIND_ROI; }
 
 char kind_of_codec(uint32_t codec) {
     for (const Kind& known : kinds)
@@ -76,10 +83,11 @@ Reader::Reader(std::unique_ptr<Source> source, const ReaderSettings& settings)
         std::vector<uint8_t> bytes(section(image_section).extent.length);
         read_section(*described, bytes.data());
         image_ = parse_image(bytes, codec_->id);
-    } else if (contents_.has_checksums) {
+    } else if (contents_.has_checksums || contents_.kind != DICUBE_KIND_SPEED) {
         fail(DICUBE_ERROR_FORMAT, "section ", image_section, ": is not in the file");
     } else {
-        // Published writers leave it to the codestream to say what a frame is.
+        // Published writers, who write this kind only, leave it to the codestream to say what a
+        // frame is.
         std::vector<uint8_t> buffer;
         try {
             image_ = codec_->probe(coded_bytes(0, buffer));
@@ -163,13 +171,18 @@ uint32_t Reader::levels() const {
     }
 }
 
-void Reader::decode_one(Worker& worker, uint64_t index, uint32_t level, void* pixels) const {
+void Reader::decode_one(Worker& worker, const Selection& selection, uint64_t i,
+                        void* pixels) const {
+    uint64_t index = selection[i];
     Bytes coded = coded_bytes(index, worker.coded);
     try {
-        if (level == 0)
+        if (selection.masks != nullptr)
+            worker.decoder->decode_roi(coded, image_, pixels,
+                                       selection.masks + i * image_.pixel_count());
+        else if (selection.level == 0)
             worker.decoder->decode(coded, image_, pixels);
         else
-            worker.decoder->decode_reduced(coded, image_, level, pixels);
+            worker.decoder->decode_reduced(coded, image_, selection.level, pixels);
     } catch (const Error& error) {
         fail(error.status(), frame_name(index), ": ", error.what());
     }
@@ -182,7 +195,7 @@ void Reader::decode_real(Worker& worker, const Selection& selection, uint64_t i,
         fail(DICUBE_ERROR_LIMIT, frame_name(selection[i]), ": ", image.frame_size(),
              " bytes, max_memory is ", settings_.max_memory);
     worker.stored.resize(image.frame_size());
-    decode_one(worker, selection[i], selection.level, worker.stored.data());
+    decode_one(worker, selection, i, worker.stored.data());
     Rescale by;
     if (selection.slopes != nullptr) by.slope = selection.slopes[i];
     if (selection.intercepts != nullptr) by.intercept = selection.intercepts[i];
@@ -217,13 +230,15 @@ void Reader::decode(const Selection& selection, void* pixels) {
             if (!worker) worker = take_worker(inside);
             uint8_t* frame = out + i * frame_size;
             if (selection.real_type == 0)
-                decode_one(*worker, selection[i], selection.level, frame);
+                decode_one(*worker, selection, i, frame);
             else
                 decode_real(*worker, selection, i, frame);
         });
     } catch (...) {
         // What a worker was doing when it failed is unknown: none of them is used again.
         std::memset(out, 0, static_cast<size_t>(count) * frame_size);
+        if (selection.masks != nullptr)
+            std::memset(selection.masks, 0, static_cast<size_t>(count) * image_.pixel_count());
         throw;
     }
     for (std::unique_ptr<Worker>& worker : workers)

@@ -28,6 +28,7 @@ struct Selection {
     uint32_t real_type = 0;
     const double* slopes = nullptr;
     const double* intercepts = nullptr;
+    uint8_t* masks = nullptr;  // where the frames' masks go, if they are asked for
 
     uint64_t operator[](uint64_t i) const { return frames == nullptr ? first + i : frames[i]; }
 };
@@ -50,7 +51,7 @@ public:
     uint32_t levels() const;
     // What each frame of a selection is once it is decoded.
     Image decoded_image(uint32_t level, uint32_t real_type) const;
-    // On failure the pixels are all zero.
+    // On failure the pixels are all zero, and the masks.
     void decode(const Selection& selection, void* pixels);
 
 private:
@@ -58,7 +59,7 @@ private:
 
     std::unique_ptr<Worker> take_worker(unsigned threads);
     void give_back(std::unique_ptr<Worker> worker);
-    void decode_one(Worker& worker, uint64_t index, uint32_t level, void* pixels) const;
+    void decode_one(Worker& worker, const Selection& selection, uint64_t i, void* pixels) const;
     void decode_real(Worker& worker, const Selection& selection, uint64_t i, void* real) const;
     Bytes coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const;
 
@@ -73,7 +74,8 @@ private:
 
 // How a file's kind, the last letter of its magic, and its frames' codec belong together.
 uint32_t codec_of_kind(char kind);
-char kind_of_codec(uint32_t codec);
+char kind_of_codec(uint32_t codec);  // of lossless files
+bool kind_has_masks(char kind);
 
 // The section that says what each frame is (FORMAT.md, "Image").
 constexpr std::string_view image_section = "Image";

@@ -59,24 +59,82 @@ private:
 FrameCoder::FrameCoder(const Codec& codec, const Image& image, const WriterSettings& settings,
                        unsigned threads)
     : image_(image), settings_(settings), name_(codec.name) {
-    CodecSettings codec_settings = {settings.effort, threads, encoder_memory, settings.least_bits};
+    const Tolerance& tolerance = settings.tolerance;
+    CodecSettings codec_settings = {settings.effort,    threads,
+                                    encoder_memory,     settings.least_bits,
+                                    tolerance.distance, tolerance.range};
+    // Only from effort 2 on JPEG XL sees that most values are never used.
+    if (codec_settings.effort == 1 && !tolerance.is_lossless()) codec_settings.effort = 2;
     encoder_ = codec.make_encoder(codec_settings);
-    if (settings.verify) decoder_ = codec.make_decoder(codec_settings);
+    if (settings.verify || !tolerance.is_lossless()) decoder_ = codec.make_decoder(codec_settings);
 }
 
-void FrameCoder::encode(const uint8_t* pixels, std::vector<uint8_t>& coded) {
+Loss FrameCoder::encode(const uint8_t* pixels, const uint8_t* mask, std::vector<uint8_t>& coded) {
     size_t size = image_.frame_size();
     if (settings_.swap_bytes) {
         native_.assign(pixels, pixels + size);
         swap_sample_bytes(native_.data(), size, image_.sample_size());
         pixels = native_.data();
     }
-    encoder_->encode(image_, pixels, coded);
-    if (!decoder_) return;
-    decoded_.resize(size);
-    decoder_->decode(coded, image_, decoded_.data());
-    if (std::memcmp(pixels, decoded_.data(), size) != 0)
+    const uint8_t* rounded = within_tolerance(pixels, mask);
+    if (mask != nullptr)
+        encoder_->encode_roi(image_, rounded, mask, coded);
+    else
+        encoder_->encode(image_, rounded, coded);
+    if (!decoder_) return {};
+    decode(coded, mask);
+    if (settings_.tolerance.distance == 0 && std::memcmp(rounded, decoded_.data(), size) != 0)
         fail(DICUBE_ERROR_CODEC, name_, " encoder: decoded pixels differ from those encoded");
+    if (settings_.tolerance.is_lossless()) return {};
+    Loss loss = checked_loss(pixels, mask);
+    loss.coded_size = coded.size();
+    return loss;
+}
+
+// The pixels, or such as are coded in their place without a loss.
+const uint8_t* FrameCoder::within_tolerance(const uint8_t* pixels, const uint8_t* mask) {
+    const Tolerance& tolerance = settings_.tolerance;
+    if (tolerance.max_error == 0 && tolerance.background_error == 0) return pixels;
+    rounded_.assign(pixels, pixels + image_.frame_size());
+    Range range = tolerance.range ? *tolerance.range : range_of(image_, pixels);
+    if (tolerance.max_error != 0)
+        quantise(image_, rounded_.data(), tolerance.max_error, range, mask);
+    if (tolerance.background_error != 0 && mask != nullptr)
+        quantise_background(image_, rounded_.data(), tolerance.background_error, range, mask);
+    return rounded_.data();
+}
+
+void FrameCoder::decode(const std::vector<uint8_t>& coded, const uint8_t* mask) {
+    decoded_.resize(image_.frame_size());
+    if (mask == nullptr) {
+        decoder_->decode(coded, image_, decoded_.data());
+        return;
+    }
+    size_t count = image_.pixel_count();
+    decoded_mask_.resize(count);
+    decoder_->decode_roi(coded, image_, decoded_.data(), decoded_mask_.data());
+    for (size_t i = 0; i < count; ++i)
+        if ((mask[i] != 0) != (decoded_mask_[i] != 0))
+            fail(DICUBE_ERROR_CODEC, name_, " encoder: the decoded mask differs from that encoded");
+}
+
+// Measured on what was decoded, sample by sample, and held against what is allowed.
+Loss FrameCoder::checked_loss(const uint8_t* pixels, const uint8_t* mask) const {
+    const Tolerance& tolerance = settings_.tolerance;
+    Loss loss = loss_between(image_, pixels, decoded_.data());
+    if (tolerance.distance != 0) return loss;
+    uint64_t most = tolerance.max_error;
+    if (mask != nullptr) {
+        Loss inside = loss_between(image_, pixels, decoded_.data(), mask);
+        if (inside.max_error > most)
+            fail(DICUBE_ERROR_CODEC, name_, " encoder: an error of ", inside.max_error,
+                 " inside the mask, at most ", most, " is allowed");
+        most = std::max<uint64_t>(most, tolerance.background_error);
+    }
+    if (loss.max_error > most)
+        fail(DICUBE_ERROR_CODEC, name_, " encoder: an error of ", loss.max_error, ", at most ",
+             most, " is allowed");
+    return loss;
 }
 
 Writer::Writer(std::unique_ptr<Sink> sink, const Codec& codec, const Image& image, uint64_t frames,
@@ -85,7 +143,7 @@ Writer::Writer(std::unique_ptr<Sink> sink, const Codec& codec, const Image& imag
       codec_(codec),
       image_(image),
       settings_(settings),
-      layout_(*sink_, kind_of_codec(codec.id), frames) {
+      layout_(*sink_, settings.kind, frames) {
     // Published readers know nothing of what is in `Image`, and would take keys for samples.
     if (!image.is_integer() || image.sample_size() == 8) layout_.hide_frames();
     layout_.add_section(image_section, image_bytes(image, codec.id));
@@ -108,8 +166,11 @@ void Writer::add_section(std::string_view name, Bytes data) {
     layout_.add_section(name, data);
 }
 
-void Writer::encode(uint64_t count, const uint8_t* pixels) {
+void Writer::encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks) {
     expect_room(count);
+    if ((masks != nullptr) != kind_has_masks(settings_.kind))
+        fail(DICUBE_ERROR_ARGUMENT, "writer: a file of kind ", settings_.kind,
+             masks != nullptr ? " holds no masks" : " holds a mask for each frame");
     bool split = codec_.splits_frames && count < settings_.threads;
     unsigned across = split ? 1 : settings_.threads;
     unsigned inside = split ? settings_.threads : 1;
@@ -117,6 +178,8 @@ void Writer::encode(uint64_t count, const uint8_t* pixels) {
     coders_.resize(across);
     uint64_t first = layout_.frames_added();
     size_t frame_size = image_.frame_size();
+    size_t mask_size = image_.pixel_count();
+    std::vector<Loss> losses(static_cast<size_t>(count));
     InOrder in_order(layout_, size_t{4} * across);
     closed_ = true;
     parallel_for(across, count, [&](unsigned worker, uint64_t i) {
@@ -125,7 +188,9 @@ void Writer::encode(uint64_t count, const uint8_t* pixels) {
             if (!coder) coder = std::make_unique<FrameCoder>(codec_, image_, settings_, inside);
             std::vector<uint8_t> coded;
             try {
-                coder->encode(pixels + i * frame_size, coded);
+                losses[i] =
+                    coder->encode(pixels + i * frame_size,
+                                  masks == nullptr ? nullptr : masks + i * mask_size, coded);
             } catch (const Error& error) {
                 fail(error.status(), "frame ", first + i, ": ", error.what());
             }
@@ -136,6 +201,8 @@ void Writer::encode(uint64_t count, const uint8_t* pixels) {
         }
     });
     if (split) coders_.clear();
+    // In their order: sums of floating-point numbers must not depend on the threads.
+    for (const Loss& loss : losses) loss_ += loss;
     closed_ = false;
 }
 

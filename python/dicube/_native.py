@@ -70,6 +70,11 @@ SIZE_UNKNOWN = (1 << 64) - 1
 CODEC_JXL = 1
 CODEC_HTJ2K = 2
 
+KIND_ARCHIVE = 65
+KIND_LOSSY = 76
+KIND_ROI = 82
+KIND_SPEED = 83
+
 _SECTION_NAME_SIZE = 17  # 16 characters and the zero byte
 
 # ------------------------------------------------------------------------------------- structs
@@ -106,6 +111,14 @@ class CodecOptions(_Struct):
         ("effort", ctypes.c_uint32),
         ("skip_verify", ctypes.c_uint32),
         ("least_bits", ctypes.c_uint32),
+        ("kind", ctypes.c_uint32),
+        ("max_error", ctypes.c_uint32),
+        ("background_error", ctypes.c_uint32),
+        ("has_range", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("least", ctypes.c_int64),
+        ("greatest", ctypes.c_int64),
+        ("distance", ctypes.c_double),
     ]
 
 
@@ -146,7 +159,20 @@ class FileInfo(_Struct):
         ("format_version", ctypes.c_uint32),
         ("codec", ctypes.c_uint32),
         ("has_checksums", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("kind", ctypes.c_uint32),
+    ]
+
+
+class Loss(_Struct):
+    """What lossy coding has changed."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("max_error", ctypes.c_uint64),
+        ("samples", ctypes.c_uint64),
+        ("changed", ctypes.c_uint64),
+        ("coded_size", ctypes.c_uint64),
+        ("squares", ctypes.c_double),
     ]
 
 
@@ -193,6 +219,7 @@ STRUCTS: dict[str, type[_Struct]] = {
     "dicube_decode_options": DecodeOptions,
     "dicube_file_info": FileInfo,
     "dicube_sink": Sink,
+    "dicube_loss": Loss,
 }
 
 # ---------------------------------------------------------------------------------- prototypes
@@ -216,6 +243,7 @@ _DECODE_OPTIONS = ctypes.POINTER(DecodeOptions)
 _SOURCE = ctypes.POINTER(Source)
 _SINK = ctypes.POINTER(Sink)
 _FILE_INFO = ctypes.POINTER(FileInfo)
+_LOSS = ctypes.POINTER(Loss)
 
 # Every function of dicube.h: (what it returns, what it takes). What returns a status is checked
 # after each call.
@@ -230,8 +258,13 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         _STATUS,
         (_IMAGE, _CODEC_OPTIONS, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE),
     ),
+    "dicube_encode_roi": (
+        _STATUS,
+        (_IMAGE, _CODEC_OPTIONS, _DATA, _SIZE, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE),
+    ),
     "dicube_probe": (_STATUS, (_DATA, _SIZE, _OUT_U32, _IMAGE)),
     "dicube_decode": (_STATUS, (_DATA, _SIZE, _IMAGE, _U32, _DATA, _SIZE)),
+    "dicube_decode_roi": (_STATUS, (_DATA, _SIZE, _IMAGE, _U32, _DATA, _SIZE, _DATA, _SIZE)),
     "dicube_jpeg_encode": (_STATUS, (_DATA, _SIZE, _U32, _DATA, _SIZE, _OUT_SIZE)),
     "dicube_jpeg_restore": (_STATUS, (_DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE)),
     "dicube_reader_open_path": (_STATUS, (_TEXT, _READER_OPTIONS, _OUT_HANDLE)),
@@ -250,6 +283,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         _STATUS,
         (_HANDLE, _NUMBERS, _U64, _DECODE_OPTIONS, _DATA, _SIZE),
     ),
+    "dicube_reader_decode_roi": (_STATUS, (_HANDLE, _U64, _U64, _DATA, _SIZE, _DATA, _SIZE)),
     "dicube_reader_coded_range": (_STATUS, (_HANDLE, _U64, _OUT_U64, _OUT_SIZE)),
     "dicube_reader_coded_read": (_STATUS, (_HANDLE, _U64, _DATA, _SIZE)),
     "dicube_writer_open_path": (
@@ -263,6 +297,8 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "dicube_writer_close": (None, (_HANDLE,)),
     "dicube_writer_section": (_STATUS, (_HANDLE, _TEXT, _DATA, _SIZE)),
     "dicube_writer_encode": (_STATUS, (_HANDLE, _U64, _DATA, _SIZE)),
+    "dicube_writer_encode_roi": (_STATUS, (_HANDLE, _U64, _DATA, _SIZE, _DATA, _SIZE)),
+    "dicube_writer_loss": (_STATUS, (_HANDLE, _LOSS)),
     "dicube_writer_coded": (_STATUS, (_HANDLE, _DATA, _SIZE)),
     "dicube_writer_finish": (_STATUS, (_HANDLE,)),
 }
@@ -370,11 +406,23 @@ def build_info() -> str:
 
 def encode(image: Image, options: CodecOptions, pixels: int, pixels_size: int) -> bytes:
     """Encode the image whose samples stand at the address `pixels`."""
+    return _encode("dicube_encode", image, options, pixels, pixels_size)
+
+
+def encode_roi(
+    image: Image, options: CodecOptions, pixels: int, pixels_size: int, mask: int, mask_size: int
+) -> bytes:
+    """Encode the image whose samples stand at the address `pixels`, and its mask."""
+    return _encode("dicube_encode_roi", image, options, pixels, pixels_size, mask, mask_size)
+
+
+def _encode(name: str, image: Image, options: CodecOptions, *arguments: int) -> bytes:
+    """Return what a function that encodes writes."""
     bound = ctypes.c_size_t()
     _c["dicube_encode_bound"](image, options, bound)
     coded = ctypes.create_string_buffer(bound.value)
     size = ctypes.c_size_t()
-    _c["dicube_encode"](image, options, pixels, pixels_size, coded, bound, size)
+    _c[name](image, options, *arguments, coded, bound, size)
     return memoryview(coded)[: size.value].tobytes()
 
 
@@ -391,6 +439,22 @@ def decode(
 ) -> None:
     """Decode the coded image at the address `coded` to the address `pixels`."""
     _c["dicube_decode"](coded, coded_size, image, num_threads, pixels, pixels_size)
+
+
+def decode_roi(
+    coded: int,
+    coded_size: int,
+    image: Image,
+    num_threads: int,
+    pixels: int,
+    pixels_size: int,
+    mask: int,
+    mask_size: int,
+) -> None:
+    """Decode the coded image at the address `coded`, and its mask."""
+    _c["dicube_decode_roi"](
+        coded, coded_size, image, num_threads, pixels, pixels_size, mask, mask_size
+    )
 
 
 # What coding a JPEG may add to its bytes at most.
@@ -624,6 +688,12 @@ class Reader(_Owner):
         numbers = ctypes.c_uint64.from_address(frames) if count else None
         self._call("dicube_reader_decode_frames", numbers, count, options, pixels, pixels_size)
 
+    def decode_roi(
+        self, first: int, count: int, pixels: int, pixels_size: int, masks: int, masks_size: int
+    ) -> None:
+        """Decode frames to the address `pixels`, and their masks to the address `masks`."""
+        self._call("dicube_reader_decode_roi", first, count, pixels, pixels_size, masks, masks_size)
+
     def coded_range(self, frame: int) -> tuple[int, int]:
         """Return offset and size of the coded bytes of a frame."""
         offset = ctypes.c_uint64()
@@ -675,6 +745,18 @@ class Writer(_Owner):
     def encode(self, count: int, pixels: int, pixels_size: int) -> None:
         """Encode the next `count` frames, whose samples stand at the address `pixels`."""
         self._call("dicube_writer_encode", count, pixels, pixels_size)
+
+    def encode_roi(
+        self, count: int, pixels: int, pixels_size: int, masks: int, masks_size: int
+    ) -> None:
+        """Encode the next `count` frames, each with a mask."""
+        self._call("dicube_writer_encode_roi", count, pixels, pixels_size, masks, masks_size)
+
+    def loss(self) -> Loss:
+        """Return what the frames encoded so far lost."""
+        loss = Loss()
+        self._call("dicube_writer_loss", loss)
+        return loss
 
     def coded(self, coded: bytes) -> None:
         """Store bytes that are already coded as the next frame."""

@@ -34,6 +34,7 @@ _SORT_METHODS = {
 
 # Whose versions matter to what the commands do; told where they are installed.
 _PACKAGES = ("numpy", "pydicom", "spacetransformer-core", "zstandard", "nibabel")
+_LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
 
 _EXAMPLES = """\
 examples:
@@ -53,12 +54,18 @@ What SRC and DST are is told from their names:
   a folder        DICOM files, one for each slice
   *.dcbs          HTJ2K, fast
   *.dcba          JPEG XL, small
+  *.dcbl          JPEG XL, lossy
+  *.dcbr          JPEG XL, lossless inside the body, lossy outside
   *.nii, *.nii.gz NIfTI (needs dicube[nifti])
-All conversions are lossless; each frame is decoded and compared before the file takes its name.
+Conversions are lossless but for .dcbl, .dcbr and where --max-error or --distance is given. Each
+frame is decoded and compared before the file takes its name, and what was lost is recorded.
 
 examples:
   dicube convert series/ head.dcbs
   dicube convert series/ head.dcba --effort best --threads 4
+  dicube convert series/ head.dcba --max-error 2
+  dicube convert series/ head.dcbl --distance 1
+  dicube convert series/ head.dcbr --roi auto --background 20
   dicube convert head.dcba head.dcbs
   dicube convert head.dcbs restored/
   dicube convert brain.nii.gz brain.dcba
@@ -109,8 +116,8 @@ def _parser() -> argparse.ArgumentParser:
 
     convert = commands.add_parser(
         "convert",
-        help="convert between a DICOM folder, .dcbs, .dcba and NIfTI",
-        description="Convert between a DICOM folder, .dcbs, .dcba and NIfTI.",
+        help="convert between DICOM, dicube files and NIfTI",
+        description="Convert between a DICOM folder, dicube files and NIfTI.",
         epilog=_CONVERT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -122,7 +129,39 @@ def _parser() -> argparse.ArgumentParser:
         "--effort",
         type=_effort,
         metavar="1..9",
-        help=f"of JPEG XL: 1 is fast, 9 small; or {', '.join(EFFORTS)} (default: balanced)",
+        help=f"of JPEG XL: 1 is fast, 9 small; or {', '.join(EFFORTS)}"
+        " (default: balanced; with a distance best)",
+    )
+    convert.add_argument(
+        "--max-error",
+        type=float,
+        metavar="N",
+        help=".dcba, .dcbl: how far a stored value may be from what it was",
+    )
+    convert.add_argument(
+        "--distance",
+        type=float,
+        metavar="D",
+        help=".dcba, .dcbl: JPEG XL's, above 0 and up to 25 (default of .dcbl: 0.5)",
+    )
+    convert.add_argument(
+        "--roi",
+        choices=["auto"],
+        help=".dcbr: find the body, which is the foreground (default: the source's mask)",
+    )
+    convert.add_argument(
+        "--foreground",
+        type=float,
+        metavar="N",
+        default=0.0,
+        help=".dcbr: the --max-error of the foreground (default: 0, lossless)",
+    )
+    convert.add_argument(
+        "--background",
+        type=float,
+        metavar="N",
+        help=".dcbr: the --max-error of the background; inf for one value"
+        " (default: a hundredth of the range of values)",
     )
     convert.add_argument(
         "--threads", type=_thread_count, metavar="N", help="default: one for each processor"
@@ -212,6 +251,7 @@ def _convert(options: argparse.Namespace) -> int:
     from dicube.core.recoding import export_coded
     from dicube.dicom.transfer_syntaxes import transfer_syntax_of
     from dicube.nifti import NIFTI_EXTENSIONS
+    from dicube.storage.dcb_file import FORMATS
 
     source: Path = options.source
     target = Path(options.target)
@@ -231,8 +271,11 @@ def _convert(options: argparse.Namespace) -> int:
             f"{options.target}: expected a name ending in {known}, "
             f"or a folder (end its name in {os.sep})"
         )
-    if options.effort is not None and target.suffix.lower() != ".dcba":
-        raise DataConsistencyError("--effort is for .dcba only")
+    if options.effort is not None and FORMATS.get(target.suffix.lower()) != "jxl":
+        raise DataConsistencyError("--effort is for .dcba, .dcbl and .dcbr only")
+    lossy = {name: getattr(options, name) for name in _LOSSY_OPTIONS if getattr(options, name)}
+    if lossy and not to_file:
+        raise DataConsistencyError(f"--{next(iter(lossy)).replace('_', '-')} is for files only")
     if not from_dicom and (options.series_uid or options.sort):
         raise DataConsistencyError("--series-uid and --sort are for DICOM only")
     if options.modality is not None and (to_file or not from_nifti):
@@ -277,6 +320,7 @@ def _convert(options: argparse.Namespace) -> int:
                 effort=options.effort,
                 verify=options.verify,
                 progress=bar,
+                **{name: getattr(options, name) for name in _LOSSY_OPTIONS},
             )
         else:
             image.to_dicom_folder(
@@ -319,6 +363,7 @@ def _info(options: argparse.Namespace) -> int:
         ),
         ("checksums", "yes" if summary.has_checksums else "no (a published writer's file)"),
         ("rescale", f"stored value * {summary.rescale[0]:g} + {summary.rescale[1]:g}"),
+        *(("lost", str(loss)) for loss in summary.losses),
         ("status", summary.status),
         *(("finding", str(finding)) for finding in summary.findings),
     ]

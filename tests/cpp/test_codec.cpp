@@ -1,11 +1,13 @@
 // Every codec x sample type x shape x range of values: what is encoded comes back, bit by bit, and
 // codestreams that lie are refused.
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
 
 #include "../../cpp/src/codec.h"
+#include "../../cpp/src/loss.h"
 #include "expect.h"
 
 using namespace dicube;
@@ -245,6 +247,57 @@ void hostile_headers_end() {
     EXPECT(true);
 }
 
+// Frames with a mask: image and mask come back, whatever is in and outside.
+void masks_come_back() {
+    CodecSettings settings = {0, 1, uint64_t{1} << 32};
+    std::unique_ptr<Encoder> encoder = codec_jxl.make_encoder(settings);
+    std::unique_ptr<Decoder> decoder = codec_jxl.make_decoder(settings);
+    for (Image image : images(21, 34)) {
+        if (image.sample_size() > 2 || !image.is_integer()) continue;
+        for (Content content : {Content::noise, Content::constant, Content::extremes}) {
+            std::vector<uint8_t> pixels = pixels_of(image, content);
+            for (uint64_t odds : {0, 1, 2, 3}) {
+                std::vector<uint8_t> mask(image.pixel_count());
+                for (uint8_t& inside : mask) inside = random_bits() % 4 <= odds;
+                std::vector<uint8_t> coded, found(mask.size(), 7), decoded(pixels.size());
+                encoder->encode_roi(image, pixels.data(), mask.data(), coded);
+                codec_jxl.expect(coded, image);
+                decoder->decode_roi(coded, image, decoded.data(), found.data());
+                EXPECT(decoded == pixels);
+                EXPECT(found == mask);
+                std::fill(decoded.begin(), decoded.end(), uint8_t{0});
+                decoder->decode(coded, image, decoded.data());
+                EXPECT(decoded == pixels);
+            }
+        }
+    }
+}
+
+// Every value of a type, rounded with every kind of bound.
+void rounding_keeps_its_bound() {
+    for (uint32_t type : {DICUBE_SAMPLE_UINT16, DICUBE_SAMPLE_INT16}) {
+        Image image = {256, 256, 1, type};
+        std::vector<uint16_t> values(image.pixel_count());
+        for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint16_t>(i);
+        Range range = range_of(image, values.data());
+        std::vector<uint8_t> outside(values.size(), 0);
+        for (uint32_t bound : {1u, 2u, 7u, 1000u, 32767u, 32768u, 65535u, 4294967295u})
+            for (bool background : {false, true}) {
+                std::vector<uint16_t> rounded = values;
+                if (background)
+                    quantise_background(image, rounded.data(), bound, range, outside.data());
+                else
+                    quantise(image, rounded.data(), bound, range);
+                Loss loss = loss_between(image, values.data(), rounded.data());
+                EXPECT(loss.max_error <= bound);
+                EXPECT(loss.samples == values.size());
+                std::sort(rounded.begin(), rounded.end());
+                auto kinds = std::unique(rounded.begin(), rounded.end()) - rounded.begin();
+                EXPECT(static_cast<uint64_t>(kinds) <= 65536 / (2 * uint64_t{bound} + 1) + 2);
+            }
+    }
+}
+
 void bits_are_tight() {
     Image image = {1, 2, 1, DICUBE_SAMPLE_UINT16};
     EXPECT(tight_bits(image, {0, 0}) == 9);
@@ -265,6 +318,8 @@ void bits_are_tight() {
 
 int main() {
     bits_are_tight();
+    masks_come_back();
+    rounding_keeps_its_bound();
     conformance();
     encoders_forget();
     small_signed_frames();

@@ -95,6 +95,32 @@ def write_nifti(path: Path) -> bytes:
     return written.getvalue()
 
 
+def write_lossy(path: Path) -> dict[str, Any]:
+    """Write a lossy file of the kind that the path names; return what it must give back."""
+    volume = synthetic_volume("int16", 1) // 16
+    mask = np.indices(volume.shape).sum(axis=0) % 7 < 3
+    options: dict[str, Any] = {
+        ".dcba": {"max_error": 20},
+        ".dcbl": {"distance": 1},
+        ".dcbr": {"roi": mask, "background": 50},
+    }[path.suffix]
+    DicomCubeImage(volume).to_file(path, **options)
+    image = DicomCubeImage.from_file(path)
+    values = image.raw_image
+    told: dict[str, Any] = {
+        "shape": volume.shape,
+        "dtype": "int16",
+        "max_error": image.losses[0].max_error,
+    }
+    if path.suffix == ".dcbl":  # decoders may differ in the last place
+        told["means"] = [float(frame.mean()) for frame in values]
+    else:
+        told["sha256"] = hashlib.sha256(values.tobytes()).hexdigest()
+    if image.roi_mask is not None:
+        told["mask"] = hashlib.sha256(mask.tobytes()).hexdigest()
+    return told
+
+
 def make(folder: Path) -> None:
     """Write what is missing in the folder of this version."""
     folder.mkdir(exist_ok=True)
@@ -129,6 +155,9 @@ def make(folder: Path) -> None:
             "dtype": "uint8",
             "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
         }
+    for name in ("bounded.dcba", "distance.dcbl", "mask.dcbr"):
+        if name not in expected:
+            expected[name] = write_lossy(folder / name)
     name = "nifti.dcbs"
     if name not in expected:
         nifti = write_nifti(folder / name)

@@ -19,6 +19,9 @@ PUBLISHED = "dicube[nifti]==0.3.0"
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Extensions of files that are lossless unless told otherwise.
+LOSSLESS = (".dcba", ".dcbs")
+
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 
 SmoothVolume = Callable[..., NDArray[Any]]

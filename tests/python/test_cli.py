@@ -116,11 +116,11 @@ class TestConvert:
         good = tmp_path / "good.dcbs"
         assert run("convert", series, good).returncode == 0
         assert "no such file" in fails("convert", tmp_path / "none", tmp_path / "x.dcbs")
-        assert ".dcbs or .dcba" in fails("convert", series, tmp_path / "x.dcbr")
+        assert ".dcbs or .dcba" in fails("convert", series, tmp_path / "x.dcbx")
         assert ".dcbs or .dcba" in fails("convert", series, tmp_path / "x")
         assert ".dcbs or .dcba" in fails("convert", good, tmp_path / "x.nrrd")
         assert "DICOM only" in fails("convert", good, tmp_path / "x.dcba", "--sort", "position")
-        assert ".dcba only" in fails("convert", series, tmp_path / "x.dcbs", "--effort", 3)
+        assert "--effort is for" in fails("convert", series, tmp_path / "x.dcbs", "--effort", 3)
         (tmp_path / "empty").mkdir()
         assert "empty" in fails("convert", tmp_path / "empty", tmp_path / "x.dcbs")
         (tmp_path / "bad.dcbs").write_bytes(b"nothing of the kind")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SmoothVolume
+from conftest import LOSSLESS, SmoothVolume
 
 from dicube.codecs import get_codec
 from dicube.exceptions import CodecError, DicomCubeError, InvalidCubeFileError
@@ -70,7 +70,7 @@ def published_bytes(volume: np.ndarray[Any, Any]) -> bytes:
     return header + b"".join(sections) + tables + b"".join(frames)
 
 
-@pytest.fixture(scope="module", params=sorted(FORMATS))
+@pytest.fixture(scope="module", params=LOSSLESS)
 def our_file(request: pytest.FixtureRequest, volume: np.ndarray[Any, Any]) -> bytes:
     return our_bytes(volume, FORMATS[request.param])
 
@@ -80,7 +80,7 @@ def published_file(volume: np.ndarray[Any, Any]) -> bytes:
     return published_bytes(volume)
 
 
-@pytest.fixture(scope="module", params=[*sorted(FORMATS), "published"])
+@pytest.fixture(scope="module", params=[*LOSSLESS, "published"])
 def any_file(request: pytest.FixtureRequest, volume: np.ndarray[Any, Any]) -> bytes:
     if request.param == "published":
         return published_bytes(volume)

@@ -36,6 +36,13 @@ def test_golden_file_reads_as_it_was_written(
     assert image.dtype == expected["dtype"]
     if "sha256" in expected:
         assert hashlib.sha256(image.raw_image.tobytes()).hexdigest() == expected["sha256"]
+    if "means" in expected:
+        assert image.raw_image.mean(axis=(1, 2)) == pytest.approx(expected["means"], abs=1)
+    if "max_error" in expected:
+        assert image.losses[0].max_error == expected["max_error"]
+    if "mask" in expected:
+        assert image.roi_mask is not None
+        assert hashlib.sha256(image.roi_mask.tobytes()).hexdigest() == expected["mask"]
     if "originals" in expected:
         image.to_dicom_folder(tmp_path, exact=True)
         assert expected["originals"] == {

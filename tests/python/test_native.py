@@ -28,6 +28,7 @@ CODE = re.sub(r"/\*.*?\*/", "", HEADER, flags=re.DOTALL)
 CTYPES = {
     "size_t": ctypes.c_size_t,
     "uint64_t": ctypes.c_uint64,
+    "int64_t": ctypes.c_int64,
     "uint32_t": ctypes.c_uint32,
     "double": ctypes.c_double,
     "int32_t": ctypes.c_int32,

@@ -77,7 +77,8 @@ DICUBE_API uint32_t dicube_abi_version(void);
 /* The version of the library that is running, such as "0.4.0". @since 0.4.0 */
 DICUBE_API const char* dicube_version(void);
 
-/* Versions of the library, of the compiler, and of all that is linked in, one "name version" a line.
+/* Versions of the library, of the compiler, and of all that is linked in, one "name version" a
+ * line.
  * @since 0.4.0 */
 DICUBE_API const char* dicube_build_info(void);
 
@@ -138,27 +139,46 @@ DICUBE_API int32_t dicube_image_size(const dicube_image* image, uint64_t frames,
 
 /* ------------------------------------------------------------------------------------ codecs */
 
-#define DICUBE_CODEC_JXL 1u   /* JPEG XL (ISO/IEC 18181), by libjxl; files named .dcba            */
-#define DICUBE_CODEC_HTJ2K 2u /* HTJ2K (ISO/IEC 15444-15), by OpenJPH; files named .dcbs */
+#define DICUBE_CODEC_JXL 1u   /* JPEG XL (ISO/IEC 18181), by libjxl                               */
+#define DICUBE_CODEC_HTJ2K 2u /* HTJ2K (ISO/IEC 15444-15), by OpenJPH */
 
-/* How frames are encoded. NULL, or zero in any field but struct_size, means the default. */
+/* Kinds of files: the last letter of their magic, and of their names' extensions. */
+#define DICUBE_KIND_ARCHIVE 65u /* 'A', .dcba: JPEG XL, lossless unless told otherwise */
+#define DICUBE_KIND_LOSSY 76u   /* 'L', .dcbl: JPEG XL, meant to be lossy */
+#define DICUBE_KIND_ROI 82u     /* 'R', .dcbr: JPEG XL, what is inside a mask coded apart */
+#define DICUBE_KIND_SPEED 83u   /* 'S', .dcbs: HTJ2K, lossless */
+
+/* How frames are encoded. NULL, or zero in any field but struct_size, means the default, which is
+ * lossless. Lossy coding is of JPEG XL and integers of at most 32 bits. It says either how far a
+ * sample may be from what it was (max_error: kept by each, checked on each), or what JPEG XL's
+ * distance is (0.1 to 3 or so, at most 25; the errors are measured, not bounded, and relative to
+ * the range of the samples). Lossy frames are always verified. */
 typedef struct dicube_codec_options {
-    size_t struct_size;   /* sizeof(dicube_codec_options)                                        */
-    uint32_t codec;       /* DICUBE_CODEC_*; default HTJ2K                                       */
-    uint32_t num_threads; /* default: one for each processor                                     */
-    uint32_t effort;      /* JPEG XL: 1 (fast) to 9 (small), default 3; HTJ2K has no choice: 0   */
-    uint32_t skip_verify; /* 1: don't decode and compare each frame after it was encoded         */
-    uint32_t least_bits;  /* bits a sample that a codestream declares at least, as far as its    */
-                          /* type has them; default: as few as hold the frame's samples. For     */
-                          /* who keeps BitsStored of DICOM, which is the same in all frames.     */
-                          /* Without meaning for what is coded as other samples than its own     */
+    size_t struct_size;        /* sizeof(dicube_codec_options)                                   */
+    uint32_t codec;            /* DICUBE_CODEC_*; default HTJ2K                                  */
+    uint32_t num_threads;      /* default: one for each processor                                */
+    uint32_t effort;           /* JPEG XL: 1 (fast) to 9 (small), default 3, with a distance 7;
+                                  HTJ2K has no choice: 0                                         */
+    uint32_t skip_verify;      /* 1: don't decode and compare each frame after it was encoded    */
+    uint32_t least_bits;       /* bits a sample that a codestream declares at least, as far as its
+                                  type has them; default: as few as hold the frame's samples. For
+                                  who keeps BitsStored of DICOM, which is the same in all frames.
+                                  Without meaning for what is coded as other samples than its own */
+    uint32_t kind;             /* DICUBE_KIND_* of the file; default ARCHIVE or SPEED            */
+    uint32_t max_error;        /* in stored units; where there is a mask, of what is inside      */
+    uint32_t background_error; /* the same of what is outside a mask                             */
+    uint32_t has_range;        /* 1: least and greatest are given; 0: each frame has its own     */
+    uint32_t reserved;         /* zero                                                           */
+    int64_t least;             /* smallest and greatest sample of all frames. Lossy coding rounds */
+    int64_t greatest;          /* from the smallest on, and never beyond them                    */
+    double distance;           /* JPEG XL's, in place of max_error                               */
 } dicube_codec_options;
 
 /* Store in *size a size that dicube_encode never exceeds for such an image. @since 0.4.0 */
 DICUBE_API int32_t dicube_encode_bound(const dicube_image* image,
                                        const dicube_codec_options* options, size_t* size);
 
-/* Encode one image losslessly into `coded`, which has room for `capacity` bytes, and store in *size
+/* Encode one image into `coded`, which has room for `capacity` bytes, and store in *size
  * how many were written. `pixels_size` must be what dicube_image_size gives for one frame. Too
  * little room is DICUBE_ERROR_ARGUMENT. @since 0.4.0 */
 DICUBE_API int32_t dicube_encode(const dicube_image* image, const dicube_codec_options* options,
@@ -177,6 +197,18 @@ DICUBE_API int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* 
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* image,
                                  uint32_t num_threads, void* pixels, size_t pixels_size);
+
+/* The same of an image with a mask: a byte for each pixel in the order (row, column), `mask_size`
+ * of them; 0 is outside, anything else inside. What is inside is coded with max_error, what is
+ * outside with background_error, each in a layer of its own of one JPEG XL image, which other
+ * decoders show as a whole. Decoding gives the whole image, and the mask as bytes of 0 and 1. A
+ * coded image without a mask is DICUBE_ERROR_CODEC. @since 0.4.0 */
+DICUBE_API int32_t dicube_encode_roi(const dicube_image* image, const dicube_codec_options* options,
+                                     const void* pixels, size_t pixels_size, const void* mask,
+                                     size_t mask_size, void* coded, size_t capacity, size_t* size);
+DICUBE_API int32_t dicube_decode_roi(const void* coded, size_t coded_size,
+                                     const dicube_image* image, uint32_t num_threads, void* pixels,
+                                     size_t pixels_size, void* mask, size_t mask_size);
 
 /* Recompress a JPEG image (ISO/IEC 10918-1, 8 bits) by JPEG XL, so that the JPEG bytes themselves
  * can be had back. `coded` gets a coded image of DICUBE_CODEC_JXL, about a fifth smaller than the
@@ -245,7 +277,7 @@ typedef struct dicube_file_info {
     uint32_t format_version; /* of the container                                                 */
     uint32_t codec;          /* DICUBE_CODEC_*                                                   */
     uint32_t has_checksums;  /* 1 if every section and frame can be checked, 0 if none can       */
-    uint32_t reserved;       /* zero                                                             */
+    uint32_t kind;           /* DICUBE_KIND_*                                                    */
 } dicube_file_info;
 
 /* @since 0.4.0 */
@@ -300,6 +332,12 @@ DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint
                                                uint64_t count, const dicube_decode_options* options,
                                                void* pixels, size_t pixels_size);
 
+/* As dicube_reader_decode, and the masks of the frames, of a file of DICUBE_KIND_ROI: a byte for
+ * each pixel, 1 inside and 0 outside, in the order (frame, row, column). @since 0.4.0 */
+DICUBE_API int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t first, uint64_t count,
+                                            void* pixels, size_t pixels_size, void* masks,
+                                            size_t masks_size);
+
 /* Where the coded bytes of a frame stand in the file, and how many they are. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame,
                                              uint64_t* offset, size_t* size);
@@ -342,6 +380,27 @@ DICUBE_API int32_t dicube_writer_section(dicube_writer* writer, const char* name
  * frames. May be called again and again until all frames are there. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_encode(dicube_writer* writer, uint64_t count, const void* pixels,
                                         size_t pixels_size);
+
+/* The same, of a file of DICUBE_KIND_ROI, which takes a mask for each frame: a byte for each pixel,
+ * 0 outside, in the order (frame, row, column). @since 0.4.0 */
+DICUBE_API int32_t dicube_writer_encode_roi(dicube_writer* writer, uint64_t count,
+                                            const void* pixels, size_t pixels_size,
+                                            const void* masks, size_t masks_size);
+
+/* What lossy coding has changed. The root of squares / samples is the root mean square error. */
+typedef struct dicube_loss {
+    size_t struct_size;  /* sizeof(dicube_loss)                                                   */
+    uint64_t max_error;  /* of all samples the greatest distance from what they were              */
+    uint64_t samples;    /* how many there are                                                    */
+    uint64_t changed;    /* how many are not what they were                                       */
+    uint64_t coded_size; /* bytes of the coded frames                                            */
+    double squares;      /* the squares of all errors, added up                                   */
+} dicube_loss;
+
+/* Store what the frames encoded so far lost, as measured on what they decode to; all zero in a
+ * lossless file. FORMAT.md tells of the section `loss`, in which a writer of a lossy file must
+ * record it. @since 0.4.0 */
+DICUBE_API int32_t dicube_writer_loss(dicube_writer* writer, dicube_loss* loss);
 
 /* Store bytes that are already coded as the next frame. They must be of the file's codec and of an
  * image like the file's. @since 0.4.0 */

@@ -24,8 +24,11 @@ def encode_image(
     effort: Effort | None,
     num_threads: int | None,
     least_bits: int | None = None,
+    *,
+    mask: NDArray[np.uint8] | None = None,
+    **lossy: int | float,
 ) -> bytes:
-    """Encode one image losslessly with the codec of this number."""
+    """Encode one image with the codec of this number; losslessly, unless options say otherwise."""
     if not isinstance(image, np.ndarray):
         raise DataConsistencyError(f"expected a numpy array, found {type(image).__name__}")
     described = image_of(image.shape, image.dtype)
@@ -34,13 +37,33 @@ def encode_image(
         num_threads=thread_count(num_threads),
         effort=effort_number(effort),
         least_bits=least_bits or 0,
+        kind=0 if mask is None else _native.KIND_ROI,
+        **lossy,
     )
     pixels = np.ascontiguousarray(image)
-    return _native.encode(described, options, pixels.ctypes.data, pixels.nbytes)
+    address, size = pixels.ctypes.data, pixels.nbytes
+    if mask is None:
+        return _native.encode(described, options, address, size)
+    return _native.encode_roi(described, options, address, size, mask.ctypes.data, mask.nbytes)
 
 
 def decode_image(codec: int, data: Any, num_threads: int | None) -> NDArray[Any]:
     """Decode one image, which must be of the codec of this number."""
+    return _decode(codec, data, num_threads, has_mask=False)[0]
+
+
+def decode_image_and_mask(
+    codec: int, data: Any, num_threads: int | None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Decode one image that was encoded with a mask, which is of the image's rows and columns."""
+    image, mask = _decode(codec, data, num_threads, has_mask=True)
+    return image, mask.view(np.bool_)
+
+
+def _decode(
+    codec: int, data: Any, num_threads: int | None, has_mask: bool
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Decode what may be asked to be decoded."""
     try:
         coded = np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
@@ -50,28 +73,28 @@ def decode_image(codec: int, data: Any, num_threads: int | None) -> NDArray[Any]
             f"expected a contiguous bytes-like object, found {type(data).__name__}"
         ) from error
     try:
-        return _decoded(codec, coded, thread_count(num_threads))
+        return _decoded(codec, coded, thread_count(num_threads), has_mask)
     except InvalidCubeFileError as error:  # of a kind or size that libdicube does not decode
         raise CodecError(error.message) from None
 
 
-def _decoded(codec: int, coded: NDArray[np.uint8], num_threads: int) -> NDArray[Any]:
-    """Return the image that coded bytes hold."""
+def _decoded(
+    codec: int, coded: NDArray[np.uint8], num_threads: int, has_mask: bool
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Return the image that coded bytes hold, and its mask; an empty one if that isn't wanted."""
     found, described = _native.probe(coded.ctypes.data, coded.nbytes)
     if found != codec:
         raise CodecError(
             f"expected {_NAMES[codec]} data, found {_NAMES.get(found, f'codec {found}')}"
         )
     image = np.empty(frame_shape_of(described), dtype_of(described))
-    _native.decode(
-        coded.ctypes.data,
-        coded.nbytes,
-        described,
-        num_threads,
-        image.ctypes.data,
-        image.nbytes,
-    )
-    return image
+    mask = np.empty(image.shape[:2] if has_mask else 0, np.uint8)
+    given = (coded.ctypes.data, coded.nbytes, described, num_threads)
+    if has_mask:
+        _native.decode_roi(*given, image.ctypes.data, image.nbytes, mask.ctypes.data, mask.nbytes)
+    else:
+        _native.decode(*given, image.ctypes.data, image.nbytes)
+    return image, mask
 
 
 def library_version(name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
+from dicube.core.loss import has_plain_frames
 from dicube.exceptions import DicomCubeError
 from dicube.storage.dcb_file import DcbReader
 
@@ -45,6 +46,7 @@ class FileFrames:
         """Take the file."""
         self.shape, self.dtype, self.codec = reader.shape, reader.dtype, reader.codec
         self._reader = reader
+        self._is_plain = has_plain_frames(reader)
 
     def pixels(self, index: int) -> NDArray[Any]:
         """Return the samples of a frame."""
@@ -52,8 +54,8 @@ class FileFrames:
         return frame
 
     def coded(self, index: int) -> bytes | None:
-        """Return a frame as it is coded."""
-        return self._reader.coded(index)
+        """Return a frame as it is coded; None if only this package decodes it to its samples."""
+        return self._reader.coded(index) if self._is_plain else None
 
 
 class CodedSource:
@@ -85,7 +87,8 @@ class CodedSource:
             yield VolumeFrames(volume)
             return
         with reader:
-            if reader.shape != volume.shape or reader.dtype != volume.dtype:
+            alike = reader.shape == volume.shape and reader.dtype == volume.dtype
+            if not alike or not has_plain_frames(reader):
                 yield VolumeFrames(volume)
                 return
 

@@ -7,18 +7,21 @@ stands.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from dicube.core.loss import Loss, read_losses
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom import DicomMeta, DicomStatus
 from dicube.dicom.coded_frames import has_own_codec
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY
 from dicube.dicom.geometry import Space, space_from_json, space_to_json
+from dicube.dicom.lossy_attributes import lossy_attributes
 from dicube.dicom.original_elements import OriginalElements
+from dicube.dicom.pixel_attributes import Replaced
 from dicube.exceptions import InvalidCubeFileError
 from dicube.nifti import NiftiHeader
 from dicube.storage.dcb_file import DcbReader, DcbWriter
@@ -45,6 +48,7 @@ class CubeParts(NamedTuple):
     space: Space | None
     status: DicomStatus
     nifti: NiftiHeader | None = None
+    losses: tuple[Loss, ...] = ()
 
 
 @contextmanager
@@ -82,6 +86,11 @@ def parts_around_frames(
         writer.write_section(_ORIGINALS, packed.result())
 
 
+def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced]:
+    """Return the elements of each DICOM file that tell of losses."""
+    return lossy_attributes(meta, [(loss.ratio, str(loss)) for loss in losses])
+
+
 def read_parts(reader: DcbReader) -> CubeParts:
     """Read the parts of an image from the sections of a file.
 
@@ -99,7 +108,7 @@ def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]
         InvalidCubeFileError: a section is damaged.
         MetaDataError: the metadata can't be understood.
     """
-    originals = _read_originals(reader)
+    originals, losses = _read_originals(reader), read_losses(reader)
     elements = OriginalElements(originals)
     header, space = read_header(reader), read_space(reader)
     text = _read_meta_text(reader)
@@ -107,12 +116,17 @@ def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]
     if originals is not None and meta is not None and _has_coded_source(meta):
         originals.coded = reader.coded_frames()
     provenance = Provenance(
-        originals or "the dicube file holds no original files",
+        originals or _why_no_originals(losses),
         None if text is None else StoredMeta(text, elements),
         header,
         space,
     )
-    return CubeParts(header, meta, space, read_status(reader), _read_nifti(reader)), provenance
+    status, nifti = read_status(reader), _read_nifti(reader)
+    return CubeParts(header, meta, space, status, nifti, losses), provenance
+
+
+def _why_no_originals(losses: Sequence[Loss]) -> str:
+    return "the pixels were coded lossily" if losses else "the dicube file holds no original files"
 
 
 def read_meta(reader: DcbReader) -> DicomMeta | None:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from dicube.core.cube_parts import read_parts
+from dicube.core.loss import Loss
 from dicube.dicom import DicomMeta, Finding, check_dicom
 from dicube.dicom.geometry import Space
 from dicube.storage.dcb_file import DcbReader
@@ -45,6 +46,7 @@ class FileSummary:
         status: of the series, as text.
         findings: all that is the matter with the series; see `dicube.check_dicom`.
         rescale: slope and intercept of the first slice.
+        losses: what lossy coding has changed; empty if all was lossless.
         space: the geometry's fields, in (z, y, x) order; None where it isn't known.
         tags: metadata that tell what the series is, by keyword; those that there are.
     """
@@ -62,6 +64,7 @@ class FileSummary:
     status: str
     findings: tuple[Finding, ...]
     rescale: tuple[float, float]
+    losses: tuple[Loss, ...]
     space: dict[str, list[float]] | None
     tags: dict[str, str]
 
@@ -90,6 +93,7 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
             status=parts.status.value,
             findings=() if parts.meta is None else tuple(check_dicom(parts.meta)),
             rescale=(parts.header.RescaleSlope, parts.header.RescaleIntercept),
+            losses=parts.losses,
             space=None if parts.space is None else _space_fields(parts.space),
             tags={} if parts.meta is None else _tags_of(parts.meta),
         )

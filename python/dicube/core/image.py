@@ -18,7 +18,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
 from dicube.core.consistency import checked_meta, checked_space
-from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts_and_provenance
+from dicube.core.cube_parts import (
+    CubeParts,
+    derived_attributes,
+    parts_around_frames,
+    read_parts_and_provenance,
+)
+from dicube.core.loss import Loss, measured_loss, write_losses
+from dicube.core.lossy_coding import lossy_coding
 from dicube.core.nifti_image import (
     fitting_nifti,
     grid_of_parts,
@@ -55,7 +62,14 @@ from dicube.dicom.stored_bits import (
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 from dicube.nifti import NiftiHeader, write_nifti_file
-from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, Progress, codec_of_path
+from dicube.storage.dcb_file import (
+    FORMATS,
+    DcbReader,
+    DcbWriter,
+    Progress,
+    codec_of_path,
+    extension_of,
+)
 from dicube.storage.pixel_utils import stored_volume
 from dicube.storage.real_values import RealValues
 
@@ -110,6 +124,7 @@ class DicomCubeImage:
         self._nifti: NiftiHeader | None = None
         self._provenance: Provenance | None = None
         self._coded_source: CodedSource | None = None
+        self._losses: tuple[Loss, ...] = ()
         self._pixels_seen = False  # until somebody has the array, nobody has changed it
 
     # ------------------------------------------------------------------------------ DICOM, files
@@ -179,7 +194,7 @@ class DicomCubeImage:
         skip_meta: bool = False,
         storage_options: Mapping[str, Any] | None = None,
     ) -> DicomCubeImage:
-        """Read a `.dcbs` or `.dcba` file, which is told from its content.
+        """Read a dicube file; of which kind is told from its content.
 
         Args:
             path: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file
@@ -207,7 +222,7 @@ class DicomCubeImage:
         parts, provenance = read_parts_and_provenance(reader)
         image = cls(Pixels(reader), parts.header, parts.meta, parts.space, parts.status)
         image._provenance, image._coded_source = provenance, source
-        image._nifti = parts.nifti
+        image._nifti, image._losses = parts.nifti, parts.losses
         if dtype is None or image._bits_of_slices() is not None:
             image._pixels.stored(progress)
         else:
@@ -294,24 +309,44 @@ class DicomCubeImage:
         verify: bool = True,
         progress: Progress | None = None,
         exact: bool = True,
+        *,
+        max_error: float | None = None,
+        distance: float | None = None,
+        roi: Any = None,
+        foreground: float = 0,
+        background: float | None = None,
     ) -> None:
-        """Write a file, losslessly; a file that is already there is replaced when all went well.
+        """Write a file; a file that is already there is replaced when all went well.
+
+        Lossless are `.dcbs`, `.dcba` unless `max_error` or `distance` is given, and the foreground
+        of `.dcbr`. What was lost is measured on each sample and recorded; see `losses`.
 
         Args:
-            path: its extension is the format: `.dcbs` (HTJ2K) or `.dcba` (JPEG XL).
+            path: its extension is the format: `.dcbs` (HTJ2K), `.dcba` (JPEG XL), `.dcbl` (JPEG XL,
+                lossy) or `.dcbr` (JPEG XL, a region of interest apart from the rest).
             num_threads: threads for encoding; None or 0 for one for each processor. What is written
                 does not depend on it.
             effort: of JPEG XL, 1 (fast) to 9 (small), or 'fast' (1), 'balanced' (3), 'best' (7);
-                None for the default, 'balanced'.
-            verify: decode each frame after it was encoded, and compare.
+                None for the default, 'balanced', or with a distance 'best'.
+            verify: decode each frame after it was encoded, and compare; lossy frames always are.
             progress: called as `progress(done, total)`, in slices.
             exact: keep what gives the original files back to the byte, as far as the image still
                 is what was read from them (see `why_not_exact`). Without it, or after any change,
-                nothing is kept but what the image is now.
+                nothing is kept but what the image is now. Lossy files never keep it.
+            max_error: of `.dcba` and `.dcbl`: how far a stored value may be from what it was. Each
+                is checked before the file takes its name.
+            distance: of `.dcba` and `.dcbl`: JPEG XL's, above 0 and at most 25, over the range of
+                the image's values. Errors are not bounded. A `.dcbl` has 0.5 by default.
+            roi: of `.dcbr`: a mask of shape (slices, rows, columns), 0 outside; or 'auto' for the
+                body (see `dicube.core.roi`); None for `roi_mask`.
+            foreground, background: of `.dcbr`: `max_error` inside and outside the mask. `math.inf`
+                makes the background of a slice one value; None stands for a hundredth of the range
+                of the image's values.
 
         Raises:
-            DataConsistencyError: the extension or effort is none of those, or metadata or geometry
-                are of another number of slices.
+            DataConsistencyError: the extension or effort is none of those, metadata or geometry
+                are of another number of slices, or what is asked to be lost can't be: of another
+                kind of file, of samples that are no integers of at most 32 bits.
             FileNotFoundError: (an InvalidCubeFileError too) there is no such folder.
             OSError: (an InvalidCubeFileError too) the system refused to write.
             InvalidCubeFileError: the original files in the dicube file read are malformed; without
@@ -323,7 +358,18 @@ class DicomCubeImage:
         checked_meta(self._dicom_meta, len(volume))
         checked_space(self._space, volume.shape)
         parts = self._parts()
-        keep = exact and not self.why_not_exact(codec, num_threads)
+        lossy = lossy_coding(
+            path,
+            extension_of(path),
+            volume,
+            bool(self.pixel_header.Extras.get(UNUSED_BITS)),
+            max_error=max_error,
+            distance=distance,
+            roi=self.roi_mask if roi is None and extension_of(path) == ".dcbr" else roi,
+            foreground=foreground,
+            background=background,
+        )
+        keep = exact and lossy.options is None and not self.why_not_exact(codec, num_threads)
         coded = self._originals.coded if keep else ()
         writer = DcbWriter(
             path,
@@ -334,12 +380,20 @@ class DicomCubeImage:
             effort=effort,
             verify=verify,
             least_bits=None if self._dicom_meta is None else most_bits_stored(self._dicom_meta),
+            lossy=lossy.options,
         )
         with writer, parts_around_frames(writer, parts, self._provenance if keep else None):
             if coded:
                 writer.write_coded_frames(coded, progress=progress)
             else:
-                writer.write_frames(volume, progress=progress)
+                writer.write_frames(volume, masks=lossy.masks, progress=progress)
+            losses = self._losses
+            if lossy.options is not None:
+                found = measured_loss(
+                    writer, lossy.settings, lossy.least, lossy.greatest, volume.nbytes
+                )
+                losses = losses if found is None else (*losses, found)
+            write_losses(writer, losses)
 
     def to_dicom_folder(
         self,
@@ -404,6 +458,7 @@ class DicomCubeImage:
             overwrite=overwrite,
             progress=progress,
             coded=self._coded_in(syntax, meta.instances(), num_threads),
+            derived=derived_attributes(meta, self._losses),
         )
 
     def to_dicom_file(
@@ -438,7 +493,14 @@ class DicomCubeImage:
             transfer_syntax_of(transfer_syntax), frames_in_instances(meta), num_threads
         )
         write_dicom_file(
-            path, meta, self._raw_image, self.pixel_header, self._space, overwrite, coded
+            path,
+            meta,
+            self._raw_image,
+            self.pixel_header,
+            self._space,
+            overwrite,
+            coded,
+            derived_attributes(meta, self._losses),
         )
 
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
@@ -484,6 +546,20 @@ class DicomCubeImage:
         self._pixels, self._pixels_seen = Pixels(volume), True
         # The new words are values as they are; whether they fit BitsStored an export looks.
         self.pixel_header.Extras.pop(UNUSED_BITS, None)
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What lossy coding has changed, the earliest first; empty if all was lossless.
+
+        Kept in files that are written from the image, whatever their format: what was lost once
+        stays lost. Losses before the DICOM files were read are in their metadata.
+        """
+        return self._losses
+
+    @property
+    def roi_mask(self) -> NDArray[np.bool_] | None:
+        """The mask of a `.dcbr` read, (slices, rows, columns), True inside; else None."""
+        return self._pixels.masks()
 
     @property
     def dicom_meta(self) -> DicomMeta | None:
@@ -690,7 +766,9 @@ class DicomCubeImage:
             told = space_or_reason(meta)[0]
             space = told and told.reverse_axis_order()
         part = DicomCubeImage(self._raw_image[slices], header, meta, space)
-        part._nifti = nifti
+        part._nifti, part._losses = nifti, self._losses
+        masks = self._pixels.masks()
+        part._pixels = Pixels(part._raw_image, None if masks is None else masks[slices])
         return part
 
     def _values_need_meta(self) -> bool:

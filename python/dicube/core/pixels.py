@@ -23,26 +23,30 @@ class Pixels:
     Args:
         source: the stored values, or the reader of the file that holds them, which is closed when
             they were decoded.
+        masks: (slices, rows, columns), True inside; None where there are none.
 
     Attributes:
         shape: (slices, rows, columns[, 3]).
         dtype: of the stored values.
     """
 
-    def __init__(self, source: NDArray[Any] | DcbReader) -> None:
+    def __init__(
+        self, source: NDArray[Any] | DcbReader, masks: NDArray[np.bool_] | None = None
+    ) -> None:
         self.shape: tuple[int, ...] = source.shape
         self.dtype: np.dtype[Any] = source.dtype
         self._source = source
+        self._masks = masks
         self._made: tuple[RealValues, NDArray[Any]] | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the array, which can go where an open file can't."""
-        return {"source": self.stored()}
+        return {"source": self.stored(), "masks": self._masks}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Hold the array."""
-        Pixels.__init__(self, state["source"])
+        Pixels.__init__(self, state["source"], state["masks"])
 
     def stored(self, progress: Progress | None = None) -> NDArray[Any]:
         """Return the stored values, decoding them at the first call.
@@ -55,8 +59,17 @@ class Pixels:
             self._made = None  # who has the array may change it
             if isinstance(self._source, DcbReader):
                 with self._source as reader:
-                    self._source = reader.read_frames(progress=progress)
+                    if reader.extension == ".dcbr":
+                        self._source, self._masks = reader.read_frames_and_masks(progress=progress)
+                    else:
+                        self._source = reader.read_frames(progress=progress)
             return self._source
+
+    def masks(self) -> NDArray[np.bool_] | None:
+        """Return the masks that a `.dcbr` file holds, (slices, rows, columns); else None."""
+        if isinstance(self._source, DcbReader):
+            self.stored()
+        return self._masks
 
     def make_real(self, real: RealValues, progress: Progress | None = None) -> None:
         """Decode to real values, for the next `take_real` that asks for the same."""

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from dicube.core.coded_source import FileFrames
-from dicube.core.cube_parts import read_parts
+from dicube.core.cube_parts import derived_attributes, read_parts
 from dicube.dicom.dicom_export import write_dicom_folder
 from dicube.dicom.frame_coding import code_frames
 from dicube.dicom.stored_bits import most_bits_stored
@@ -56,6 +56,13 @@ def export_coded(
         coded = code_frames(frames, syntax, instances, bits, num_threads, progress)
         shape = np.broadcast_to(np.zeros((), reader.dtype), reader.shape)
         write_dicom_folder(
-            folder, parts.meta, shape, parts.header, parts.space, overwrite, coded=coded
+            folder,
+            parts.meta,
+            shape,
+            parts.header,
+            parts.space,
+            overwrite,
+            coded=coded,
+            derived=derived_attributes(parts.meta, parts.losses),
         )
     return reader.shape[0]

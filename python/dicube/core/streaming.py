@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.core.cube_parts import read_header, read_meta, read_space
+from dicube.core.cube_parts import derived_attributes, read_header, read_meta, read_space
 from dicube.core.dcb_files import DcbFile
+from dicube.core.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta
@@ -76,6 +77,7 @@ class DcbStreamingReader:
             raise InvalidCubeFileError(f"{dcb_file_path}: the file holds no frames")
         self.dicom_meta, self.space = read_meta(self._reader), read_space(self._reader)
         self.pixel_header = read_header(self._reader)
+        self._losses, self._is_plain = read_losses(self._reader), has_plain_frames(self._reader)
         self._syntax = _SYNTAXES[self._reader.codec]
         self.transfer_syntax_uid = self._syntax.uid
         meta = self.dicom_meta or make_meta(self._reader.shape, self._reader.dtype, self.space)
@@ -149,13 +151,14 @@ class DcbStreamingReader:
             coded = self._coded(index, meta, frame, header)
             if coded is None:
                 frame = self._reader.read_frames(index, index + 1)
-            return b"".join(SeriesFiles(meta, frame, header, None, coded).parts(0))
+            derived = derived_attributes(meta, self._losses)
+            return b"".join(SeriesFiles(meta, frame, header, None, coded, derived).parts(0))
 
     def _coded(
         self, index: int, meta: DicomMeta, frame: NDArray[Any], header: PixelDataHeader
     ) -> CodedSeries | None:
         """Return a frame as it is coded; None if it has to be decoded."""
-        if self.force_uncompressed:
+        if self.force_uncompressed or not self._is_plain:
             return None
         try:
             check_samples(frame.dtype, self._syntax)

@@ -60,6 +60,7 @@ def write_dicom_folder(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
     coded: CodedSeries | None = None,
+    derived: Sequence[Replaced] = (),
 ) -> list[str]:
     """Write slice_0000.dcm, slice_0001.dcm, ... into a folder, which is made if need be.
 
@@ -84,6 +85,7 @@ def write_dicom_folder(
         progress: called with files done and files in all.
         coded: the volume's frames in a coded transfer syntax, which they are then written in;
             nobody looks at the samples of `volume`.
+        derived: elements of each file that stand in place of the metadata's; none by default.
 
     Returns:
         The paths written.
@@ -94,7 +96,7 @@ def write_dicom_folder(
         MetaDataError: a value can't be encoded; names the tag.
         CubeFileAccessError: the operating system refuses.
     """
-    files = SeriesFiles(meta, volume, pixel_header, space, coded)
+    files = SeriesFiles(meta, volume, pixel_header, space, coded, derived)
     target = os.fspath(folder)
     make_folder(target, overwrite)
     paths = []
@@ -128,6 +130,7 @@ class SeriesFiles:
         pixel_header: PixelDataHeader,
         space: Space | None,
         coded: CodedSeries | None,
+        derived: Sequence[Replaced] = (),
     ) -> None:
         _check(meta, volume, space)
         self.meta = meta = with_groups_changed(meta, space, pixel_header)
@@ -145,6 +148,13 @@ class SeriesFiles:
         self._frames_left = frame_attributes(meta)
         self._told = {key: _uids(meta, key) for key in _IN_FILE_META}
         self._uids = _instance_uids(meta, self.instances, self._told)
+        self._derived: list[Replaced] = [{} for _ in self.instances]
+        # A derived image is another instance than its source (PS3.3 C.7.6.1.1.5), of the same
+        # derivation always the same.
+        self._derived = [
+            {**elements, **_derived_uid(self.uid(number, _SOP_INSTANCE), elements)}
+            for number, elements in enumerate(derived or self._derived)
+        ]
 
     def replaced(self, number: int) -> Replaced:
         """Return the elements of a file that go out instead of its metadata's."""
@@ -154,6 +164,7 @@ class SeriesFiles:
             **self._frames_left[number],
             **self._pixels[number],
             **self._uids[number],
+            **self._derived[number],
         }
 
     def elements(self, number: int) -> dict[str, JsonElement]:
@@ -214,6 +225,13 @@ def _instance_uids(
             uids[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid]}
         replaced.append(uids)
     return replaced
+
+
+def _derived_uid(source: str, elements: Replaced) -> Replaced:
+    """Return the SOP instance UID of an image with elements of its own; nothing without any."""
+    if not elements:
+        return {}
+    return {_SOP_INSTANCE: {"vr": "UI", "Value": [uid_from(source, str(elements))]}}
 
 
 def _uids(meta: DicomMeta, key: str) -> list[str]:

@@ -7,6 +7,7 @@ its SOP class demands. Must not know dicube files.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +31,7 @@ from dicube.dicom.frame_coding import CodedSeries
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import encode_each
 from dicube.dicom.output_folder import write_whole
+from dicube.dicom.pixel_attributes import Replaced
 from dicube.dicom.slice_order import positions_along_normal
 from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError, TargetExistsError
@@ -61,6 +63,7 @@ def write_dicom_file(
     space: Space | None = None,
     overwrite: bool = False,
     coded: CodedSeries | None = None,
+    derived: Sequence[Replaced] = (),
 ) -> None:
     """Write a series as one multi-frame instance; slices become frames in their order.
 
@@ -70,8 +73,8 @@ def write_dicom_file(
 
     Args:
         path: where to.
-        meta, volume, pixel_header, space, coded: see `dicom_export.write_dicom_folder`; the frames
-            of `coded` are alike in depth.
+        meta, volume, pixel_header, space, coded, derived: see `dicom_export.write_dicom_folder`;
+            the frames of `coded` are alike in depth.
         overwrite: replace a file that is there. It is whole at any time.
 
     Raises:
@@ -84,7 +87,7 @@ def write_dicom_file(
     target = os.fspath(path)
     if os.path.exists(target) and not overwrite:
         raise TargetExistsError(f"{target} is there already", suggestion="overwrite=True")
-    files = SeriesFiles(meta, volume, pixel_header, space, coded)
+    files = SeriesFiles(meta, volume, pixel_header, space, coded, derived)
     if meta.has_frames or int(meta.get("NumberOfFrames", force_nonshared=True)[0] or 1) > 1:
         if len(files.instances) > 1:
             raise DataConsistencyError(

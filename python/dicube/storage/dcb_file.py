@@ -40,7 +40,15 @@ Path_ = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 
 # The codec of the frames in a file, by the file's extension.
-FORMATS = {".dcbs": "jph", ".dcba": "jxl"}
+FORMATS = {".dcbs": "jph", ".dcba": "jxl", ".dcbl": "jxl", ".dcbr": "jxl"}
+
+_EXTENSIONS = {
+    _native.KIND_ARCHIVE: ".dcba",
+    _native.KIND_LOSSY: ".dcbl",
+    _native.KIND_ROI: ".dcbr",
+    _native.KIND_SPEED: ".dcbs",
+}
+_KINDS = {extension: kind for kind, extension in _EXTENSIONS.items()}
 
 # With a progress callback, frames are given to libdicube in this many batches at most, and at
 # least so many at a time: often enough for a moving bar and for Ctrl-C, seldom enough that waiting
@@ -62,13 +70,18 @@ def __getattr__(name: str) -> Any:
 _MOST_WAITING = 8 << 20
 
 
+def extension_of(path: Path_) -> str:
+    """Return the extension that tells the format of a file, in lower case."""
+    return Path(path).suffix.lower()
+
+
 def codec_of_path(path: Path_) -> str:
     """Return the name of the codec that a file's extension stands for.
 
     Raises:
         DataConsistencyError: the extension is not one of `FORMATS`.
     """
-    extension = Path(path).suffix.lower()
+    extension = extension_of(path)
     if extension not in FORMATS:
         raise DataConsistencyError(
             f"{os.fspath(path)}: expected a name ending in {' or '.join(FORMATS)}, "
@@ -100,6 +113,7 @@ class DcbReader:
         shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
         dtype: of the stored values.
         codec: name of the frames' codec in `dicube.codecs`.
+        extension: that a file of its kind is named with, such as '.dcba'.
         format_version: of the container.
         file_size, coded_size: bytes of the file, and of all coded frames.
         has_checksums: whether each section and frame can be checked.
@@ -128,6 +142,7 @@ class DcbReader:
         # Without frames there is nothing to tell the dtype from.
         self.dtype: np.dtype[Any] = dtype_of(image) if frames else np.dtype(np.uint8)
         self.codec = _codec_name(info.codec)
+        self.extension = _EXTENSIONS[info.kind]
         self.format_version = int(info.format_version)
         self.file_size = int(info.file_size)
         self.coded_size = int(info.coded_size)
@@ -160,6 +175,29 @@ class DcbReader:
         """
         numbers = np.arange(*slice(start, stop).indices(self.shape[0]), dtype=np.uint64)
         return self._read(numbers, out, level, real, progress)
+
+    def read_frames_and_masks(
+        self, *, progress: Progress | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Decode all frames of a `.dcbr` file and their masks.
+
+        Args:
+            progress: called as `progress(done, total)`, in frames.
+
+        Returns:
+            The frames, and the masks: (frames, rows, columns), True inside.
+
+        Raises:
+            InvalidCubeFileError: a checksum differs.
+            CodecError: a frame does not decode, or has no mask.
+        """
+        frames, masks = np.empty(self.shape, self.dtype), np.empty(self.shape[:3], np.bool_)
+        for first, last in _batches(self.shape[0], progress):
+            part, mask = frames[first:last], masks[first:last]
+            self._file.reader.decode_roi(
+                first, last - first, part.ctypes.data, part.nbytes, mask.ctypes.data, mask.nbytes
+            )
+        return frames, masks
 
     def read_frame_list(
         self,
@@ -372,12 +410,16 @@ class DcbWriter:
         num_threads: threads for encoding; None or 0 for one for each processor.
         effort: of JPEG XL, 1 (fast) to 9 (small), or 'fast', 'balanced', 'best'; None for the
             default.
-        verify: decode each frame after it was encoded, and compare.
+        verify: decode each frame after it was encoded, and compare. Lossy frames always are.
+        extension: of the kind of file, such as '.dcbr'; None for the path's.
+        lossy: what may be lost, and of what: `max_error`, `background_error`, `distance`, `least`
+            and `greatest` as in `dicube_codec_options`; None for nothing.
         least_bits: that each codestream declares a sample, as far as the dtype has them; None for
             as few as hold the frame's samples.
 
     Raises:
-        DataConsistencyError: a shape, dtype, effort or extension that can't be written.
+        DataConsistencyError: a shape, dtype, effort or extension that can't be written, or not
+            lossily.
         CubeFileNotFoundError: the target's folder does not exist.
         CubeFileAccessError: the target can't be written.
 
@@ -396,6 +438,8 @@ class DcbWriter:
         effort: Effort | None = None,
         verify: bool = True,
         least_bits: int | None = None,
+        extension: str | None = None,
+        lossy: Mapping[str, int | float] | None = None,
     ) -> None:
         self.shape = tuple(shape)
         self._dtype = np.dtype(dtype)
@@ -413,6 +457,9 @@ class DcbWriter:
             effort=effort_number(effort),
             skip_verify=not verify,
             least_bits=least_bits or 0,
+            kind=_kind_of(extension or (str(target) if is_path else ""), codec),
+            has_range=lossy is not None,
+            **(lossy or {}),
         )
         if is_path:
             self._writer = _native.Writer.open_path(target, image, shape[0], options)
@@ -435,12 +482,19 @@ class DcbWriter:
             raise DataConsistencyError(f"section name {name!r} has other than ASCII characters")
         self._writer.section(name, data)
 
-    def write_frames(self, frames: NDArray[Any], *, progress: Progress | None = None) -> None:
+    def write_frames(
+        self,
+        frames: NDArray[Any],
+        *,
+        masks: NDArray[np.uint8] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         """Encode the next frames.
 
         Args:
             frames: (n, rows, columns[, 3]) of the dtype that the writer was opened with, with any
                 strides. It is not changed.
+            masks: of a `.dcbr` file, (n, rows, columns): 0 outside.
             progress: called as `progress(done, n)`.
 
         Raises:
@@ -456,7 +510,16 @@ class DcbWriter:
         # Frames with gaps are copied a batch at a time, so as never to hold the volume twice.
         for first, last in _batches(len(frames), progress, split=not frames.flags.c_contiguous):
             part = np.ascontiguousarray(frames[first:last])
-            self._writer.encode(last - first, part.ctypes.data, part.nbytes)
+            given = (last - first, part.ctypes.data, part.nbytes)
+            if masks is None:
+                self._writer.encode(*given)
+            else:
+                mask = np.ascontiguousarray(masks[first:last])
+                self._writer.encode_roi(*given, mask.ctypes.data, mask.nbytes)
+
+    def loss(self) -> _native.Loss:
+        """Return what the frames written so far lost, measured on what they decode to."""
+        return self._writer.loss()
 
     def write_each(
         self, frames: Iterable[NDArray[Any]], *, progress: Progress | None = None
@@ -546,6 +609,12 @@ def _codec_name(number: int) -> str:
     """Return the name of the codec of this number."""
     names = {get_codec(name).id: name for name in FORMATS.values()}
     return names[number]
+
+
+def _kind_of(name: str, codec: str) -> int:
+    """Return the kind of file that a name or extension stands for; 0 for the codec's default."""
+    extension = extension_of("x" + name if name.startswith(".") else name)
+    return _KINDS[extension] if FORMATS.get(extension) == codec else 0
 
 
 def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -1,17 +1,27 @@
-"""JPEG XL (ISO/IEC 18181), the codec of `.dcba` files: small, slower.
+"""JPEG XL (ISO/IEC 18181), the codec of `.dcba`, `.dcbl` and `.dcbr` files: small, slower.
 
-Lossless. Knows single images, no file.
+Lossless unless told otherwise. Knows single images, no file.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.efforts import Effort, effort_number
-from dicube.codecs.still import decode_image, encode_image, library_version
+from dicube.codecs.still import (
+    decode_image,
+    decode_image_and_mask,
+    encode_image,
+    library_version,
+)
+from dicube.exceptions import DataConsistencyError
+
+# What `max_error` may be in the C library; more than any sample of 32 bits can err.
+_MOST_ERROR = 2**32 - 1
 
 
 def imencode_jxl(
@@ -19,27 +29,131 @@ def imencode_jxl(
     effort: Effort | None = None,
     num_threads: int | None = None,
     least_bits: int | None = None,
+    *,
+    max_error: float = 0,
+    distance: float | None = None,
 ) -> bytes:
-    """Encode one image losslessly as JPEG XL.
+    """Encode one image as JPEG XL, losslessly unless `max_error` or `distance` is given.
 
     Args:
         image: (rows, columns), or (rows, columns, 3) for colour; integers of 8 to 64
             bits or floating-point numbers of 16 to 64, in either byte order, with any strides.
             (rows, columns, 1) is taken as (rows, columns).
         effort: 1 (fast) to 9 (small), or 'fast', 'balanced', 'best'; None for the default,
-            'balanced'.
+            'balanced', or with a distance 'best'.
         num_threads: threads for this one image; None or 0 for one for each processor.
         least_bits: that the codestream declares a sample, as far as the dtype has them; None for
             as few as hold the samples. The samples are the same.
+        max_error: how far a sample may be from what it was; checked on each. For integers of at
+            most 32 bits.
+        distance: JPEG XL's, above 0 and at most 25, over the range of the image's samples.
 
     Returns:
         The coded image. It does not depend on the number of threads.
 
     Raises:
-        DataConsistencyError: a dtype, shape or effort that can't be encoded.
+        DataConsistencyError: a dtype, shape, effort, error or distance that can't be encoded.
         CodecError: the codec failed.
     """
-    return encode_image(_native.CODEC_JXL, image, effort, num_threads, least_bits)
+    lossy: dict[str, Any] = {"max_error": error_bound("max_error", max_error)}
+    if distance is not None:
+        lossy["distance"] = checked_distance(distance)
+    return encode_image(_native.CODEC_JXL, image, effort, num_threads, least_bits, **lossy)
+
+
+def imencode_jxl_roi(
+    image: NDArray[Any],
+    mask: NDArray[Any],
+    foreground: float = 0,
+    background: float = 0,
+    effort: Effort | None = None,
+    num_threads: int | None = None,
+) -> bytes:
+    """Encode one image as JPEG XL, what is inside a mask and what is outside as two layers.
+
+    Any JPEG XL decoder shows the two together. `imdecode_jxl` gives that too.
+
+    Args:
+        image: as for `imencode_jxl`; integers of at most 32 bits that span at most 65536 values.
+        mask: (rows, columns), boolean or integers, where 0 is outside.
+        foreground, background: how far samples inside and outside may be from what they were; 0 is
+            lossless, and `math.inf` makes them all the same.
+        effort, num_threads: as for `imencode_jxl`.
+
+    Raises:
+        DataConsistencyError: a dtype, shape or error that can't be encoded, or a mask of another
+            shape.
+        CodecError: the codec failed.
+    """
+    pixels = np.asanyarray(image)
+    inside = mask_bytes(mask, pixels.shape[:2])
+    return encode_image(
+        _native.CODEC_JXL,
+        image,
+        effort,
+        num_threads,
+        mask=inside,
+        max_error=error_bound("foreground", foreground),
+        background_error=error_bound("background", background),
+    )
+
+
+def imdecode_jxl_roi(
+    data: Any, num_threads: int | None = None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Decode one image that `imencode_jxl_roi` encoded.
+
+    Args:
+        data, num_threads: as for `imdecode_jxl`.
+
+    Returns:
+        The image, and the mask: (rows, columns), True inside.
+
+    Raises:
+        CodecError: it is not JPEG XL, holds no mask, or is damaged.
+    """
+    return decode_image_and_mask(_native.CODEC_JXL, data, num_threads)
+
+
+def error_bound(name: str, bound: float) -> int:
+    """Return how far an integer sample may err as libdicube takes it: a whole number.
+
+    Raises:
+        DataConsistencyError: it is negative or no number.
+    """
+    if isinstance(bound, bool) or not isinstance(bound, (int, float, np.number)) or not bound >= 0:
+        raise DataConsistencyError(f"expected {name} of 0 or more, found {bound!r}")
+    return int(min(bound, _MOST_ERROR))
+
+
+def checked_distance(distance: float) -> float:
+    """Return a distance that JPEG XL has and that is lossy.
+
+    Raises:
+        DataConsistencyError: it is none.
+    """
+    if (
+        isinstance(distance, bool)
+        or not isinstance(distance, (int, float, np.number))
+        or not 0 < distance <= 25
+    ):
+        raise DataConsistencyError(f"expected a distance above 0 and up to 25, found {distance!r}")
+    return float(distance)
+
+
+def mask_bytes(mask: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return a mask as libdicube takes it: a byte of 0 or 1 for each pixel.
+
+    Raises:
+        DataConsistencyError: it is of another shape, or neither boolean nor integer.
+    """
+    array = np.asarray(mask)
+    if array.shape != shape or array.dtype.kind not in "biu":
+        raise DataConsistencyError(
+            f"expected a mask of shape {shape}, boolean or integer, "
+            f"found {array.shape} and {array.dtype.name}"
+        )
+    return np.ascontiguousarray(array != 0).view(np.uint8)
 
 
 def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:

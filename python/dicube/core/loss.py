@@ -1,0 +1,118 @@
+"""What lossy coding has changed in an image, and how that is kept in a dicube file.
+
+Knows numbers and JSON. It must not know pixels or DICOM.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dicube.exceptions import InvalidCubeFileError
+from dicube.storage.dcb_file import DcbReader, DcbWriter
+
+_LOSS = "loss"  # JSON
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One lossy coding of an image, measured on every sample.
+
+    Attributes:
+        settings: how it was asked for: 'max_error', 'distance', or 'foreground' and 'background'.
+        max_error: the greatest distance of a sample from what it was, in stored units.
+        rmse: root mean square error, in stored units.
+        least, greatest: smallest and greatest stored value before.
+        changed: share of the samples that are not what they were.
+        ratio: bytes of the samples / bytes of the coded frames.
+    """
+
+    settings: Mapping[str, float]
+    max_error: int
+    rmse: float
+    least: int
+    greatest: int
+    changed: float
+    ratio: float
+
+    @property
+    def psnr(self) -> float:
+        """Peak signal-to-noise ratio in dB, the peak being greatest - least; inf without errors."""
+        span = self.greatest - self.least
+        return 20 * math.log10(span / self.rmse) if self.rmse and span else math.inf
+
+    def __str__(self) -> str:
+        asked = ", ".join(f"{name} {value:g}" for name, value in self.settings.items())
+        return (
+            f"{asked}: maximum error {self.max_error}, RMSE {self.rmse:.4g}, "
+            f"PSNR {self.psnr:.1f} dB over {self.least} to {self.greatest}, ratio {self.ratio:.2f}"
+        )
+
+
+def measured_loss(
+    writer: DcbWriter, settings: Mapping[str, float], least: int, greatest: int, size: int
+) -> Loss | None:
+    """Return what the frames that a writer has written lost; None if nothing.
+
+    Args:
+        writer: of the file.
+        settings: how lossy coding was asked for.
+        least, greatest: of the samples.
+        size: bytes of the samples.
+    """
+    found = writer.loss()
+    if not found.changed:
+        return None
+    rmse = math.sqrt(found.squares / found.samples)
+    share, ratio = found.changed / found.samples, size / found.coded_size
+    return Loss(dict(settings), found.max_error, rmse, least, greatest, share, ratio)
+
+
+def write_losses(writer: DcbWriter, losses: Sequence[Loss]) -> None:
+    """Write the section that tells of losses, if there are any."""
+    if losses:
+        told = {"version": _VERSION, "losses": [dataclasses.asdict(loss) for loss in losses]}
+        writer.write_section(_LOSS, json.dumps(told, default=_plain).encode())
+
+
+def read_losses(reader: DcbReader) -> tuple[Loss, ...]:
+    """Return the losses that a file tells of, the earliest first.
+
+    Raises:
+        InvalidCubeFileError: the section is malformed.
+    """
+    data = reader.sections.get(_LOSS)
+    if not data:
+        return ()
+    try:
+        return tuple(_loss_of(entry) for entry in json.loads(data)["losses"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidCubeFileError(f"section {_LOSS}: {type(error).__name__} {error}") from error
+
+
+def has_plain_frames(reader: DcbReader) -> bool:
+    """Return whether any decoder of a file's codec gets the file's samples from its frames."""
+    rescaled = any("distance" in loss.settings for loss in read_losses(reader))
+    return reader.extension != ".dcbr" and not rescaled
+
+
+def _loss_of(entry: Mapping[str, Any]) -> Loss:
+    return Loss(
+        {str(name): float(value) for name, value in entry["settings"].items()},
+        int(entry["max_error"]),
+        float(entry["rmse"]),
+        int(entry["least"]),
+        int(entry["greatest"]),
+        float(entry["changed"]),
+        float(entry["ratio"]),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return the Python number inside a numpy scalar, which JSON can't hold."""
+    return value.item()

@@ -1,0 +1,117 @@
+"""What is asked for when a file is written lossily, checked and made ready for the writer.
+
+Knows arrays and the kinds of files. It must not know how samples are coded.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.codecs.jxl import checked_distance, error_bound, mask_bytes
+from dicube.core.roi import find_body
+from dicube.exceptions import DataConsistencyError
+
+# Of a `.dcbl` for which nothing else is asked: errors below the noise of CT and MR.
+DEFAULT_DISTANCE = 0.5
+# Of the background of a `.dcbr`: so many of it are the range of the image's values.
+DEFAULT_BACKGROUND_STEPS = 100
+
+
+class LossyCoding(NamedTuple):
+    """How a file's frames may differ from the image.
+
+    Attributes:
+        options: for `DcbWriter`; None if they may not.
+        settings: as asked for, to be recorded.
+        least, greatest: of the image's values; 0 where nothing may differ.
+        masks: 0 or 1 for each pixel of a `.dcbr`.
+    """
+
+    options: dict[str, int | float] | None = None
+    settings: dict[str, float] = {}  # noqa: RUF012 (a NamedTuple's default; never changed)
+    least: int = 0
+    greatest: int = 0
+    masks: NDArray[np.uint8] | None = None
+
+
+def lossy_coding(
+    path: str | os.PathLike[str],
+    extension: str,
+    volume: NDArray[Any],
+    has_unused_bits: bool,
+    *,
+    max_error: float | None,
+    distance: float | None,
+    roi: Any,
+    foreground: float,
+    background: float | None,
+) -> LossyCoding:
+    """Return how the frames of a file are to be coded.
+
+    Args:
+        path: of the file, for messages.
+        extension: of the path.
+        volume: the image's stored values.
+        has_unused_bits: whether words hold other bits beside the values.
+        max_error, distance, roi, foreground, background: see `DicomCubeImage.to_file`.
+
+    Raises:
+        DataConsistencyError: they don't fit each other, the extension or the volume.
+    """
+    name = os.fspath(path)
+    if max_error is not None and distance is not None:
+        raise DataConsistencyError("max_error and distance exclude each other")
+    is_roi = extension == ".dcbr"
+    if is_roi:
+        if roi is None:
+            raise DataConsistencyError(f"{name}: a .dcbr needs roi: a mask, or 'auto'")
+        if max_error is not None or distance is not None:
+            raise DataConsistencyError(f"{name}: of a .dcbr say foreground= and background=")
+    elif roi is not None or foreground or background is not None:
+        raise DataConsistencyError(f"{name}: roi, foreground and background are for .dcbr")
+    elif extension == ".dcbl" and max_error is None and distance is None:
+        distance = DEFAULT_DISTANCE
+    if extension == ".dcbs" and (max_error is not None or distance is not None):
+        raise DataConsistencyError(f"{name}: .dcbs is lossless; lossy are .dcba, .dcbl and .dcbr")
+    if not is_roi and not max_error and distance is None:
+        return LossyCoding()
+    if volume.dtype.kind not in "iu" or volume.dtype.itemsize > 4:
+        raise DataConsistencyError(
+            f"{name}: {volume.dtype.name} is not coded lossily; integers of at most 32 bits are"
+        )
+    if has_unused_bits:
+        raise DataConsistencyError(
+            f"{name}: samples that hold other bits beside their values are not coded lossily"
+        )
+    least, greatest = int(volume.min()), int(volume.max())
+    options: dict[str, int | float] = {"least": least, "greatest": greatest}
+    if distance is not None:
+        options["distance"] = checked_distance(distance)
+        return LossyCoding(options, {"distance": options["distance"]}, least, greatest)
+    if not is_roi:
+        options["max_error"] = error_bound("max_error", max_error or 0)
+        return LossyCoding(options, {"max_error": options["max_error"]}, least, greatest)
+    masks = _masks(roi, volume)
+    span = greatest - least
+    outside = span / DEFAULT_BACKGROUND_STEPS if background is None else background
+    # Beyond the range all bounds are the same: one value.
+    options["max_error"] = error_bound("foreground", foreground)
+    options["background_error"] = error_bound("background", min(outside, max(span, 1)))
+    settings = {
+        "foreground": options["max_error"],
+        "background": options["background_error"],
+    }
+    return LossyCoding(options, settings, least, greatest, masks)
+
+
+def _masks(roi: Any, volume: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the mask of each slice."""
+    if isinstance(roi, str):
+        if roi != "auto":
+            raise DataConsistencyError(f"expected roi to be a mask or 'auto', found {roi!r}")
+        return find_body(volume).view(np.uint8)
+    return mask_bytes(roi, volume.shape[:3])

@@ -1,0 +1,72 @@
+"""What DICOM says of an image that was coded lossily (PS3.3 C.7.6.1.1.5, C.12.4.1).
+
+Must not know files or pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.merge_utils import JsonElement
+from dicube.dicom.pixel_attributes import Replaced
+
+_IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE = "00080008", "00080016", "00080018"
+_DESCRIPTION, _SOURCES, _DERIVATION = "00082111", "00082112", "00089215"
+_LOSSY, _RATIO, _METHOD = "00282110", "00282112", "00282114"
+_JPEG_XL = "ISO_18181_1"  # PS3.3 C.7.6.1.1.5.1
+_LONGEST_DESCRIPTION = 1024  # of ST (PS3.5 6.2)
+
+
+def lossy_attributes(meta: DicomMeta, losses: Sequence[tuple[float, str]]) -> list[Replaced]:
+    """Return the elements of each file that tell that its image was coded lossily by JPEG XL.
+
+    The image is derived, and names the one that it was made of.
+
+    Args:
+        meta: of the image before.
+        losses: of each lossy coding the compression ratio, and a text of what was lost.
+
+    Returns:
+        Elements for each of `meta.instances()`; no elements if nothing was lost.
+    """
+    instances = meta.instances()
+    if not losses:
+        return [{} for _ in instances]
+    return [_attributes(meta.index(slices[0]), losses) for slices in instances]
+
+
+def _attributes(item: dict[str, JsonElement], losses: Sequence[tuple[float, str]]) -> Replaced:
+    def values(key: str) -> list[Any]:
+        return list(item.get(key, {}).get("Value") or [])
+
+    told = [*values(_DESCRIPTION), *(f"JPEG XL, {text}" for _, text in losses)]
+    ratios = [*values(_RATIO), *(f"{ratio:.2f}" for ratio, _ in losses)]
+    replaced: Replaced = {
+        _IMAGE_TYPE: {"vr": "CS", "Value": ["DERIVED", *(values(_IMAGE_TYPE)[1:] or ["PRIMARY"])]},
+        _DESCRIPTION: {"vr": "ST", "Value": ["; ".join(told)[:_LONGEST_DESCRIPTION]]},
+        _DERIVATION: _code("113040", "Lossy Compression"),
+        _LOSSY: {"vr": "CS", "Value": ["01"]},
+        _RATIO: {"vr": "DS", "Value": ratios},
+        _METHOD: {"vr": "CS", "Value": [*values(_METHOD), *[_JPEG_XL] * len(losses)]},
+    }
+    source = values(_SOP_INSTANCE)
+    if source and source[0]:
+        predecessor = {
+            "00081150": {"vr": "UI", "Value": values(_SOP_CLASS)},
+            "00081155": {"vr": "UI", "Value": source},
+            "0040A170": _code("121320", "Uncompressed predecessor"),
+        }
+        replaced[_SOURCES] = {"vr": "SQ", "Value": [predecessor, *values(_SOURCES)]}
+    return replaced
+
+
+def _code(value: str, meaning: str) -> JsonElement:
+    """Return a sequence of one code of DICOM's own (PS3.16 Annex D)."""
+    item = {
+        "00080100": {"vr": "SH", "Value": [value]},
+        "00080102": {"vr": "SH", "Value": ["DCM"]},
+        "00080104": {"vr": "LO", "Value": [meaning]},
+    }
+    return {"vr": "SQ", "Value": [item]}
