@@ -89,6 +89,14 @@ std::vector<uint8_t> read_whole(const Source& source, const Extent& extent, std:
     return buffer;
 }
 
+bool has_directory(const Source& source, uint64_t file_size) {
+    bool may_end_anywhere = source.size() == unknown_size;
+    if (may_end_anywhere || file_size < header_size + directory_head_size) return false;
+    std::array<uint8_t, extension_magic.size()> found;
+    source.read_at(header_size, found.data(), found.size());
+    return std::equal(found.begin(), found.end(), extension_magic.begin());
+}
+
 // The extension directory, if there is one. Its checksum is over the header, too: a damaged header
 // can't be trusted to say anything.
 void read_directory(const Source& source, Bytes header, uint64_t first_section, Contents& contents,
@@ -223,8 +231,12 @@ Contents read_contents(const Source& source, uint64_t max_memory, bool check) {
         fail(DICUBE_ERROR_FORMAT, "not a dicube file: it has ", contents.file_size, " bytes");
     size_t front = static_cast<size_t>(std::min<uint64_t>(contents.file_size, header_size));
     source.read_at(0, header.data(), front);
-    if (!std::equal(magic_stem.begin(), magic_stem.end(), header.begin()))
+    if (!std::equal(magic_stem.begin(), magic_stem.end(), header.begin())) {
+        if (has_directory(source, contents.file_size))
+            fail(DICUBE_ERROR_FORMAT, "header: destroyed; that this is a dicube file is told by ",
+                 extension_magic, " at offset ", header_size);
         fail(DICUBE_ERROR_FORMAT, "not a dicube file: it does not begin with ", magic_stem);
+    }
 
     ByteReader cursor(Bytes(header).first(front), "header");
     cursor.skip(magic_stem.size());

@@ -24,6 +24,7 @@ from dicube.core.cube_parts import (
     parts_around_frames,
     read_parts_and_provenance,
 )
+from dicube.core.damage import Damage
 from dicube.core.loss import Loss, measured_loss, write_losses
 from dicube.core.lossy_coding import lossy_coding
 from dicube.core.nifti_image import (
@@ -121,6 +122,7 @@ class DicomCubeImage:
         if dicom_status is None:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
+        self._damage = Damage()
         self._nifti: NiftiHeader | None = None
         self._provenance: Provenance | None = None
         self._coded_source: CodedSource | None = None
@@ -193,6 +195,7 @@ class DicomCubeImage:
         dtype: DTypeLike | None = None,
         skip_meta: bool = False,
         storage_options: Mapping[str, Any] | None = None,
+        on_error: str = "raise",
     ) -> DicomCubeImage:
         """Read a dicube file; of which kind is told from its content.
 
@@ -207,26 +210,44 @@ class DicomCubeImage:
             skip_meta: leave out the metadata, unless real values need them: a rescale that differs
                 from slice to slice, words that hold more than the value.
             storage_options: for the file system of a URL, as fsspec has them.
+            on_error: 'raise', or 'skip' for what is intact of a damaged file: stored values of
+                damaged slices are zeros, real ones NaN, and damaged sections are left out. See
+                `damaged_frames`, `intact_mask`, `damaged_sections`; and `accept_damage`, without
+                which such an image is not written anywhere.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
-            InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
+            InvalidCubeFileError: it is no dicube file, or a damaged or newer one; header, directory
+                and frame tables must be whole in any case.
             CodecError: a frame does not decode.
             MetaDataError: its metadata can't be understood.
             DataConsistencyError: metadata or geometry are of another number of slices.
+
+        Warns:
+            UserWarning: something was skipped; names it.
         """
         source = CodedSource(path)
-        reader = DcbReader(path, num_threads=num_threads, storage_options=storage_options)
+        reader = DcbReader(
+            path, num_threads=num_threads, storage_options=storage_options, on_error=on_error
+        )
         if not reader.shape[0]:
             raise InvalidCubeFileError("the file holds no frames")
         parts, provenance = read_parts_and_provenance(reader)
         image = cls(Pixels(reader), parts.header, parts.meta, parts.space, parts.status)
         image._provenance, image._coded_source = provenance, source
         image._nifti, image._losses = parts.nifti, parts.losses
+        image._damage = Damage(None, reader.damaged_sections)
         if dtype is None or image._bits_of_slices() is not None:
             image._pixels.stored(progress)
         else:
             image._pixels.make_real(image._real_values(dtype), progress)
+        image._damage = Damage(reader.damaged_frames, reader.damaged_sections)
+        if image._damage:
+            reason = f"the file read is damaged: {image._damage}"
+            image._provenance = Provenance(reason, None, parts.header, parts.space)
+            image._coded_source = None
+            name = path if isinstance(path, (str, os.PathLike)) else type(path).__name__
+            warnings.warn(f"{name}: {reason}", stacklevel=2)
         if skip_meta and not image._values_need_meta():
             image.dicom_meta = None
         return image
@@ -292,6 +313,7 @@ class DicomCubeImage:
             UserWarning: it isn't known where the voxels are; or each slice has a rescale of its
                 own, so that real values are written, as float64.
         """
+        self._damage.check_whole()
         nifti, voxels = nifti_of_image(
             self._raw_image,
             self._parts(),
@@ -346,13 +368,15 @@ class DicomCubeImage:
         Raises:
             DataConsistencyError: the extension or effort is none of those, metadata or geometry
                 are of another number of slices, or what is asked to be lost can't be: of another
-                kind of file, of samples that are no integers of at most 32 bits.
+                kind of file, of samples that are no integers of at most 32 bits; or the image
+                lacks what was damaged (see `accept_damage`).
             FileNotFoundError: (an InvalidCubeFileError too) there is no such folder.
             OSError: (an InvalidCubeFileError too) the system refused to write.
             InvalidCubeFileError: the original files in the dicube file read are malformed; without
                 `exact` that doesn't matter.
             CodecError: a frame did not encode to what it was.
         """
+        self._damage.check_whole()
         codec = codec_of_path(path)
         volume = self._raw_image
         checked_meta(self._dicom_meta, len(volume))
@@ -430,8 +454,9 @@ class DicomCubeImage:
         Raises:
             MetaDataError: there are no metadata; see `init_meta`.
             TargetExistsError: (a FileExistsError too) the folder is not empty.
-            DataConsistencyError: the original files were asked for, and can't be given back; or a
-                transfer syntax is unknown, or has no such samples.
+            DataConsistencyError: the original files were asked for, and can't be given back; a
+                transfer syntax is unknown, or has no such samples; or the image lacks what was
+                damaged (see `accept_damage`).
             InvalidCubeFileError: the original files in the dicube file are malformed.
         """
         meta = self._exportable_meta()
@@ -529,6 +554,27 @@ class DicomCubeImage:
     # -------------------------------------------------------------------------------- what it has
 
     @property
+    def damaged_frames(self) -> tuple[int, ...]:
+        """The slices that were damaged in the file read, and are zeros here; see `from_file`."""
+        return tuple(self._damage.frames)
+
+    @property
+    def damaged_sections(self) -> tuple[str, ...]:
+        """The names of the sections that were damaged in the file read, and are missing here."""
+        return tuple(self._damage.sections)
+
+    @property
+    def intact_mask(self) -> NDArray[np.bool_]:
+        """A new array, (slices,), False for each of `damaged_frames`."""
+        mask = np.ones(self.shape[0], np.bool_)
+        mask[list(self._damage.frames)] = False
+        return mask
+
+    def accept_damage(self) -> None:
+        """Take the image for whole as it is now, zeros and all, so that it can be written."""
+        self._damage = Damage()
+
+    @property
     def raw_image(self) -> NDArray[Any]:
         """The stored values, (slices, rows, columns[, 3]).
 
@@ -544,6 +590,7 @@ class DicomCubeImage:
         checked_meta(self._dicom_meta, len(volume))
         checked_space(self._space, volume.shape)
         self._pixels, self._pixels_seen = Pixels(volume), True
+        self._damage = Damage(None, self._damage.sections)
         # The new words are values as they are; whether they fit BitsStored an export looks.
         self.pixel_header.Extras.pop(UNUSED_BITS, None)
 
@@ -607,12 +654,16 @@ class DicomCubeImage:
             dtype: float16, float32 or float64.
 
         Returns:
-            A new array of the volume's shape, computed in float64 and rounded once.
+            A new array of the volume's shape, computed in float64 and rounded once; NaN in
+            `damaged_frames`.
 
         Raises:
-            DataConsistencyError: another dtype.
+            DataConsistencyError: another dtype; or a section that tells what stored values mean
+                was damaged.
         """
-        return self._pixels.take_real(self._real_values(dtype), self._bits_of_slices())
+        values = self._pixels.take_real(self._real_values(dtype), self._bits_of_slices())
+        values[list(self._damage.frames)] = np.nan
+        return values
 
     def volumes(self) -> list[DicomCubeImage]:
         """Return the volumes of a series in which the same slices come several times.
@@ -686,6 +737,7 @@ class DicomCubeImage:
 
     def _real_values(self, dtype: DTypeLike) -> RealValues:
         """Return what real values of a dtype are made by."""
+        self._damage.check_values()
         return real_values(dtype, self._dicom_meta, self.pixel_header)
 
     def _bits_of_slices(self) -> list[StoredBits | None] | None:
@@ -703,7 +755,8 @@ class DicomCubeImage:
         return self._provenance.originals
 
     def _exportable_meta(self) -> DicomMeta:
-        """Return the metadata, without which nothing can be exported."""
+        """Return the metadata, without which nothing can be exported, of a whole image."""
+        self._damage.check_whole()
         if self._dicom_meta is None:
             raise MetaDataError(
                 "the image has no DICOM metadata to export",
@@ -767,6 +820,7 @@ class DicomCubeImage:
             space = told and told.reverse_axis_order()
         part = DicomCubeImage(self._raw_image[slices], header, meta, space)
         part._nifti, part._losses = nifti, self._losses
+        part._damage = self._damage.of_slices(slices)
         masks = self._pixels.masks()
         part._pixels = Pixels(part._raw_image, None if masks is None else masks[slices])
         return part

@@ -8,7 +8,7 @@ shown.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 
@@ -22,6 +22,7 @@ from dicube.dicom.geometry import Space, same_space, space_or_reason
 from dicube.dicom.slice_order import numbers
 from dicube.exceptions import CodecError, DicomCubeError
 from dicube.storage.dcb_file import DcbReader, Progress
+from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
 
 _BATCH = 32  # frames decoded at a time, into memory that is used again
 
@@ -77,13 +78,16 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
     damaged_sections = _damaged_sections(reader)
     damaged_frames, undecodable = _damaged_frames(reader, progress)
     frames, sections = reader.shape[0], len(reader.sections)
+    message = f"of {sections} sections and {frames} frames{_listed(damaged_frames)}"
+    decoded = f"{frames} decoded, by {reader.codec}"
     if reader.has_checksums:
-        damaged = [*damaged_sections, *damaged_frames]
-        yield judged("checksums", f"of {sections} sections and {frames} frames", damaged)
+        yield judged("checksums", message, [*damaged_sections, *damaged_frames.values()])
+        problems = list(undecodable.values())
     else:
         yield unknown("checksums", "the file has none: a published writer's")
-        undecodable = [*damaged_sections, *damaged_frames, *undecodable]
-    yield judged("frames", f"{frames} decoded, by {reader.codec}", undecodable)
+        undecodable |= damaged_frames
+        problems = [*damaged_sections, *undecodable.values()]
+    yield judged("frames", decoded + _listed(undecodable), problems)
     try:
         parts, provenance = read_parts_and_provenance(reader)
     except OSError:
@@ -100,6 +104,11 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
     yield _counts(reader, parts)
     yield _geometry(reader, parts)
     yield _originals(reader, parts, provenance, num_threads)
+
+
+def _listed(failed: Mapping[int, str]) -> str:
+    """Return the numbers of all frames that fail: of problems only the first are kept."""
+    return f"; damaged: {ranges_of(sorted(failed))}" if failed else ""
 
 
 def _structure(reader: DcbReader) -> Check:
@@ -119,46 +128,30 @@ def _structure(reader: DcbReader) -> Check:
 
 
 def _damaged_sections(reader: DcbReader) -> list[str]:
-    found = (_failure(partial(reader.sections.__getitem__, name)) for name in reader.sections)
+    found = (failure_of(partial(reader.sections.__getitem__, name)) for name in reader.sections)
     return [error.message for error in found if error is not None]
 
 
-def _damaged_frames(reader: DcbReader, progress: Progress | None) -> tuple[list[str], list[str]]:
+def _damaged_frames(
+    reader: DcbReader, progress: Progress | None
+) -> tuple[dict[int, str], dict[int, str]]:
     """Decode all frames; return what is wrong with their bytes, and what with decoding them."""
-    damaged: list[str] = []
-    undecodable: list[str] = []
+    damaged: dict[int, str] = {}
+    undecodable: dict[int, str] = {}
     count = reader.shape[0]
     buffer = np.empty((min(_BATCH, count), *reader.shape[1:]), reader.dtype)
 
-    def decode(first: int, last: int) -> DicomCubeError | None:
-        return _failure(lambda: reader.read_frames(first, last, out=buffer[: last - first]))
+    def decode(first: int, last: int) -> None:
+        reader.read_frames(first, last, out=buffer[: last - first])
 
     for first in range(0, count, _BATCH):
         last = min(first + _BATCH, count)
-        if decode(first, last) is not None:
-            for index in range(first, last):  # which of them, and are there more?
-                error = decode(index, index + 1)
-                if error is not None:
-                    kind = undecodable if isinstance(error, CodecError) else damaged
-                    kind.append(error.message)
+        for index, error in failures_of(decode, first, last):
+            kind = undecodable if isinstance(error, CodecError) else damaged
+            kind[index] = error.message
         if progress is not None:
             progress(last, count)
     return damaged, undecodable
-
-
-def _failure(read: Callable[[], object]) -> DicomCubeError | None:
-    """Return what reading ended in; None if all went well.
-
-    Raises:
-        OSError: the operating system refused; that says nothing about the file.
-    """
-    try:
-        read()
-    except OSError:
-        raise
-    except DicomCubeError as error:
-        return error
-    return None
 
 
 def _counts(reader: DcbReader, parts: CubeParts) -> Check:
@@ -207,7 +200,7 @@ def _originals(
         changed = provenance.originals.changed(reader.read_frames(), num_threads)
         found.extend(file.name for file in changed)
 
-    error = _failure(restore)
+    error = failure_of(restore)
     if error is not None:
         return judged(name, "can't be restored", [error.message])
     count = len(provenance.originals.all_files)

@@ -29,8 +29,9 @@ from dicube.codecs.samples import (
     sample_type_of,
     thread_count,
 )
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.byte_source import SeekableFile
+from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.real_values import RealValues, real_dtype
 
@@ -103,11 +104,16 @@ class DcbReader:
         check: compare checksums where the file has them.
         max_memory: bytes that may be allocated beside the arrays returned; None for the default.
         storage_options: for the file system of a URL, as fsspec has them.
+        on_error: 'raise', or 'skip' for what is intact of a damaged file: frames that fail are
+            filled with zeros, sections that fail are as if they were not there, and both are told
+            by `damaged_frames` and `damaged_sections`.
 
     Raises:
         CubeFileNotFoundError: the path does not exist.
         CubeFileAccessError: the file can't be read.
-        InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
+        InvalidCubeFileError: it is no dicube file, or a damaged or newer one; header, directory
+            and frame tables must be whole in any case.
+        DataConsistencyError: `on_error` is another.
 
     Attributes:
         shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
@@ -118,6 +124,8 @@ class DcbReader:
         file_size, coded_size: bytes of the file, and of all coded frames.
         has_checksums: whether each section and frame can be checked.
         sections: the sections' bytes by name, read when asked for.
+        damaged_frames, damaged_sections: what was skipped of that which was asked for until now:
+            the reason by the frame's number, by the section's name.
     """
 
     def __init__(
@@ -128,7 +136,9 @@ class DcbReader:
         check: bool = True,
         max_memory: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        on_error: str = "raise",
     ) -> None:
+        self._skips = skips_damage(on_error)
         self._file = OpenedFile(
             source,
             storage_options,
@@ -147,7 +157,10 @@ class DcbReader:
         self.file_size = int(info.file_size)
         self.coded_size = int(info.coded_size)
         self.has_checksums = bool(info.has_checksums)
-        self.sections = Sections(self._file, info.sections)
+        self.damaged_frames: dict[int, str] = {}
+        self.damaged_sections: dict[str, str] = {}
+        skipped = self.damaged_sections if self._skips else None
+        self.sections = Sections(self._file, info.sections, skipped)
         self._levels: int | None = None
 
     def read_frames(
@@ -192,11 +205,14 @@ class DcbReader:
             CodecError: a frame does not decode, or has no mask.
         """
         frames, masks = np.empty(self.shape, self.dtype), np.empty(self.shape[:3], np.bool_)
-        for first, last in _batches(self.shape[0], progress):
+
+        def decode(first: int, last: int) -> None:
             part, mask = frames[first:last], masks[first:last]
             self._file.reader.decode_roi(
                 first, last - first, part.ctypes.data, part.nbytes, mask.ctypes.data, mask.nbytes
             )
+
+        self._decode_all(decode, np.arange(self.shape[0]), progress)
         return frames, masks
 
     def read_frame_list(
@@ -281,11 +297,18 @@ class DcbReader:
         """Return the coded bytes of all frames as they are in the file.
 
         Raises:
-            InvalidCubeFileError: a checksum differs.
+            InvalidCubeFileError: a checksum differs; with `on_error='skip'` there are none then.
         """
         frames = range(self.shape[0])
+        coded: list[bytes] = []
         with self.fetched(frames):
-            return tuple(map(self._file.reader.coded, frames))
+            try:
+                coded.extend(map(self._file.reader.coded, frames))
+            except InvalidCubeFileError:
+                if not self._skips:
+                    raise
+                return ()
+        return tuple(coded)
 
     def coded_range(self, frame: int) -> tuple[int, int]:
         """Return offset and size, in bytes, of a frame's coded bytes in the file.
@@ -332,16 +355,34 @@ class DcbReader:
             out = np.empty(shape, dtype)
         else:
             _check_out(out, shape, dtype)
+
+        def decode(first: int, last: int) -> None:
+            wanted, part = numbers[first:last], out[first:last]
+            if real is not None:
+                options.slopes = _native.doubles_at(slopes[first:].ctypes.data)
+                options.intercepts = _native.doubles_at(intercepts[first:].ctypes.data)
+            self._file.reader.decode(
+                wanted.ctypes.data, len(wanted), options, part.ctypes.data, part.nbytes
+            )
+
         with self.fetched(numbers):
-            for first, last in _batches(len(numbers), progress):
-                wanted, part = numbers[first:last], out[first:last]
-                if real is not None:
-                    options.slopes = _native.doubles_at(slopes[first:].ctypes.data)
-                    options.intercepts = _native.doubles_at(intercepts[first:].ctypes.data)
-                self._file.reader.decode(
-                    wanted.ctypes.data, len(wanted), options, part.ctypes.data, part.nbytes
-                )
+            self._decode_all(decode, numbers, progress)
         return out
+
+    def _decode_all(
+        self,
+        decode: Callable[[int, int], None],
+        numbers: NDArray[np.integer[Any]],
+        progress: Progress | None,
+    ) -> None:
+        """Decode frames of these numbers in batches, by a function of places in the list."""
+        # Without a split one damaged frame would make all be decoded one by one.
+        for first, last in _batches(len(numbers), progress, split=self._skips):
+            if not self._skips:
+                decode(first, last)
+                continue
+            for index, error in failures_of(decode, first, last):
+                self.damaged_frames[int(numbers[index])] = error.message
 
     def _numbers(self, frames: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
         """Return frame numbers as libdicube takes them."""
@@ -370,14 +411,22 @@ class DcbReader:
 class Sections(Mapping[str, bytes]):
     """The sections of an open file: bytes by name, each read when it is asked for."""
 
-    def __init__(self, file: OpenedFile, count: int) -> None:
-        self._file = file
+    def __init__(self, file: OpenedFile, count: int, skipped: dict[str, str] | None) -> None:
+        """Take the file, how many it has, and where to put down those that are skipped."""
+        self._file, self._skipped = file, skipped
         self._names = tuple(file.reader.section_name(index) for index in range(count))
 
     def __getitem__(self, name: str) -> bytes:
         if name not in self._names:
             raise KeyError(name)
-        return self._file.reader.section(name)
+        if self._skipped is None:
+            return self._file.reader.section(name)
+        found: list[bytes] = []
+        error = failure_of(lambda: found.append(self._file.reader.section(name)))
+        if error is None:
+            return found[0]
+        self._skipped[name] = error.message
+        raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
