@@ -288,6 +288,12 @@ class TestRecord:
         assert main(["info", target]) == 0
         assert "max_error 2: maximum error 2, RMSE" in capsys.readouterr().out
         assert main(["verify", target]) == 0
+        series.to_dicom_folder(tmp_path / "dicom")
+        assert main(["verify", target, "--against", str(tmp_path / "dicom")]) == 0
+        assert "maximum error 2, 2 told" in capsys.readouterr().out
+        series.raw_image[1, 5, 5] += 100
+        series.to_dicom_folder(tmp_path / "other")
+        assert main(["verify", target, "--against", str(tmp_path / "other")]) == 1
         assert main(["convert", source, str(tmp_path / "y.dcbs"), "--distance", "2"]) == 1
         assert "lossless" in capsys.readouterr().err
 

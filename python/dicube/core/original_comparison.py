@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
+import numpy as np
+
 from dicube.core.image import DicomCubeImage
 from dicube.core.verification_report import MOST_PROBLEMS, Check, judged, unknown
 from dicube.dicom.instance import Instance
@@ -21,6 +23,7 @@ from dicube.dicom.instance_comparison import first_different_byte, instance_diff
 from dicube.dicom.series import find_instances
 from dicube.exceptions import DicomCubeError
 
+_SOP_INSTANCE = "SOPInstanceUID"
 _SOP_INSTANCE_UID, _SERIES_UID = 0x00080018, 0x0020000E
 
 
@@ -68,6 +71,8 @@ def compare_with_originals(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 image = DicomCubeImage.from_file(path, num_threads)
+                if image.losses:
+                    return [_lossy_check(image, root, num_threads)]
                 why_not_exact = image.why_not_exact(num_threads=num_threads)
                 image.to_dicom_folder(work)
         except DicomCubeError as error:
@@ -76,6 +81,33 @@ def compare_with_originals(
         pairs, problems = _paired(restored, originals, work, root, bool(why_not_exact))
         message = f"{len(pairs)} restored files have their original in {os.fspath(folder)}"
         return [judged("originals", message, problems), *_compared(pairs, why_not_exact)]
+
+
+def _lossy_check(image: DicomCubeImage, folder: Path, num_threads: int | None) -> Check:
+    """Compare pixels that were coded lossily with those of the originals, slice by slice.
+
+    Its DICOM files are other instances, and nothing of them is to be the same to the bit.
+    """
+    assert image.dicom_meta is not None
+    series = str(image.dicom_meta.get("SeriesInstanceUID", force_nonshared=True)[0])
+    source = DicomCubeImage.from_dicom_folder(folder, num_threads=num_threads, series_uid=series)
+    assert source.dicom_meta is not None
+    uids = image.dicom_meta.get(_SOP_INSTANCE, force_nonshared=True)
+    places = {
+        uid: index
+        for index, uid in enumerate(source.dicom_meta.get(_SOP_INSTANCE, force_nonshared=True))
+    }
+    if source.shape != image.shape or len(places) < len(uids) or not places.keys() >= set(uids):
+        return judged("originals", "can't be compared", ["they are not the slices of the file"])
+    allowed = sum(loss.max_error for loss in image.losses)
+    found, problems = 0, []
+    for index, uid in enumerate(uids):
+        before = source.raw_image[places[uid]].astype(np.int64)
+        error = int(np.abs(image.raw_image[index] - before).max())
+        found = max(found, error)
+        if error > allowed:
+            problems.append(f"slice {index}: an error of {error}, the file tells of {allowed}")
+    return judged("originals", f"coded lossily: maximum error {found}, {allowed} told", problems)
 
 
 def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:
