@@ -49,13 +49,20 @@ def draw(data: dict[str, Any], picture: Path) -> None:
             bars, [f"{value:.3g}" if value else "" for value in values], padding=2, size=7
         )
         axis.set_title(title, fontsize=10)
-        if any(values):
+        axis.margins(x=0.2)
+        if title.endswith("ms") and any(values):
+            # From microseconds to seconds. Bars start at the tenth of the least.
             axis.set_xscale("log")
-            axis.margins(x=0.25)
+            axis.set_xlim(left=min(filter(None, values)) / 10)
+        axis.set_xticks([], minor=False)
+        axis.set_xticks([], minor=True)
         axis.set_yticks(places, [about["title"] for about in stores], fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     about = data["machine"]
-    figure.suptitle(f"{data['series']}; {about['processor']}, {about['cores']} cores", fontsize=11)
+    figure.suptitle(
+        f"{data['series']}; {about['processor']}, {about['cores']} cores; times on a log scale",
+        fontsize=11,
+    )
     figure.savefig(picture)
 
 

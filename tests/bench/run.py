@@ -32,6 +32,7 @@ from environments import NotInstalled, python_for, variables_for
 from report import machine, markdown
 from results import Results
 from stores import STORES, Series, Store
+from stores.cubes import DicubeSpeed
 from stores.store import Array, Shape
 
 PLOT = str(Path(__file__).parent / "plot.py")
@@ -75,14 +76,21 @@ class Bench:
         scratch: where files may be made.
         stores: that are measured.
         repeats: counted runs of each.
+        bare_loop: the program built from bare_loop.cpp; None to leave it out.
     """
 
     def __init__(
-        self, folder: Path, scratch: Path, stores: list[type[Store]], repeats: int
+        self,
+        folder: Path,
+        scratch: Path,
+        stores: list[type[Store]],
+        repeats: int,
+        bare_loop: Path | None = None,
     ) -> None:
         self._scratch = scratch
         self._stores = stores
         self._repeats = repeats
+        self._bare_loop = bare_loop
         self._threads = os.cpu_count() or 1
         self._series = [_read_series(folder, scratch)]
         self.shape, self.dtype = _shape_and_dtype(self._series[0])
@@ -103,13 +111,15 @@ class Bench:
                             store, operation, about, jobs, self._threads
                         )
             self._compete(contestants)
+            if "read" in kind.operations and self._bare_loop and DicubeSpeed in self._stores:
+                self._measure_bare_loop(self._bare_loop)
         for store in self._stores:
             self.results.sizes[store.__name__] = self._size(store)
         self._measure_training()
 
-    def measure_bare_loop(self, program: Path) -> None:
+    def _measure_bare_loop(self, program: Path) -> None:
         """Measure what dicube's decoding and encoding are to come close to."""
-        file = self._path(STORES["DicubeSpeed"], 0)
+        file = self._path(DicubeSpeed, 0)
         command = [str(program), str(file), str(self._threads), str(self._repeats)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         self.results.bare_loop = {
@@ -296,11 +306,13 @@ def main() -> int:
     for folder in options.folders:
         with tempfile.TemporaryDirectory(prefix="dicube-bench-") as scratch:
             bench = Bench(
-                folder.resolve(), Path(scratch), [STORES[name] for name in names], options.repeats
+                folder.resolve(),
+                Path(scratch),
+                [STORES[name] for name in names],
+                options.repeats,
+                options.bare_loop,
             )
             bench.measure()
-            if options.bare_loop and "DicubeSpeed" in names:
-                bench.measure_bare_loop(options.bare_loop)
         name = folder.resolve().name
         title = f"{' x '.join(map(str, bench.shape))} {bench.dtype}"
         text = markdown(title, name, bench.results)

@@ -70,7 +70,8 @@ class Blosc2(ArrayFile):
 class Blosc2Patches(Blosc2):
     """Cut for patches: a block, the least that is decoded, is a fraction of a patch in each axis.
 
-    Of the cuts tried on a CT, from slices to cubes of 64, this one read patches fastest.
+    Of eleven cuts tried on a CT, from slices to cubes, this one read patches in the least processor
+    time, and of levels 1 and 5 the former.
     """
 
     title = "blosc2, zstd, cut for patches"
@@ -110,7 +111,7 @@ class Zarr(ArrayFile):
 
 
 class ZarrPatches(Zarr):
-    """Cut for patches, and with the bytes shuffled before zstd, which is smaller and faster."""
+    """Cut for patches, the best of four cuts tried; shuffled before zstd, as blosc2 does it."""
 
     title = "zarr, blosc zstd, cut for patches"
     chunks = (32, 64, 64)
