@@ -3,14 +3,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <random>
 #include <system_error>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #ifdef _WIN32
 #define NOMINMAX
 #include <windows.h>
 #else
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -48,13 +53,15 @@ public:
                               FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
                               mode == Mode::read ? OPEN_EXISTING : CREATE_NEW,
                               FILE_ATTRIBUTE_NORMAL, nullptr);
-        if (handle_ == INVALID_HANDLE_VALUE)
+        if (!is_open() && !(mode == Mode::create && GetLastError() == ERROR_FILE_EXISTS))
             fail_io(name_, mode == Mode::read ? "open" : "write", last_os_error());
     }
     ~Handle() { close(); }
     Handle(const Handle&) = delete;
     Handle& operator=(const Handle&) = delete;
 
+    // False if a file that was to be created is there already.
+    bool is_open() const { return handle_ != INVALID_HANDLE_VALUE; }
     uint64_t size() const {
         LARGE_INTEGER size;
         if (!GetFileSizeEx(handle_, &size)) fail_io(name_, "read", last_os_error());
@@ -79,6 +86,8 @@ public:
         if (!FlushFileBuffers(handle_)) fail_io(name_, "write", last_os_error());
     }
     void copy_permissions(const fs::path&) {}
+    // Nobody else can open for writing what is being written.
+    bool hold(const fs::path&) { return true; }
     void close() {
         if (handle_ != INVALID_HANDLE_VALUE) CloseHandle(handle_);
         handle_ = INVALID_HANDLE_VALUE;
@@ -97,6 +106,13 @@ private:
 
 void flush_folder(const fs::path&) {}
 
+// A writer that lives has the file open, so that it can't be had alone.
+void remove_unless_held(const fs::path& path) {
+    HANDLE handle = CreateFileW(path.c_str(), DELETE, 0, nullptr, OPEN_EXISTING,
+                                FILE_FLAG_DELETE_ON_CLOSE | FILE_FLAG_OPEN_REPARSE_POINT, nullptr);
+    if (handle != INVALID_HANDLE_VALUE) CloseHandle(handle);
+}
+
 #else
 
 std::error_code last_os_error() { return {errno, std::generic_category()}; }
@@ -108,12 +124,15 @@ public:
         // Without O_NONBLOCK opening a named pipe would wait for somebody to write to it.
         int flags = mode == Mode::read ? O_RDONLY | O_NONBLOCK : O_WRONLY | O_CREAT | O_EXCL;
         descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-        if (descriptor_ < 0) fail_io(name_, mode == Mode::read ? "open" : "write", last_os_error());
+        if (!is_open() && !(mode == Mode::create && errno == EEXIST))
+            fail_io(name_, mode == Mode::read ? "open" : "write", last_os_error());
     }
     ~Handle() { close(); }
     Handle(const Handle&) = delete;
     Handle& operator=(const Handle&) = delete;
 
+    // False if a file that was to be created is there already.
+    bool is_open() const { return descriptor_ >= 0; }
     uint64_t size() const {
         struct stat facts;
         if (::fstat(descriptor_, &facts) != 0) fail_io(name_, "read", last_os_error());
@@ -145,15 +164,40 @@ public:
         if (::stat(from.c_str(), &facts) == 0 && ::fchmod(descriptor_, facts.st_mode & 07777) != 0)
             return;
     }
+    // Marks the file as one whose writer lives; false if somebody was faster and removed it.
+    bool hold(const fs::path& path) {
+        // Where files can't be locked nobody removes any.
+        if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
+        return is_at(descriptor_, path);
+    }
     void close() {
         if (descriptor_ >= 0) ::close(descriptor_);
         descriptor_ = -1;
+    }
+
+    // Whether a path still leads to an open file, and not to another one or nowhere.
+    static bool is_at(int descriptor, const fs::path& path) {
+        struct stat ours, there;
+        return ::fstat(descriptor, &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+               ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
     }
 
 private:
     std::string name_;
     int descriptor_ = -1;
 };
+
+// A writer holds a lock on its file as long as it lives. A file that was locked only after its
+// writer had renamed it is not at its path any more.
+void remove_unless_held(const fs::path& path) {
+    constexpr int flags = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
+    int descriptor = ::open(path.c_str(), O_RDWR | flags);  // to lock it NFS wants that
+    if (descriptor < 0 && errno == EACCES) descriptor = ::open(path.c_str(), O_RDONLY | flags);
+    if (descriptor < 0) return;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && Handle::is_at(descriptor, path))
+        ::unlink(path.c_str());
+    ::close(descriptor);
+}
 
 // Until the folder itself is flushed a rename may be undone by a power failure. Some file systems
 // can't flush a folder; on those there is nothing more to be done.
@@ -220,33 +264,32 @@ private:
 
 class FileSink : public Sink {
 public:
-    explicit FileSink(const std::string& path)
-        : name_(path),
-          target_(resolve(path)),
-          temporary_(temporary_beside(target_)),
-          handle_(path, temporary_, Handle::Mode::create) {}
+    explicit FileSink(const std::string& path) : name_(path), target_(resolve(path)) {
+        for (unsigned number = 0; number < most_names; ++number)
+            remove_unless_held(temporary_beside(target_, number));
+        for (unsigned number = 0; !handle_; ++number) create(number);
+    }
 
     ~FileSink() override {
         if (finished_) return;
-        handle_.close();
         std::error_code ignored;
         fs::remove(temporary_, ignored);
     }
 
     void write_at(uint64_t offset, const void* data, size_t size) override {
         for (size_t done = 0; done < size;)
-            done +=
-                handle_.write(offset + done, static_cast<const uint8_t*>(data) + done, size - done);
+            done += handle_->write(offset + done, static_cast<const uint8_t*>(data) + done,
+                                   size - done);
     }
 
     void finish() override {
-        handle_.copy_permissions(target_);
-        handle_.flush();
-        handle_.close();
+        handle_->copy_permissions(target_);
+        handle_->flush();
         std::error_code error;
-        fs::rename(temporary_, target_, error);
+        fs::rename(temporary_, target_, error);  // while it is held: nobody may remove it before
         if (error) fail_io(name_, "write", error);
         finished_ = true;
+        handle_->close();
         flush_folder(target_.parent_path());
     }
 
@@ -263,20 +306,35 @@ private:
         return target;
     }
 
-    // Hidden, and recognisable: a process that is killed leaves it behind. Without the target's
-    // name, which may be as long as a name can be.
-    static fs::path temporary_beside(const fs::path& target) {
+    // Of so many names for each target leftovers are looked for.
+    static constexpr unsigned most_names = 8;
+
+    // Hidden, and recognisable: a process that is killed leaves it behind, and the next one that
+    // writes the target removes it. Not the target's name, which may be as long as one can be.
+    static fs::path temporary_beside(const fs::path& target, unsigned number) {
         static constexpr char digits[] = "0123456789abcdef";
-        std::random_device random;
+        std::u8string stem = target.filename().u8string();
+        uint64_t bits = XXH3_64bits_withSeed(stem.data(), stem.size(), number);
+        if (number >= most_names) {
+            std::random_device random;
+            bits = (uint64_t{random()} << 32) | random();
+        }
         std::string name = ".dicube-";
-        for (int i = 0; i < 12; ++i) name += digits[random() % 16];
+        for (int i = 0; i < 12; ++i, bits >>= 4) name += digits[bits & 15];
         return target.parent_path() / name;
+    }
+
+    // Creates the temporary file of this number, unless there is one already.
+    void create(unsigned number) {
+        temporary_ = temporary_beside(target_, number);
+        auto handle = std::make_unique<Handle>(name_, temporary_, Handle::Mode::create);
+        if (handle->is_open() && handle->hold(temporary_)) handle_ = std::move(handle);
     }
 
     std::string name_;
     fs::path target_;
     fs::path temporary_;
-    Handle handle_;
+    std::unique_ptr<Handle> handle_;
     bool finished_ = false;
 };
 

@@ -360,7 +360,9 @@ typedef struct dicube_sink {
 } dicube_sink;
 
 /* Begin a file of `frames` frames. A path is written under a temporary name beside it, and takes
- * its name, replacing what was there, when dicube_writer_finish succeeds. @since 0.4.0 */
+ * its name, replacing what was there, when dicube_writer_finish succeeds. The temporary name is
+ * .dicube- and 12 hexadecimal digits; what a killed process leaves there the next writer of the
+ * path removes. Of several writers of one path the last to finish stays. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_open_path(const char* path, const dicube_image* image,
                                            uint64_t frames, const dicube_codec_options* options,
                                            dicube_writer** writer);

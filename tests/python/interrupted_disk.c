@@ -1,0 +1,88 @@
+/* A disk that is full at a chosen call, and one that tells what it was asked to do: preloaded, it
+ * stands between a program and the C library. Only temporary files of dicube and folders are looked
+ * at. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static long calls, failing;
+static FILE* record;
+
+/* From now on calls are counted from 1, and one of them fails; 0 for none. */
+void disk_full_at(long call) {
+    calls = 0;
+    failing = call;
+}
+
+long disk_calls(void) { return calls; }
+
+/* From now on calls are written to a file, data included; NULL to end that. */
+void record_to(const char* path) {
+    if (record != NULL) fclose(record);
+    record = path == NULL ? NULL : fopen(path, "wb");
+}
+
+static int is_full(void) {
+    if (++calls != failing) return 0;
+    errno = ENOSPC;
+    return 1;
+}
+
+static int is_watched(int descriptor) {
+    char link[64], path[4096];
+    struct stat facts;
+    if (fstat(descriptor, &facts) == 0 && S_ISDIR(facts.st_mode)) return 1;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+    ssize_t size = readlink(link, path, sizeof path - 1);
+    path[size < 0 ? 0 : size] = 0;
+    return strstr(path, "/.dicube-") != NULL;
+}
+
+static void tell(const char* what, long long offset, const void* data, size_t size) {
+    if (record == NULL) return;
+    fprintf(record, "%s %lld %zu\n", what, offset, size);
+    if (size > 0) fwrite(data, 1, size, record);
+    fflush(record);
+}
+
+static ssize_t watched_pwrite(const char* name, int file, const void* data, size_t size, off_t at) {
+    ssize_t (*real)(int, const void*, size_t, off_t) = dlsym(RTLD_NEXT, name);
+    if (!is_watched(file)) return real(file, data, size, at);
+    if (is_full()) return -1;
+    ssize_t done = real(file, data, size, at);
+    if (done > 0) tell("write", at, data, (size_t)done);
+    return done;
+}
+
+ssize_t pwrite(int file, const void* data, size_t size, off_t at) {
+    return watched_pwrite("pwrite", file, data, size, at);
+}
+
+ssize_t pwrite64(int file, const void* data, size_t size, off64_t at) {
+    return watched_pwrite("pwrite64", file, data, size, at);
+}
+
+int fsync(int file) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
+    if (!is_watched(file)) return real(file);
+    if (is_full()) return -1;
+    struct stat facts;
+    int is_folder = fstat(file, &facts) == 0 && S_ISDIR(facts.st_mode);
+    int status = real(file);
+    if (status == 0) tell(is_folder ? "sync-folder" : "sync", 0, NULL, 0);
+    return status;
+}
+
+int rename(const char* from, const char* to) {
+    int (*real)(const char*, const char*) = dlsym(RTLD_NEXT, "rename");
+    if (strstr(from, "/.dicube-") == NULL) return real(from, to);
+    if (is_full()) return -1;
+    int status = real(from, to);
+    if (status == 0) tell("rename", 0, NULL, 0);
+    return status;
+}

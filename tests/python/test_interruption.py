@@ -1,0 +1,129 @@
+"""Writers that are killed, find the disk full, lose power or meet: the target is one whole file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import run_python
+
+from dicube.storage.dcb_file import DcbWriter
+
+fcntl = pytest.importorskip("fcntl")
+
+HERE = Path(__file__).parent
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and preloads a library")
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    library = tmp_path_factory.mktemp("disk") / "interrupted_disk.so"
+    source = HERE / "interrupted_disk.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+def run_scene(name: str, folder: Path, **environment: str) -> str:
+    (folder / "files").mkdir()
+    done = run_python(HERE / "interrupted_writes.py", name, folder / "files", **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_killed_at_any_instant(tmp_path: Path) -> None:
+    assert "200 killed" in run_scene("killed", tmp_path)
+
+
+def test_two_writers_of_one_target(tmp_path: Path) -> None:
+    assert "120 written" in run_scene("together", tmp_path)
+
+
+def test_disk_full_at_every_call(tmp_path: Path, disk: Path) -> None:
+    told = run_scene("full", tmp_path, LD_PRELOAD=str(disk)).split()
+    calls, refused = int(told[0]), int(told[2])
+    assert refused == calls - 1
+    assert calls >= 12  # front, sections, six frames, tables, two syncs, rename
+
+
+def test_power_lost_at_any_instant(tmp_path: Path, disk: Path) -> None:
+    """Of each beginning of the calls only what was synced is there, and perhaps the rename."""
+    run_scene("recorded", tmp_path, LD_PRELOAD=str(disk))
+    new = (tmp_path / "files" / "x.dcbs").read_bytes()
+    calls = calls_of((tmp_path / "record").read_bytes())
+    names = [name for name, _, _ in calls]
+    assert names.count("rename") == 1
+    assert len(calls) >= 12
+    for count in range(len(calls) + 1):
+        assert targets_after(calls[:count]) <= {None, new}
+    assert targets_after(calls) == {new}
+
+
+Call = tuple[str, int, bytes]
+
+
+def calls_of(record: bytes) -> list[Call]:
+    calls = []
+    while record:
+        line, _, record = record.partition(b"\n")
+        name, offset, size = line.decode().split()
+        calls.append((name, int(offset), record[: int(size)]))
+        record = record[int(size) :]
+    return calls
+
+
+def targets_after(calls: list[Call]) -> set[bytes | None]:
+    """What may be the target after a loss of power; None for what it was before."""
+    synced, waiting, renamed, is_kept = bytearray(), list[Call](), False, False
+    for call in calls:
+        if call[0] == "write":
+            waiting.append(call)
+        elif call[0] == "sync":
+            for _, offset, data in waiting:
+                synced.extend(bytes(max(0, offset + len(data) - len(synced))))
+                synced[offset : offset + len(data)] = data
+            waiting = []
+        elif call[0] == "rename":
+            renamed = True
+        else:
+            is_kept = renamed
+    targets: set[bytes | None] = set() if is_kept else {None}
+    return targets | ({bytes(synced)} if renamed else set())
+
+
+def test_losing_power_before_a_sync_would_be_seen() -> None:
+    calls: list[Call] = [("write", 0, b"new"), ("rename", 0, b""), ("sync", 0, b"")]
+    assert targets_after(calls[:2]) == {None, b""}
+    assert targets_after(calls) == {None, b"new"}
+
+
+def test_leftovers_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:
+    frames = np.zeros((1, 8, 8), np.int16)
+    target = tmp_path / "x.dcbs"
+    held = DcbWriter(target, frames.shape, frames.dtype)
+    (name,) = [path.name for path in tmp_path.iterdir()]
+    with DcbWriter(target, frames.shape, frames.dtype) as writer:
+        writer.write_frames(frames)
+    assert {path.name for path in tmp_path.iterdir()} == {name, "x.dcbs"}
+    held.write_frames(frames)
+    held.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.dcbs"]
+
+    # What nobody holds goes; what somebody holds, and other files, stay.
+    (tmp_path / name).write_bytes(b"left behind")
+    (tmp_path / ".dicube-000000000000").write_bytes(b"of another target")
+    with (tmp_path / name).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with DcbWriter(target, frames.shape, frames.dtype) as writer:
+            writer.write_frames(frames)
+        assert (tmp_path / name).exists()
+    with DcbWriter(target, frames.shape, frames.dtype) as writer:
+        writer.write_frames(frames)
+    assert {path.name for path in tmp_path.iterdir()} == {".dicube-000000000000", "x.dcbs"}
