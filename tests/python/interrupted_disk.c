@@ -67,6 +67,16 @@ ssize_t pwrite64(int file, const void* data, size_t size, off64_t at) {
     return watched_pwrite("pwrite64", file, data, size, at);
 }
 
+ssize_t write(int file, const void* data, size_t size) {
+    ssize_t (*real)(int, const void*, size_t) = dlsym(RTLD_NEXT, "write");
+    if (!is_watched(file)) return real(file, data, size);
+    if (is_full()) return -1;
+    off_t at = lseek(file, 0, SEEK_CUR);
+    ssize_t done = real(file, data, size);
+    if (done > 0) tell("write", at, data, (size_t)done);
+    return done;
+}
+
 int fsync(int file) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
     if (!is_watched(file)) return real(file);

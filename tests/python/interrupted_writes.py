@@ -1,6 +1,6 @@
 """Writers that are interrupted, run as a program of its own by test_interruption.py.
 
-    python interrupted_writes.py killed|together|full|recorded FOLDER
+    python interrupted_writes.py killed|together|full|recorded x.dcbs|x.dcm FOLDER
 
 Prints one line with what was tried. Fails if the target is ever anything but one whole file.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dicube.dicom.output_folder import write_whole
 from dicube.exceptions import CubeFileAccessError
 from dicube.storage.dcb_file import DcbWriter
 
@@ -25,7 +26,10 @@ ROUNDS = 60
 
 
 def write(target: Path, value: int) -> None:
-    """Write a file of several frames and sections that follow them."""
+    """Write a file of several frames and sections that follow them; or one of another kind."""
+    if target.suffix != ".dcbs":
+        write_whole(str(target), [bytes([value]) * 100000 for _ in range(6)])
+        return
     frames = np.full((6, 32, 32), value, np.int16)
     with DcbWriter(target, frames.shape, frames.dtype, num_threads=1) as writer:
         writer.write_section("before", b"b" * 2000)
@@ -36,7 +40,7 @@ def write(target: Path, value: int) -> None:
 
 def leftovers(folder: Path) -> list[str]:
     """Return the names in the folder that are not the target's."""
-    return [name for name in os.listdir(folder) if name != "x.dcbs"]
+    return [name for name in os.listdir(folder) if name.startswith(".")]
 
 
 def child(target: Path, values: list[int], rounds: int | None) -> int:
@@ -122,8 +126,8 @@ def recorded(folder: Path, target: Path, whole: list[bytes]) -> None:
 
 def main() -> None:
     """Run the scene of the command line, on a target that is there already."""
-    folder = Path(sys.argv[2])
-    target = folder / "x.dcbs"
+    folder = Path(sys.argv[3])
+    target = folder / sys.argv[2]
     whole = []
     for value in (2, 1):
         write(target, value)

@@ -31,39 +31,48 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def run_scene(name: str, folder: Path, **environment: str) -> str:
+@pytest.fixture(params=["x.dcbs", "x.dcm"])
+def target(request: pytest.FixtureRequest) -> str:
+    """A file that libdicube writes, and one that Python does."""
+    return str(request.param)
+
+
+def run_scene(name: str, target: str, folder: Path, **environment: str) -> str:
     (folder / "files").mkdir()
-    done = run_python(HERE / "interrupted_writes.py", name, folder / "files", **environment)
+    script = HERE / "interrupted_writes.py"
+    done = run_python(script, name, target, folder / "files", **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_killed_at_any_instant(tmp_path: Path) -> None:
-    assert "200 killed" in run_scene("killed", tmp_path)
+def test_killed_at_any_instant(target: str, tmp_path: Path) -> None:
+    assert "200 killed" in run_scene("killed", target, tmp_path)
 
 
-def test_two_writers_of_one_target(tmp_path: Path) -> None:
-    assert "120 written" in run_scene("together", tmp_path)
+def test_two_writers_of_one_target(target: str, tmp_path: Path) -> None:
+    assert "120 written" in run_scene("together", target, tmp_path)
 
 
-def test_disk_full_at_every_call(tmp_path: Path, disk: Path) -> None:
-    told = run_scene("full", tmp_path, LD_PRELOAD=str(disk)).split()
+def test_disk_full_at_every_call(target: str, tmp_path: Path, disk: Path) -> None:
+    told = run_scene("full", target, tmp_path, LD_PRELOAD=str(disk)).split()
     calls, refused = int(told[0]), int(told[2])
-    assert refused == calls - 1
-    assert calls >= 12  # front, sections, six frames, tables, two syncs, rename
+    # libdicube: front, sections, six frames, tables, two syncs (the last may fail), rename.
+    assert refused == (calls - 1 if target == "x.dcbs" else calls)
+    assert calls >= (12 if target == "x.dcbs" else 8)
 
 
-def test_power_lost_at_any_instant(tmp_path: Path, disk: Path) -> None:
+def test_power_lost_at_any_instant(target: str, tmp_path: Path, disk: Path) -> None:
     """Of each beginning of the calls only what was synced is there, and perhaps the rename."""
-    run_scene("recorded", tmp_path, LD_PRELOAD=str(disk))
-    new = (tmp_path / "files" / "x.dcbs").read_bytes()
+    run_scene("recorded", target, tmp_path, LD_PRELOAD=str(disk))
+    new = (tmp_path / "files" / target).read_bytes()
     calls = calls_of((tmp_path / "record").read_bytes())
     names = [name for name, _, _ in calls]
     assert names.count("rename") == 1
-    assert len(calls) >= 12
+    assert len(calls) >= 8
     for count in range(len(calls) + 1):
         assert targets_after(calls[:count]) <= {None, new}
-    assert targets_after(calls) == {new}
+    if target == "x.dcbs":  # what is finished stays
+        assert targets_after(calls) == {new}
 
 
 Call = tuple[str, int, bytes]

@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from hashlib import blake2b
+from io import BufferedWriter
 
 from dicube.exceptions import CubeFileAccessError, TargetExistsError
+
+if sys.platform != "win32":
+    import fcntl
+
+_MOST_NAMES = 8  # of so many temporary names for each file leftovers are looked for
 
 
 def make_folder(target: str, overwrite: bool) -> None:
@@ -37,20 +46,84 @@ def make_folder(target: str, overwrite: bool) -> None:
 def write_whole(path: str, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file beside its place and move it there, so that it is never seen half-written.
 
+    A file that is there is replaced only when the new one is on the disk. What a writer of the same
+    file that was killed left behind is removed.
+
     Raises:
         CubeFileAccessError: the operating system refuses.
     """
-    # Named as libdicube names its own; not after the file, whose name may be as long as one can be.
-    beside = os.path.join(os.path.dirname(path), f".dicube-{secrets.token_hex(6)}")
     try:
-        try:
-            with open(beside, "xb") as file:
+        with _created_beside(path) as file:
+            try:
                 for part in parts:
                     file.write(part)
-            os.replace(beside, path)
-        except BaseException:
-            if os.path.exists(beside):
-                os.unlink(beside)
-            raise
+                file.flush()
+                if os.path.exists(path):  # or a loss of power might leave neither
+                    os.fsync(file.fileno())
+                if sys.platform == "win32":
+                    file.close()  # what is open can't be moved there; elsewhere it is held
+                os.replace(file.name, path)
+            except BaseException:
+                if sys.platform == "win32":
+                    file.close()
+                os.unlink(file.name)
+                raise
     except OSError as error:
         raise CubeFileAccessError(f"can't write {path}: {error.strerror}") from error
+
+
+def _created_beside(path: str) -> BufferedWriter:
+    """Return a new file of a temporary name, which nobody else removes while it is open.
+
+    Named as libdicube names its own; not after the file, whose name may be as long as one can be.
+    """
+    folder, target = os.path.split(path)
+    keys = [
+        blake2b(os.fsencode(target), digest_size=6, salt=bytes([number])).hexdigest()
+        for number in range(_MOST_NAMES)
+    ]
+    names = [os.path.join(folder, f".dicube-{key}") for key in keys]
+    for name in names:
+        _remove_unless_held(name)
+    while True:
+        name = names.pop(0) if names else os.path.join(folder, f".dicube-{secrets.token_hex(6)}")
+        try:
+            file = open(name, "xb")  # noqa: SIM115
+        except FileExistsError:
+            continue
+        if _holds(file.fileno(), name):
+            return file
+        file.close()
+
+
+def _remove_unless_held(name: str) -> None:
+    """Remove a file that a writer left behind; not one whose writer lives, which has it locked."""
+    if sys.platform == "win32":
+        with suppress(OSError):  # what is open can't be removed
+            os.unlink(name)
+        return
+    with suppress(OSError), open(name, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(file.fileno(), name):
+            os.unlink(name)
+
+
+def _holds(descriptor: int, name: str) -> bool:
+    """Lock a new file; return False if somebody was faster and removes it."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # where files can't be locked nobody removes any
+        return True
+    return _is_at(descriptor, name)
+
+
+def _is_at(descriptor: int, name: str) -> bool:
+    """Return whether a name still is that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(name))
+    except FileNotFoundError:
+        return False
