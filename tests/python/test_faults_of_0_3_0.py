@@ -662,7 +662,7 @@ class TestPaths:
         image.init_meta()
         return image
 
-    @pytest.mark.parametrize("name", ["none/x.dcbs", "folder.dcbs", "x.dcbl", "x", "x.nii"])
+    @pytest.mark.parametrize("name", ["none/x.dcbs", "folder.dcbs", "x.dcbr", "x", "x.nii"])
     def test_where_nothing_can_be_saved(
         self, image: DicomCubeImage, tmp_path: Path, name: str
     ) -> None:
