@@ -73,18 +73,18 @@ Memory: peak of read all. Patches/s: at random places of eight files, opened ane
 processes."""
 
 
-def markdown(title: str, folder: str, results: Results) -> str:
+def markdown(title: str, command: str, results: Results) -> str:
     """Return table, versions and ratios: what can be pasted into a README is above the ratios.
 
     Args:
         title: of the series.
-        folder: that was measured, as in the command.
+        command: that it was measured by.
         results: of it.
     """
     versions = {m.versions: None for m in results.measured.values() if m.versions}
     about = machine()
     made = (
-        f"`ci/run bench {folder}`: {title}, {results.volume / 1e6:.1f} MB. {about['processor']}, "
+        f"`{command}`: {title}, {results.volume / 1e6:.1f} MB. {about['processor']}, "
         f"{about['cores']} cores, {about['memory_gb']} GB, {about['system']}, "
         f"Python {about['python']}; {', '.join(versions)}."
     )

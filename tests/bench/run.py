@@ -297,7 +297,10 @@ def main() -> int:
     unknown = set(names) - set(STORES)
     if unknown:
         parser.error(f"no such stores: {', '.join(sorted(unknown))}")
-    if not options.folders:
+    command = "ci/run bench"
+    if options.folders:
+        command += " {}"
+    else:
         from dicube.demo import series_of_pydicom
 
         options.folders = [series_of_pydicom()]
@@ -315,7 +318,7 @@ def main() -> int:
             bench.measure()
         name = folder.resolve().name
         title = f"{' x '.join(map(str, bench.shape))} {bench.dtype}"
-        text = markdown(title, name, bench.results)
+        text = markdown(title, command.format(name), bench.results)
         target = options.out / name
         target.with_suffix(".md").write_text(text)
         data = target.with_suffix(".json")

@@ -91,7 +91,7 @@ def test_contestants_run_by_turns(series: Series, tmp_path: Path) -> None:
     results = Results(1000)
     results.sizes["Npy"] = 1100
     results.measured = {("read", "Npy"): good.measured, ("open", "Npy"): gone.measured}
-    text = markdown("a series", "a/folder", results)
+    text = markdown("a series", "ci/run bench", results)
     assert "| .npy |" in text and "numpy" in text
     assert ".npy, open: FileNotFoundError" in text
     assert json.loads(json.dumps(results.as_data()))["stores"]["Npy"]["bytes"] == 1100
