@@ -6,6 +6,7 @@ Knows no file and nothing of what is packed.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import zstandard
 
@@ -16,9 +17,11 @@ _LEVEL = 3
 # What is alike is found as far apart as this, 2 to the power of it in bytes.
 _WINDOW_LOG = 27
 
-# So many bytes must be alike to be found there, looked for at one place in two to this power:
-# headers of slices are alike for much longer, and looking closer finds less in more time.
-_ALIKE, _ALIKE_SEEN = 256, 6
+# What is alike near by, as the headers of slices are, takes a quarter of the time at this level and
+# without long-distance matching, and gets no larger. Only what has not shrunk so many times by that
+# may be alike far apart.
+_FAST_LEVEL = 2
+_ALIKE = 16
 
 # A few KB of zstd can unpack to gigabytes. Metadata of real series, alike in all their slices, grow
 # some hundredfold; what grows far beyond is refused unless it is small.
@@ -44,15 +47,9 @@ def pack_bytes(data: bytes) -> bytes:
 
     Bytes so much alike that `unpack_bytes` would take them for a trap follow padding.
     """
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL,
-        window_log=_WINDOW_LOG,
-        enable_ldm=True,
-        ldm_min_match=_ALIKE,
-        ldm_hash_rate_log=_ALIKE_SEEN,
-        write_checksum=True,
-    )
-    packed = zstandard.ZstdCompressor(compression_params=parameters).compress(data)
+    packed = _packer(_FAST_LEVEL).compress(data)
+    if len(packed) * _ALIKE > len(data):
+        packed = min(packed, _packer(_LEVEL, enable_ldm=True).compress(data), key=len)
     if len(data) <= _limit(packed):
         return packed
     missing = -(-len(data) // _MOST_GROWTH) - len(packed)
@@ -94,6 +91,14 @@ def unpack_bytes(packed: bytes) -> bytes:
         return unpacker.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise InvalidCubeFileError(str(error)) from error
+
+
+def _packer(level: int, **parameters: Any) -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(
+        compression_params=zstandard.ZstdCompressionParameters.from_level(
+            level, window_log=_WINDOW_LOG, write_checksum=True, **parameters
+        )
+    )
 
 
 def _padding_before(packed: bytes) -> int:
