@@ -34,6 +34,7 @@ _SORT_METHODS = {
 
 # Whose versions matter to what the commands do; told where they are installed.
 _PACKAGES = ("numpy", "pydicom", "spacetransformer-core", "zstandard", "nibabel")
+_PARTLY_DONE = 3  # the exit status
 _LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
 
 _EXAMPLES = """\
@@ -79,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 0, or 1 after one line on the standard error output. Wrong usage ends in
-        SystemExit with status 2.
+        The exit status: 0, or 1 after one line on the standard error output, or 3 where damaged
+        parts were left out as asked for. Wrong usage ends in SystemExit with status 2.
     """
     options = _parser().parse_args(arguments)
     with warnings.catch_warnings():
@@ -190,6 +191,13 @@ def _parser() -> argparse.ArgumentParser:
         " are coded so already are not recoded (default: the original files)",
     )
     convert.add_argument(
+        "--on-error",
+        choices=["raise", "skip"],
+        default="raise",
+        help="of a damaged dicube file convert what is intact: damaged slices are left out, named,"
+        " and the exit status is 3",
+    )
+    convert.add_argument(
         "--modality", metavar="CODE", help="of DICOM made from NIfTI, such as MR (default: OT)"
     )
     convert.set_defaults(run=_convert)
@@ -278,6 +286,8 @@ def _convert(options: argparse.Namespace) -> int:
         raise DataConsistencyError(f"--{next(iter(lossy)).replace('_', '-')} is for files only")
     if not from_dicom and (options.series_uid or options.sort):
         raise DataConsistencyError("--series-uid and --sort are for DICOM only")
+    if (from_dicom or from_nifti) and options.on_error != "raise":
+        raise DataConsistencyError("--on-error is for dicube files only")
     if options.modality is not None and (to_file or not from_nifti):
         raise DataConsistencyError("--modality is for DICOM made from NIfTI only")
     if to_file and options.transfer_syntax is not None:
@@ -287,7 +297,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     if options.transfer_syntax is not None:
         syntax = transfer_syntax_of(options.transfer_syntax)
-        if syntax.codec and not from_dicom and not from_nifti:
+        if syntax.codec and not from_dicom and not from_nifti and options.on_error == "raise":
             with ProgressBar(f"writing {target}") as bar:
                 slices = export_coded(
                     source, target, syntax, options.overwrite, options.threads, progress=bar
@@ -309,7 +319,11 @@ def _convert(options: argparse.Namespace) -> int:
             if not to_file:
                 image.init_meta(modality=options.modality or "OT")
         else:
-            image = DicomCubeImage.from_file(source, num_threads=options.threads, progress=bar)
+            image = DicomCubeImage.from_file(
+                source, num_threads=options.threads, progress=bar, on_error=options.on_error
+            )
+    whole = image
+    image = whole.intact_part()
     with ProgressBar(f"writing {target}") as bar:
         if to_nifti:
             image.to_nifti(target)
@@ -338,7 +352,9 @@ def _convert(options: argparse.Namespace) -> int:
         )
     else:
         print(f"{target}: {len(image.raw_image)} slices")
-    return 0
+    if image is not whole:
+        print(f"dicube: {target} holds what is intact of {source}", file=sys.stderr)
+    return 0 if image is whole else _PARTLY_DONE
 
 
 def _info(options: argparse.Namespace) -> int:

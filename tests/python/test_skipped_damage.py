@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from dicom_series import make_series, write_series
 
-from dicube import DicomCubeImage, verify_file
+import dicube
+from dicube import DicomCubeImage, DicomStatus, verify_file
+from dicube.cli import main
 from dicube.exceptions import DataConsistencyError, DicomCubeError, InvalidCubeFileError
 from dicube.storage.dcb_file import DcbReader
 from dicube.storage.intact_frames import ranges_of
@@ -192,3 +194,157 @@ def test_a_destroyed_header_is_told(size: int, good: Path) -> None:
             DcbReader(front + data[size:], on_error="skip")
     with pytest.raises(DicomCubeError, match="not a dicube file"):
         DcbReader(bytes(124) + data[124:])
+
+
+# ---------------------------------------------------------------------- the part that is intact
+
+
+def test_the_intact_part_makes_nothing_up(good: Path, tmp_path: Path) -> None:
+    whole = DicomCubeImage.from_file(good)
+    assert whole.intact_part() is whole
+    image = skipped(with_damaged_frames(good, tmp_path / good.name, [7, 8, 30]), "7-8, 30$")
+    part = image.intact_part()
+    kept = [number for number in range(COUNT) if number not in (7, 8, 30)]
+    assert part.damaged_frames == ()
+    assert np.array_equal(part.raw_image, whole.raw_image[kept])
+    assert part.dicom_meta is not None
+    assert whole.dicom_meta is not None
+    assert part.dicom_meta == whole.dicom_meta.select(kept)
+    assert part.dicom_status == DicomStatus.GAP_INSTANCE_NUMBER
+    assert part.space is None
+    part.to_file(tmp_path / f"part{good.suffix}")
+    assert verify_file(tmp_path / f"part{good.suffix}")
+    assert len(DicomCubeImage.from_file(tmp_path / f"part{good.suffix}").raw_image) == 57
+
+
+def test_intact_original_files_come_back_to_the_byte(good: Path, tmp_path: Path) -> None:
+    path = with_damaged_frames(good, tmp_path / good.name, [7, 8, 30])
+    sources = {file.name: file.read_bytes() for file in (good.parent / "in").iterdir()}
+    part = skipped(path, "damaged").intact_part()
+    part.to_dicom_folder(tmp_path / "restored", exact=True)
+    part.to_file(tmp_path / f"part{good.suffix}")
+    again = DicomCubeImage.from_file(tmp_path / f"part{good.suffix}")
+    again.to_dicom_folder(tmp_path / "again", exact=True)
+    for folder in ("restored", "again"):
+        found = {file.name: file.read_bytes() for file in (tmp_path / folder).iterdir()}
+        assert len(found) == 57
+        assert all(sources[name] == data for name, data in found.items())
+
+    image = skipped(path, "damaged")
+    assert image.dicom_meta is not None
+    image.dicom_meta.set_shared_item("PatientName", "B")
+    assert "not read from files" in image.intact_part().why_not_exact()
+
+
+def test_files_of_several_frames_of_which_some_are_damaged(tmp_path: Path) -> None:
+    volume = np.arange(6 * 16 * 16, dtype=np.uint16).reshape(6, 16, 16)
+    image = DicomCubeImage(volume)
+    image.init_meta()
+    image.to_dicom_file(tmp_path / "all.dcm")
+    good = tmp_path / "good.dcbs"
+    DicomCubeImage.from_dicom_folder(tmp_path / "all.dcm").to_file(good)
+    part = skipped(with_damaged_frames(good, tmp_path / "x", [2]), "frames 2$").intact_part()
+    assert "all.dcm not all frames are there" in part.why_not_exact()
+    part.to_dicom_folder(tmp_path / "restored")
+    with pytest.warns(UserWarning, match="gap_location"):
+        again = DicomCubeImage.from_dicom_folder(tmp_path / "restored")
+    assert np.array_equal(again.raw_image, np.delete(volume, 2, axis=0))
+
+
+def test_intact_files_whose_frames_were_coded(good: Path, tmp_path: Path) -> None:
+    if good.suffix != ".dcbs":
+        pytest.skip("HTJ2K is kept by .dcbs")
+    image = DicomCubeImage.from_file(good)
+    image.to_dicom_folder(tmp_path / "in", exact=False, transfer_syntax="htj2k")
+    source = tmp_path / "coded.dcbs"
+    DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(source)
+    part = skipped(with_damaged_frames(source, tmp_path / "x", [0]), "frames 0$").intact_part()
+    part.to_dicom_folder(tmp_path / "out", exact=True)
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert len(names) == COUNT - 1
+    for name in names:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "in" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["dicom_meta", "pixel_header"])
+def test_what_can_not_stand_for_itself(name: str, good: Path, tmp_path: Path) -> None:
+    image = skipped(with_damaged_section(good, tmp_path / good.name, name), name)
+    with pytest.raises(DataConsistencyError, match=f"section {name} is damaged"):
+        image.intact_part()
+    image = skipped(with_damaged_frames(good, tmp_path / good.name, [*range(COUNT)]), "0-59$")
+    with pytest.raises(DataConsistencyError, match="none of the file's frames is intact"):
+        image.intact_part()
+
+
+# ----------------------------------------------------------------------------- the other doors
+
+
+def test_load(good: Path, tmp_path: Path) -> None:
+    path = with_damaged_frames(good, tmp_path / good.name, [3])
+    with pytest.raises(InvalidCubeFileError, match="frame 3"):
+        dicube.load(path)
+    with pytest.warns(UserWarning, match="damaged: frames 3$"):
+        assert dicube.load(path, on_error="skip").damaged_frames == (3,)
+
+
+def test_open(good: Path, tmp_path: Path) -> None:
+    path = with_damaged_frames(good, tmp_path / good.name, [3, 40])
+    whole = DicomCubeImage.from_file(good)
+    with dicube.open(path) as cube, pytest.raises(InvalidCubeFileError, match="frame 3"):
+        cube[3]
+    for cache in (0, 1 << 20):
+        cube = dicube.open(path, on_error="skip", cache=cache)
+        assert np.array_equal(cube[4:6], whole.raw_image[4:6])
+        assert cube.damaged_frames == ()
+        with pytest.warns(UserWarning, match="damaged: frames 3$"):
+            assert not cube[2:5, 2:5][1].any()
+        assert cube.damaged_frames == (3,)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # told once
+            assert cube[3, 5, 4] == 0
+            assert np.isnan(cube.get_fdata(3)).all()
+            assert np.isnan(cube.get_fdata(np.s_[1:6, 2, 2])).tolist() == [0, 0, 1, 0, 0]
+        with pytest.warns(UserWarning, match="damaged: frames 40$"):
+            values = cube.get_fdata()
+        assert cube.damaged_frames == (3, 40)
+        damaged = np.isnan(values).all(axis=(1, 2))
+        assert np.flatnonzero(damaged).tolist() == [3, 40]
+        assert np.array_equal(values[~damaged], whole.get_fdata()[~damaged])
+    with pytest.raises(DataConsistencyError, match="'ignore'"):
+        dicube.open(path, on_error="ignore")
+
+
+def test_open_a_file_with_a_damaged_section(good: Path, tmp_path: Path) -> None:
+    path = with_damaged_section(good, tmp_path / good.name, "dicom_meta")
+    cube = dicube.open(path, on_error="skip")
+    with pytest.warns(UserWarning, match="section dicom_meta$"):
+        assert cube.dicom_meta is None
+    assert cube.damaged_sections == ("dicom_meta",)
+    with pytest.raises(DataConsistencyError, match="real values can't be told"):
+        cube.get_fdata(0)
+    assert np.array_equal(cube[...], DicomCubeImage.from_file(good).raw_image)
+
+
+def test_the_command(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = with_damaged_frames(good, tmp_path / good.name, [3, 40])
+    sources = {file.name: file.read_bytes() for file in (good.parent / "in").iterdir()}
+    folder = tmp_path / "out"
+    assert main(["convert", str(path), str(folder)]) == 1
+    assert not folder.exists()
+    capsys.readouterr()
+    assert main(["convert", str(path), str(folder), "--on-error", "skip"]) == 3
+    told = capsys.readouterr()
+    assert "58 slices" in told.out
+    assert "damaged: frames 3, 40" in told.err
+    assert "holds what is intact" in told.err
+    found = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert len(found) == 58
+    assert all(sources[name] == data for name, data in found.items())
+
+    coded = tmp_path / "coded"
+    syntax = ["--transfer-syntax", "htj2k"]
+    assert main(["convert", str(path), str(coded), *syntax, "--on-error", "skip"]) == 3
+    assert len(list(coded.iterdir())) == 58
+    assert main(["convert", str(good), str(tmp_path / "whole"), "--on-error", "skip"]) == 0
+    arguments = ["convert", str(good.parent / "in"), str(tmp_path / "x.dcbs")]
+    assert main([*arguments, "--on-error", "skip"]) == 1

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dicube.core.damage import Damage
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.dcb_file import DcbReader
@@ -39,6 +42,7 @@ def open(  # noqa: A001 (the face's name: dicube.open)
     num_threads: int | None = None,
     cache: int = 0,
     storage_options: Mapping[str, Any] | None = None,
+    on_error: str = "raise",
 ) -> Cube:
     """Open a `.dcbs` or `.dcba` file without decoding anything.
 
@@ -50,14 +54,20 @@ def open(  # noqa: A001 (the face's name: dicube.open)
             processes read, as those of a DataLoader do, 1 is best.
         cache: bytes of decoded frames to keep for the next read; 0 for none.
         storage_options: for the file system of a URL, as fsspec has them.
+        on_error: 'raise', or 'skip' for what is intact of a damaged file: stored values of damaged
+            slices are zeros, real ones NaN, and damaged sections are left out. Each is told by a
+            UserWarning when it is come upon, and from then on by `damaged_frames` and
+            `damaged_sections`.
 
     Raises:
         FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
         InvalidCubeFileError: it is no dicube file, or a damaged or newer one, or can't be read.
-        DataConsistencyError: the file does not have the level.
+        DataConsistencyError: the file does not have the level, or `on_error` is another.
         MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
     """
-    reader = DcbReader(path, num_threads=num_threads, storage_options=storage_options)
+    reader = DcbReader(
+        path, num_threads=num_threads, storage_options=storage_options, on_error=on_error
+    )
     if not reader.shape[0]:
         raise InvalidCubeFileError("the file holds no frames")
     kept = FrameCache(cache) if cache else None
@@ -134,7 +144,8 @@ class Cube:
 
         Raises:
             IndexError: what numpy raises for such an index.
-            DataConsistencyError: another dtype.
+            DataConsistencyError: another dtype; or a section that tells what stored values mean
+                was damaged.
         """
         real = _Rescale(self._parts, dtype)
         return self._take(frame_index(index, self.shape), real.dtype, real)
@@ -221,6 +232,16 @@ class Cube:
         space = self._parts.space
         return space if space is None or not self.level else space_at_level(space, self.level)
 
+    @property
+    def damaged_frames(self) -> tuple[int, ...]:
+        """The damaged slices among those read until now, with `on_error='skip'`, at any level."""
+        return tuple(self._parts.damage().frames)
+
+    @property
+    def damaged_sections(self) -> tuple[str, ...]:
+        """The names of the damaged sections among those read until now."""
+        return tuple(self._parts.damage().sections)
+
     # ----------------------------------------------------------------------------------- file
 
     @property
@@ -252,6 +273,16 @@ class Cube:
         out: NDArray[Any] | None = None,
     ) -> Any:
         """Return what an index takes, of stored values or of real ones."""
+        with self._parts.warning():
+            return self._taken(wanted, dtype, real, out)
+
+    def _taken(
+        self,
+        wanted: FrameIndex,
+        dtype: np.dtype[Any],
+        real: _Rescale | None,
+        out: NDArray[Any] | None,
+    ) -> Any:
         frames, axis = wanted.frames, wanted.frame_axis
         at_once = real is None or (real.is_plain and self._cache is None)
         whole = at_once and wanted.is_whole(self.shape[1:])
@@ -259,6 +290,8 @@ class Cube:
             result = np.empty(wanted.shape, dtype) if out is None else out
             decoded = result.reshape(len(frames), *self.shape[1:])
             self._decode(frames, decoded, None if real is None else real.of(frames))
+            if real is not None:
+                real.blank_damaged(decoded, frames)
             return result
         if axis is None:
             stored = np.empty((len(frames), *self.shape[1:]), self.dtype)
@@ -339,13 +372,28 @@ class _Parts:
     def __getstate__(self) -> dict[str, Any]:
         return {"_reader": self._reader, "_read": {}}
 
+    def damage(self) -> Damage:
+        """Return what was skipped until now."""
+        reader = self._reader
+        return Damage(reader.damaged_frames.copy(), reader.damaged_sections.copy())
+
+    @contextmanager
+    def warning(self) -> Iterator[None]:
+        """Warn of what is skipped within this context, and was not before."""
+        known = self.damage()
+        yield
+        found = self.damage().beyond(known)
+        if found:
+            warnings.warn(f"the file read is damaged: {found}", stacklevel=5)
+
     @property
     def header(self) -> PixelDataHeader:
         """The pixel header."""
         if "header" not in self._read:
             from dicube.core.cube_parts import read_header
 
-            self._read["header"] = read_header(self._reader)
+            with self.warning():
+                self._read["header"] = read_header(self._reader)
         header: PixelDataHeader = self._read["header"]
         return header
 
@@ -356,7 +404,9 @@ class _Parts:
             from dicube.core.consistency import checked_meta
             from dicube.core.cube_parts import read_meta
 
-            self._read["meta"] = checked_meta(read_meta(self._reader), self._reader.shape[0])
+            with self.warning():
+                meta = read_meta(self._reader)
+            self._read["meta"] = checked_meta(meta, self._reader.shape[0])
         found: DicomMeta | None = self._read["meta"]
         return found
 
@@ -367,7 +417,8 @@ class _Parts:
             from dicube.core.consistency import checked_space
             from dicube.core.cube_parts import read_space
 
-            space = read_space(self._reader)
+            with self.warning():
+                space = read_space(self._reader)
             self._read["space"] = checked_space(space, self._reader.shape)
         found: Space | None = self._read["space"]
         return found
@@ -378,7 +429,8 @@ class _Parts:
         if "status" not in self._read:
             from dicube.core.cube_parts import read_status
 
-            self._read["status"] = read_status(self._reader)
+            with self.warning():
+                self._read["status"] = read_status(self._reader)
         status: DicomStatus = self._read["status"]
         return status
 
@@ -395,8 +447,10 @@ class _Rescale:
         from dicube.core.slice_values import bits_of_slices, real_values
 
         self.dtype = real_dtype(dtype).newbyteorder("=")
+        self._parts = parts
         self._real = real_values(self.dtype, parts.meta, parts.header)
         self._bits = bits_of_slices(parts.meta, parts.header)
+        parts.damage().check_values()
         self.is_plain = self._bits is None
 
     def of(self, frames: Sequence[int]) -> RealValues:
@@ -410,4 +464,11 @@ class _Rescale:
     def compute(self, stored: NDArray[Any], frames: Sequence[int]) -> NDArray[Any]:
         """Return the real values of frames, or of the same part of each."""
         bits = None if self._bits is None else [self._bits[frame] for frame in frames]
-        return compute_real_values(stored, self.of(frames), bits)
+        return self.blank_damaged(compute_real_values(stored, self.of(frames), bits), frames)
+
+    def blank_damaged(self, values: NDArray[Any], frames: Sequence[int]) -> NDArray[Any]:
+        """Set the values of damaged frames, whose stored values are zeros, to NaN."""
+        damaged = self._parts.damage().frames
+        if damaged:
+            values[[place for place, frame in enumerate(frames) if frame in damaged]] = np.nan
+        return values

@@ -13,6 +13,8 @@ from dicube.storage.intact_frames import ranges_of
 
 # Without these it can't be told what stored values mean.
 _SECTIONS_OF_VALUES = ("pixel_header", "dicom_meta")
+# Without these more is lost than can be told of what is left: that it was coded lossily, say.
+_SECTIONS_OF_INTACT = (*_SECTIONS_OF_VALUES, "loss")
 
 
 class Damage:
@@ -38,6 +40,13 @@ class Damage:
         parts += [f"section {name}" for name in self.sections]
         return ", ".join(parts)
 
+    def beyond(self, known: Damage) -> Damage:
+        """Return the damage that is not known already."""
+        return Damage(
+            {number: why for number, why in self.frames.items() if number not in known.frames},
+            {name: why for name, why in self.sections.items() if name not in known.sections},
+        )
+
     def of_slices(self, slices: Sequence[int]) -> Damage:
         """Return the damage of an image of some of the slices."""
         frames = {new: self.frames[old] for new, old in enumerate(slices) if old in self.frames}
@@ -48,8 +57,20 @@ class Damage:
         if self:
             raise DataConsistencyError(
                 f"the image was read from a damaged file, and lacks {self}",
-                suggestion="accept_damage() lets it be written as it is",
+                suggestion="intact_part() gives what can be written, "
+                "accept_damage() lets it be written as it is",
             )
+
+    def check_intact(self, slices: int) -> None:
+        """Raise DataConsistencyError unless something can stand for itself without the rest."""
+        for name in _SECTIONS_OF_INTACT:
+            if name in self.sections:
+                raise DataConsistencyError(
+                    f"what is intact can't stand for itself: the file's section {name} is damaged",
+                    suggestion="set what it told, then accept_damage()",
+                )
+        if len(self.frames) == slices:
+            raise DataConsistencyError("none of the file's frames is intact")
 
     def check_values(self) -> None:
         """Raise DataConsistencyError unless it is known what stored values mean."""
@@ -57,5 +78,6 @@ class Damage:
             if name in self.sections:
                 raise DataConsistencyError(
                     f"real values can't be told: the file's section {name} is damaged",
-                    suggestion="set pixel_header and dicom_meta, then accept_damage()",
+                    suggestion="of a DicomCubeImage set pixel_header and dicom_meta, "
+                    "then accept_damage()",
                 )

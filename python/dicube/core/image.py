@@ -125,6 +125,7 @@ class DicomCubeImage:
         self._damage = Damage()
         self._nifti: NiftiHeader | None = None
         self._provenance: Provenance | None = None
+        self._damaged_provenance: Provenance | None = None  # for what is intact of the image
         self._coded_source: CodedSource | None = None
         self._losses: tuple[Loss, ...] = ()
         self._pixels_seen = False  # until somebody has the array, nobody has changed it
@@ -212,8 +213,8 @@ class DicomCubeImage:
             storage_options: for the file system of a URL, as fsspec has them.
             on_error: 'raise', or 'skip' for what is intact of a damaged file: stored values of
                 damaged slices are zeros, real ones NaN, and damaged sections are left out. See
-                `damaged_frames`, `intact_mask`, `damaged_sections`; and `accept_damage`, without
-                which such an image is not written anywhere.
+                `damaged_frames`, `intact_mask`, `damaged_sections`. Such an image is not written
+                anywhere; what is comes from `intact_part` or after `accept_damage`.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -244,6 +245,7 @@ class DicomCubeImage:
         image._damage = Damage(reader.damaged_frames, reader.damaged_sections)
         if image._damage:
             reason = f"the file read is damaged: {image._damage}"
+            image._damaged_provenance = provenance
             image._provenance = Provenance(reason, None, parts.header, parts.space)
             image._coded_source = None
             name = path if isinstance(path, (str, os.PathLike)) else type(path).__name__
@@ -570,6 +572,36 @@ class DicomCubeImage:
         mask[list(self._damage.frames)] = False
         return mask
 
+    def intact_part(self) -> DicomCubeImage:
+        """Return the image of the slices that were intact in the file read, with nothing made up.
+
+        Its metadata are those of its slices; `dicom_status` and `space` say what is missing between
+        them. The original files of its slices can be given back to the byte as long as their
+        section was intact. Damaged sections without which the rest stands for itself (originals,
+        space, status, NIfTI header) are left out.
+
+        Returns:
+            Another image; this one if nothing is damaged.
+
+        Raises:
+            DataConsistencyError: no slice is intact; or the metadata, the pixel header or the
+                record of losses was damaged.
+        """
+        if not self._damage:
+            return self
+        self._damage.check_intact(self.shape[0])
+        slices = np.flatnonzero(self.intact_mask).tolist()
+        part = self._part(slices, *self._rescale_of_slices())
+        part._damage = Damage()
+        read = self._damaged_provenance
+        if read is not None and part._dicom_meta is not None:
+            reason = read.objection(self._dicom_meta, self.pixel_header, self._space)
+            if not reason:
+                part._provenance = read.of_slices(
+                    slices, part._dicom_meta, part.pixel_header, part._space
+                )
+        return part
+
     def accept_damage(self) -> None:
         """Take the image for whole as it is now, zeros and all, so that it can be written."""
         self._damage = Damage()
@@ -815,8 +847,7 @@ class DicomCubeImage:
         if nifti is not None:
             space = space_of_nifti(nifti)[0]
         else:
-            assert meta is not None
-            told = space_or_reason(meta)[0]
+            told = None if meta is None else space_or_reason(meta)[0]
             space = told and told.reverse_axis_order()
         part = DicomCubeImage(self._raw_image[slices], header, meta, space)
         part._nifti, part._losses = nifti, self._losses

@@ -49,6 +49,8 @@ def load(
     file_path: Path_,
     skip_meta: bool = False,
     storage_options: Mapping[str, Any] | None = None,
+    *,
+    on_error: str = "raise",
 ) -> DicomCubeImage:
     """Read a file; see `DicomCubeImage.from_file`.
 
@@ -56,6 +58,7 @@ def load(
         file_path: the file, or a URL that fsspec opens.
         skip_meta: leave out the metadata, as far as real values don't need them.
         storage_options: for the file system of a URL, as fsspec has them.
+        on_error: 'raise', or 'skip' for what is intact of a damaged file.
     """
     validate_not_none(file_path, "file_path", "load", InvalidCubeFileError)
     return DicomCubeImage.from_file(
@@ -63,6 +66,7 @@ def load(
         num_threads=get_num_threads(),
         skip_meta=skip_meta,
         storage_options=storage_options,
+        on_error=on_error,
     )
 
 

@@ -6,6 +6,7 @@ are compared with what was read. Must not know files of any kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,20 @@ class Provenance:
         if isinstance(self._originals, StoredOriginals):
             return self._originals.packed
         return pack_bytes(originals_to_bytes(self.originals))
+
+    def of_slices(
+        self, slices: Sequence[int], meta: DicomMeta, header: PixelDataHeader, space: Space | None
+    ) -> Provenance:
+        """Return the files of some of the slices, of an image to which there is no `objection`.
+
+        Args:
+            slices: their numbers, ascending.
+            meta, header, space: of these slices.
+
+        Raises:
+            InvalidCubeFileError: the files are malformed.
+        """
+        return Provenance(self.originals.of_slices(slices), meta.fork(), header, space)
 
     @property
     def is_fresh(self) -> bool:

@@ -10,9 +10,9 @@ Knows hashes and how samples lie in a file. Must not know elements, dicube files
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -114,6 +114,28 @@ class Original:
                 yield from piece.runs
         yield from self.frames
 
+    def all_numbers(self) -> Iterator[int]:
+        """Return the numbers of the frames that the file holds."""
+        yield from frames_of(self.all_runs())
+
+    def renumbered(self, numbers: Mapping[int, int]) -> Original | None:
+        """Return the file with other numbers of its frames; None if one of them has none."""
+
+        def new(runs: Runs) -> Runs:
+            return runs_of([numbers[frame] for frame in frames_of(runs)])
+
+        try:
+            pieces: list[Piece] = []
+            for piece in self.pieces:
+                if isinstance(piece, Samples):
+                    piece = piece._replace(runs=new(piece.runs))
+                elif isinstance(piece, Coded):
+                    piece = piece._replace(frame=numbers[piece.frame])
+                pieces.append(piece)
+            return replace(self, pieces=tuple(pieces), frames=new(self.frames))
+        except KeyError:
+            return None
+
 
 @dataclass
 class Originals:
@@ -138,6 +160,23 @@ class Originals:
     def all_files(self) -> tuple[Original, ...]:
         """The files, and behind them the copies."""
         return self.files + self.copies
+
+    def of_slices(self, slices: Sequence[int]) -> Originals | str:
+        """Return the files of some of the slices; why not, if one has frames of the others too."""
+        numbers = {old: new for new, old in enumerate(slices)}
+        files = [file for file in self.files if any(n in numbers for n in file.all_numbers())]
+        kept = [file.renumbered(numbers) for file in files]
+        for file, found in zip(files, kept, strict=True):
+            if found is None:
+                return f"of {file.name} not all frames are there"
+        copies = [file.renumbered(numbers) for file in self.copies]
+        return replace(
+            self,
+            files=tuple(file for file in kept if file is not None),
+            copies=tuple(file for file in copies if file is not None),
+            shape=(len(slices), *self.shape[1:]),
+            coded=[self.coded[old] for old in slices] if self.coded else (),
+        )
 
     def parts(self, file: Original, volume: NDArray[Any]) -> list[Bytes] | None:
         """Return the bytes of a file in parts; None if they can't be had from the frames."""
@@ -175,8 +214,7 @@ class Originals:
         try:
             return decode is not None and all(
                 frame in coded and np.array_equal(decode(self.coded[frame]), volume[frame])
-                for first, count in file.frames
-                for frame in range(first, first + count)
+                for frame in frames_of(file.frames)
             )
         except CodecError:
             return False
@@ -226,6 +264,12 @@ def runs_of(frames: Sequence[int]) -> Runs:
         else:
             runs.append((frame, 1))
     return tuple(runs)
+
+
+def frames_of(runs: Iterable[tuple[int, int]]) -> Iterator[int]:
+    """Yield the numbers of frames that runs stand for."""
+    for first, count in runs:
+        yield from range(first, first + count)
 
 
 def frames_in(volume: NDArray[Any], runs: Runs) -> NDArray[Any]:

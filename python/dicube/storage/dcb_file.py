@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib import import_module
 from itertools import cycle
 from pathlib import Path
@@ -29,7 +30,7 @@ from dicube.codecs.samples import (
     sample_type_of,
     thread_count,
 )
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
@@ -297,17 +298,20 @@ class DcbReader:
         """Return the coded bytes of all frames as they are in the file.
 
         Raises:
-            InvalidCubeFileError: a checksum differs; with `on_error='skip'` there are none then.
+            InvalidCubeFileError: a checksum differs; with `on_error='skip'` the frame is empty.
         """
         frames = range(self.shape[0])
-        coded: list[bytes] = []
+        coded = [b""] * len(frames)
+
+        def read(frame: int) -> None:
+            coded[frame] = self._file.reader.coded(frame)
+
         with self.fetched(frames):
-            try:
-                coded.extend(map(self._file.reader.coded, frames))
-            except InvalidCubeFileError:
+            for frame in frames:
                 if not self._skips:
-                    raise
-                return ()
+                    read(frame)
+                elif (error := failure_of(partial(read, frame))) is not None:
+                    self.damaged_frames[frame] = error.message
         return tuple(coded)
 
     def coded_range(self, frame: int) -> tuple[int, int]:
