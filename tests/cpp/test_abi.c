@@ -1,7 +1,11 @@
-/* The layout of each struct of the ABI, as programs that were built against release 0.4.0 have it,
- * on machines of 64 bits. A struct may grow at its end; nothing here may change. */
+/* What programs that were built against release 0.4.0 rely on, on machines of 64 bits: the layout
+ * of each struct of the ABI, and that structs of those sizes go on to work. A struct may grow at
+ * its end; nothing here may change. */
 #include <dicube/dicube.h>
 #include <stddef.h>
+#include <string.h>
+
+#include "expect.h"
 
 /* C99 has no _Static_assert: an array of -1 chars is an error as well. */
 #define HOLDS(name, condition) typedef char name[(condition) ? 1 : -1]
@@ -68,8 +72,159 @@ FIELD(dicube_loss, samples, 16);
 FIELD(dicube_loss, changed, 24);
 FIELD(dicube_loss, coded_size, 32);
 FIELD(dicube_loss, squares, 40);
+
+/* A struct as a program of 0.4.0 has it: what lies behind it is not the library's. */
+enum { ROOM = 256, FOREIGN = 0xA5 };
+#define OF_0_4_0(type)            \
+    union {                       \
+        type is;                  \
+        size_t struct_size;       \
+        unsigned char room[ROOM]; \
+    }
+
+static void begin(void* of_0_4_0, size_t size) {
+    memset(of_0_4_0, FOREIGN, ROOM);
+    memset(of_0_4_0, 0, size);
+    *(size_t*)of_0_4_0 = size;
+}
+
+static int is_kept(const void* of_0_4_0, size_t size) {
+    const unsigned char* bytes = of_0_4_0;
+    size_t i;
+    for (i = size; i < ROOM && bytes[i] == FOREIGN; ++i) continue;
+    return i == ROOM && *(const size_t*)of_0_4_0 == size;
+}
+
+/* A call with a struct that is smaller than that of 0.4.0, or larger than this library's, which a
+ * program of a later release may have. */
+#define EXPECT_ONLY_KNOWN_SIZES(name, type, bytes, call) \
+    do {                                                 \
+        (name).struct_size = (bytes) - 8;                \
+        EXPECT((call) == DICUBE_ERROR_ARGUMENT);         \
+        (name).struct_size = sizeof(type) + 8;           \
+        EXPECT((call) == DICUBE_ERROR_ARGUMENT);         \
+        (name).struct_size = (bytes);                    \
+    } while (0)
+
+enum { ROWS = 19, COLUMNS = 23, FRAMES = 3 };
+static uint16_t volume[FRAMES * ROWS * COLUMNS];
+static unsigned char file[1 << 16];
+static size_t file_size;
+
+static int32_t write_at(void* user, uint64_t offset, const void* data, size_t size) {
+    (void)user;
+    if (offset > sizeof file || size > sizeof file - offset) return 1;
+    memcpy(file + offset, data, size);
+    if (file_size < offset + size) file_size = (size_t)offset + size;
+    return 0;
+}
+
+static int32_t read_at(void* user, uint64_t offset, void* buffer, size_t size) {
+    (void)user;
+    if (offset > file_size || size > file_size - offset) return 1;
+    memcpy(buffer, file + offset, size);
+    return 0;
+}
+
+static void write_file(void) {
+    OF_0_4_0(dicube_image) image;
+    OF_0_4_0(dicube_codec_options) options;
+    OF_0_4_0(dicube_sink) sink;
+    OF_0_4_0(dicube_loss) loss;
+    dicube_writer* writer = NULL;
+    size_t i;
+    for (i = 0; i < FRAMES * ROWS * COLUMNS; ++i) volume[i] = (uint16_t)(i * i % 4093);
+    begin(&image, 40);
+    begin(&options, 72);
+    begin(&sink, 24);
+    begin(&loss, 48);
+    image.is.rows = ROWS;
+    image.is.columns = COLUMNS;
+    image.is.samples = 1;
+    image.is.sample_type = DICUBE_SAMPLE_UINT16;
+    options.is.codec = DICUBE_CODEC_JXL;
+    options.is.kind = DICUBE_KIND_LOSSY;
+    options.is.max_error = 2;
+    sink.is.write_at = write_at;
+
+#define OPEN dicube_writer_open_sink(&sink.is, &image.is, FRAMES, &options.is, &writer)
+    EXPECT_ONLY_KNOWN_SIZES(image, dicube_image, 40, OPEN);
+    EXPECT_ONLY_KNOWN_SIZES(options, dicube_codec_options, 72, OPEN);
+    EXPECT_ONLY_KNOWN_SIZES(sink, dicube_sink, 24, OPEN);
+    EXPECT(OPEN == DICUBE_OK);
+#undef OPEN
+    EXPECT(dicube_writer_encode(writer, FRAMES, volume, sizeof volume) == DICUBE_OK);
+    EXPECT_ONLY_KNOWN_SIZES(loss, dicube_loss, 48, dicube_writer_loss(writer, &loss.is));
+    EXPECT(dicube_writer_loss(writer, &loss.is) == DICUBE_OK);
+    EXPECT(is_kept(&loss, 48) && loss.is.samples == FRAMES * ROWS * COLUMNS);
+    EXPECT(loss.is.max_error >= 1 && loss.is.max_error <= 2 && loss.is.squares > 0);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
+    dicube_writer_close(writer);
+    EXPECT(is_kept(&image, 40) && is_kept(&options, 72) && is_kept(&sink, 24));
+}
+
+static void read_file(void) {
+    static uint16_t pixels[FRAMES * ROWS * COLUMNS];
+    static double real[ROWS * COLUMNS];
+    OF_0_4_0(dicube_source) source;
+    OF_0_4_0(dicube_reader_options) options;
+    OF_0_4_0(dicube_image) image;
+    OF_0_4_0(dicube_file_info) info;
+    OF_0_4_0(dicube_decode_options) how;
+    dicube_reader* reader = NULL;
+    uint64_t frames = 0, wanted = FRAMES - 1;
+    double slope = 0.5, intercept = -7;
+    size_t i;
+    begin(&source, 32);
+    begin(&options, 24);
+    begin(&image, 40);
+    begin(&info, 48);
+    begin(&how, 32);
+    source.is.size = file_size;
+    source.is.read_at = read_at;
+    options.is.max_memory = 1 << 28;
+    how.is.real_type = DICUBE_SAMPLE_FLOAT64;
+    how.is.slopes = &slope;
+    how.is.intercepts = &intercept;
+
+#define OPEN dicube_reader_open_source(&source.is, &options.is, &reader)
+    EXPECT_ONLY_KNOWN_SIZES(source, dicube_source, 32, OPEN);
+    EXPECT_ONLY_KNOWN_SIZES(options, dicube_reader_options, 24, OPEN);
+    EXPECT(OPEN == DICUBE_OK);
+#undef OPEN
+    EXPECT_ONLY_KNOWN_SIZES(image, dicube_image, 40,
+                            dicube_reader_image(reader, &image.is, &frames));
+    EXPECT(dicube_reader_image(reader, &image.is, &frames) == DICUBE_OK);
+    EXPECT(is_kept(&image, 40) && frames == FRAMES && image.is.columns == COLUMNS);
+    EXPECT_ONLY_KNOWN_SIZES(info, dicube_file_info, 48, dicube_reader_info(reader, &info.is));
+    EXPECT(dicube_reader_info(reader, &info.is) == DICUBE_OK);
+    EXPECT(is_kept(&info, 48) && info.is.kind == DICUBE_KIND_LOSSY);
+    EXPECT(info.is.file_size == file_size);
+
+    EXPECT(dicube_reader_decode(reader, 0, FRAMES, pixels, sizeof pixels) == DICUBE_OK);
+    for (i = 0; i < FRAMES * ROWS * COLUMNS; ++i)
+        if (pixels[i] > volume[i] + 2 || volume[i] > pixels[i] + 2) break;
+    EXPECT(i == FRAMES * ROWS * COLUMNS);
+#define DECODE dicube_reader_decode_frames(reader, &wanted, 1, &how.is, real, sizeof real)
+    EXPECT_ONLY_KNOWN_SIZES(how, dicube_decode_options, 32, DECODE);
+    EXPECT(DECODE == DICUBE_OK);
+#undef DECODE
+    for (i = 0; i < ROWS * COLUMNS; ++i)
+        if (real[i] != pixels[wanted * ROWS * COLUMNS + i] * slope + intercept) break;
+    EXPECT(i == ROWS * COLUMNS);
+    dicube_reader_close(reader);
+    EXPECT(is_kept(&source, 32) && is_kept(&options, 24) && is_kept(&how, 32));
+}
+#else
+static void write_file(void) {}
+static void read_file(void) {}
 #endif
 
 HOLDS(abi_version, DICUBE_ABI_VERSION == 1);
 
-int main(void) { return dicube_abi_version() == DICUBE_ABI_VERSION ? 0 : 1; }
+int main(void) {
+    EXPECT(dicube_abi_version() == DICUBE_ABI_VERSION);
+    write_file();
+    read_file();
+    return report();
+}
