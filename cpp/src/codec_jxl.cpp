@@ -188,8 +188,11 @@ private:
         if (allowance_.exceeded())
             fail(DICUBE_ERROR_LIMIT, "JPEG XL encoder: needs more than the ", allowance_.most(),
                  " bytes of max_memory");
-        fail(DICUBE_ERROR_CODEC, "JPEG XL encoder: libjxl error ",
-             static_cast<int>(JxlEncoderGetError(encoder_.get())));
+        const JxlEncoderError error = JxlEncoderGetError(encoder_.get());
+        if (error == JXL_ENC_ERR_BAD_INPUT)
+            fail(DICUBE_ERROR_CODEC,
+                 "JPEG XL encoder: the JPEG is damaged, or its samples have more than 8 bits");
+        fail(DICUBE_ERROR_CODEC, "JPEG XL encoder: libjxl error ", static_cast<int>(error));
     }
 
     void describe(const Image& image, const Planes& planes, bool has_mask) {

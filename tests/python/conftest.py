@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydicom.pixels.decoders import base as decoders
 
 PUBLISHED = "dicube[nifti]==0.3.0"
 
@@ -80,6 +81,14 @@ def run_published(python: Path, *arguments: object) -> subprocess.CompletedProce
     """Run the published package's Python, which must not see ours."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return _run(python, arguments, environment)
+
+
+@pytest.fixture
+def no_decoder_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pydicom as it is where nothing else is installed that decodes for it."""
+    for decoder, _ in decoders._PIXEL_DATA_DECODERS.values():
+        plugins = {k: v for k, v in decoder._available.items() if k in ("dicube", "pydicom")}
+        monkeypatch.setattr(decoder, "_available", plugins)
 
 
 @pytest.fixture(scope="session")

@@ -148,6 +148,7 @@ def test_run_length_encoded(tmp_path: Path) -> None:
     assert meta.get("TransferSyntaxUID") == RLELossless
 
 
+@pytest.mark.usefixtures("no_decoder_plugins")
 def test_compressed_pixels_without_a_decoder_name_what_is_missing(tmp_path: Path) -> None:
     dataset = make_slice()
     dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])

@@ -21,20 +21,20 @@ from dicom_series import item, make_series, make_slice, pixels_of, set_pixels, w
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    RLELossless,
 )
 
 from dicube import DicomCubeImage, verify_file
 from dicube.codecs.jph import imencode_jph
 from dicube.codecs.jxl import imencode_jxl
-from dicube.dicom.coded_frames import coded_pixels
+from dicube.dicom.coded_frames import coded_pixels, has_own_codec
 from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes
 from dicube.dicom.originals import Coded, Originals
-from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError, InvalidCubeFileError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
 
@@ -398,22 +398,21 @@ def test_files_of_pydicom(path: Path, tmp_path: Path) -> None:
             image = DicomCubeImage.from_dicom_folder(path)
         except Exception as error:  # what can't be read is for other tests
             pytest.skip(str(error).splitlines()[0])
-        syntax = image.dicom_meta.get("TransferSyntaxUID")
-        coded = syntax is not None and str(syntax).startswith("1.2.840.10008.1.2.4.")
+        syntax = UID(image.dicom_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
+        coded = syntax.startswith("1.2.840.10008.1.2.4.")
         extension = ".dcba" if coded else ".dcbs"
         image.to_file(tmp_path / f"x{extension}")
         again = DicomCubeImage.from_file(tmp_path / f"x{extension}")
         again.to_dicom_folder(tmp_path / "out")
     assert np.array_equal(again.raw_image, image.raw_image)
-    found = contents(tmp_path / "out")
-    if syntax == RLELossless:
+    if syntax.is_encapsulated and not has_own_codec(syntax):
         assert image.why_not_exact() == (
-            "frames in transfer syntax RLE Lossless are not kept as they are coded"
+            f"frames in transfer syntax {syntax.name} are not kept as they are coded"
         )
         assert again.why_not_exact() == "the dicube file holds no original files"
-        assert again.dicom_meta.get("TransferSyntaxUID") == RLELossless
+        assert again.dicom_meta.get("TransferSyntaxUID") == syntax
     else:
-        assert found == {path.name: path.read_bytes()}
+        assert contents(tmp_path / "out") == {path.name: path.read_bytes()}
 
 
 # --------------------------------------------------------------------------- compressed sources
@@ -473,15 +472,44 @@ def test_frames_of_fewer_bits_than_the_file_says_are_decoded(tmp_path: Path) -> 
     assert np.array_equal(DicomCubeImage.from_file(tmp_path / "x.dcbs").raw_image, [pixels])
 
 
-@pytest.mark.parametrize("damage", ["shape", "sign", "bytes"])
-def test_frames_that_are_not_what_the_file_says_are_an_error(damage: str, tmp_path: Path) -> None:
+def damaged(damage: str, folder: Path) -> Path:
     coded = imencode_jph(pixels_of(0, (9, 7), "uint8" if damage == "sign" else "int16"))
     if damage == "bytes":
         coded = coded[: len(coded) // 2]
     dataset = make_slice(0, shape=(8, 7) if damage == "shape" else (9, 7), dtype="int16")
-    write_series(tmp_path / "in", [encapsulated(dataset, [coded])])
-    with pytest.raises(CodecError, match="I1: can't decode pixels"):
-        DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    return write_series(folder, [encapsulated(dataset, [coded])])
+
+
+@pytest.mark.usefixtures("no_decoder_plugins")
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("shape", r"I1: expected a frame of shape \(8, 7\), decoded \(9, 7\)"),
+        ("sign", "I1: expected samples of int16, decoded uint8"),
+        ("bytes", "I1: can't decode pixels in .*: HTJ2K codestream: tile-part of .* bytes"),
+    ],
+)
+def test_frames_that_are_not_what_the_file_says_are_an_error(
+    damage: str, told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DicomCubeError, match=told) as caught:
+        DicomCubeImage.from_dicom_folder(damaged(damage, tmp_path))
+    assert "pip install" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["shape", "sign", "bytes"])
+def test_plugins_that_decode_such_frames_are_not_believed(damage: str, tmp_path: Path) -> None:
+    pytest.importorskip("openjpeg")
+    with pytest.raises(
+        DicomCubeError, match=r"I1: (can't decode pixels|expected samples of int16)"
+    ):
+        DicomCubeImage.from_dicom_folder(damaged(damage, tmp_path))
+
+
+@pytest.mark.usefixtures("no_decoder_plugins")
+def test_jpeg_that_our_codecs_do_not_decode_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CodecError, match="more than 8 bits"):
+        DicomCubeImage.from_dicom_folder(PYDICOM_FILES / "JPGExtended.dcm")
 
 
 def test_jpeg_is_recompressed_and_comes_back(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -163,10 +163,7 @@ def read_volume(
         elif layout.packed:
             _read_packed(instance, volume, places)
         else:
-            decoded = _decode_ourselves(instance, volume, places)
-            if decoded is None:
-                decoded = _decode(instance, volume, places), None
-            interpretation, coded = decoded
+            interpretation, coded = _decode(instance, volume, places)
             if interpretation != instance.text(_PHOTOMETRIC):
                 interpretations.add(interpretation)
         if on_read is not None:
@@ -232,15 +229,28 @@ def _read_into(instance: Instance, file: Opened, view: memoryview) -> None:
         done += count
 
 
+def _decode(
+    instance: Instance, volume: NDArray[Any], places: Sequence[int]
+) -> tuple[str, CodedPixels | None]:
+    """Decode frames by the package's own codecs, or else by pydicom's plugins.
+
+    Returns:
+        Their photometric interpretation, and the coded frames if these are of the volume's type.
+    """
+    try:
+        decoded = _decode_ourselves(instance, volume, places)
+    except (CodecError, DataConsistencyError):
+        # A plugin may know more, or say what is wrong; that there is none is not what is wrong.
+        if not _has_decoder(UID(instance.transfer_syntax)):
+            raise
+        decoded = None
+    return decoded or (_decode_by_plugins(instance, volume, places), None)
+
+
 def _decode_ourselves(
     instance: Instance, volume: NDArray[Any], places: Sequence[int]
 ) -> tuple[str, CodedPixels | None] | None:
-    """Decode frames by the package's own codecs.
-
-    Returns:
-        Their photometric interpretation, and the coded frames if these are of the volume's type;
-        None if frames are for other codecs, or damaged.
-    """
+    """As `_decode`, by the package's own codecs; None if frames are for others."""
     place = instance.pixels
     if place is None or not place.encapsulated or not has_own_codec(instance.transfer_syntax):
         return None
@@ -254,22 +264,18 @@ def _decode_ourselves(
             return None
         for number, index in enumerate(places):
             frame = coded.decode(number)
-            if frame.shape != volume.shape[1:] or frame.dtype.kind != volume.dtype.kind:
-                return None
-            if not np.can_cast(frame.dtype, volume.dtype, "safe"):
-                return None
+            _check_frame(instance, frame, volume, "safe")
             alike = alike and frame.dtype == volume.dtype
             volume[index] = frame
-    except CodecError:
-        return None  # pydicom's decoders may know more, or say what is wrong
+    except CodecError as error:
+        raise _undecodable(instance, error) from error
     return coded.interpretation, coded if alike else None
 
 
-def _decode(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> str:
+def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> str:
     """Let pydicom decode the frames; return the photometric interpretation that they then have."""
     syntax = UID(instance.transfer_syntax or _IMPLICIT_LITTLE)
     encapsulated = instance.pixels is not None and instance.pixels.encapsulated
-    shape, dtype = volume.shape[1:], volume.dtype
     interpretation = ""
     decoded = 0
     try:
@@ -282,30 +288,46 @@ def _decode(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> 
             )
             frames = _decoded_by_pydicom(syntax, dataset, keep)
             for place, (frame, interpreted) in zip(places, frames, strict=False):
-                if frame.shape != shape:
-                    raise DataConsistencyError(
-                        f"{instance.path}: expected a frame of shape {shape}, decoded {frame.shape}"
-                    )
-                if not np.can_cast(frame.dtype, dtype, "equiv"):
-                    raise DataConsistencyError(
-                        f"{instance.path}: expected samples of {dtype}, decoded {frame.dtype}"
-                    )
+                _check_frame(instance, frame, volume, "equiv")
                 volume[place] = frame
                 interpretation = interpreted
                 decoded += 1
     except DataConsistencyError:
         raise
     except Exception as error:  # pydicom and its plugins raise whatever the bytes provoke
-        raise CodecError(
-            f"{instance.path}: can't decode pixels in transfer syntax {syntax.name}: "
-            + " ".join(str(error).split()),
-            suggestion=_MISSING_DECODER if encapsulated and not _has_decoder(syntax) else None,
-        ) from error
+        missing = encapsulated and not _has_decoder(syntax)
+        raise _undecodable(instance, error, _MISSING_DECODER if missing else None) from error
     if decoded < len(places):
         raise DataConsistencyError(
             f"{instance.path} is truncated: expected {len(places)} frames, found {decoded}"
         )
     return interpretation
+
+
+def _check_frame(
+    instance: Instance,
+    frame: NDArray[Any],
+    volume: NDArray[Any],
+    casting: Literal["equiv", "safe"],
+) -> None:
+    shape, dtype = volume.shape[1:], volume.dtype
+    if frame.shape != shape:
+        raise DataConsistencyError(
+            f"{instance.path}: expected a frame of shape {shape}, decoded {frame.shape}"
+        )
+    if frame.dtype.kind != dtype.kind or not np.can_cast(frame.dtype, dtype, casting):
+        raise DataConsistencyError(
+            f"{instance.path}: expected samples of {dtype}, decoded {frame.dtype}"
+        )
+
+
+def _undecodable(instance: Instance, error: Exception, suggestion: str | None = None) -> CodecError:
+    name = UID(instance.transfer_syntax or _IMPLICIT_LITTLE).name
+    return CodecError(
+        f"{instance.path}: can't decode pixels in transfer syntax {name}: "
+        + " ".join(str(error).split()),
+        suggestion=suggestion,
+    )
 
 
 def _has_decoder(syntax: UID) -> bool:
