@@ -357,6 +357,10 @@ int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg, si
     });
 }
 
+uint64_t dicube_checksum(const void* data, size_t size) {
+    return checksum_of(Bytes(static_cast<const uint8_t*>(data), size));
+}
+
 int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec, dicube_image* image) {
     return guard([&] {
         expect(coded, "coded");

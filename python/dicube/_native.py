@@ -252,6 +252,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "dicube_version": (_TEXT, ()),
     "dicube_build_info": (_TEXT, ()),
     "dicube_last_error": (_TEXT, ()),
+    "dicube_checksum": (_U64, (_DATA, _SIZE)),
     "dicube_image_size": (_STATUS, (_IMAGE, _U64, _OUT_SIZE)),
     "dicube_encode_bound": (_STATUS, (_IMAGE, _CODEC_OPTIONS, _OUT_SIZE)),
     "dicube_encode": (
@@ -399,6 +400,12 @@ def build_info() -> str:
     """Return versions of libdicube, its compiler and what it links, one "name version" a line."""
     text: bytes = _c["dicube_build_info"]()
     return text.decode()
+
+
+def checksum(data: int, size: int) -> int:
+    """Return the checksum, 64 bits, of the bytes at the address `data`."""
+    found: int = _c["dicube_checksum"](data, size)
+    return found
 
 
 # --------------------------------------------------------------------------------------- images

@@ -403,6 +403,12 @@ static void empty_file(void) {
     dicube_reader_close(reader);
 }
 
+static void checksums(void) {
+    EXPECT(dicube_checksum(NULL, 0) == UINT64_C(0x2d06800538d394c2));
+    EXPECT(dicube_checksum("dicube", 6) ==
+           UINT64_C(0x17774cad4c7414e6)); /* as `xxhsum -H3` has it */
+}
+
 int main(int argc, char** argv) {
     const char* folder = argc > 1 ? argv[1] : ".";
     EXPECT(strcmp(dicube_last_error(), "") == 0);
@@ -414,5 +420,6 @@ int main(int argc, char** argv) {
     byte_orders();
     misuse(folder);
     empty_file();
+    checksums();
     return report();
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -528,6 +529,30 @@ def test_jpeg_is_recompressed_and_comes_back(tmp_path: Path) -> None:
     assert "jxl" in again.why_not_exact("jph")
 
 
+def test_files_are_hashed_when_they_are_kept(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(3))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    assert not any(file.digest for file in image._originals.files)
+    image.to_dicom_folder(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_an_exchanged_array_is_known_by_its_values(tmp_path: Path, looked: bool) -> None:
+    write_series(tmp_path / "in", make_series(3))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    values = DicomCubeImage.from_dicom_folder(tmp_path / "in").raw_image
+    if looked:
+        assert np.array_equal(image.raw_image, values)
+    image.raw_image = values.astype(values.dtype.newbyteorder(">"))
+    assert image.why_not_exact() == ""
+    values[2, 0, 0] += 1
+    image.raw_image = values
+    assert image.why_not_exact() == "the pixels of I3 were changed"
+    image.to_file(tmp_path / "x.dcbs")
+    assert np.array_equal(DicomCubeImage.from_file(tmp_path / "x.dcbs").raw_image, values)
+
+
 def test_changed_pixels_are_coded_anew(tmp_path: Path) -> None:
     pixels = [pixels_of(n, (9, 7), "uint16") for n in range(2)]
     series = make_series(2, shape=(9, 7))
@@ -903,11 +928,15 @@ def test_a_reference_without_originals_is_an_error(tmp_path: Path) -> None:
 
 def test_originals_survive_being_bytes(tmp_path: Path) -> None:
     write_series(tmp_path / "in", with_binary())
-    originals = DicomCubeImage.from_dicom_folder(tmp_path / "in")._originals
-    again = originals_from_bytes(
-        originals_to_bytes(originals), originals.shape, originals.dtype, originals.codec
-    )
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    originals = image._originals.with_digests(image.raw_image)
+    packed = originals_to_bytes(image._originals, image.raw_image)
+    again = originals_from_bytes(packed, originals.shape, originals.dtype, originals.codec)
     assert again == originals
+    assert [file.digest for file in originals.files] == [
+        hashlib.sha256((tmp_path / "in" / file.name).read_bytes()).digest()
+        for file in originals.files
+    ]
 
 
 def test_originals_that_are_all_alike_come_back(tmp_path: Path) -> None:

@@ -236,6 +236,12 @@ def test_intact_original_files_come_back_to_the_byte(good: Path, tmp_path: Path)
     assert "not read from files" in image.intact_part().why_not_exact()
 
 
+def test_a_part_of_changed_pixels_is_not_what_the_files_were(good: Path, tmp_path: Path) -> None:
+    image = skipped(with_damaged_frames(good, tmp_path / good.name, [7]), "damaged")
+    image.raw_image[9] += 1
+    assert "were changed" in image.intact_part().why_not_exact()
+
+
 def test_files_of_several_frames_of_which_some_are_damaged(tmp_path: Path) -> None:
     volume = np.arange(6 * 16 * 16, dtype=np.uint16).reshape(6, 16, 16)
     image = DicomCubeImage(volume)

@@ -137,6 +137,11 @@ typedef struct dicube_image {
 /* Store in *size the bytes that `frames` frames take in memory. @since 0.4.0 */
 DICUBE_API int32_t dicube_image_size(const dicube_image* image, uint64_t frames, size_t* size);
 
+/* The checksum that a dicube file has of each of its parts: XXH3, 64 bits, seed 0. Quick, and no
+ * safeguard against who changes bytes on purpose. NULL is allowed where `size` is 0.
+ * @since 0.4.0 */
+DICUBE_API uint64_t dicube_checksum(const void* data, size_t size);
+
 /* ------------------------------------------------------------------------------------ codecs */
 
 #define DICUBE_CODEC_JXL 1u   /* JPEG XL (ISO/IEC 18181), by libjxl                               */

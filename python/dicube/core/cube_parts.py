@@ -10,7 +10,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from dicube.core.loss import Loss, read_losses
 from dicube.core.pixel_header import PixelDataHeader
@@ -53,7 +55,10 @@ class CubeParts(NamedTuple):
 
 @contextmanager
 def parts_around_frames(
-    writer: DcbWriter, parts: CubeParts, provenance: Provenance | None = None
+    writer: DcbWriter,
+    parts: CubeParts,
+    provenance: Provenance | None = None,
+    volume: NDArray[Any] | None = None,
 ) -> Iterator[None]:
     """Write the sections that hold the parts of an image: `with` this, write the frames.
 
@@ -64,6 +69,7 @@ def parts_around_frames(
         writer: of the file; it has no frames yet.
         parts: the parts.
         provenance: of the image, if the files that it was read from are to be kept.
+        volume: then, of the image.
     """
     space_section = _COLOUR_SPACE if len(writer.shape) == 4 else _SPACE
     writer.write_section(_STATUS, parts.status.value.encode())
@@ -77,11 +83,11 @@ def parts_around_frames(
     writer.write_section(_HEADER, parts.header.to_json().encode())
     if parts.nifti is not None:
         writer.write_section(_NIFTI, pack_bytes(parts.nifti.data))
-    if provenance is None:
+    if provenance is None or volume is None:
         yield
         return
     with ThreadPoolExecutor(1) as packer:
-        packed = packer.submit(provenance.pack_originals)
+        packed = packer.submit(provenance.pack_originals, volume)
         yield
         writer.write_section(_ORIGINALS, packed.result())
 

@@ -408,7 +408,8 @@ class DicomCubeImage:
             least_bits=None if self._dicom_meta is None else most_bits_stored(self._dicom_meta),
             lossy=lossy.options,
         )
-        with writer, parts_around_frames(writer, parts, self._provenance if keep else None):
+        kept = self._provenance if keep else None
+        with writer, parts_around_frames(writer, parts, kept, volume):
             if coded:
                 writer.write_coded_frames(coded, progress=progress)
             else:
@@ -613,7 +614,7 @@ class DicomCubeImage:
         Assigning another array raises DataConsistencyError unless it can be stored and fits
         metadata and space.
         """
-        self._pixels_seen = True
+        self._let_pixels_go()
         return self._raw_image
 
     @raw_image.setter
@@ -621,7 +622,8 @@ class DicomCubeImage:
         volume = stored_volume(array)
         checked_meta(self._dicom_meta, len(volume))
         checked_space(self._space, volume.shape)
-        self._pixels, self._pixels_seen = Pixels(volume), True
+        self._let_pixels_go()
+        self._pixels = Pixels(volume)
         self._damage = Damage(None, self._damage.sections)
         # The new words are values as they are; whether they fit BitsStored an export looks.
         self.pixel_header.Extras.pop(UNUSED_BITS, None)
@@ -767,6 +769,13 @@ class DicomCubeImage:
         """The stored values, for those who don't change them."""
         return self._pixels.stored()
 
+    def _let_pixels_go(self) -> None:
+        """Have it known what the pixels are, before somebody gets or replaces them."""
+        provenance = self._provenance
+        if not self._pixels_seen and provenance is not None and provenance.is_fresh:
+            provenance.watch(self._raw_image)
+        self._pixels_seen = True
+
     def _real_values(self, dtype: DTypeLike) -> RealValues:
         """Return what real values of a dtype are made by."""
         self._damage.check_values()
@@ -823,11 +832,8 @@ class DicomCubeImage:
     def _changed_file(self, num_threads: int | None = None) -> str:
         """Return the name of an original file whose pixels were changed; '' if there is none."""
         assert self._provenance is not None
-        if self._provenance.is_fresh and not self._pixels_seen:
-            return ""
         threads = num_threads or os.cpu_count() or 1
-        file = self._originals.first_changed(self._raw_image, threads)
-        return "" if file is None else file.name
+        return self._provenance.changed_file(self._raw_image, threads)
 
     def _part(
         self,

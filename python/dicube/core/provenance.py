@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta
-from dicube.dicom.geometry import Space, space_to_json
+from dicube.dicom.geometry import Space, space_fields
 from dicube.dicom.original_elements import OriginalElements
 from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes
 from dicube.dicom.originals import Originals
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
+from dicube.storage.pixel_utils import frame_checksums
 
 
 class StoredOriginals:
@@ -71,7 +73,11 @@ class StoredMeta:
 
 
 class Provenance:
-    """The original files of an image, and what it was when it was read from them."""
+    """The original files of an image, and what it was when it was read from them.
+
+    Attributes:
+        is_fresh: whether the files themselves were read, and not a dicube file that holds them.
+    """
 
     def __init__(
         self,
@@ -88,7 +94,9 @@ class Provenance:
             header, space: as they are now.
         """
         self._originals, self._meta = originals, meta
-        self._header, self._space = header.to_json(), _space_text(space)
+        self.is_fresh = isinstance(originals, Originals)
+        self._checksums: list[int] | None = None
+        self._header, self._space = header.to_json(), space and space_fields(space)
 
     @property
     def originals(self) -> Originals:
@@ -102,11 +110,15 @@ class Provenance:
         assert isinstance(self._originals, Originals)
         return self._originals
 
-    def pack_originals(self) -> bytes:
-        """Return the section that holds the files, of an image to which there is no `objection`."""
+    def pack_originals(self, volume: NDArray[Any]) -> bytes:
+        """Return the section that holds the files.
+
+        Args:
+            volume: of an image to which there is no `objection`, nor a `changed_file`.
+        """
         if isinstance(self._originals, StoredOriginals):
             return self._originals.packed
-        return pack_bytes(originals_to_bytes(self.originals))
+        return pack_bytes(originals_to_bytes(self.originals, volume))
 
     def of_slices(
         self, slices: Sequence[int], meta: DicomMeta, header: PixelDataHeader, space: Space | None
@@ -120,12 +132,40 @@ class Provenance:
         Raises:
             InvalidCubeFileError: the files are malformed.
         """
-        return Provenance(self.originals.of_slices(slices), meta.fork(), header, space)
+        part = Provenance(self.originals.of_slices(slices), meta.fork(), header, space)
+        part.is_fresh = self.is_fresh
+        return part
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether the files themselves were read, and not a dicube file that holds them."""
-        return isinstance(self._originals, Originals)
+    def watch(self, volume: NDArray[Any]) -> None:
+        """Remember what the pixels are, before somebody gets them who may change them."""
+        if self.is_fresh and self._checksums is None:
+            found = frame_checksums(volume)
+            # Of two threads that both were here first, neither has let the pixels go yet.
+            if self._checksums is None:
+                self._checksums = found
+
+    def changed_file(self, volume: NDArray[Any], num_threads: int) -> str:
+        """Return the name of a file whose pixels were changed; '' if there is none.
+
+        Args:
+            volume: as it is now, of an image to which there is no `objection`.
+            num_threads: how many files are compared at a time, where that takes decoding.
+
+        Raises:
+            InvalidCubeFileError: the files that the dicube file holds are malformed.
+        """
+        originals = self.originals
+        if not self.is_fresh:
+            file = originals.first_changed(volume, num_threads)
+        elif self._checksums is None:
+            file = None
+        elif volume.shape != originals.shape or volume.dtype.newbyteorder("=") != originals.dtype:
+            file = originals.files[0]
+        else:
+            now = enumerate(frame_checksums(volume))
+            before = self._checksums
+            file = originals.first_with({i for i, checksum in now if checksum != before[i]})
+        return "" if file is None else file.name
 
     def objection(
         self, meta: DicomMeta | None, header: PixelDataHeader, space: Space | None
@@ -142,10 +182,6 @@ class Provenance:
             return "the metadata were changed"
         if header.to_json() != self._header:
             return "the pixel header was changed"
-        if _space_text(space) != self._space:
+        if (space and space_fields(space)) != self._space:
             return "the space was changed"
         return ""
-
-
-def _space_text(space: Space | None) -> str:
-    return "" if space is None else space_to_json(space)

@@ -157,7 +157,7 @@ def grid_of_space(space: Space) -> Grid:
 
 def space_to_json(space: Space) -> str:
     """Return the JSON of a Space in memory (zyx) as a file holds it (xyz)."""
-    return json.dumps(_fields(space.reverse_axis_order()))
+    return json.dumps(space_fields(space.reverse_axis_order()))
 
 
 def space_from_json(text: str) -> Space:
@@ -231,7 +231,7 @@ def plane_attributes(place: Space | Grid) -> ImagePlanes:
     )
 
 
-def _fields(space: Space) -> dict[str, Any]:
+def space_fields(space: Space) -> dict[str, Any]:
     """Return the fields with plain numbers: flipping and permuting leave numpy's in them."""
     return {name: np.asarray(getattr(space, name)).tolist() for name in _FIELDS}
 

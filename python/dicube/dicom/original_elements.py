@@ -91,6 +91,8 @@ def without_long_binary(entry: Entry) -> Entry:
 
 def _entries_in(entry: Entry) -> Iterator[Entry]:
     yield entry
+    if entry["vr"] != "SQ":
+        return
     for item in entry.get("Value", []) if entry["shared"] is None else ():
         for nested in item.values():
             yield from _entries_in(nested)

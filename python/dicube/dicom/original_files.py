@@ -60,8 +60,9 @@ class OriginalsKeeper:
     def keep(self, index: int, volume: NDArray[Any], coded: CodedPixels | None) -> None:
         """Keep a file, whose frames stand in the volume: see `volume.read_volume`."""
         instance, slices = self._instances[index], self._slices[index]
+        several = bool(instance.copies)
         file, *copies = (
-            original_of(one, self._names[one.path], volume, slices, coded)
+            original_of(one, self._names[one.path], volume, slices, coded, hashed=several)
             for one in _with_copies(instance)
         )
         self._files[index], self._copies[index], self._coded[index] = file, copies, coded
@@ -94,7 +95,7 @@ class OriginalsKeeper:
         return fault_of(originals) or originals
 
     def _other_files(self, files: Sequence[Original]) -> tuple[Original, ...]:
-        """Return the copies; a file that was merely given twice is none."""
+        """Return the copies; a file that was merely given twice, as its digest says, is none."""
         known = {(file.name, file.digest) for file in files}
         copies = (file for found in self._copies for file in found if file is not None)
         others = {(file.name, file.digest): file for file in copies}
@@ -107,6 +108,8 @@ def original_of(
     volume: NDArray[Any],
     slices: Sequence[int],
     coded: CodedPixels | None,
+    *,
+    hashed: bool,
 ) -> Original | None:
     """Return what makes a file again; None if its pixels are coded, and not by our own codecs.
 
@@ -116,12 +119,13 @@ def original_of(
         volume: holds the file's frames.
         slices: which these are, in the order that they have in the file.
         coded: the pixels as they are coded in the file, if `volume` was decoded from that.
+        hashed: hash the file even where that can wait.
     """
     place, runs = instance.pixels, runs_of(slices)
     if place is None or instance.in_memory or (place.encapsulated and coded is None):
         return None
     if frame_layout(instance).direct:
-        known = _of_direct(instance, name, volume, runs)
+        known = _of_direct(instance, name, volume, runs, hashed)
         if known is not None:
             return known
     data = instance.read(0, instance.size)
@@ -164,7 +168,9 @@ def _with_copies(instance: Instance) -> list[Instance]:
     return [instance, *(copy for copy in instance.copies if not copy.in_memory)]
 
 
-def _of_direct(instance: Instance, name: str, volume: NDArray[Any], runs: Runs) -> Original | None:
+def _of_direct(
+    instance: Instance, name: str, volume: NDArray[Any], runs: Runs, hashed: bool
+) -> Original | None:
     """Return a file whose samples lie there as they do in memory, without reading them again."""
     place = instance.pixels
     if place is None or instance.around is None:
@@ -176,7 +182,9 @@ def _of_direct(instance: Instance, name: str, volume: NDArray[Any], runs: Runs) 
     if len(before) + len(samples) + len(behind) != instance.size:
         return None
     pieces = _without_empty([before, Samples(IN_MEMORY, runs), behind])
-    return Original(name, digest_of([before, samples, behind]), pieces, is_plain=not padding)
+    # Hashing costs as much as all the rest: who only wants the pixels need not wait for it.
+    digest = digest_of([before, samples, behind]) if hashed else b""
+    return Original(name, digest, pieces, is_plain=not padding)
 
 
 def _forms(volume: NDArray[Any]) -> list[SampleForm]:

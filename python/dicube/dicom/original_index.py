@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicube.dicom.originals import Coded, Original, Originals, Piece, Runs, SampleForm, Samples
 from dicube.exceptions import InvalidCubeFileError
@@ -26,8 +27,14 @@ _ORDERS = ("little", "big", "pairs")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-def originals_to_bytes(originals: Originals) -> bytes:
-    """Return originals as FORMAT.md has them, before compression."""
+def originals_to_bytes(originals: Originals, volume: NDArray[Any]) -> bytes:
+    """Return originals as FORMAT.md has them, before compression.
+
+    Args:
+        originals: the originals.
+        volume: the samples, as they were when the files were read.
+    """
+    originals = originals.with_digests(volume)
     forms: dict[SampleForm, int] = {}
     literals: list[bytes | memoryview] = []
     digests: list[bytes] = []

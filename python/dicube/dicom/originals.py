@@ -90,7 +90,8 @@ class Original:
 
     Attributes:
         name: its path in the folder that was read, with slashes.
-        digest: SHA-256 of its bytes.
+        digest: SHA-256 of its bytes; empty of a file that was just read and is just what its
+            pieces make, until `Originals.with_digests`.
         pieces: what these are made of.
         frames: the frames whose samples are not among the pieces; of these nothing would tell that
             they were changed, but for the next.
@@ -178,6 +179,14 @@ class Originals:
             coded=[self.coded[old] for old in slices] if self.coded else (),
         )
 
+    def first_with(self, frames: set[int]) -> Original | None:
+        """Return the first file that holds any of some frames; None if none does."""
+        for file in self.files:
+            for first, count in file.all_runs():
+                if not frames.isdisjoint(range(first, first + count)):
+                    return file
+        return None
+
     def parts(self, file: Original, volume: NDArray[Any]) -> list[Bytes] | None:
         """Return the bytes of a file in parts; None if they can't be had from the frames."""
         found: list[Bytes] = []
@@ -218,6 +227,20 @@ class Originals:
             )
         except CodecError:
             return False
+
+    def with_digests(self, volume: NDArray[Any]) -> Originals:
+        """Return the originals with each file's digest.
+
+        Args:
+            volume: the samples, as they were when the files were read.
+        """
+
+        def complete(file: Original) -> Original:
+            if file.digest:
+                return file
+            return replace(file, digest=digest_of(self.parts(file, volume) or ()))
+
+        return replace(self, files=tuple(map(complete, self.files)))
 
     def first_changed(self, volume: NDArray[Any], num_threads: int) -> Original | None:
         """Return the first file that a volume does not give back to the byte; None if it gives all.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dicube import _native
 from dicube.codecs.samples import SUPPORTED_DTYPES
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
@@ -41,6 +42,15 @@ def stored_volume(array: NDArray[Any]) -> NDArray[Any]:
             f"found {array.shape}"
         )
     return volume
+
+
+def frame_checksums(volume: NDArray[Any]) -> list[int]:
+    """Return a checksum of each frame's values, 64 bits, the same in either byte order."""
+    checksums = []
+    for frame in volume:
+        samples = np.ascontiguousarray(frame, volume.dtype.newbyteorder("="))
+        checksums.append(_native.checksum(samples.ctypes.data, samples.nbytes))
+    return checksums
 
 
 def derive_pixel_header_from_array(
