@@ -183,7 +183,8 @@ CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order) {
              " is there for ", codec.name);
     return {codec,
             {thread_count(options.num_threads), options.effort, options.least_bits,
-             options.skip_verify == 0, is_swapped(byte_order), tolerance_in(options, codec), kind}};
+             options.skip_verify == 0, is_swapped(byte_order), tolerance_in(options, codec), kind,
+             options.cancel}};
 }
 
 // No lossless codec here makes noise half as large again; a mask adds a second layer, and lossy
@@ -538,7 +539,14 @@ int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frame
         }
         Image image = reader->decoded_image(how.level, how.real_type);
         expect_size(pixels_size, size_of(image, count), "pixels");
-        reader->decode({frames, 0, count, how.level, how.real_type, how.slopes, how.intercepts},
+        reader->decode({.frames = frames,
+                        .first = 0,
+                        .count = count,
+                        .level = how.level,
+                        .real_type = how.real_type,
+                        .slopes = how.slopes,
+                        .intercepts = how.intercepts,
+                        .cancel = how.cancel},
                        pixels);
     });
 }

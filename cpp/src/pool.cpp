@@ -8,11 +8,19 @@
 #include <thread>
 #include <vector>
 
+#include "error.h"
+
 #ifdef __linux__
 #include <sched.h>
 #endif
 
 namespace dicube {
+
+void expect_not_cancelled(const uint32_t* cancel) {
+    // C++20 has no atomic_ref of what is const; it is only read.
+    if (cancel != nullptr && std::atomic_ref(const_cast<uint32_t&>(*cancel)) != 0)
+        fail(DICUBE_ERROR_CANCELLED, "cancelled by the caller");
+}
 
 unsigned thread_count(uint32_t num_threads) {
     // More threads than any machine has processors would only cost memory.

@@ -6,6 +6,10 @@
 
 namespace dicube {
 
+// Throws DICUBE_ERROR_CANCELLED if the number that a caller may set at any time is not 0; `cancel`
+// is null for none.
+void expect_not_cancelled(const uint32_t* cancel);
+
 // The number of threads that a request for `num_threads` means; 0 asks for one per processor.
 unsigned thread_count(uint32_t num_threads);
 

@@ -226,6 +226,7 @@ void Reader::decode(const Selection& selection, void* pixels) {
     std::vector<std::unique_ptr<Worker>> workers(across);
     try {
         parallel_for(across, count, [&](unsigned number, uint64_t i) {
+            expect_not_cancelled(selection.cancel);
             std::unique_ptr<Worker>& worker = workers[number];
             if (!worker) worker = take_worker(inside);
             uint8_t* frame = out + i * frame_size;

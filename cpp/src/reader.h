@@ -29,6 +29,7 @@ struct Selection {
     const double* slopes = nullptr;
     const double* intercepts = nullptr;
     uint8_t* masks = nullptr;  // where the frames' masks go, if they are asked for
+    const uint32_t* cancel = nullptr;
 
     uint64_t operator[](uint64_t i) const { return frames == nullptr ? first + i : frames[i]; }
 };

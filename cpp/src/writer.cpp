@@ -184,6 +184,7 @@ void Writer::encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks)
     closed_ = true;
     parallel_for(across, count, [&](unsigned worker, uint64_t i) {
         try {
+            expect_not_cancelled(settings_.cancel);
             std::unique_ptr<FrameCoder>& coder = coders_[worker];
             if (!coder) coder = std::make_unique<FrameCoder>(codec_, image_, settings_, inside);
             std::vector<uint8_t> coded;

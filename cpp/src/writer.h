@@ -19,6 +19,7 @@ struct WriterSettings {
     bool swap_bytes;  // samples that come in have the other byte order than the machine
     Tolerance tolerance = {};
     char kind = 0;  // of the file
+    const uint32_t* cancel = nullptr;
 };
 
 // Encodes frame after frame, verifying each; what is coded lossily always, against the tolerance.

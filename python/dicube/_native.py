@@ -48,6 +48,7 @@ ERROR_CODEC = -8
 ERROR_LIMIT = -9
 ERROR_STATE = -10
 ERROR_INTERNAL = -11
+ERROR_CANCELLED = -12
 
 SAMPLE_UINT8 = 1
 SAMPLE_INT8 = 2
@@ -101,6 +102,25 @@ class Image(_Struct):
     ]
 
 
+_CANCEL = ctypes.POINTER(ctypes.c_uint32)
+
+
+class Cancel:
+    """What ends a call that another thread is in.
+
+    Attributes:
+        address: for the options of that call, which keep it.
+    """
+
+    def __init__(self) -> None:
+        self._number = ctypes.c_uint32()
+        self.address = ctypes.pointer(self._number)
+
+    def __call__(self) -> None:
+        """Let no further frame be begun."""
+        self._number.value = 1
+
+
 class CodecOptions(_Struct):
     """How frames are encoded; zero means the default."""
 
@@ -119,6 +139,7 @@ class CodecOptions(_Struct):
         ("least", ctypes.c_int64),
         ("greatest", ctypes.c_int64),
         ("distance", ctypes.c_double),
+        ("cancel", _CANCEL),
     ]
 
 
@@ -145,6 +166,7 @@ class DecodeOptions(_Struct):
         ("real_type", ctypes.c_uint32),
         ("slopes", _DOUBLES),
         ("intercepts", _DOUBLES),
+        ("cancel", _CANCEL),
     ]
 
 
@@ -372,6 +394,7 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
     ERROR_LIMIT: InvalidCubeFileError,
     ERROR_STATE: DicomCubeError,
     ERROR_INTERNAL: DicomCubeError,
+    ERROR_CANCELLED: DicomCubeError,
 }
 
 

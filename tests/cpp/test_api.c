@@ -151,7 +151,7 @@ static void frames_at_levels(const char* path, uint32_t codec) {
     uint32_t levels = 99;
     EXPECT(dicube_reader_levels(reader, &levels) == DICUBE_OK);
     EXPECT(levels == (codec == DICUBE_CODEC_HTJ2K ? 5 : 0));
-    dicube_decode_options half = {sizeof half, 1, 0, NULL, NULL};
+    dicube_decode_options half = {sizeof half, 1, 0, NULL, NULL, NULL};
     dicube_image image = {sizeof image, 0, 0, 0, 0, 0, 0};
     EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_OK);
     EXPECT(image.rows == (ROWS + 1) / 2 && image.columns == (COLUMNS + 1) / 2);
@@ -176,7 +176,8 @@ static void frames_at_levels(const char* path, uint32_t codec) {
 
     static float real[2 * ROWS * COLUMNS];
     const double slopes[2] = {0.1, -2.0}, intercepts[2] = {7.0, 0.5};
-    dicube_decode_options floats = {sizeof floats, 0, DICUBE_SAMPLE_FLOAT32, slopes, intercepts};
+    dicube_decode_options floats = {sizeof floats, 0,          DICUBE_SAMPLE_FLOAT32,
+                                    slopes,        intercepts, NULL};
     EXPECT(dicube_reader_decoded_image(reader, &floats, &image) == DICUBE_OK);
     EXPECT(image.rows == ROWS && image.sample_type == DICUBE_SAMPLE_FLOAT32);
     EXPECT(dicube_reader_decode_frames(reader, frames, 2, &floats, real, sizeof real) == DICUBE_OK);
@@ -282,6 +283,53 @@ static void callbacks(void) {
     EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
     dicube_writer_close(writer);
     free(memory.bytes);
+}
+
+/* A number that is set beforehand ends a call before its first frame, and one that a callback sets
+ * in the middle of it before its last. */
+static int32_t cancelling_write(void* user, uint64_t offset, const void* data, size_t size) {
+    (void)offset, (void)data;
+    if (size > 100) __atomic_store_n((uint32_t*)user, 1, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static void cancelled(const char* folder) {
+    char path[512];
+    dicube_reader* reader = NULL;
+    dicube_writer* writer = NULL;
+    uint32_t cancel = 0;
+    static int16_t pixels[2 * ROWS * COLUMNS];
+    const uint64_t frames[2] = {7, 2};
+    dicube_decode_options decode = {sizeof decode, 0, 0, NULL, NULL, &cancel};
+    snprintf(path, sizeof path, "%s/cancelled.dcbs", folder);
+    write_file(path, DICUBE_CODEC_HTJ2K, 2);
+    EXPECT(dicube_reader_open_path(path, NULL, &reader) == DICUBE_OK);
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &decode, pixels, sizeof pixels) ==
+           DICUBE_OK);
+    cancel = 1;
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &decode, pixels, sizeof pixels) ==
+           DICUBE_ERROR_CANCELLED);
+    EXPECT(pixels[0] == 0 && pixels[2 * ROWS * COLUMNS - 1] == 0);
+    EXPECT(strstr(dicube_last_error(), "cancelled") != NULL);
+    cancel = 0;
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &decode, pixels, sizeof pixels) ==
+           DICUBE_OK);
+    EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, sizeof pixels / 2) == 0);
+    dicube_reader_close(reader);
+
+    for (uint32_t threads = 1; threads < 4; ++threads) {
+        dicube_image image = volume_image();
+        dicube_codec_options options = codec_options(DICUBE_CODEC_JXL);
+        dicube_sink sink = {sizeof sink, &cancel, cancelling_write};
+        cancel = 0;
+        options.num_threads = threads;
+        options.cancel = &cancel;
+        EXPECT(dicube_writer_open_sink(&sink, &image, FRAMES, &options, &writer) == DICUBE_OK);
+        EXPECT(dicube_writer_encode(writer, FRAMES, volume, sizeof volume) ==
+               DICUBE_ERROR_CANCELLED);
+        EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
+        dicube_writer_close(writer);
+    }
 }
 
 static void coded_frames(const char* folder) {
@@ -416,6 +464,7 @@ int main(int argc, char** argv) {
     files(folder, DICUBE_CODEC_JXL);
     files(folder, DICUBE_CODEC_HTJ2K);
     callbacks();
+    cancelled(folder);
     coded_frames(folder);
     byte_orders();
     misuse(folder);

@@ -96,6 +96,7 @@ DICUBE_API const char* dicube_build_info(void);
 #define DICUBE_ERROR_LIMIT (-9)       /* more memory would be needed than `max_memory` allows   */
 #define DICUBE_ERROR_STATE (-10)      /* calls in the wrong order                               */
 #define DICUBE_ERROR_INTERNAL (-11)   /* a fault in libdicube: please report it                 */
+#define DICUBE_ERROR_CANCELLED (-12)  /* the caller asked for an end                            */
 
 /* One line about the last failure in the calling thread, such as
  * "frame 17: expected 524288 bytes, found 131072". Never NULL; "" before the first failure.
@@ -177,6 +178,8 @@ typedef struct dicube_codec_options {
     int64_t least;             /* smallest and greatest sample of all frames. Lossy coding rounds */
     int64_t greatest;          /* from the smallest on, and never beyond them                    */
     double distance;           /* JPEG XL's, in place of max_error                               */
+    const uint32_t* cancel;    /* of a writer, for dicube_writer_encode and _encode_roi: as in
+                                  dicube_decode_options; it must live as long as the writer      */
 } dicube_codec_options;
 
 /* Store in *size a size that dicube_encode never exceeds for such an image. @since 0.4.0 */
@@ -315,6 +318,9 @@ typedef struct dicube_decode_options {
                            _FLOAT64; default the stored samples                                  */
     const double* slopes;     /* one for each frame that is decoded; NULL for 1                  */
     const double* intercepts; /* likewise; NULL for 0                                            */
+    const uint32_t* cancel;   /* NULL, or a number that another thread, or a signal handler, may set
+                                 (atomically) to anything but 0: no further frame is begun then, and
+                                 the call fails with DICUBE_ERROR_CANCELLED                      */
 } dicube_decode_options;
 
 /* Store in *levels the highest level that the first frame can be decoded at: of HTJ2K its wavelet

@@ -33,6 +33,7 @@ from dicube.codecs.samples import (
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
+from dicube.storage.interruption import interruptible
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.real_values import RealValues, real_dtype
 
@@ -58,6 +59,9 @@ _KINDS = {extension: kind for kind, extension in _EXTENSIONS.items()}
 _MOST_BATCHES = 50
 _LEAST_BATCH = 16
 
+
+# Frames of fewer bytes are decoded in a tenth of a second at worst: nothing for Ctrl-C to end.
+_LEAST_INTERRUPTIBLE = 1 << 20
 
 _FACES = ("DcbFile", "DcbSFile", "DcbAFile", "DcbLFile")
 
@@ -213,7 +217,7 @@ class DcbReader:
                 first, last - first, part.ctypes.data, part.nbytes, mask.ctypes.data, mask.nbytes
             )
 
-        self._decode_all(decode, np.arange(self.shape[0]), progress)
+        self._decode_all(decode, np.arange(self.shape[0]), progress, split=True)
         return frames, masks
 
     def read_frame_list(
@@ -350,7 +354,8 @@ class DcbReader:
         progress: Progress | None,
     ) -> NDArray[Any]:
         shape = (len(numbers), *self.frame_shape_at(level))
-        dtype, options = self.dtype, _native.DecodeOptions(level=level)
+        cancel = _native.Cancel()
+        dtype, options = self.dtype, _native.DecodeOptions(level=level, cancel=cancel.address)
         if real is not None:
             dtype = real_dtype(real.dtype).newbyteorder("=")
             options.real_type = sample_type_of(dtype)
@@ -365,9 +370,15 @@ class DcbReader:
             if real is not None:
                 options.slopes = _native.doubles_at(slopes[first:].ctypes.data)
                 options.intercepts = _native.doubles_at(intercepts[first:].ctypes.data)
-            self._file.reader.decode(
-                wanted.ctypes.data, len(wanted), options, part.ctypes.data, part.nbytes
-            )
+            arguments = len(wanted), options, part.ctypes.data, part.nbytes
+
+            def call() -> None:
+                self._file.reader.decode(wanted.ctypes.data, *arguments)
+
+            if len(wanted) > 1 and part.nbytes >= _LEAST_INTERRUPTIBLE:
+                interruptible(call, cancel)
+            else:
+                call()
 
         with self.fetched(numbers):
             self._decode_all(decode, numbers, progress)
@@ -378,10 +389,11 @@ class DcbReader:
         decode: Callable[[int, int], None],
         numbers: NDArray[np.integer[Any]],
         progress: Progress | None,
+        split: bool = False,
     ) -> None:
         """Decode frames of these numbers in batches, by a function of places in the list."""
         # Without a split one damaged frame would make all be decoded one by one.
-        for first, last in _batches(len(numbers), progress, split=self._skips):
+        for first, last in _batches(len(numbers), progress, split=split or self._skips):
             if not self._skips:
                 decode(first, last)
                 continue
@@ -504,6 +516,7 @@ class DcbWriter:
                 raise DataConsistencyError("a codec must be named when the target is no path")
             codec = codec_of_path(target)
         self._threads = thread_count(num_threads) or os.cpu_count() or 1
+        self._cancel = _native.Cancel()
         options = _native.CodecOptions(
             codec=get_codec(codec).id,
             num_threads=thread_count(num_threads),
@@ -512,6 +525,7 @@ class DcbWriter:
             least_bits=least_bits or 0,
             kind=_kind_of(extension or (str(target) if is_path else ""), codec),
             has_range=lossy is not None,
+            cancel=self._cancel.address,
             **(lossy or {}),
         )
         if is_path:
@@ -563,12 +577,16 @@ class DcbWriter:
         # Frames with gaps are copied a batch at a time, so as never to hold the volume twice.
         for first, last in _batches(len(frames), progress, split=not frames.flags.c_contiguous):
             part = np.ascontiguousarray(frames[first:last])
-            given = (last - first, part.ctypes.data, part.nbytes)
-            if masks is None:
-                self._writer.encode(*given)
-            else:
-                mask = np.ascontiguousarray(masks[first:last])
-                self._writer.encode_roi(*given, mask.ctypes.data, mask.nbytes)
+            mask = None if masks is None else np.ascontiguousarray(masks[first:last])
+            interruptible(partial(self._encode, part, mask), self._cancel)
+
+    def _encode(self, frames: NDArray[Any], masks: NDArray[np.uint8] | None) -> None:
+        """Encode frames without gaps."""
+        given = (len(frames), frames.ctypes.data, frames.nbytes)
+        if masks is None:
+            self._writer.encode(*given)
+        else:
+            self._writer.encode_roi(*given, masks.ctypes.data, masks.nbytes)
 
     def loss(self) -> _native.Loss:
         """Return what the frames written so far lost, measured on what they decode to."""
@@ -592,16 +610,20 @@ class DcbWriter:
         encoding: Future[None] | None = None
         done = 0
         with ThreadPoolExecutor(1) as encoder:
-            for part in _gathered(frames, buffers):
+            try:
+                for part in _gathered(frames, buffers):
+                    if encoding is not None:
+                        encoding.result()
+                        if progress:
+                            progress(done, self.shape[0])
+                    encoding, done = encoder.submit(self.write_frames, part), done + len(part)
                 if encoding is not None:
                     encoding.result()
                     if progress:
                         progress(done, self.shape[0])
-                encoding, done = encoder.submit(self.write_frames, part), done + len(part)
-            if encoding is not None:
-                encoding.result()
-                if progress:
-                    progress(done, self.shape[0])
+            except BaseException:
+                self._cancel()
+                raise
 
     def write_coded(self, coded: bytes) -> None:
         """Store bytes that are already coded, by the same codec, as the next frame.
