@@ -137,7 +137,7 @@ static void write_file(void) {
     size_t i;
     for (i = 0; i < FRAMES * ROWS * COLUMNS; ++i) volume[i] = (uint16_t)(i * i % 4093);
     begin(&image, 40);
-    begin(&options, 72);
+    begin(&options, 80);
     begin(&sink, 24);
     begin(&loss, 48);
     image.is.rows = ROWS;
@@ -151,7 +151,7 @@ static void write_file(void) {
 
 #define OPEN dicube_writer_open_sink(&sink.is, &image.is, FRAMES, &options.is, &writer)
     EXPECT_ONLY_KNOWN_SIZES(image, dicube_image, 40, OPEN);
-    EXPECT_ONLY_KNOWN_SIZES(options, dicube_codec_options, 72, OPEN);
+    EXPECT_ONLY_KNOWN_SIZES(options, dicube_codec_options, 80, OPEN);
     EXPECT_ONLY_KNOWN_SIZES(sink, dicube_sink, 24, OPEN);
     EXPECT(OPEN == DICUBE_OK);
 #undef OPEN
@@ -162,7 +162,7 @@ static void write_file(void) {
     EXPECT(loss.is.max_error >= 1 && loss.is.max_error <= 2 && loss.is.squares > 0);
     EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
     dicube_writer_close(writer);
-    EXPECT(is_kept(&image, 40) && is_kept(&options, 72) && is_kept(&sink, 24));
+    EXPECT(is_kept(&image, 40) && is_kept(&options, 80) && is_kept(&sink, 24));
 }
 
 static void read_file(void) {
@@ -181,7 +181,7 @@ static void read_file(void) {
     begin(&options, 24);
     begin(&image, 40);
     begin(&info, 48);
-    begin(&how, 32);
+    begin(&how, 40);
     source.is.size = file_size;
     source.is.read_at = read_at;
     options.is.max_memory = 1 << 28;
@@ -208,14 +208,14 @@ static void read_file(void) {
         if (pixels[i] > volume[i] + 2 || volume[i] > pixels[i] + 2) break;
     EXPECT(i == FRAMES * ROWS * COLUMNS);
 #define DECODE dicube_reader_decode_frames(reader, &wanted, 1, &how.is, real, sizeof real)
-    EXPECT_ONLY_KNOWN_SIZES(how, dicube_decode_options, 32, DECODE);
+    EXPECT_ONLY_KNOWN_SIZES(how, dicube_decode_options, 40, DECODE);
     EXPECT(DECODE == DICUBE_OK);
 #undef DECODE
     for (i = 0; i < ROWS * COLUMNS; ++i)
         if (real[i] != pixels[wanted * ROWS * COLUMNS + i] * slope + intercept) break;
     EXPECT(i == ROWS * COLUMNS);
     dicube_reader_close(reader);
-    EXPECT(is_kept(&source, 32) && is_kept(&options, 24) && is_kept(&how, 32));
+    EXPECT(is_kept(&source, 32) && is_kept(&options, 24) && is_kept(&how, 40));
 }
 #else
 static void write_file(void) {}
