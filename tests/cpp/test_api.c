@@ -1,4 +1,5 @@
-/* The C ABI from C: every function, its good use and its misuse. */
+/* The C ABI from C: every function, its good use and its misuse. Those of lossy coding, of masks
+ * and of JPEG are in test_lossy.c. */
 #include <dicube/dicube.h>
 #include <stdlib.h>
 #include <string.h>
@@ -377,6 +378,16 @@ static void byte_orders(void) {
     }
 }
 
+static void versions(void) {
+    char version[20];
+    snprintf(version, sizeof version, "%d.%d.%d", DICUBE_VERSION_MAJOR, DICUBE_VERSION_MINOR,
+             DICUBE_VERSION_PATCH);
+    EXPECT(strcmp(dicube_version(), version) == 0);
+    EXPECT(dicube_abi_version() == DICUBE_ABI_VERSION);
+    EXPECT(strstr(dicube_build_info(), version) != NULL);
+    EXPECT(strstr(dicube_build_info(), "libjxl 0.") != NULL);
+}
+
 static void misuse(const char* folder) {
     dicube_image image = volume_image();
     dicube_codec_options options = codec_options(0);
@@ -427,6 +438,11 @@ static void misuse(const char* folder) {
     image.sample_type = 99;
     EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);
     image = volume_image();
+    EXPECT(dicube_encode_bound(&image, &options, &size) == DICUBE_ERROR_UNSUPPORTED);
+    EXPECT(dicube_encode_bound(&image, NULL, NULL) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_probe("neither of both", 15, &options.codec, &image) == DICUBE_ERROR_CODEC);
+    EXPECT(dicube_probe(NULL, 15, &options.codec, &image) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_levels(NULL, &options.codec) == DICUBE_ERROR_ARGUMENT);
     image.struct_size = 8;
     EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);
 }
@@ -461,6 +477,7 @@ int main(int argc, char** argv) {
     const char* folder = argc > 1 ? argv[1] : ".";
     EXPECT(strcmp(dicube_last_error(), "") == 0);
     fill_volume();
+    versions();
     files(folder, DICUBE_CODEC_JXL);
     files(folder, DICUBE_CODEC_HTJ2K);
     callbacks();
