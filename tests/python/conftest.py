@@ -83,6 +83,18 @@ def run_published(python: Path, *arguments: object) -> subprocess.CompletedProce
     return _run(python, arguments, environment)
 
 
+def pixels_by_gdcm(path: Path) -> NDArray[Any]:
+    """The stored values of a DICOM file as gdcm decodes them; skips where it isn't installed."""
+    gdcm = pytest.importorskip("gdcm", reason="python-gdcm is not installed")
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    assert reader.Read()
+    image = reader.GetImage()
+    dtype = image.GetPixelFormat().GetScalarTypeAsString().lower()
+    data = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(data, dtype).reshape(image.GetDimensions()[::-1])
+
+
 @pytest.fixture
 def no_decoder_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pydicom as it is where nothing else is installed that decodes for it."""

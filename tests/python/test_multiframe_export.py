@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from conftest import pixels_by_gdcm
 from dicom_frames import enhanced
 from dicom_series import each, make_series, set_pixels, write_series
 from pydicom.dataset import Dataset
@@ -125,6 +126,19 @@ def test_twice_makes_the_same_file(tmp_path: Path) -> None:
     assert len(pydicom.dcmread(tmp_path / "a.dcm").pixel_array) == 4
 
 
+@pytest.mark.parametrize("syntax", ["explicit", "htj2k", "htj2k-rpcl"])
+@pytest.mark.parametrize("modality", LEGACY)
+def test_gdcm_and_openjpeg_read_it(tmp_path: Path, modality: str, syntax: str) -> None:
+    pytest.importorskip("openjpeg", reason="pylibjpeg-openjpeg is not installed")
+    image = read(tmp_path / "in", classic(modality))
+    image.to_dicom_file(tmp_path / "all.dcm", syntax)
+    np.testing.assert_array_equal(pixels_by_gdcm(tmp_path / "all.dcm"), image.raw_image)
+    if syntax != "explicit":
+        dataset = pydicom.dcmread(tmp_path / "all.dcm")
+        dataset.pixel_array_options(decoding_plugin="pylibjpeg")
+        np.testing.assert_array_equal(dataset.pixel_array, image.raw_image)
+
+
 @pytest.mark.parametrize(
     ("dtype", "shape", "sop_class"),
     [
@@ -189,7 +203,17 @@ def test_slices_that_repeat_have_no_dimensions(tmp_path: Path) -> None:
             {"SOPClassUID": DigitalXRayImageStorageForPresentation},
             "X-Ray .* no multi-frame form",
         ),
-        ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1, has no multi-frame form"),
+        (
+            {"PhotometricInterpretation": "MONOCHROME1"},
+            r"MONOCHROME1, has no multi-frame form.* MONOCHROME2 \(PS3\.3",
+        ),
+        (
+            {
+                "SOPClassUID": SecondaryCaptureImageStorage,
+                "PhotometricInterpretation": "MONOCHROME1",
+            },
+            r"1 samples of uint16, MONOCHROME1, .* MONOCHROME2 \(PS3\.3",
+        ),
     ],
 )
 def test_what_has_no_multi_frame_form(
@@ -223,19 +247,29 @@ def test_bits_stored_that_differ(tmp_path: Path) -> None:
         assert (dataset.BitsStored, dataset.HighBit) == (12, 11)
 
 
-@pytest.mark.parametrize("modality", LEGACY)
-def test_dciodvfy_finds_no_error(tmp_path: Path, modality: str) -> None:
+CAPTURED = {
+    "gray": {"dtype": "uint8"},
+    "gray16": {"dtype": "uint16"},
+    "colour": {"dtype": "uint8", "shape": (6, 5, 3)},
+}
+
+
+@pytest.mark.parametrize("kind", [*LEGACY, *CAPTURED])
+def test_dciodvfy_finds_no_error(tmp_path: Path, kind: str) -> None:
     dciodvfy = shutil.which("dciodvfy") or pytest.skip("dicom3tools' dciodvfy is not on PATH")
-    datasets = classic(modality)
+    datasets = classic("OT" if kind in CAPTURED else kind, **CAPTURED.get(kind, {}))
     for dataset in datasets:
         dataset.PatientPosition, dataset.BodyPartExamined = "HFS", "HEAD"
         dataset.StudyDate = dataset.SeriesDate = "20240102"
         dataset.StudyTime = dataset.SeriesTime = "101010"
+        if kind in CAPTURED:
+            dataset.SOPClassUID = SecondaryCaptureImageStorage
+            del dataset.RescaleIntercept, dataset.RescaleSlope
     image = read(tmp_path / "in", datasets)
     image.to_dicom_file(tmp_path / "all.dcm")
     told = subprocess.run(
         [dciodvfy, "-new", str(tmp_path / "all.dcm")], capture_output=True, text=True, check=False
     )
     errors = [line for line in (told.stderr + told.stdout).splitlines() if "Error" in line]
-    assert "LegacyConvertedEnhanced" in told.stderr + told.stdout
+    assert ("SCImage" if kind in CAPTURED else "LegacyConvertedEnhanced") in told.stderr
     assert not errors

@@ -43,6 +43,7 @@ _CAPTURES = {
     (1, 2): "1.2.840.10008.5.1.4.1.1.7.3",
     (3, 1): "1.2.840.10008.5.1.4.1.1.7.4",
 }
+_GRAY = "MONOCHROME2"
 _PER_FRAME_GROUPS = "52009230"
 _PET = "1.2.840.10008.5.1.4.1.1.128"
 # Millimetres in which positions along the normal are the same.
@@ -120,20 +121,24 @@ def _kind(source: Elements, volume: NDArray[Any]) -> Kind:
     sop_class = text_of(source, "SOPClassUID")
     photometric = text_of(source, "PhotometricInterpretation")
     if sop_class in CLASSIC:
-        if volume.dtype.kind not in "iu" or volume.ndim != 3 or photometric != "MONOCHROME2":
+        if volume.dtype.kind not in "iu" or volume.ndim != 3 or photometric != _GRAY:
             raise DataConsistencyError(
                 f"{UID(sop_class).name} of {volume.dtype.name}, {photometric}, has no multi-frame"
-                " form: that takes integers and MONOCHROME2"
+                f" form: that takes integers and {_GRAY} (PS3.3 C.8.13.1, C.8.15.2, C.8.22.3)",
+                suggestion="to_dicom_folder, which writes a file for each slice",
             )
         return CLASSIC[sop_class]
     if sop_class == SECONDARY_CAPTURE:
         samples = volume.shape[3] if volume.ndim == 4 else 1
         found = _CAPTURES.get((samples, volume.dtype.itemsize))
-        if found is not None and volume.dtype.kind == "u" and photometric != "PALETTE COLOR":
+        gray_or_colour = photometric == _GRAY or (samples == 3 and photometric != "PALETTE COLOR")
+        if found is not None and volume.dtype.kind == "u" and gray_or_colour:
             return Kind(found, "", "US")
         raise DataConsistencyError(
             f"a secondary capture of {samples} samples of {volume.dtype.name}, {photometric}, has"
-            " no multi-frame form"
+            f" no multi-frame form: that takes unsigned integers, gray ones as {_GRAY}"
+            " (PS3.3 A.8.3 to A.8.5)",
+            suggestion="to_dicom_folder, which writes a file for each slice",
         )
     name = UID(sop_class).name
     raise DataConsistencyError(
@@ -204,14 +209,17 @@ def _demanded(merged: Elements, sources: list[Elements], kind: Kind) -> Elements
         **element("BurnedInAnnotation", "NO"),
         **element("LossyImageCompression", "00"),
     }
-    if text_of(merged, "PhotometricInterpretation") == "MONOCHROME2":
+    gray = text_of(merged, "PhotometricInterpretation") == _GRAY
+    if gray:
         found |= element("PresentationLUTShape", "IDENTITY")
     if not kind.frame_type:
-        found |= element("ConversionType", "WSD")
+        found |= element("ConversionType", "WSD") | element("PatientOrientation")
         found |= element("FrameIncrementPointer", _PER_FRAME_GROUPS)
-        if not any(text_of(source, "RescaleSlope") for source in sources):
+        if gray:
+            found |= element("RescaleType", "US")
+        if gray and not any(text_of(source, "RescaleSlope") for source in sources):
             found |= element("RescaleIntercept", 0) | element("RescaleSlope", 1)
-        return found | element("RescaleType", "US")
+        return found
     if kind is CLASSIC[_PET]:  # nobody approved of this conversion
         found |= element("ContentQualification", "RESEARCH")
     acquired = text_of(first, "AcquisitionDate") + text_of(first, "AcquisitionTime")
