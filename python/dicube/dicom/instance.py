@@ -9,7 +9,7 @@ import operator
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -95,6 +95,7 @@ class Instance:
     source: File | DatasetInMemory
     around: tuple[bytes, bytes] | None = None
     copies: tuple[Instance, ...] = ()
+    _values: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def in_memory(self) -> bool:
@@ -133,7 +134,9 @@ class Instance:
 
     def value(self, tag: int) -> Any:
         """Return an element's value: one, a list of several, or None if absent or empty."""
-        return value_in(self.item, tag)
+        if tag not in self._values:
+            self._values[tag] = value_in(self.item, tag)
+        return self._values[tag]
 
     def text(self, tag: int) -> str:
         """Return an element's value as text; '' if absent or empty."""

@@ -5,6 +5,7 @@ Knows the tags of the image plane (PS3.3 C.7.6.2). Must not know spacetransforme
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,4 +134,4 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     if len(parts) != count or not all(isinstance(part, (int, float)) for part in parts):
         return None
     found = tuple(float(part) for part in parts)
-    return found if all(np.isfinite(found)) else None
+    return found if all(map(math.isfinite, found)) else None
