@@ -13,11 +13,13 @@ Environment:
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import errno
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -590,6 +592,8 @@ class _Callback:
         self._error: BaseException | None = None
 
     def __call__(self, _user: int | None, offset: int, address: int | None, size: int) -> int:
+        if _calls.are_ending:
+            return 1
         try:
             if size:
                 buffer = (ctypes.c_char * size).from_address(address or 0)
@@ -607,15 +611,70 @@ class _Callback:
             return error
 
 
+class _CallsThatCallBack:
+    """Calls in flight that call Python back, which the interpreter's end must not come upon.
+
+    From then on a thread that asks for the interpreter is ended on the spot (before Python 3.14):
+    the C++ above it is unwound as it can't be, and the process aborts. Other threads than the main
+    one are daemons by then: their calls are made to fail, and they stay where they return.
+
+    Attributes:
+        are_ending: whether callbacks have to fail.
+    """
+
+    _SECONDS = 5.0  # that a callback may be waiting for, a server say
+
+    def __init__(self) -> None:
+        self.are_ending = False
+        self._have_ended = False
+        self._in_flight = set[int]()  # without a lock, which a fork could leave locked
+
+    def __enter__(self) -> None:
+        self._stay_if_ended()
+        self._in_flight.add(threading.get_ident())
+        self._stay_if_ended()
+
+    def __exit__(self, *_exception: object) -> None:
+        self._in_flight.discard(threading.get_ident())
+        self._stay_if_ended()
+
+    def _stay_if_ended(self) -> None:
+        if self._have_ended and threading.current_thread() is not threading.main_thread():
+            self._in_flight.discard(threading.get_ident())
+            threading.Event().wait()
+
+    def end(self) -> None:
+        """Let those of other threads fail, and wait for that; atexit calls this."""
+        self.are_ending = self._have_ended = True
+        last = time.monotonic() + self._SECONDS
+        while self._in_flight and time.monotonic() < last:
+            time.sleep(0.001)
+        self.are_ending = False  # what else is called at the exit may read
+
+    def forget(self) -> None:
+        """Forget calls of threads that a forked process does not have."""
+        self._in_flight.clear()
+
+
+_calls = _CallsThatCallBack()
+atexit.register(_calls.end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_calls.forget)
+
+
 def _guarded(callback: _Callback | None, name: str, *arguments: Any) -> None:
     """Call a function of libdicube; if a callback raised, raise that."""
-    try:
+    if callback is None:
         _c[name](*arguments)
-    except Exception:
-        error = callback.take_error() if callback else None
-        if error is not None:
-            raise error from None
-        raise
+        return
+    with _calls:
+        try:
+            _c[name](*arguments)
+        except Exception:
+            error = callback.take_error()
+            if error is not None:
+                raise error from None
+            raise
 
 
 def _encoded_path(path: str | os.PathLike[str]) -> bytes:
