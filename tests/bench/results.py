@@ -120,6 +120,12 @@ FIGURES: dict[str, Figure] = {
         results.peak("DicubeSpeed read") - results.volume / 1e6
     ),
     "save .dcbs: published / dicube": _ratio("Published write", "DicubeSpeed write"),
+    "save .dcbs without original files: published / dicube": _ratio(
+        "Published write", "DicubeSpeed write_without_originals"
+    ),
+    "save .dcbs, only pixels: published / dicube": _ratio(
+        "Published write_pixels", "DicubeSpeed write_pixels"
+    ),
     "save .dcbs: bare loop / libdicube": _bare("bare encode", "dicube encode"),
     "save .dcbs: with checking / without": _ratio("DicubeSpeed write_checked", "DicubeSpeed write"),
     "save .dcbs: memory beyond the image, MB": lambda results: results.peak("DicubeSpeed write"),

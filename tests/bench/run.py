@@ -59,7 +59,9 @@ class Round:
 
 ROUNDS = (
     # First, as it makes the files that are read in the others.
-    Round(("write", "write_checked", "write_one_thread")),
+    Round(
+        ("write", "write_without_originals", "write_pixels", "write_checked", "write_one_thread")
+    ),
     Round(("read", "read_one_thread", "read_cube", "real", "level_3")),
     Round(("folder",)),
     Round(("open", "open_metadata"), jobs=5),

@@ -80,6 +80,12 @@ class DicubeSpeed(Dicube):
     title = "dicube .dcbs"
     extension = ".dcbs"
 
+    def write_without_originals(self, image: Any, path: str) -> None:
+        image.to_file(path, verify=False, num_threads=self.threads, exact=False)
+
+    def write_pixels(self, image: Any, path: str) -> None:
+        self._image(image.raw_image).to_file(path, verify=False, num_threads=self.threads)
+
     def folder(self, path: str) -> Array:
         return self._image.from_dicom_folder(self.series.folder).raw_image
 
@@ -112,6 +118,10 @@ class Published(Store):
 
     def write(self, image: Any, path: str) -> None:
         self._dicube.save(image, path)
+
+    def write_pixels(self, image: Any, path: str) -> None:
+        pixels = self._dicube.DicomCubeImage(image.raw_image, image.pixel_header)
+        self._dicube.save(pixels, path)
 
     def folder(self, path: str) -> Array:
         return self._dicube.load_from_dicom_folder(self.series.folder).raw_image
