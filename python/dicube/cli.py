@@ -43,6 +43,7 @@ examples:
   dicube convert series/ head.dcbs            DICOM folder to HTJ2K: fast
   dicube convert series/ head.dcba            DICOM folder to JPEG XL: small
   dicube convert head.dcba out/               back to DICOM, to the byte
+  dicube convert head.dcba head.dcm           to one multi-frame DICOM file
   dicube convert head.dcba head.nii.gz        to NIfTI, and from it
   dicube info head.dcbs                       what is in a file
   dicube verify head.dcbs --against series/   is all there, bit by bit?
@@ -53,6 +54,7 @@ dicube COMMAND --help lists the options of a command.
 _CONVERT_EXAMPLES = """\
 What SRC and DST are is told from their names:
   a folder        DICOM files, one for each slice
+  *.dcm           DICOM; as DST one multi-frame file (CT, MR, PET, secondary capture)
   *.dcbs          HTJ2K, fast
   *.dcba          JPEG XL, small
   *.dcbl          JPEG XL, lossy
@@ -73,6 +75,7 @@ examples:
   dicube convert brain.dcba brain.nii.gz
   dicube convert brain.nii.gz dicom/ --modality MR
   dicube convert head.dcbs htj2k/ --transfer-syntax htj2k   frames as they are
+  dicube convert head.dcbs head.dcm --transfer-syntax htj2k
 """
 
 
@@ -125,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "source", metavar="SRC", type=Path, help="DICOM folder, DICOM file, dicube or NIfTI file"
     )
-    convert.add_argument("target", metavar="DST", help="dicube or NIfTI file, or DICOM folder")
+    convert.add_argument(
+        "target", metavar="DST", help="dicube, NIfTI or DICOM file, or DICOM folder"
+    )
     convert.add_argument(
         "--effort",
         type=_effort,
@@ -188,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         "--transfer-syntax",
         metavar="NAME",
         help="of DICOM files made anew: explicit, htj2k, htj2k-rpcl, jpegxl, or a UID; frames that"
-        " are coded so already are not recoded (default: the original files)",
+        " are coded so already are not recoded (default: the original files; of one file explicit)",
     )
     convert.add_argument(
         "--on-error",
@@ -270,20 +275,24 @@ def _convert(options: argparse.Namespace) -> int:
         source.is_dir() or source.suffix.lower() not in FILE_EXTENSIONS
     )
     to_file = to_nifti or target.suffix.lower() in FILE_EXTENSIONS
+    to_folder = _names_a_folder(options.target)
+    to_multiframe = target.suffix.lower() == ".dcm" and not to_folder
     if not source.exists():
         raise CubeFileNotFoundError(f"{source}: no such file or folder")
-    if from_dicom and not to_file and options.transfer_syntax is None:
-        raise DataConsistencyError(f"{options.target}: expected a name ending in {known}")
-    if not to_file and not _names_a_folder(options.target):
+    to_new_dicom = to_multiframe or options.transfer_syntax is not None
+    if from_dicom and not to_file and not to_new_dicom:
+        raise DataConsistencyError(f"{options.target}: expected a name ending in {known} or .dcm")
+    if not to_file and not to_multiframe and not to_folder:
         raise DataConsistencyError(
-            f"{options.target}: expected a name ending in {known}, "
+            f"{options.target}: expected a name ending in {known} or .dcm, "
             f"or a folder (end its name in {os.sep})"
         )
     if options.effort is not None and FORMATS.get(target.suffix.lower()) != "jxl":
         raise DataConsistencyError("--effort is for .dcba, .dcbl and .dcbr only")
     lossy = {name: getattr(options, name) for name in _LOSSY_OPTIONS if getattr(options, name)}
-    if lossy and not to_file:
-        raise DataConsistencyError(f"--{next(iter(lossy)).replace('_', '-')} is for files only")
+    if lossy and (to_nifti or not to_file):
+        option = next(iter(lossy)).replace("_", "-")
+        raise DataConsistencyError(f"--{option} is for .dcba, .dcbl and .dcbr only")
     if not from_dicom and (options.series_uid or options.sort):
         raise DataConsistencyError("--series-uid and --sort are for DICOM only")
     if (from_dicom or from_nifti) and options.on_error != "raise":
@@ -292,10 +301,10 @@ def _convert(options: argparse.Namespace) -> int:
         raise DataConsistencyError("--modality is for DICOM made from NIfTI only")
     if to_file and options.transfer_syntax is not None:
         raise DataConsistencyError("--transfer-syntax is for DICOM only")
-    if to_file and target.exists() and not options.overwrite:
+    if (to_file or to_multiframe) and target.exists() and not options.overwrite:
         raise TargetExistsError(f"{target}: is there already; --overwrite replaces it")
 
-    if options.transfer_syntax is not None:
+    if options.transfer_syntax is not None and to_folder:
         syntax = transfer_syntax_of(options.transfer_syntax)
         if syntax.codec and not from_dicom and not from_nifti and options.on_error == "raise":
             with ProgressBar(f"writing {target}") as bar:
@@ -335,6 +344,13 @@ def _convert(options: argparse.Namespace) -> int:
                 verify=options.verify,
                 progress=bar,
                 **{name: getattr(options, name) for name in _LOSSY_OPTIONS},
+            )
+        elif to_multiframe:
+            image.to_dicom_file(
+                target,
+                options.transfer_syntax or "explicit",
+                overwrite=options.overwrite,
+                num_threads=options.threads,
             )
         else:
             image.to_dicom_folder(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SmoothVolume, run_python
+from pydicom import dcmread
 
 from dicube import DicomCubeImage, __version__
 from dicube.cli import ProgressBar, _parser, main
@@ -91,6 +92,30 @@ class TestConvert:
         expected = DicomCubeImage.from_dicom_folder(series).raw_image[3:4]
         assert np.array_equal(DicomCubeImage.from_file(tmp_path / "x.dcbs").raw_image, expected)
 
+    def test_one_multi_frame_file(self, series: Path, tmp_path: Path) -> None:
+        expected = DicomCubeImage.from_dicom_folder(series)
+        steps: list[tuple[Path, Path, list[str], str]] = [
+            (series, tmp_path / "a.dcm", [], "1.2.840.10008.1.2.1"),
+            (series, tmp_path / "x.dcbs", [], ""),
+            (tmp_path / "x.dcbs", tmp_path / "b.dcm", ["htj2k"], "1.2.840.10008.1.2.4.201"),
+            (tmp_path / "b.dcm", tmp_path / "c.DCM", ["htj2k-rpcl"], "1.2.840.10008.1.2.4.202"),
+        ]
+        for source, target, syntax, uid in steps:
+            options = ["--transfer-syntax", *syntax] if syntax else []
+            result = run("convert", source, target, *options)
+            assert result.returncode == 0 and "5 slices" in result.stdout, result.stderr
+            if uid:
+                assert dcmread(target).file_meta.TransferSyntaxUID == uid
+                again = DicomCubeImage.from_dicom_folder(target)
+                assert np.array_equal(again.raw_image, expected.raw_image)
+                assert again.space == expected.space
+        assert "--overwrite" in fails("convert", series, tmp_path / "a.dcm")
+        assert run("convert", series, tmp_path / "a.dcm", "--overwrite").returncode == 0
+        folder = tmp_path / "x.dcm"
+        folder.mkdir()
+        assert run("convert", tmp_path / "x.dcbs", folder).returncode == 0
+        assert len(list(folder.iterdir())) == 5
+
     def test_series_uid(self, series: Path, tmp_path: Path) -> None:
         other = DicomCubeImage(np.zeros((2, 8, 8), np.uint8))
         meta = other.init_meta("MR")
@@ -121,6 +146,9 @@ class TestConvert:
         assert ".dcbs or .dcba" in fails("convert", good, tmp_path / "x.nrrd")
         assert "DICOM only" in fails("convert", good, tmp_path / "x.dcba", "--sort", "position")
         assert "--effort is for" in fails("convert", series, tmp_path / "x.dcbs", "--effort", 3)
+        for target in ("x.dcm", "x.nii", "x/"):
+            told = fails("convert", good, f"{tmp_path}/{target}", "--max-error", 2)
+            assert "--max-error is for .dcba" in told
         (tmp_path / "empty").mkdir()
         assert "empty" in fails("convert", tmp_path / "empty", tmp_path / "x.dcbs")
         (tmp_path / "bad.dcbs").write_bytes(b"nothing of the kind")
