@@ -5,8 +5,8 @@ Only looks; changes, order and JSON are `dicom_meta`'s. Must not know pixels, fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
 from dicube.dicom.frames import (
@@ -19,6 +19,8 @@ from dicube.dicom.frames import (
 from dicube.dicom.json_elements import json_values, plain_value
 from dicube.dicom.merge_utils import Entries, Entry, MergedElements, is_uniform, slice_entry
 from dicube.exceptions import MetaDataError
+
+T = TypeVar("T")
 
 
 class NotSharedError(MetaDataError, ValueError):
@@ -39,6 +41,7 @@ class MetadataLookup:
         self._file_meta = MergedElements()
         self._frames: Sequence[Frame] = frames_of([1] * slice_count)
         self._frame_elements: FrameElements | None = None
+        self._derived: dict[tuple[str, Hashable], tuple[Entry | None, Any]] = {}
 
     @property
     def file_meta(self) -> Entries:
@@ -80,6 +83,23 @@ class MetadataLookup:
             value = plain_value(slice_entry(entry, 0))
             return [value] * self.slice_count if force_nonshared else value
         return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
+
+    def derived(self, tag: TagLike, what: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made of an element, which is made again once the element was changed.
+
+        Order, status and geometry all ask for the same numbers.
+
+        Args:
+            tag: which element.
+            what: tells what is made of it.
+            make: makes it.
+        """
+        entry, key = self._entry(tag), (get_tag_key(tag), what)
+        known = self._derived.get(key)
+        if known is None or known[0] is not entry:  # entries are never changed in place
+            known = self._derived[key] = (entry, make())
+        made: T = known[1]
+        return made
 
     def get_values(self, tag_input: TagLike) -> list[Any]:
         """Return the JSON-model values of every slice; Nones if no slice has the element.

@@ -31,10 +31,14 @@ def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float,
     Returns:
         One tuple of `count` finite numbers per slice; None where the slice has not got them.
     """
-    values = meta.get(tag, force_nonshared=True)
-    if values and all(value is values[0] for value in values):
-        return [_numbers(values[0], count)] * len(values)
-    return [_numbers(value, count) for value in values]
+
+    def make() -> list[tuple[float, ...] | None]:
+        values = meta.get(tag, force_nonshared=True)
+        if values and all(value is values[0] for value in values):
+            return [_numbers(values[0], count)] * len(values)
+        return [_numbers(value, count) for value in values]
+
+    return list(meta.derived(tag, ("numbers", count, meta.slice_count), make))
 
 
 def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
