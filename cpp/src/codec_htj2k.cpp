@@ -109,8 +109,33 @@ struct Header {
     Image image;  // in coded form
     uint32_t bits = 0;
     uint32_t levels = 0;  // of decomposition
-    uint64_t tiles = 1;
+    uint64_t tiles = 1, tile_width = 0, tile_height = 0;
+    uint32_t block_width = 6, block_height = 6, least_precinct = 15;  // powers of two
     bool transforms_components = false;
+
+    // Bytes that OpenJPH takes to decode, at most: all tiles, each with a row of code blocks and
+    // the lines of each resolution, and a record of each code block and precinct.
+    double memory() const {
+        constexpr double tile_size = 4096, resolution_size = 2048, block_size = 192,
+                         block_record = 64, precinct_size = 128, lines = 8;
+        double sample = bits > 20 ? 8 : 4;
+        uint64_t width = uint64_t{1} << std::min(block_width, least_precinct - 1);
+        uint64_t height = uint64_t{1} << std::min(block_height, least_precinct - 1);
+        double all = tile_size;
+        for (uint32_t level = 0; level <= levels; ++level) {
+            uint64_t w = (tile_width >> level) + 2, h = (tile_height >> level) + 2;
+            double across = static_cast<double>(w / width + 2);
+            double down = static_cast<double>(h / height + 2);
+            double bands = level < levels ? 1.5 : 2.5;  // in widths of the resolution
+            double blocks = across * down * (level < levels ? 0.75 : 1.75);
+            double precincts = static_cast<double>((w >> least_precinct) + 2) *
+                               static_cast<double>((h >> least_precinct) + 2);
+            all += resolution_size + static_cast<double>(w) * sample * lines +
+                   bands * across * (static_cast<double>(width * height) * sample + block_size) +
+                   blocks * block_record + precincts * precinct_size;
+        }
+        return all * static_cast<double>(tiles) * image.samples;
+    }
 };
 
 Header read_siz(Bytes segment) {
@@ -157,6 +182,8 @@ Header read_siz(Bytes segment) {
     header.tiles =
         ((width + tile_width - 1) / tile_width) * ((height + tile_height - 1) / tile_height);
     if (header.tiles > 65535) refuse(header.tiles, " tiles; at most 65535 are allowed");
+    header.tile_width = std::min(tile_width, width);
+    header.tile_height = std::min(tile_height, height);
     return header;
 }
 
@@ -188,10 +215,14 @@ void read_cod(Bytes segment, Header& header) {
             if ((precinct & 15) < 5 || (precinct >> 4) < 5)
                 refuse("precincts of 2^", precinct & 15, " x 2^", precinct >> 4,
                        "; at least 2^5 x 2^5 are read");
+            header.least_precinct =
+                std::min({header.least_precinct, precinct & 15u, uint32_t{precinct} >> 4});
         }
     }
     if (cursor.left() != 0) refuse("COD is ", cursor.left(), " bytes too long");
     header.levels = levels;
+    header.block_width = block_width;
+    header.block_height = block_height;
     header.transforms_components = transform == 1;
 }
 
@@ -437,7 +468,7 @@ private:
 
 class Htj2kDecoder : public Decoder {
 public:
-    Htj2kDecoder() { take_over_messages(); }
+    explicit Htj2kDecoder(uint64_t max_memory) : max_memory_(max_memory) { take_over_messages(); }
 
     void decode(Bytes coded, const Image& image, void* pixels) override {
         decode_reduced(coded, image, 0, pixels);
@@ -446,6 +477,9 @@ public:
     void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels) override {
         Header header = read_header(coded, true);
         expect_image(header, image);
+        if (header.memory() > static_cast<double>(max_memory_))
+            fail(DICUBE_ERROR_LIMIT, what, ": needs up to ", header.memory(),
+                 " bytes, max_memory is ", max_memory_);
         if (level > levels_of(header, image))
             fail(DICUBE_ERROR_ARGUMENT, what, ": expected a level of 0 to ",
                  levels_of(header, image), " for ", header.levels, " decompositions of ",
@@ -493,6 +527,7 @@ private:
         }
     }
 
+    uint64_t max_memory_;
     ojph::codestream codestream_;
 };
 
@@ -518,7 +553,7 @@ const Codec codec_htj2k = {
     false,
     recognises,
     [](Bytes coded) {
-        Image image = read_header(coded, false).image;
+        Image image = read_header(coded, true).image;
         check_image(image, DICUBE_ERROR_CODEC);
         return image;
     },
@@ -527,8 +562,8 @@ const Codec codec_htj2k = {
     [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
         return std::make_unique<Htj2kEncoder>(settings.least_bits);
     },
-    [](const CodecSettings&) -> std::unique_ptr<Decoder> {
-        return std::make_unique<Htj2kDecoder>();
+    [](const CodecSettings& settings) -> std::unique_ptr<Decoder> {
+        return std::make_unique<Htj2kDecoder>(settings.max_memory);
     },
     version,
     [](Bytes coded, const Image& image) {

@@ -31,6 +31,7 @@ from dicube.exceptions import (
     DataConsistencyError,
     DicomCubeError,
     InvalidCubeFileError,
+    OutOfMemoryError,
 )
 
 # ---------------------------------------------------------------------------------- constants
@@ -386,14 +387,14 @@ def _bind(library: ctypes.CDLL, path: str) -> dict[str, Any]:
 
 _EXCEPTIONS: dict[int, type[Exception]] = {
     ERROR_ARGUMENT: DataConsistencyError,
-    ERROR_MEMORY: MemoryError,
+    ERROR_MEMORY: OutOfMemoryError,
     ERROR_NOT_FOUND: CubeFileNotFoundError,
     ERROR_IO: CubeFileAccessError,
     ERROR_FORMAT: InvalidCubeFileError,
     ERROR_UNSUPPORTED: InvalidCubeFileError,
     ERROR_CHECKSUM: InvalidCubeFileError,
     ERROR_CODEC: CodecError,
-    ERROR_LIMIT: InvalidCubeFileError,
+    ERROR_LIMIT: OutOfMemoryError,
     ERROR_STATE: DicomCubeError,
     ERROR_INTERNAL: DicomCubeError,
     ERROR_CANCELLED: DicomCubeError,

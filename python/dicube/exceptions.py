@@ -71,6 +71,10 @@ class CubeFileAccessError(InvalidCubeFileError, OSError):
     """The operating system refused a read or a write: permission, a full disk, a broken device."""
 
 
+class OutOfMemoryError(InvalidCubeFileError, MemoryError):
+    """What a file says it holds takes more memory than there is, or than `max_memory` allows."""
+
+
 class MissingPackageError(DicomCubeError, ImportError):
     """A package that is not installed with dicube by default is needed."""
 

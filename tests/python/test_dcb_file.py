@@ -496,7 +496,7 @@ class TestReader:
         data[at] ^= 1
         with DcbReader(bytes(data)) as reader, pytest.raises(InvalidCubeFileError, match="note"):
             assert reader.sections["note"]
-        with DcbReader(bytes(data), check=False) as reader:
+        with DcbReader(bytes(data), verify=False) as reader:
             assert reader.sections["note"] == b"girst"
 
 

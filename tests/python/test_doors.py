@@ -60,7 +60,8 @@ FORBIDDEN = {
     "storage": ["core.image", "dicom", "nifti", "cli"],
     "dicom": ["_native", "storage", "core.image", "nifti", "cli"],
     "nifti": ["_native", "codecs", "storage", "core", "cli"],
-    "core.pixel_header": [""],
+    "strict_json": [""],
+    "core.pixel_header": ["_native", "codecs", "storage", "core", "dicom", "nifti", "cli"],
     "core.image": ["_native", "codecs", "cli"],
     "cli": ["_native"],
 }

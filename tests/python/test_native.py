@@ -20,6 +20,7 @@ from dicube.exceptions import (
     DataConsistencyError,
     DicomCubeError,
     InvalidCubeFileError,
+    OutOfMemoryError,
 )
 
 HEADER = (ROOT / "cpp" / "include" / "dicube" / "dicube.h").read_text()
@@ -172,14 +173,14 @@ def test_build_info_names_what_is_linked_in_by_its_pinned_version() -> None:
     ("status", "expected"),
     [
         ("ARGUMENT", DataConsistencyError),
-        ("MEMORY", MemoryError),
+        ("MEMORY", OutOfMemoryError),
         ("NOT_FOUND", CubeFileNotFoundError),
         ("IO", CubeFileAccessError),
         ("FORMAT", InvalidCubeFileError),
         ("UNSUPPORTED", InvalidCubeFileError),
         ("CHECKSUM", InvalidCubeFileError),
         ("CODEC", CodecError),
-        ("LIMIT", InvalidCubeFileError),
+        ("LIMIT", OutOfMemoryError),
         ("STATE", DicomCubeError),
         ("INTERNAL", DicomCubeError),
     ],

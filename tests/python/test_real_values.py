@@ -122,4 +122,4 @@ def test_misuse(smooth_volume: SmoothVolume) -> None:
         reader_of(smooth_volume((1, 80, 80), "int16"), max_memory=9000) as reader,
         pytest.raises(InvalidCubeFileError, match="frame 0: 12800 bytes, max_memory is 9000"),
     ):
-        reader.read_frames(real=RealValues("float32"))
+        reader.read_frames(real=RealValues("float32"), out=np.empty((1, 80, 80), "float32"))

@@ -7,6 +7,8 @@ import re
 import pytest
 from conftest import ROOT
 
+from dicube.codecs import still
+from dicube.dicom import dicom_meta
 from dicube.nifti import nifti_file
 from dicube.storage import packed_text
 
@@ -28,6 +30,9 @@ def bits_of(pattern: str) -> int:
         f"2^{bits_of('most = .(1 << n)')} - 1 each",
         f"2^{bits_of('columns > .(1 << n)')} pixels",
         f"2^{bits_of('largest_file = (1 << n)')} bytes",
+        f"{packed_text._TEXT_ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_TEXT_GROWTH} times",
+        f"2^{dicom_meta._MOST_SLICES.bit_length() - 1} |",
+        f"{still._MOST >> 30} GiB | |",
         f"{packed_text._ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_GROWTH} times",
         f"{re.findall(r'decomposition levels; at most (.*) are', SOURCES)[0]} decompositions",
         f"{re.findall(r'tiles; at most (.*) are', SOURCES)[0]} tiles",

@@ -5,13 +5,15 @@ Knows no codec and no file.
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, OutOfMemoryError
 
 _SAMPLE_TYPES = {
     "uint8": _native.SAMPLE_UINT8,
@@ -30,6 +32,26 @@ _DTYPES = {number: np.dtype(name) for name, number in _SAMPLE_TYPES.items()}
 
 # What this package encodes, by numpy name; either byte order.
 SUPPORTED_DTYPES = tuple(_SAMPLE_TYPES)
+
+
+def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: int | None = None) -> NDArray[Any]:
+    """Return an array to decode into, of any content.
+
+    Args:
+        shape, dtype: of the array; a file tells them, who may lie.
+        most: bytes that it may take; None for as many as there are.
+
+    Raises:
+        OutOfMemoryError: it would take more.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    what = f"an array of {' x '.join(map(str, shape))} {np.dtype(dtype).name} takes {size} bytes"
+    if most is not None and size > most:
+        raise OutOfMemoryError(f"{what}, max_memory is {most}")
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):
+        raise OutOfMemoryError(f"{what}, more than there are") from None
 
 
 def image_of(frame_shape: tuple[int, ...], dtype: np.dtype[Any]) -> _native.Image:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.efforts import Effort, effort_number
-from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, thread_count
+from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, new_array, thread_count
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 
 _NAMES = {_native.CODEC_JXL: "JPEG XL", _native.CODEC_HTJ2K: "HTJ2K"}
@@ -60,6 +60,10 @@ def decode_image_and_mask(
     return image, mask.view(np.bool_)
 
 
+# Bytes of an image, as libdicube takes no more for one either: a few bytes can claim any size.
+_MOST = 1 << 32
+
+
 def _decode(
     codec: int, data: Any, num_threads: int | None, has_mask: bool
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -87,8 +91,8 @@ def _decoded(
         raise CodecError(
             f"expected {_NAMES[codec]} data, found {_NAMES.get(found, f'codec {found}')}"
         )
-    image = np.empty(frame_shape_of(described), dtype_of(described))
-    mask = np.empty(image.shape[:2] if has_mask else 0, np.uint8)
+    image = new_array(frame_shape_of(described), dtype_of(described), _MOST)
+    mask = new_array(image.shape[:2] if has_mask else (0,), np.uint8)
     given = (coded.ctypes.data, coded.nbytes, described, num_threads)
     if has_mask:
         _native.decode_roi(*given, image.ctypes.data, image.nbytes, mask.ctypes.data, mask.nbytes)

@@ -43,6 +43,8 @@ def open(  # noqa: A001 (the face's name: dicube.open)
     cache: int = 0,
     storage_options: Mapping[str, Any] | None = None,
     on_error: str = "raise",
+    verify: bool = True,
+    max_memory: int | None = None,
 ) -> Cube:
     """Open a `.dcbs` or `.dcba` file without decoding anything.
 
@@ -58,6 +60,9 @@ def open(  # noqa: A001 (the face's name: dicube.open)
             slices are zeros, real ones NaN, and damaged sections are left out. Each is told by a
             UserWarning when it is come upon, and from then on by `damaged_frames` and
             `damaged_sections`.
+        verify: compare checksums where the file has them. Without that damage may pass for pixels.
+        max_memory: bytes that libdicube may take for one file or frame, and each array that is
+            made; None for 4 GiB in libdicube and arrays of any size.
 
     Raises:
         FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -66,7 +71,12 @@ def open(  # noqa: A001 (the face's name: dicube.open)
         MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
     """
     reader = DcbReader(
-        path, num_threads=num_threads, storage_options=storage_options, on_error=on_error
+        path,
+        num_threads=num_threads,
+        storage_options=storage_options,
+        on_error=on_error,
+        verify=verify,
+        max_memory=max_memory,
     )
     if not reader.shape[0]:
         raise InvalidCubeFileError("the file holds no frames")
@@ -287,14 +297,14 @@ class Cube:
         at_once = real is None or (real.is_plain and self._cache is None)
         whole = at_once and wanted.is_whole(self.shape[1:])
         if whole and (out is None or out.flags.c_contiguous):
-            result = np.empty(wanted.shape, dtype) if out is None else out
+            result = self._reader.new_array(wanted.shape, dtype) if out is None else out
             decoded = result.reshape(len(frames), *self.shape[1:])
             self._decode(frames, decoded, None if real is None else real.of(frames))
             if real is not None:
                 real.blank_damaged(decoded, frames)
             return result
         if axis is None:
-            stored = np.empty((len(frames), *self.shape[1:]), self.dtype)
+            stored = self._reader.new_array((len(frames), *self.shape[1:]), self.dtype)
             self._decode(frames, stored)
             taken = (stored if real is None else real.compute(stored, frames))[wanted.items]
             if out is None:
@@ -302,11 +312,11 @@ class Cube:
                 return taken if taken.base is None else taken.copy()
             out[...] = taken
             return out
-        result = np.empty(wanted.shape, dtype) if out is None else out
+        result = self._reader.new_array(wanted.shape, dtype) if out is None else out
         along = np.moveaxis(result, axis, 0)
         frame_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         batch = min(max(_BATCH_BYTES // frame_bytes, _LEAST_BATCH), max(len(frames), 1))
-        scratch = np.empty((batch, *self.shape[1:]), self.dtype)
+        scratch = self._reader.new_array((batch, *self.shape[1:]), self.dtype)
         with self._reader.fetched(self._not_kept(frames) if result.size else ()):
             for first in range(0, len(frames) if result.size else 0, batch):
                 numbers = frames[first : first + batch]

@@ -161,7 +161,7 @@ def read_header(reader: DcbReader) -> PixelDataHeader:
         return PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
     try:
         header = PixelDataHeader.from_json(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidCubeFileError(f"section {_HEADER}: {error}") from error
     # Published writers store what they were told, which may be another dtype than the pixels'.
     return dataclasses.replace(header, PixelDtype=name)
@@ -201,7 +201,7 @@ def _read_meta_text(reader: DcbReader) -> str | None:
     if not packed:
         return None
     try:
-        return unpack_text(packed)
+        return unpack_text(packed, reader.max_memory)
     except InvalidCubeFileError as error:
         raise InvalidCubeFileError(f"section {_META}: {error.message}") from error
 
@@ -211,7 +211,7 @@ def _read_originals(reader: DcbReader) -> StoredOriginals | None:
     packed = reader.sections.get(_ORIGINALS)
     if not packed:
         return None
-    return StoredOriginals(packed, reader.shape, reader.dtype, reader.codec)
+    return StoredOriginals(packed, reader.shape, reader.dtype, reader.codec, reader.max_memory)
 
 
 def _has_coded_source(meta: DicomMeta) -> bool:
@@ -226,7 +226,7 @@ def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
     if not packed:
         return None
     try:
-        return NiftiHeader(unpack_bytes(packed))
+        return NiftiHeader(unpack_bytes(packed, reader.max_memory))
     except InvalidCubeFileError as error:
         raise InvalidCubeFileError(f"section {_NIFTI}: {error.message}") from error
 

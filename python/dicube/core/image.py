@@ -197,6 +197,9 @@ class DicomCubeImage:
         skip_meta: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         on_error: str = "raise",
+        *,
+        verify: bool = True,
+        max_memory: int | None = None,
     ) -> DicomCubeImage:
         """Read a dicube file; of which kind is told from its content.
 
@@ -215,6 +218,10 @@ class DicomCubeImage:
                 damaged slices are zeros, real ones NaN, and damaged sections are left out. See
                 `damaged_frames`, `intact_mask`, `damaged_sections`. Such an image is not written
                 anywhere; what is comes from `intact_part` or after `accept_damage`.
+            verify: compare checksums where the file has them. Without that damage may pass for
+                pixels.
+            max_memory: bytes that libdicube may take for one file or frame, and each array that is
+                made; None for 4 GiB in libdicube and arrays of any size.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -229,7 +236,12 @@ class DicomCubeImage:
         """
         source = CodedSource(path)
         reader = DcbReader(
-            path, num_threads=num_threads, storage_options=storage_options, on_error=on_error
+            path,
+            num_threads=num_threads,
+            storage_options=storage_options,
+            on_error=on_error,
+            verify=verify,
+            max_memory=max_memory,
         )
         if not reader.shape[0]:
             raise InvalidCubeFileError("the file holds no frames")

@@ -51,6 +51,8 @@ def load(
     storage_options: Mapping[str, Any] | None = None,
     *,
     on_error: str = "raise",
+    verify: bool = True,
+    max_memory: int | None = None,
 ) -> DicomCubeImage:
     """Read a file; see `DicomCubeImage.from_file`.
 
@@ -59,6 +61,7 @@ def load(
         skip_meta: leave out the metadata, as far as real values don't need them.
         storage_options: for the file system of a URL, as fsspec has them.
         on_error: 'raise', or 'skip' for what is intact of a damaged file.
+        verify, max_memory: see there.
     """
     validate_not_none(file_path, "file_path", "load", InvalidCubeFileError)
     return DicomCubeImage.from_file(
@@ -67,17 +70,24 @@ def load(
         skip_meta=skip_meta,
         storage_options=storage_options,
         on_error=on_error,
+        verify=verify,
+        max_memory=max_memory,
     )
 
 
 def load_meta(
-    file_path: Path_, storage_options: Mapping[str, Any] | None = None
+    file_path: Path_,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    verify: bool = True,
+    max_memory: int | None = None,
 ) -> DicomMeta | None:
     """Read the metadata of a file and nothing else; None if it has none.
 
     Args:
         file_path: the file, or a URL that fsspec opens.
         storage_options: for the file system of a URL, as fsspec has them.
+        verify, max_memory: see `DicomCubeImage.from_file`.
 
     Raises:
         FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
@@ -85,7 +95,9 @@ def load_meta(
         MetaDataError: its metadata can't be understood.
     """
     validate_not_none(file_path, "file_path", "load_meta", InvalidCubeFileError)
-    with DcbReader(file_path, storage_options=storage_options) as reader:
+    with DcbReader(
+        file_path, storage_options=storage_options, verify=verify, max_memory=max_memory
+    ) as reader:
         return read_meta(reader)
 
 

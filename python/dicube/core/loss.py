@@ -14,6 +14,7 @@ from typing import Any
 
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.strict_json import parse_json
 
 _LOSS = "loss"  # JSON
 _VERSION = 1
@@ -90,8 +91,8 @@ def read_losses(reader: DcbReader) -> tuple[Loss, ...]:
     if not data:
         return ()
     try:
-        return tuple(_loss_of(entry) for entry in json.loads(data)["losses"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return tuple(_loss_of(entry) for entry in parse_json(data)["losses"])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidCubeFileError(f"section {_LOSS}: {type(error).__name__} {error}") from error
 
 
@@ -102,7 +103,7 @@ def has_plain_frames(reader: DcbReader) -> bool:
 
 
 def _loss_of(entry: Mapping[str, Any]) -> Loss:
-    return Loss(
+    loss = Loss(
         {str(name): float(value) for name, value in entry["settings"].items()},
         int(entry["max_error"]),
         float(entry["rmse"]),
@@ -111,6 +112,14 @@ def _loss_of(entry: Mapping[str, Any]) -> Loss:
         float(entry["changed"]),
         float(entry["ratio"]),
     )
+    whole = (loss.max_error, loss.least, loss.greatest)
+    if (
+        not 0 <= loss.rmse < math.inf
+        or loss.least > loss.greatest
+        or any(abs(number) >= 1 << 64 for number in whole)
+    ):
+        raise ValueError("a number that no loss has")
+    return loss
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,11 @@ Knows JSON and nothing else: no DICOM, no arrays, no files.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from dicube.strict_json import parse_json
 
 
 @dataclass
@@ -46,12 +49,12 @@ class PixelDataHeader:
         """Make a header from a flat dictionary; unknown entries become `Extras`.
 
         Raises:
-            ValueError: slope or intercept is no number.
+            ValueError: an entry is not of its type.
         """
-        for name in ("RescaleSlope", "RescaleIntercept"):
-            value = d.get(name, 0.0)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ValueError(f"{name}: expected a number, found {value!r}")
+        for name, value in d.items():
+            fits = _FITS.get(name)
+            if fits is not None and not fits(value):
+                raise ValueError(f"{name}: {str(value)[:40]!r} can't be that")
         own = {name: value for name, value in d.items() if name in _NAMES}
         extras = {name: value for name, value in d.items() if name not in _NAMES}
         return cls(**own, Extras=extras)
@@ -65,12 +68,16 @@ class PixelDataHeader:
         """Make a header from JSON text.
 
         Raises:
-            ValueError: the text is not a JSON object, or slope or intercept is no number.
+            ValueError: the text is not a JSON object, or an entry is not of its type.
         """
-        entries = json.loads(json_str)
+        entries = parse_json(json_str)
         if not isinstance(entries, dict):
             raise ValueError(f"expected a JSON object, found {type(entries).__name__}")
         return cls.from_dict(entries)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and (type(value) is float or abs(value) < 1 << 1000)
 
 
 def _plain(value: Any) -> Any:
@@ -79,3 +86,12 @@ def _plain(value: Any) -> Any:
 
 
 _NAMES = tuple(entry.name for entry in fields(PixelDataHeader) if entry.name != "Extras")
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("RescaleSlope", "RescaleIntercept"), _is_number),
+    **dict.fromkeys(("OriginalPixelDtype", "PixelDtype"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(
+        ("WindowCenter", "WindowWidth", "MaxVal", "MinVal"),
+        lambda value: value is None or _is_number(value),
+    ),
+}

@@ -32,12 +32,18 @@ class StoredOriginals:
     """
 
     def __init__(
-        self, packed: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], codec: str
+        self,
+        packed: bytes,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        codec: str,
+        max_memory: int | None,
     ) -> None:
-        """Take the bytes of the section, and what the file's frames are."""
+        """Take the section's bytes, what the file's frames are, and how much may be unpacked."""
         self.coded: tuple[bytes, ...] = ()
         self.packed = packed
         self._volume = shape, dtype, codec
+        self._max_memory = max_memory
         self._unpacked: Originals | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -51,7 +57,7 @@ class StoredOriginals:
         """
         if self._unpacked is None:
             try:
-                data = unpack_bytes(self.packed)
+                data = unpack_bytes(self.packed, self._max_memory)
             except InvalidCubeFileError as error:
                 raise InvalidCubeFileError(f"section originals: {error.message}") from error
             originals = originals_from_bytes(data, *self._volume)

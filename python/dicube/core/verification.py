@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
-
 from dicube.core.cube_parts import CubeParts, read_parts_and_provenance
 from dicube.core.original_comparison import compare_with_originals
 from dicube.core.provenance import Provenance
@@ -139,7 +137,7 @@ def _damaged_frames(
     damaged: dict[int, str] = {}
     undecodable: dict[int, str] = {}
     count = reader.shape[0]
-    buffer = np.empty((min(_BATCH, count), *reader.shape[1:]), reader.dtype)
+    buffer = reader.new_array((min(_BATCH, count), *reader.shape[1:]), reader.dtype)
 
     def decode(first: int, last: int) -> None:
         reader.read_frames(first, last, out=buffer[: last - first])

@@ -47,6 +47,7 @@ from dicube.dicom.original_elements import OriginalElements, has_long_binary, wi
 from dicube.dicom.published_entries import entry_from_published
 from dicube.dicom.slice_order import slice_order
 from dicube.exceptions import DataConsistencyError, MetaDataError
+from dicube.strict_json import parse_json
 
 # Beside "_merged_data" and "slice_count" in the JSON: says that absent values are null, that "raw",
 # "counts" and "vrs" stand where they are needed (see merge_utils), and that sequences are sorted.
@@ -62,6 +63,8 @@ _DERIVED_FILE_META = {
     "00020002": "00080016",
     "00020003": "00080018",
 }
+# Nothing but a number must make memory be taken: what is of more slices has values for each.
+_MOST_SLICES = 1 << 20
 _PIXEL_REPRESENTATION = "00280103"
 _CHARACTER_SET = "00080005"
 
@@ -219,8 +222,8 @@ class DicomMeta(MetadataLookup):
             DataConsistencyError: not one filename per slice.
         """
         try:
-            document = json.loads(json_str)
-        except (ValueError, RecursionError) as error:
+            document = parse_json(json_str)
+        except ValueError as error:
             raise MetaDataError(f"metadata is not JSON: {error}") from None
         merged = document.get("_merged_data") if isinstance(document, dict) else None
         if not isinstance(merged, dict):
@@ -228,6 +231,8 @@ class DicomMeta(MetadataLookup):
         count = document.get("slice_count")
         if type(count) is not int or count < 1:
             count = slices_told(merged)
+        elif count > _MOST_SLICES and count != slices_told(merged):
+            raise MetaDataError(f"metadata claim to be of {count} slices")
         if count is None:
             count = len(filenames) if filenames is not None else 1
         if _VERSION_KEY not in document:

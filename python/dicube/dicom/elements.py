@@ -156,18 +156,27 @@ def frame_count(item: Item) -> int:
 
 
 def sequence_items(element: Element, item: Item) -> tuple[Item, ...]:
-    """Return the items of a sequence, which is an element of `item`."""
+    """Return the items of a sequence, which is an element of `item`.
+
+    Raises:
+        MetaDataError: it is malformed.
+    """
     if isinstance(element, SequenceElement):
         return element.items
     data = element.value or b""
-    sequence = read_sequence(
-        BytesIO(data),
-        element.is_implicit_VR,
-        element.is_little_endian,
-        UNDEFINED_LENGTH if element.length == UNDEFINED_LENGTH else len(data),
-        list(item.encodings),
-    )
-    return tuple(item_of(nested, item) for nested in sequence)
+    try:
+        sequence = read_sequence(
+            BytesIO(data),
+            element.is_implicit_VR,
+            element.is_little_endian,
+            UNDEFINED_LENGTH if element.length == UNDEFINED_LENGTH else len(data),
+            list(item.encodings),
+        )
+        return tuple(item_of(nested, item) for nested in sequence)
+    except (RecursionError, MetaDataError):
+        raise
+    except Exception as error:  # whatever malformed bytes provoke in pydicom
+        raise MetaDataError(f"tag {element.tag:08X}: malformed sequence: {error}") from None
 
 
 def all_same(elements: Sequence[Element]) -> bool:

@@ -1,16 +1,21 @@
 """Whether entries read from JSON, or given by a caller, are what `merge_utils` says they are.
 
-Must not know datasets.
+Types and counts, so that nothing that is done with entries later fails by them. Must not know
+datasets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from dicube.dicom.dicom_tags import get_tag_key
 from dicube.dicom.merge_utils import Entry
 from dicube.exceptions import MetaDataError
+
+_SCALARS = {str, int, float, type(None)}
+_TEXTS = {str, type(None)}
 
 
 def slices_told(entries: Mapping[str, Entry]) -> int | None:
@@ -47,7 +52,7 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
     """
     for key, entry in wellformed(entries).items():
         get_tag_key(key)
-        shared = entry.get("shared")
+        shared = entry.get("shared", 0)
         if shared is None and entry["vr"] == "SQ":
             lists = []
             items = entry.get("Value", [])
@@ -57,7 +62,14 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
             for item in items:
                 checked(item, width)
             counts = entry.get("counts") or [0] * width
-            if not isinstance(counts, list) or len(counts) != width:
+            if (
+                not isinstance(counts, list)
+                or len(counts) != width
+                or not all(
+                    count is None or (type(count) is int and 0 <= count <= len(items))
+                    for count in counts
+                )
+            ):
                 raise MetaDataError(f"metadata entry {key!r}: counts are malformed")
         elif shared is False:
             names = ("Value", "InlineBinary", "raw", "vrs")
@@ -74,7 +86,47 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
                 raise MetaDataError(
                     f"metadata entry {key!r} has {count} values for {slice_count} slices"
                 )
+        if shared is not None and not _has_sound_values(entry):
+            raise MetaDataError(f"metadata entry {key!r}: values are malformed")
     return dict(sorted((key.upper(), entry) for key, entry in entries.items()))
+
+
+def _has_sound_values(entry: Entry) -> bool:
+    """Return whether the values of an entry that is no sequence are of types that values have."""
+    vr, values = entry["vr"], entry.get("Value", [])
+    raw, binary, vrs = (entry.get(name) for name in ("raw", "InlineBinary", "vrs"))
+    if entry["shared"]:
+        texts = [raw, binary]
+        sound = isinstance(values, list) and (vr != "SQ" or not values) and _are_values(vr, values)
+    else:
+        texts = [*(raw or ()), *(binary or ()), *(vrs or ())]
+        lists = [value for value in values if isinstance(value, list)]
+        flat = values if not lists else [v for v in values if not isinstance(v, list)]
+        sound = vr != "SQ" and "SQ" not in (vrs or ()) and _are_values(vr, flat)
+        sound = sound and _are_values(vr, list(chain.from_iterable(lists)))
+    return sound and set(map(type, texts)) <= _TEXTS and (raw is None or _is_latin(texts))
+
+
+def _are_values(vr: str, values: list[Any]) -> bool:
+    """Return whether values are such as the JSON model of DICOM has (PS3.18 F.2)."""
+    kinds = set(map(type, values))
+    if kinds <= {str, float}:
+        return True
+    if dict in kinds and vr == "PN":
+        names = [value for value in values if isinstance(value, dict)]
+        if not set(map(type, chain.from_iterable(name.values() for name in names))) <= _TEXTS:
+            return False
+        kinds.discard(dict)
+    if int in kinds and not all(
+        -(1 << 63) <= value < 1 << 64 for value in values if type(value) is int
+    ):
+        return False
+    return kinds <= _SCALARS
+
+
+def _is_latin(raw: Iterable[str | None]) -> bool:
+    """Return whether each character of raw values stands for a byte."""
+    return all(text is None or text.isascii() or max(text) <= "\xff" for text in raw)
 
 
 def _places_within(key: str, sequence: Entry, slice_count: int) -> int:

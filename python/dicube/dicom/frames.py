@@ -91,9 +91,10 @@ class FrameElements:
     def __init__(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> None:
         """Take the entries of functional groups that a series has."""
         self._groups = tuple(map(entries.get, FUNCTIONAL_GROUPS))
+        self._sequences = tuple(g if g and g["shared"] is None else None for g in self._groups)
         self._frames = frames
         self._macros: dict[str, list[str]] = {}
-        for group in self._groups:
+        for group in self._sequences:
             for item in group.get("Value", []) if group else []:
                 for macro, sequence in item.items():
                     self._index(macro, sequence)
@@ -128,7 +129,7 @@ class FrameElements:
 
     def _element(self, index: int, key: str) -> JsonElement | None:
         places = (self._frames[index].number - 1, 0)
-        for group, place in zip(self._groups, places, strict=True):
+        for group, place in zip(self._sequences, places, strict=True):
             item = None if group is None else item_entries(group, index, place)
             if item is None:
                 continue

@@ -23,6 +23,7 @@ from dicube.dicom.dicom_status import grid_findings
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.slice_order import normal_of, numbers, orientations, positions
 from dicube.exceptions import MetaDataError
+from dicube.strict_json import parse_json
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
@@ -167,10 +168,22 @@ def space_from_json(text: str) -> Space:
         MetaDataError: it is not the JSON of a Space.
     """
     try:
-        found = json.loads(text)
-        return Space(**{name: tuple(found[name]) for name in _FIELDS}).reverse_axis_order()
-    except (SpaceTransformerError, ValueError, TypeError, KeyError, RecursionError) as error:
+        found = parse_json(text)
+        fields = {name: tuple(found[name]) for name in _FIELDS}
+        for name, values in fields.items():
+            _check_vector(name, values)
+        return Space(**fields).reverse_axis_order()
+    except (SpaceTransformerError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise MetaDataError(f"not the JSON of a Space: {error}") from None
+
+
+def _check_vector(name: str, values: tuple[Any, ...]) -> None:
+    """Raise a ValueError unless a field of a Space is three numbers that can be what it says."""
+    kinds = {int} if name == "shape" else {int, float}
+    if len(values) != 3 or not set(map(type, values)) <= kinds or not np.isfinite(values).all():
+        raise ValueError(f"{name} is {str(values)[:60]}")
+    if name == "shape" and not all(0 < size < 1 << 31 for size in values):
+        raise ValueError(f"shape is {values}")
 
 
 def same_space(one: Space, other: Space) -> bool:

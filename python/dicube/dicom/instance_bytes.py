@@ -95,6 +95,8 @@ def encode_element(key: str, element: JsonElement, encodings: Encodings) -> byte
     """
     vr = element["vr"]
     try:
+        if len(vr) != 2 or not vr.isascii():
+            raise MetaDataError(f"{vr[:20]!r} is no value representation")
         data = _value_field(vr, element, encodings)
     except MetaDataError as error:
         raise MetaDataError(f"tag {key}: {error.message}", suggestion=error.suggestion) from None

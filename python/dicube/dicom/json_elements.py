@@ -45,7 +45,7 @@ def plain_value(element: JsonElement | None) -> Any:
     if element is None:
         return None
     if element["vr"] == "SQ":
-        return [without_raw(item) for item in element["Value"]]
+        return [without_raw(item) for item in element.get("Value", [])]
     return plain_values(element_value(element))
 
 
@@ -64,6 +64,6 @@ def without_raw(items: Mapping[str, JsonElement]) -> dict[str, JsonElement]:
     for key, element in items.items():
         element = {name: value for name, value in element.items() if name != "raw"}
         if element["vr"] == "SQ":
-            element["Value"] = [without_raw(item) for item in element["Value"]]
+            element["Value"] = [without_raw(item) for item in element.get("Value", [])]
         plain[key] = element
     return plain

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dicube.dicom.originals import Coded, Original, Originals, Piece, Runs, SampleForm, Samples
 from dicube.exceptions import InvalidCubeFileError
+from dicube.strict_json import parse_json
 
 VERSION = 1
 
@@ -81,8 +82,8 @@ def originals_from_bytes(
     if 4 + length > len(data):
         raise _fault("the index is cut off")
     try:
-        index = json.loads(data[4 : 4 + length])
-    except (ValueError, RecursionError) as error:
+        index = parse_json(data[4 : 4 + length])
+    except ValueError as error:
         raise _fault(f"the index is not JSON: {error}") from None
     if not isinstance(index, dict) or index.get("version") != VERSION:
         raise _fault("the index is of another version")

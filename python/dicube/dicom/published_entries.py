@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from dicube.dicom.element_values import BINARY_UNIT
+from dicube.dicom.entry_checks import wellformed
 from dicube.dicom.merge_utils import Entry, slice_entry
 
 _ABSENT = "None"
@@ -36,9 +37,10 @@ def entry_from_published(entry: Entry, slice_count: int) -> Entry:
 
 
 def _sequence(entry: Entry, slice_count: int) -> Entry:
-    found = entry.get("Value") or []
+    value = entry.get("Value")
+    found = value if isinstance(value, list) else []
     items = [
-        {key: entry_from_published(nested, slice_count) for key, nested in item.items()}
+        {key: entry_from_published(nested, slice_count) for key, nested in wellformed(item).items()}
         for item in found
         if isinstance(item, dict)
     ]

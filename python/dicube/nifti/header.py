@@ -287,9 +287,11 @@ class NiftiHeader:
             return self._changed(changed)
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         axes = affine[:3, :3] / lengths
-        changed.set_sform(affine, best)
+        changed.set_sform(affine, _SCANNER)
+        changed["sform_code"] = best  # which may be one that nibabel does not know
         if np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=_RIGHT_ANGLES):
-            changed.set_qform(affine, codes[1] or best)
+            changed.set_qform(affine, _SCANNER)
+            changed["qform_code"] = codes[1] or best
         else:
             changed.set_qform(np.eye(4), 0)
         changed["pixdim"][1:4] = lengths

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
 from dicube.codecs import get_codec
@@ -27,6 +27,7 @@ from dicube.codecs.samples import (
     dtype_of,
     frame_shape_of,
     image_of,
+    new_array,
     sample_type_of,
     thread_count,
 )
@@ -106,8 +107,10 @@ class DcbReader:
         source: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file object
             that can seek (its position is moved; it is not closed).
         num_threads: threads for decoding; None or 0 for one for each processor.
-        check: compare checksums where the file has them.
-        max_memory: bytes that may be allocated beside the arrays returned; None for the default.
+        verify: compare checksums where the file has them. Without that damage may pass for pixels.
+        max_memory: bytes that may be taken: by libdicube, beside the arrays returned, for one file
+            or frame; by each array returned; and by a section when it is unpacked. None for 4 GiB
+            in libdicube and arrays of any size.
         storage_options: for the file system of a URL, as fsspec has them.
         on_error: 'raise', or 'skip' for what is intact of a damaged file: frames that fail are
             filled with zeros, sections that fail are as if they were not there, and both are told
@@ -118,6 +121,7 @@ class DcbReader:
         CubeFileAccessError: the file can't be read.
         InvalidCubeFileError: it is no dicube file, or a damaged or newer one; header, directory
             and frame tables must be whole in any case.
+        OutOfMemoryError: (an InvalidCubeFileError too) `max_memory` is too little.
         DataConsistencyError: `on_error` is another.
 
     Attributes:
@@ -129,6 +133,7 @@ class DcbReader:
         file_size, coded_size: bytes of the file, and of all coded frames.
         has_checksums: whether each section and frame can be checked.
         sections: the sections' bytes by name, read when asked for.
+        max_memory: as given.
         damaged_frames, damaged_sections: what was skipped of that which was asked for until now:
             the reason by the frame's number, by the section's name.
     """
@@ -138,18 +143,19 @@ class DcbReader:
         source: Any,
         *,
         num_threads: int | None = None,
-        check: bool = True,
+        verify: bool = True,
         max_memory: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
         on_error: str = "raise",
     ) -> None:
         self._skips = skips_damage(on_error)
+        self.max_memory = max_memory
         self._file = OpenedFile(
             source,
             storage_options,
             max_memory=max_memory or 0,
             num_threads=thread_count(num_threads),
-            skip_checksums=not check,
+            skip_checksums=not verify,
         )
         image, frames = self._file.reader.image()
         info = self._file.reader.info()
@@ -209,7 +215,7 @@ class DcbReader:
             InvalidCubeFileError: a checksum differs.
             CodecError: a frame does not decode, or has no mask.
         """
-        frames, masks = np.empty(self.shape, self.dtype), np.empty(self.shape[:3], np.bool_)
+        frames, masks = self.new_array(self.shape, self.dtype), self.new_array(self.shape[:3], bool)
 
         def decode(first: int, last: int) -> None:
             part, mask = frames[first:last], masks[first:last]
@@ -327,6 +333,14 @@ class DcbReader:
         self._check_frame(frame)
         return self._file.reader.coded_range(frame)
 
+    def new_array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array to decode into, of any content.
+
+        Raises:
+            OutOfMemoryError: it would take more than `max_memory`, or than there is.
+        """
+        return new_array(shape, dtype, self.max_memory)
+
     @property
     def closed(self) -> bool:
         """Whether the file was closed."""
@@ -361,7 +375,7 @@ class DcbReader:
             options.real_type = sample_type_of(dtype)
             slopes, intercepts = real.rescale_of(len(numbers))
         if out is None:
-            out = np.empty(shape, dtype)
+            out = self.new_array(shape, dtype)
         else:
             _check_out(out, shape, dtype)
 

@@ -27,6 +27,9 @@ _ALIKE = 16
 # some hundredfold; what grows far beyond is refused unless it is small.
 _MOST_GROWTH = 4096
 _ALWAYS_ALLOWED = 64 << 20
+# Text is parsed, which takes many times the time and memory of unpacking.
+_MOST_TEXT_GROWTH = 1024
+_TEXT_ALWAYS_ALLOWED = 16 << 20
 
 # A frame that holds nothing (RFC 8878, section 3.1.2).
 _SKIPPABLE = struct.Struct("<LL")  # magic number, length of what follows
@@ -36,10 +39,15 @@ _SKIPPABLE_MAGIC = 0x184D2A50
 def pack_text(text: str) -> bytes:
     """Return text as one zstd frame of its UTF-8, which declares its size and has a checksum.
 
-    Published readers refuse a frame that doesn't declare its size.
+    Published readers refuse a frame that doesn't declare its size, and ignore what follows it: text
+    so much alike that `unpack_text` would take it for a trap is followed by padding.
     """
     packer = zstandard.ZstdCompressor(_LEVEL, write_content_size=True, write_checksum=True)
-    return packer.compress(text.encode())
+    data = text.encode()
+    packed = packer.compress(data)
+    if len(data) <= max(_TEXT_ALWAYS_ALLOWED, len(packed) * _MOST_TEXT_GROWTH):
+        return packed
+    return packed + _padding(-(-len(data) // _MOST_TEXT_GROWTH) - len(packed))
 
 
 def pack_bytes(data: bytes) -> bytes:
@@ -52,40 +60,53 @@ def pack_bytes(data: bytes) -> bytes:
         packed = min(packed, _packer(_LEVEL, enable_ldm=True).compress(data), key=len)
     if len(data) <= _limit(packed):
         return packed
-    missing = -(-len(data) // _MOST_GROWTH) - len(packed)
-    padding = bytes(max(missing - _SKIPPABLE.size, 0))
-    return _SKIPPABLE.pack(_SKIPPABLE_MAGIC, len(padding)) + padding + packed
+    return _padding(-(-len(data) // _MOST_GROWTH) - len(packed)) + packed
 
 
-def unpack_text(packed: bytes) -> str:
+def unpack_text(packed: bytes, most: int | None = None) -> str:
     """Return the text in one zstd frame.
+
+    Args:
+        packed: the frame.
+        most: bytes that it may take; None for as many as its packed size has a reason to.
 
     Raises:
         InvalidCubeFileError: it is damaged, not UTF-8, or would take more memory than a text of
             its packed size has a reason to.
     """
     try:
-        return unpack_bytes(packed).decode()
+        limit = max(_TEXT_ALWAYS_ALLOWED, len(packed) * _MOST_TEXT_GROWTH)
+        return _unpacked(
+            _without_padding(packed), limit if most is None else min(limit, most)
+        ).decode()
     except UnicodeDecodeError as error:
         raise InvalidCubeFileError(str(error)) from error
 
 
-def unpack_bytes(packed: bytes) -> bytes:
+def unpack_bytes(packed: bytes, most: int | None = None) -> bytes:
     """Return the bytes in one zstd frame.
+
+    Args:
+        packed: the frame.
+        most: bytes that they may take; None for as many as their packed size has a reason to.
 
     Raises:
         InvalidCubeFileError: it is damaged, or would take more memory than bytes of its packed
             size have a reason to.
     """
-    limit = _limit(packed)
-    frame = memoryview(packed)[_padding_before(packed) :]
+    limit = _limit(packed) if most is None else min(_limit(packed), most)
+    return _unpacked(memoryview(packed)[_padding_before(packed) :], limit)
+
+
+def _unpacked(frame: bytes | memoryview, limit: int) -> bytes:
+    """Return the bytes in exactly one zstd frame, at most `limit`."""
     try:
         declared = zstandard.get_frame_parameters(frame).content_size
         if declared in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
             raise InvalidCubeFileError("the zstd frame does not declare its size")
         if declared > limit:
             raise InvalidCubeFileError(
-                f"{len(packed)} packed bytes declare {declared} bytes, more than {limit}"
+                f"{len(frame)} packed bytes declare {declared} bytes, more than {limit}"
             )
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
         return unpacker.decompress(frame, allow_extra_data=False)
@@ -99,6 +120,22 @@ def _packer(level: int, **parameters: Any) -> zstandard.ZstdCompressor:
             level, window_log=_WINDOW_LOG, write_checksum=True, **parameters
         )
     )
+
+
+def _padding(size: int) -> bytes:
+    """Return a frame that holds nothing, of so many bytes or as few as it can have."""
+    content = bytes(max(size - _SKIPPABLE.size, 0))
+    return _SKIPPABLE.pack(_SKIPPABLE_MAGIC, len(content)) + content
+
+
+def _without_padding(packed: bytes) -> bytes:
+    """Return packed bytes without the padding that ends them: zeros behind its head."""
+    content = packed.rstrip(b"\0")
+    head = packed.rfind(_SKIPPABLE.pack(_SKIPPABLE_MAGIC, 0)[:4])
+    if head < 0 or len(content) > head + _SKIPPABLE.size or head + _SKIPPABLE.size > len(packed):
+        return packed
+    (length,) = struct.unpack_from("<L", packed, head + 4)
+    return packed[:head] if head + _SKIPPABLE.size + length == len(packed) else packed
 
 
 def _padding_before(packed: bytes) -> int:
