@@ -33,29 +33,37 @@ static int is_full(void) {
     return 1;
 }
 
-static int is_watched(int descriptor) {
+/* Whether a file is looked at; `name` gets its last part, or "." for a folder. */
+static int is_watched(int descriptor, char name[64]) {
     char link[64], path[4096];
     struct stat facts;
+    strcpy(name, ".");
     if (fstat(descriptor, &facts) == 0 && S_ISDIR(facts.st_mode)) return 1;
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t size = readlink(link, path, sizeof path - 1);
     path[size < 0 ? 0 : size] = 0;
-    return strstr(path, "/.dicube-") != NULL;
+    const char* found = strstr(path, "/.dicube-");
+    if (found != NULL) snprintf(name, 64, "%s", found + 1);
+    return found != NULL;
 }
 
-static void tell(const char* what, long long offset, const void* data, size_t size) {
+static void tell(const char* what, const char* name, long long offset, const void* data,
+                 size_t size) {
     if (record == NULL) return;
-    fprintf(record, "%s %lld %zu\n", what, offset, size);
+    flockfile(record);
+    fprintf(record, "%s %s %lld %zu\n", what, name, offset, size);
     if (size > 0) fwrite(data, 1, size, record);
     fflush(record);
+    funlockfile(record);
 }
 
 static ssize_t watched_pwrite(const char* name, int file, const void* data, size_t size, off_t at) {
     ssize_t (*real)(int, const void*, size_t, off_t) = dlsym(RTLD_NEXT, name);
-    if (!is_watched(file)) return real(file, data, size, at);
+    char place[64];
+    if (!is_watched(file, place)) return real(file, data, size, at);
     if (is_full()) return -1;
     ssize_t done = real(file, data, size, at);
-    if (done > 0) tell("write", at, data, (size_t)done);
+    if (done > 0) tell("write", place, at, data, (size_t)done);
     return done;
 }
 
@@ -69,22 +77,22 @@ ssize_t pwrite64(int file, const void* data, size_t size, off64_t at) {
 
 ssize_t write(int file, const void* data, size_t size) {
     ssize_t (*real)(int, const void*, size_t) = dlsym(RTLD_NEXT, "write");
-    if (!is_watched(file)) return real(file, data, size);
+    char place[64];
+    if (!is_watched(file, place)) return real(file, data, size);
     if (is_full()) return -1;
     off_t at = lseek(file, 0, SEEK_CUR);
     ssize_t done = real(file, data, size);
-    if (done > 0) tell("write", at, data, (size_t)done);
+    if (done > 0) tell("write", place, at, data, (size_t)done);
     return done;
 }
 
 int fsync(int file) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
-    if (!is_watched(file)) return real(file);
+    char place[64];
+    if (!is_watched(file, place)) return real(file);
     if (is_full()) return -1;
-    struct stat facts;
-    int is_folder = fstat(file, &facts) == 0 && S_ISDIR(facts.st_mode);
     int status = real(file);
-    if (status == 0) tell(is_folder ? "sync-folder" : "sync", 0, NULL, 0);
+    if (status == 0) tell(strcmp(place, ".") == 0 ? "sync-folder" : "sync", place, 0, NULL, 0);
     return status;
 }
 
@@ -93,6 +101,6 @@ int rename(const char* from, const char* to) {
     if (strstr(from, "/.dicube-") == NULL) return real(from, to);
     if (is_full()) return -1;
     int status = real(from, to);
-    if (status == 0) tell("rename", 0, NULL, 0);
+    if (status == 0) tell("rename", strstr(from, "/.dicube-") + 1, 0, NULL, 0);
     return status;
 }

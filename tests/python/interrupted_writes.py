@@ -1,6 +1,6 @@
 """Writers that are interrupted, run as a program of its own by test_interruption.py.
 
-    python interrupted_writes.py killed|together|full|recorded x.dcbs|x.dcm FOLDER
+    python interrupted_writes.py killed|together|full|recorded|export x.dcbs|x.dcm FOLDER
 
 Prints one line with what was tried. Fails if the target is ever anything but one whole file.
 """
@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dicube.dicom.output_folder import write_whole
+from dicube.dicom.output_folder import WholeFiles, write_whole
 from dicube.exceptions import CubeFileAccessError
 from dicube.storage.dcb_file import DcbWriter
 
 KILLS = 200
 ROUNDS = 60
+FILES = 20
 
 
 def write(target: Path, value: int) -> None:
@@ -124,6 +125,18 @@ def recorded(folder: Path, target: Path, whole: list[bytes]) -> None:
     assert target.read_bytes() == whole[1]
 
 
+def export(folder: Path, target: Path, whole: list[bytes]) -> None:
+    """Record what writing many files, one of which is there, asks of the disk."""
+    disk = ctypes.CDLL(None)
+    disk.record_to(os.fsencode(folder.parent / "record"))
+    with WholeFiles() as files:
+        for number in range(FILES):
+            path = folder / f"{number}.dcm" if number else target
+            files.write(str(path), [bytes([number]) * 30000 for _ in range(3)])
+    disk.record_to(None)
+    assert len(os.listdir(folder)) == FILES
+
+
 def main() -> None:
     """Run the scene of the command line, on a target that is there already."""
     folder = Path(sys.argv[3])
@@ -132,8 +145,8 @@ def main() -> None:
     for value in (2, 1):
         write(target, value)
         whole.insert(0, target.read_bytes())
-    scenes = {"killed": killed, "together": together, "full": full, "recorded": recorded}
-    scenes[sys.argv[1]](folder, target, whole)
+    scenes = (killed, together, full, recorded, export)
+    {scene.__name__: scene for scene in scenes}[sys.argv[1]](folder, target, whole)
 
 
 main()

@@ -22,7 +22,7 @@ from dicube.dicom.frame_coding import INTERPRETATIONS, CodedSeries
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.merge_utils import JsonElement, slice_items
-from dicube.dicom.output_folder import make_folder, write_whole
+from dicube.dicom.output_folder import WholeFiles, make_folder
 from dicube.dicom.pixel_attributes import (
     BYTES_AS_OW,
     Replaced,
@@ -100,12 +100,13 @@ def write_dicom_folder(
     target = os.fspath(folder)
     make_folder(target, overwrite)
     paths = []
-    for number in range(len(files.instances)):
-        path = os.path.join(target, f"slice_{number:04d}.dcm")
-        write_whole(path, files.parts(number))
-        paths.append(path)
-        if progress is not None:
-            progress(number + 1, len(files.instances))
+    with WholeFiles() as writer:
+        for number in range(len(files.instances)):
+            path = os.path.join(target, f"slice_{number:04d}.dcm")
+            writer.write(path, files.parts(number))
+            paths.append(path)
+            if progress is not None:
+                progress(number + 1, len(files.instances))
     return paths
 
 

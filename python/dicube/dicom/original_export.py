@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicube.dicom.originals import Originals, digest_of
-from dicube.dicom.output_folder import make_folder, write_whole
+from dicube.dicom.output_folder import WholeFiles, make_folder
 from dicube.exceptions import CubeFileAccessError, InvalidCubeFileError
 
 
@@ -43,18 +43,19 @@ def write_originals(
     target = os.fspath(folder)
     make_folder(target, overwrite)
     paths = []
-    for done, file in enumerate(originals.all_files, 1):
-        parts = originals.parts(file, volume)
-        # Without a digest it was just read, and the caller knows that the volume is as it was.
-        if parts is None or (file.digest and digest_of(parts) != file.digest):
-            raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
-        path = os.path.join(target, *file.name.split("/"))
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-        except OSError as error:
-            raise CubeFileAccessError(f"can't write {path}: {error.strerror}") from error
-        write_whole(path, parts)
-        paths.append(path)
-        if progress is not None:
-            progress(done, len(originals.all_files))
+    with WholeFiles() as writer:
+        for done, file in enumerate(originals.all_files, 1):
+            parts = originals.parts(file, volume)
+            # Without a digest it was just read, and the caller knows that the volume is as it was.
+            if parts is None or (file.digest and digest_of(parts) != file.digest):
+                raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
+            path = os.path.join(target, *file.name.split("/"))
+            try:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+            except OSError as error:
+                raise CubeFileAccessError(f"can't write {path}: {error.strerror}") from error
+            writer.write(path, parts)
+            paths.append(path)
+            if progress is not None:
+                progress(done, len(originals.all_files))
     return paths
