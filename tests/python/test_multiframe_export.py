@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from conftest import pixels_by_gdcm
 from dicom_frames import enhanced
-from dicom_series import each, make_series, set_pixels, write_series
+from dicom_series import each, item, make_series, set_pixels, write_series
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     UID,
@@ -113,6 +113,22 @@ def test_where_the_elements_are(tmp_path: Path) -> None:
         assert own.private_block(0x0029, "ACME")[2].value == index
     pointers = [item.DimensionIndexPointer for item in dataset.DimensionIndexSequence]
     assert pointers == [0x00209056, 0x00209057]
+
+
+@pytest.mark.parametrize("uids", [["1", "1", "1", "1"], ["1", "2", "", "1"]], ids=" ".join)
+def test_images_referred_to_have_a_macro_of_their_own(tmp_path: Path, uids: list[str]) -> None:
+    datasets = classic()
+    for dataset, uid in zip(datasets, uids, strict=True):
+        if uid:
+            kind = {"ReferencedSOPClassUID": MRImageStorage, "ReferencedSOPInstanceUID": uid}
+            dataset.ReferencedImageSequence = [item(**kind)]
+    read(tmp_path / "in", datasets).to_dicom_file(tmp_path / "all.dcm")
+    found = pydicom.dcmread(tmp_path / "all.dcm")
+    shared = found.SharedFunctionalGroupsSequence[0]
+    groups = [shared] * 4 if len(set(uids)) == 1 else found.PerFrameFunctionalGroupsSequence
+    told = [[image.ReferencedSOPInstanceUID for image in g.ReferencedImageSequence] for g in groups]
+    assert told == [[uid] if uid else [] for uid in uids]
+    assert ("ReferencedImageSequence" in shared) == (len(set(uids)) == 1)
 
 
 def test_twice_makes_the_same_file(tmp_path: Path) -> None:

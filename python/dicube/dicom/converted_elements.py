@@ -112,6 +112,7 @@ _MACROS = {
     ),
 }
 _PIXEL_VALUES, _RESCALE_TYPE = "00289145", get_tag_key("RescaleType")
+_REFERENCED = get_tag_key("ReferencedImageSequence")
 _FRAME_CONTENT, _CONVERSION_SOURCE = "00209111", "00209172"
 _STACK, _PLACE = "00209056", "00209057"
 _SOP_CLASS, _SOP_INSTANCE, _FRAMES = "00080016", "00080018", "00280008"
@@ -198,11 +199,29 @@ def _functional_groups(
         else:
             for group, item in zip(per_frame, items, strict=True):
                 group[key] = _sequence(item)
+    _add_references(left, shared, per_frame)
     unassigned, of_frames = _unassigned(left)
     shared[UNASSIGNED_SHARED] = _sequence(unassigned)
     for group, item in zip(per_frame, of_frames, strict=True):
         group[UNASSIGNED_PER_FRAME] = _sequence(item)
     return {SHARED: _sequence(shared), PER_FRAME: {"vr": "SQ", "Value": per_frame}}
+
+
+def _add_references(
+    left: Sequence[Elements], shared: Elements, per_frame: Sequence[Elements]
+) -> None:
+    """Move the images that classic ones refer to into their macro, a sequence of its own.
+
+    It must be there if any has them (PS3.3 A.70.4, C.7.6.16.2.5). What the standard also wants, the
+    series of those images in ReferencedImageEvidenceSequence, the classic ones don't tell.
+    """
+    found = [elements.pop(_REFERENCED, None) for elements in left]
+    if all(sequence == found[0] for sequence in found):
+        if found[0] is not None:
+            shared[_REFERENCED] = found[0]
+        return
+    for group, sequence in zip(per_frame, found, strict=True):
+        group[_REFERENCED] = sequence or {"vr": "SQ"}
 
 
 def _macro(
