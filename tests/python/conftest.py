@@ -97,9 +97,9 @@ def pixels_by_gdcm(path: Path) -> NDArray[Any]:
 
 @pytest.fixture
 def no_decoder_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pydicom as it is where nothing else is installed that decodes for it."""
+    """Pydicom as it is where nothing else decodes for it, nor `dicube.pydicom_plugin`."""
     for decoder, _ in decoders._PIXEL_DATA_DECODERS.values():
-        plugins = {k: v for k, v in decoder._available.items() if k in ("dicube", "pydicom")}
+        plugins = {k: v for k, v in decoder._available.items() if k == "pydicom"}
         monkeypatch.setattr(decoder, "_available", plugins)
 
 
