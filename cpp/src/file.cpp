@@ -11,7 +11,9 @@
 #include <xxhash.h>
 
 #ifdef _WIN32
+#ifndef NOMINMAX
 #define NOMINMAX
+#endif
 #include <windows.h>
 #else
 #include <fcntl.h>
@@ -156,6 +158,9 @@ public:
         return static_cast<size_t>(done);
     }
     void flush() {
+#ifdef F_FULLFSYNC  // on macOS fsync leaves the data in the disk's own cache
+        if (::fcntl(descriptor_, F_FULLFSYNC) == 0) return;
+#endif
         if (::fsync(descriptor_) != 0) fail_io(name_, "write", last_os_error());
     }
     void copy_permissions(const fs::path& from) {
