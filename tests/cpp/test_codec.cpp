@@ -248,6 +248,28 @@ void hostile_headers_end() {
 }
 
 // Frames with a mask: image and mask come back, whatever is in and outside.
+// OpenJPH takes memory for what a codestream says it is, before it sees that nothing comes.
+void claims_are_within_max_memory() {
+    Image image = {40, 30, 1, DICUBE_SAMPLE_UINT16};
+    std::vector<uint8_t> coded;
+    codec_htj2k.make_encoder({0, 1, 0})->encode(image, pixels_of(image, Content::smooth).data(),
+                                                coded);
+    image.columns = (uint64_t{1} << 31) - 1;
+    for (size_t field : {8, 24}) {  // Xsiz and XTsiz
+        coded[field] = 0x7F;
+        std::fill_n(coded.begin() + field + 1, 3, uint8_t{0xFF});
+    }
+    for (uint64_t max_memory : {uint64_t{1} << 20, uint64_t{1} << 32}) {
+        int32_t status = DICUBE_OK;
+        try {
+            codec_htj2k.make_decoder({0, 1, max_memory})->decode(coded, image, nullptr);
+        } catch (const Error& error) {
+            status = error.status();
+        }
+        EXPECT(status == DICUBE_ERROR_LIMIT);
+    }
+}
+
 void masks_come_back() {
     CodecSettings settings = {0, 1, uint64_t{1} << 32};
     std::unique_ptr<Encoder> encoder = codec_jxl.make_encoder(settings);
@@ -318,6 +340,7 @@ void bits_are_tight() {
 
 int main() {
     bits_are_tight();
+    claims_are_within_max_memory();
     masks_come_back();
     rounding_keeps_its_bound();
     conformance();
