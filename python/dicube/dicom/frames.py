@@ -141,7 +141,9 @@ class FrameElements:
     def _in_macros(self, item: Entries, column: int, key: str) -> JsonElement | None:
         for macro in self._macros[key]:
             sequence = item.get(macro)
-            inner = None if sequence is None else item_entries(sequence, column, 0)
+            if sequence is None or sequence["shared"] is not None:
+                continue
+            inner = item_entries(sequence, column, 0)
             entry = None if inner is None else inner[0].get(key)
             if inner is not None and entry is not None:
                 element = slice_entry(entry, inner[1])
