@@ -93,7 +93,8 @@ def _entry_of_columns(of_columns: dict[int, ElementValue | None], width: int) ->
 
 def _with_element(sequence: Entry | None, key: str, entry: Entry | None) -> Entry:
     """Return a macro's sequence with another entry in its one item, in every slice."""
-    first: dict[str, Entry] = dict((sequence or {}).get("Value", [{}])[0])
+    items = sequence.get("Value") if sequence and sequence["shared"] is None else None
+    first: dict[str, Entry] = dict(items[0] if items else {})
     first.pop(key, None)
     if entry is not None:
         first[key] = entry

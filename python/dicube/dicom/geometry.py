@@ -88,7 +88,8 @@ class Grid:
 
 def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
     """Return the Grid of a series; or None and the reason: a status value and what is wrong."""
-    if "MOSAIC" in (meta.get("ImageType", force_nonshared=True)[0] or ()):
+    image_type = meta.get("ImageType", force_nonshared=True)[0]
+    if "MOSAIC" in (image_type if isinstance(image_type, list) else [image_type]):
         return None, "mosaic: each image is a tiling of several slices, which it doesn't place"
     for finding in grid_findings(meta):
         return None, f"{finding.kind}: {finding.message}"
