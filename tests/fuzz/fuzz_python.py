@@ -9,6 +9,7 @@ tests/python/test_fuzz_python.py replays the inputs in corpus_python/.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib
@@ -17,6 +18,7 @@ import json
 import os
 import pkgutil
 import random
+import shutil
 import sys
 import tempfile
 import warnings
@@ -65,7 +67,9 @@ Target = Callable[[bytes], None]
 def scratch() -> Path:
     """The folder that targets write into: in memory, where there is such."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    atexit.register(shutil.rmtree, folder, True)
+    return folder
 
 
 def emptied(name: str) -> Path:
