@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
@@ -39,6 +40,12 @@ def get_tag_key(tag: TagLike) -> str:
     Raises:
         UnknownTagError: a MetaDataError, KeyError and ValueError: it names no tag.
     """
+    return _key_of_text(tag) if type(tag) is str else f"{get_tag(tag):08X}"
+
+
+# The same hundred are asked for again and again.
+@lru_cache(maxsize=1 << 12)
+def _key_of_text(tag: str) -> str:
     return f"{get_tag(tag):08X}"
 
 

@@ -100,8 +100,10 @@ def _has_sound_values(entry: Entry) -> bool:
         sound = isinstance(values, list) and (vr != "SQ" or not values) and _are_values(vr, values)
     else:
         texts = [*(raw or ()), *(binary or ()), *(vrs or ())]
-        lists = [value for value in values if isinstance(value, list)]
-        flat = values if not lists else [v for v in values if not isinstance(v, list)]
+        lists, flat = [], values
+        if not set(map(type, values)) <= _SCALARS:
+            lists = [value for value in values if isinstance(value, list)]
+            flat = [value for value in values if not isinstance(value, list)]
         sound = vr != "SQ" and "SQ" not in (vrs or ()) and _are_values(vr, flat)
         sound = sound and _are_values(vr, list(chain.from_iterable(lists)))
     return sound and set(map(type, texts)) <= _TEXTS and (raw is None or _is_latin(texts))
