@@ -263,7 +263,7 @@ static size_t gray_jpeg(unsigned char* jpeg) {
 
 static void jpeg_there_and_back(void) {
     unsigned char jpeg[200], restored[200], pixels[64];
-    size_t jpeg_size = gray_jpeg(jpeg), size = 0, restored_size = 0;
+    size_t jpeg_size = gray_jpeg(jpeg), size = 0, restored_size = 0, i;
     dicube_image image = an_image();
     dicube_codec_options options = jxl(0);
     uint32_t codec = 0;
@@ -292,6 +292,11 @@ static void jpeg_there_and_back(void) {
     EXPECT(dicube_jpeg_encode(jpeg, jpeg_size / 2, 0, coded, sizeof coded, &size) ==
            DICUBE_ERROR_CODEC);
     EXPECT(strstr(dicube_last_error(), "the JPEG is damaged") != NULL);
+    for (i = 0; i + 9 < jpeg_size && (jpeg[i] != 0xFF || jpeg[i + 1] != 0xC0); ++i) continue;
+    jpeg[i + 5] = jpeg[i + 7] = 0xEC; /* libjxl would make room for 60424 x 60424 pixels */
+    EXPECT(dicube_jpeg_encode(jpeg, jpeg_size, 0, coded, sizeof coded, &size) ==
+           DICUBE_ERROR_CODEC);
+    EXPECT(strstr(dicube_last_error(), "60424 x 60424 pixels in") != NULL);
 
     image = an_image();
     EXPECT(dicube_encode(&image, &options, volume, frame_size, coded, sizeof coded, &size) ==
