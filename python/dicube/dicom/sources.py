@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import FileIO
+from io import BytesIO, FileIO
 from typing import BinaryIO, TypeAlias
 
 from pydicom.dataset import Dataset
@@ -202,6 +202,10 @@ class _Archive:
 
     def open(self, info: zipfile.ZipInfo) -> BinaryIO:
         """Open a member."""
+        if info.compress_type == zipfile.ZIP_STORED:
+            # CPython 3.12.1 seeks in members that aren't compressed from where another thread has
+            # left the archive, and gives that one's bytes.
+            return BytesIO(self._archive.read(info))
         return self._archive.open(info)  # type: ignore[return-value]
 
     def __del__(self) -> None:
