@@ -11,6 +11,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from copy import copy as shallow_copy
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pydicom
 import pytest
 import zstandard
 from dicom_series import item, make_series, make_slice, pixels_of, set_pixels, write_series
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
@@ -527,6 +529,33 @@ def test_jpeg_is_recompressed_and_comes_back(tmp_path: Path) -> None:
     again.to_file(tmp_path / "y.dcba")  # again without coding anew
     assert (tmp_path / "y.dcba").read_bytes() == (tmp_path / "x.dcba").read_bytes()
     assert "jxl" in again.why_not_exact("jph")
+
+
+def test_a_copy_of_an_image_knows_of_changes_too(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(3))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    other = shallow_copy(image)
+    image.raw_image[1] += 1
+    with pytest.raises(DataConsistencyError, match="the pixels of I2 were changed"):
+        other.to_dicom_folder(tmp_path / "out", exact=True)
+
+
+def test_numbers_beyond_what_dicom_allows_come_back(tmp_path: Path) -> None:
+    series = make_series(2)
+    for dataset, text in zip(series, ("9" * 24, "-" + "9" * 307), strict=True):
+        tag = pydicom.tag.Tag("AcquisitionNumber")
+        value = text.encode() + b" " * (len(text) % 2)
+        dataset[tag] = RawDataElement(tag, "IS", len(value), value, 0, False, True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write_series(tmp_path / "in", series)
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    for exact in (False, True):
+        image.to_file(tmp_path / "x.dcbs", exact=exact)
+        again = DicomCubeImage.from_file(tmp_path / "x.dcbs")
+        assert again.dicom_meta == image.dicom_meta
+    again.to_dicom_folder(tmp_path / "out", exact=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
 
 
 def test_files_are_hashed_when_they_are_kept(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
-from dicube.core.consistency import checked_meta, checked_space
+from dicube.core.consistency import checked_header, checked_meta, checked_space
 from dicube.core.cube_parts import (
     CubeParts,
     derived_attributes,
@@ -481,8 +481,11 @@ class DicomCubeImage:
             exact = False
         syntax = EXPLICIT if transfer_syntax is None else transfer_syntax_of(transfer_syntax)
         if exact is not False:
-            # Pixels that nobody had can't have been changed; if they differ, the file is damaged.
-            reason = self.why_not_exact() if self._pixels_seen else self._objection()
+            # Pixels of a dicube file that nobody had can't have been changed; if they differ, the
+            # file is damaged, as the files' SHA-256 will say.
+            is_fresh = self._provenance is not None and self._provenance.is_fresh
+            look = self._pixels_seen or is_fresh
+            reason = self.why_not_exact() if look else self._objection()
             if not reason:
                 originals = self._originals
                 write_originals(folder, originals, self._raw_image, overwrite, progress)
@@ -774,6 +777,7 @@ class DicomCubeImage:
     def _parts(self) -> CubeParts:
         """Return all of the image but its pixels."""
         header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
+        checked_header(header)
         return CubeParts(header, self._dicom_meta, self._space, self.dicom_status, self._nifti)
 
     @property

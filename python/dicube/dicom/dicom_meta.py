@@ -266,7 +266,7 @@ class DicomMeta(MetadataLookup):
             entry = entry or self._merged_data[key]
             entries[key] = without_long_binary(entry) if key in elsewhere else entry
         document: dict[str, Any] = {
-            "_merged_data": entries,
+            "_merged_data": checked(entries, self.slice_count),  # or nobody could read it
             "slice_count": self.slice_count,
             _VERSION_KEY: _VERSION,
             _FILE_META_KEY: dict(self._file_meta),

@@ -16,6 +16,8 @@ from dicube.exceptions import MetaDataError
 
 _SCALARS = {str, int, float, type(None)}
 _TEXTS = {str, type(None)}
+# What is below becomes a float. Files hold integers beyond what DICOM allows, and all come back.
+_MOST_INTEGER = (1 << 1024) - (1 << 970)
 
 
 def slices_told(entries: Mapping[str, Entry]) -> int | None:
@@ -120,7 +122,7 @@ def _are_values(vr: str, values: list[Any]) -> bool:
             return False
         kinds.discard(dict)
     if int in kinds and not all(
-        -(1 << 63) <= value < 1 << 64 for value in values if type(value) is int
+        abs(value) < _MOST_INTEGER for value in values if type(value) is int
     ):
         return False
     return kinds <= _SCALARS

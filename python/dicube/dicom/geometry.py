@@ -158,8 +158,18 @@ def grid_of_space(space: Space) -> Grid:
 
 
 def space_to_json(space: Space) -> str:
-    """Return the JSON of a Space in memory (zyx) as a file holds it (xyz)."""
-    return json.dumps(space_fields(space.reverse_axis_order()))
+    """Return the JSON of a Space in memory (zyx) as a file holds it (xyz).
+
+    Raises:
+        MetaDataError: it has something that no Space read has, such as NaN.
+    """
+    try:
+        fields = space_fields(space.reverse_axis_order())
+        for name, values in fields.items():
+            _check_vector(name, tuple(values))
+    except (SpaceTransformerError, ValueError, TypeError) as error:
+        raise MetaDataError(f"the space can't be stored: {error}") from None
+    return json.dumps(fields)
 
 
 def space_from_json(text: str) -> Space:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
 from dicube.codecs.jxl import restore_jpeg
-from dicube.exceptions import CodecError
+from dicube.exceptions import CodecError, DataConsistencyError
 
 Bytes: TypeAlias = "bytes | memoryview"
 
@@ -238,9 +238,16 @@ class Originals:
         def complete(file: Original) -> Original:
             if file.digest:
                 return file
-            return replace(file, digest=digest_of(self.parts(file, volume) or ()))
+            parts = self.parts(file, volume)
+            if parts is None:
+                raise DataConsistencyError(f"the volume does not give {file.name} back")
+            return replace(file, digest=digest_of(parts))
 
-        return replace(self, files=tuple(map(complete, self.files)))
+        return replace(
+            self,
+            files=tuple(map(complete, self.files)),
+            copies=tuple(map(complete, self.copies)),
+        )
 
     def first_changed(self, volume: NDArray[Any], num_threads: int) -> Original | None:
         """Return the first file that a volume does not give back to the byte; None if it gives all.

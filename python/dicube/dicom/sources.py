@@ -203,8 +203,8 @@ class _Archive:
     def open(self, info: zipfile.ZipInfo) -> BinaryIO:
         """Open a member."""
         if info.compress_type == zipfile.ZIP_STORED:
-            # CPython 3.12.1 seeks in members that aren't compressed from where another thread has
-            # left the archive, and gives that one's bytes.
+            # From 3.12 on CPython seeks in members that aren't compressed from where another thread
+            # has left the archive, and gives that one's bytes (seen in 3.12.1, so in 3.13.0).
             return BytesIO(self._archive.read(info))
         return self._archive.open(info)  # type: ignore[return-value]
 
