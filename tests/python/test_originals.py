@@ -566,6 +566,16 @@ def test_files_are_hashed_when_they_are_kept(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
 
 
+def test_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path / "in", make_series(3))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.to_file(tmp_path / "first.dcbs")
+    monkeypatch.setattr(Originals, "with_digests", lambda *_: pytest.fail("hashed again"))
+    image.to_file(tmp_path / "second.dcbs")
+    first, second = ((tmp_path / f"{name}.dcbs").read_bytes() for name in ("first", "second"))
+    assert first == second
+
+
 @pytest.mark.parametrize("looked", [False, True])
 def test_an_exchanged_array_is_known_by_its_values(tmp_path: Path, looked: bool) -> None:
     write_series(tmp_path / "in", make_series(3))

@@ -102,6 +102,7 @@ class Provenance:
         self._originals, self._meta = originals, meta
         self.is_fresh = isinstance(originals, Originals)
         self._checksums: list[int] | None = None
+        self._packed: bytes | None = None
         self._header, self._space = header.to_json(), space and space_fields(space)
 
     @property
@@ -124,7 +125,10 @@ class Provenance:
         """
         if isinstance(self._originals, StoredOriginals):
             return self._originals.packed
-        return pack_bytes(originals_to_bytes(self.originals, volume))
+        # The files are those that were read, however often the image is saved: hashed once.
+        if self._packed is None:
+            self._packed = pack_bytes(originals_to_bytes(self.originals, volume))
+        return self._packed
 
     def of_slices(
         self, slices: Sequence[int], meta: DicomMeta, header: PixelDataHeader, space: Space | None

@@ -121,10 +121,10 @@ def _are_values(vr: str, values: list[Any]) -> bool:
         if not set(map(type, chain.from_iterable(name.values() for name in names))) <= _TEXTS:
             return False
         kinds.discard(dict)
-    if int in kinds and not all(
-        abs(value) < _MOST_INTEGER for value in values if type(value) is int
-    ):
-        return False
+    if int in kinds:
+        integers = values if kinds == {int} else [v for v in values if type(v) is int]
+        if not -_MOST_INTEGER < min(integers) <= max(integers) < _MOST_INTEGER:
+            return False
     return kinds <= _SCALARS
 
 

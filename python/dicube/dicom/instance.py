@@ -8,10 +8,10 @@ from __future__ import annotations
 import operator
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -45,6 +45,8 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
 _CHUNK = 1 << 20
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+
+Known = TypeVar("Known")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Instance:
     around: tuple[bytes, bytes] | None = None
     copies: tuple[Instance, ...] = ()
     _values: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def in_memory(self) -> bool:
@@ -137,6 +140,13 @@ class Instance:
         if tag not in self._values:
             self._values[tag] = value_in(self.item, tag)
         return self._values[tag]
+
+    def known(self, make: Callable[[Instance], Known]) -> Known:
+        """Return what a function makes of the file, which it is called for once."""
+        if make not in self._known:
+            self._known[make] = make(self)
+        found: Known = self._known[make]
+        return found
 
     def text(self, tag: int) -> str:
         """Return an element's value as text; '' if absent or empty."""

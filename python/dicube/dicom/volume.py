@@ -6,6 +6,7 @@ goes through pydicom. Must not know metadata beyond what describes pixels.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 import zlib
@@ -64,7 +65,7 @@ class FrameLayout:
     @property
     def size(self) -> int:
         """Bytes of a frame."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def frame_layout(instance: Instance) -> FrameLayout:
@@ -73,6 +74,10 @@ def frame_layout(instance: Instance) -> FrameLayout:
     Raises:
         DataConsistencyError: no pixels, no shape, a truncated file.
     """
+    return instance.known(_frame_layout)
+
+
+def _frame_layout(instance: Instance) -> FrameLayout:
     place, path = instance.pixels, instance.path
     if place is None:
         raise DataConsistencyError(f"{path} has no pixel data")
