@@ -24,6 +24,7 @@ from pydicom.uid import (
 from dicube import DicomCubeImage
 from dicube.dicom import read_dicom_dir
 from dicube.dicom.dicom_io import read_dicom_folder
+from dicube.dicom.sources import files_of
 from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
@@ -95,6 +96,27 @@ class TestArchives:
         image = DicomCubeImage.from_dicom_folder(zipped(tmp_path / "in", tmp_path / "a.zip"))
         assert image.shape == (4, 6, 5)
         assert image.space is not None
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    def test_members_read_in_turns(self, tmp_path: Path, method: int) -> None:
+        """What one reader does in the archive does not move another's place."""
+        contents = [np.random.default_rng(seed).bytes(3_000_000) for seed in range(2)]
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", method, compresslevel=1) as archive:
+            for number, content in enumerate(contents):
+                archive.writestr(f"{number}", content)
+        members = files_of(tmp_path / "a.zip")
+        with members[0].open() as one, members[1].open() as other:
+            readers = list(zip((one, other), contents, strict=True))
+            for reader, content in readers:
+                assert reader.read(10) == content[:10]
+            for place in (2_000_000, 100, 2_999_990, 2_990_000, 0):
+                for reader, content in readers:
+                    assert reader.seek(place) == reader.tell() == place
+                    assert reader.read(100) == content[place : place + 100]
+            for reader, content in readers:
+                assert reader.seek(-100, os.SEEK_END) == len(content) - 100
+                reader.seek(-50, os.SEEK_CUR)
+                assert reader.read() == content[-150:]
 
     def test_a_bomb_is_refused(self, tmp_path: Path) -> None:
         """Sizes are judged before anything is unpacked."""

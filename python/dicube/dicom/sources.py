@@ -11,8 +11,8 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO, FileIO
-from typing import BinaryIO, TypeAlias
+from io import BufferedIOBase, FileIO
+from typing import IO, BinaryIO, TypeAlias
 
 from pydicom.dataset import Dataset
 
@@ -28,6 +28,8 @@ Opened: TypeAlias = "BinaryIO | FileIO"
 # with nothing but background in it stays below. Small ones may.
 _GREATEST_EXPANSION = 200
 _SMALL_ARCHIVE = 1 << 30
+
+_CHUNK = 1 << 20
 
 _ZIP_MAGIC = b"PK\x03\x04"
 
@@ -202,11 +204,39 @@ class _Archive:
 
     def open(self, info: zipfile.ZipInfo) -> BinaryIO:
         """Open a member."""
-        if info.compress_type == zipfile.ZIP_STORED:
-            # From 3.12 on CPython seeks in members that aren't compressed from where another thread
-            # has left the archive, and gives that one's bytes (seen in 3.12.1, so in 3.13.0).
-            return BytesIO(self._archive.read(info))
-        return self._archive.open(info)  # type: ignore[return-value]
+        member = self._archive.open(info)
+        stored = info.compress_type == zipfile.ZIP_STORED
+        return _Stored(member, info.file_size) if stored else member  # type: ignore[return-value]
 
     def __del__(self) -> None:
         self._file.close()
+
+
+class _Stored(BufferedIOBase):
+    """A member that isn't compressed, where seeking ahead is reading as in one that is.
+
+    CPython goes ahead there without reading, from 3.12 on: from where another reader has left the
+    archive, whose bytes it then gives (seen in 3.12.1 and 3.13.0); it omits the checksum, too.
+    """
+
+    def __init__(self, member: IO[bytes], size: int) -> None:
+        self._member = member
+        self._size = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self._member.read(-1 if size is None else size)
+
+    def tell(self) -> int:
+        return self._member.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        offset += {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
+        if offset < self.tell():
+            self._member.seek(0)
+        while (ahead := offset - self.tell()) > 0 and self._member.read(min(ahead, _CHUNK)):
+            pass
+        return self.tell()
+
+    def close(self) -> None:
+        self._member.close()
+        super().close()
