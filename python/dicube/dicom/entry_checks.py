@@ -29,7 +29,7 @@ def slices_told(entries: Mapping[str, Entry]) -> int | None:
                     return len(entry[name])
     for entry in entries.values():
         for name in ("columns", "counts"):
-            if entry.get(name):
+            if isinstance(entry.get(name), list) and entry[name]:
                 return len(entry[name])
     return None
 
@@ -116,15 +116,15 @@ def _are_values(vr: str, values: list[Any]) -> bool:
     kinds = set(map(type, values))
     if kinds <= {str, float}:
         return True
+    if int in kinds:
+        integers = values if kinds == {int} else [v for v in values if type(v) is int]
+        if not -_MOST_INTEGER < min(integers) <= max(integers) < _MOST_INTEGER:
+            return False
     if dict in kinds and vr == "PN":
         names = [value for value in values if isinstance(value, dict)]
         if not set(map(type, chain.from_iterable(name.values() for name in names))) <= _TEXTS:
             return False
         kinds.discard(dict)
-    if int in kinds:
-        integers = values if kinds == {int} else [v for v in values if type(v) is int]
-        if not -_MOST_INTEGER < min(integers) <= max(integers) < _MOST_INTEGER:
-            return False
     return kinds <= _SCALARS
 
 

@@ -6,7 +6,7 @@ come to differ, it moves. Must not know what any tag means, or files.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 
 from dicube.dicom.element_values import ElementValue
 from dicube.dicom.frames import PER_FRAME, SHARED, Frame
@@ -33,9 +33,10 @@ def set_in_macro(
     Raises:
         MetaDataError: the groups don't have an item for each frame.
     """
-    shared = entries.get(SHARED)
+    shared = _sequence(entries, SHARED)
     in_common = shared is not None and any(macro in item for item in shared.get("Value", []))
-    alone = not any(macro in item for item in entries.get(PER_FRAME, {}).get("Value", []))
+    per_frame = _sequence(entries, PER_FRAME) or {}
+    alone = not any(macro in item for item in per_frame.get("Value", []))
     if shared is not None and in_common and alone:
         common = entry_of(values)
         if common is None or common["shared"]:
@@ -55,6 +56,12 @@ def set_in_macro(
     _set_per_frame(entries, frames, macro, key, values, moved)
 
 
+def _sequence(entries: Mapping[str, Entry], key: str) -> Entry | None:
+    """Return an entry that is a sequence; None for one that is not there or of another kind."""
+    entry = entries.get(key)
+    return entry if entry is not None and entry["shared"] is None else None
+
+
 def _set_per_frame(
     entries: MutableMapping[str, Entry],
     frames: Sequence[Frame],
@@ -63,7 +70,7 @@ def _set_per_frame(
     values: Sequence[ElementValue | None],
     moved: Entry | None,
 ) -> None:
-    groups = entries.get(PER_FRAME, {})
+    groups = _sequence(entries, PER_FRAME) or {}
     items = list(groups.get("Value", []))
     if len(items) < max(frame.number for frame in frames):
         raise MetaDataError(
