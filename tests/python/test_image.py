@@ -359,6 +359,83 @@ class TestTargets:
         check()
 
 
+NAN, FAR = float("nan"), 10**400
+
+
+def nested(depth: int) -> list[Any]:
+    """Return a list in a list in a list."""
+    found: list[Any] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+class TestWhatCantBeStored:
+    """It is refused before anything is written: the file that was there stays as it was."""
+
+    def refused(
+        self, image: DicomCubeImage, folder: Path, error: type[Exception], told: str
+    ) -> None:
+        path = folder / "x.dcbs"
+        DicomCubeImage(image.raw_image).to_file(path)
+        before = path.read_bytes()
+        with pytest.raises(error, match=told):
+            image.to_file(path)
+        assert path.read_bytes() == before
+        assert list(folder.iterdir()) == [path]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("RescaleSlope", value) for value in (FAR, None, "2", True)),
+            *(("WindowCenter", value) for value in ([40.0], "40", FAR)),
+            *(("MaxVal", value) for value in (FAR, 10**5000, 1j)),
+            ("OriginalPixelDtype", None),
+            *(("Extras", value) for value in ([1], {(1, 2): 3}, {"a": {1}}, {"a": 10**5000})),
+            ("Extras", {"a": nested(100_000)}),
+            ("Extras", {"a": b"bytes"}),
+            ("Extras", {1: "a key", "1": "and the same as text"}),
+        ],
+        ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    )
+    def test_pixel_header(
+        self, name: str, value: Any, volume: np.ndarray[Any, Any], tmp_path: Path
+    ) -> None:
+        image = DicomCubeImage(volume)
+        setattr(image.pixel_header, name, value)
+        self.refused(image, tmp_path, DataConsistencyError, "the pixel header can't be stored")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("origin", value) for value in ((NAN, 0.0, 0.0), (0, 0, FAR), (0.0, "1", 0.0))),
+            ("origin", (1.0, 2.0)),
+            *(("spacing", (1.0, value, 1.0)) for value in (NAN, 0.0, -1.0, float("inf"))),
+            ("x_orientation", (NAN, 0.0, 1.0)),
+        ],
+    )
+    def test_space(
+        self, name: str, value: Any, volume: np.ndarray[Any, Any], tmp_path: Path
+    ) -> None:
+        space = oblique(volume.shape)
+        setattr(space, name, value)
+        image = DicomCubeImage(volume)
+        image.space = space
+        self.refused(image, tmp_path, MetaDataError, "the space can't be stored")
+
+    def test_numbers_at_the_edge_can(self, volume: np.ndarray[Any, Any], tmp_path: Path) -> None:
+        image = DicomCubeImage(volume)
+        image.pixel_header.MaxVal = 10**300
+        image.pixel_header.WindowCenter = NAN
+        image.pixel_header.Extras = {"a": FAR, "b": [NAN, nested(100)]}
+        image.to_file(tmp_path / "x.dcbs")
+        back = DicomCubeImage.from_file(tmp_path / "x.dcbs").pixel_header
+        assert back.MaxVal == 10**300
+        assert np.isnan(back.WindowCenter)
+        assert back.Extras["a"] == FAR
+        assert back.Extras["b"][1] == nested(100)
+
+
 class TestBadFiles:
     def test_missing(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError) as caught:

@@ -41,6 +41,6 @@ def checked_header(header: PixelDataHeader) -> PixelDataHeader:
     """Return a pixel header that can be read again once it is written."""
     try:
         PixelDataHeader.from_json(header.to_json())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise DataConsistencyError(f"the pixel header can't be stored: {error}") from None
     return header
