@@ -8,6 +8,7 @@
 #include <new>
 #include <system_error>
 
+#include "codecs/jxl_jpeg.h"
 #include "pool.h"
 #include "reader.h"
 #include "rescale.h"

@@ -172,10 +172,6 @@ struct Codec {
 extern const Codec codec_jxl;
 extern const Codec codec_htj2k;
 
-// JPEG bytes into a JPEG XL codestream from which just these bytes can be restored, and back.
-std::vector<uint8_t> jxl_from_jpeg(Bytes jpeg, uint32_t effort, uint64_t max_memory);
-std::vector<uint8_t> jpeg_from_jxl(Bytes coded, uint64_t max_memory);
-
 const Codec& codec_by_id(uint32_t id);
 // The codec that a codestream is of; fails if it is of none.
 const Codec& codec_of(Bytes coded);

@@ -86,16 +86,51 @@ def test_no_module_needs_itself_by_way_of_others() -> None:
     assert list(TopologicalSorter(needs).static_order())  # raises where there is a circle
 
 
+def included(path: Path) -> set[str]:
+    """What a C++ source includes, as it is written there."""
+    return set(re.findall(r'#\s*include\s*[<"]([^>"]+)', path.read_text()))
+
+
+def cpp_room(path: Path) -> str:
+    """The file's name below cpp/src without its ending, such as 'codecs/jxl_planes'."""
+    return path.relative_to(ROOT / "cpp").with_suffix("").as_posix().removeprefix("src/")
+
+
 @pytest.mark.parametrize(
-    ("included", "door"), [(r"jxl/", "codec_jxl.cpp"), (r"openjph|ojph_", "codec_htj2k.cpp")]
+    ("library", "doors"),
+    [
+        (r"jxl/.*", r"codecs/libjxl"),
+        (r"(codecs/)?libjxl\.h", r"codecs/(libjxl|jxl|jxl_encoder|jxl_decoder|jxl_jpeg)"),
+        (r"openjph.*|ojph_.*", r"codecs/htj2k"),
+        (r"xxh.*", r"container|file"),
+    ],
 )
-def test_cpp_door(included: str, door: str) -> None:
+def test_cpp_door(library: str, doors: str) -> None:
     users = {
-        path.name
+        cpp_room(path)
         for path in CPP_SOURCES
-        if re.search(rf'#\s*include\s*[<"](?:{included})', path.read_text())
+        if any(re.fullmatch(library, name) for name in included(path))
     }
-    assert users <= {door}
+    assert users
+    assert not {name for name in users if not re.fullmatch(doors, name)}
+
+
+# What no room below cpp/src, named by a pattern, may include.
+CPP_FORBIDDEN = {
+    r"file|pool|bytes|error": r"(codec|container|reader|writer|loss|rescale)\.h|(api|codecs)/.*",
+    r"container": r"(codec|pool|reader|writer)\.h|(api|codecs)/.*",
+    r"codec|codecs/.*": r"(container|file|pool|reader|writer)\.h|api/.*",
+    r"reader|writer": r"(api|codecs)/.*",
+}
+
+
+@pytest.mark.parametrize("name", CPP_FORBIDDEN)
+def test_cpp_room_knows_only_what_it_may(name: str) -> None:
+    rooms = [path for path in CPP_SOURCES if re.fullmatch(name, cpp_room(path))]
+    assert rooms
+    for path in rooms:
+        barred = {file for file in included(path) if re.fullmatch(CPP_FORBIDDEN[name], file)}
+        assert not barred, f"{path.name} includes {barred}"
 
 
 def test_native_knows_no_numpy() -> None:

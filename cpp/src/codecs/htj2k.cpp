@@ -1,5 +1,5 @@
-// HTJ2K (ISO/IEC 15444-15) by OpenJPH: the only file that includes <openjph/...>. OpenJPH trusts
-// what a codestream says of its geometry, so every header is read and judged here first.
+// HTJ2K (ISO/IEC 15444-15) by OpenJPH: the only file that includes <openjph/...>. Decodes nothing
+// whose header was not judged before (htj2k_header.h).
 #include <openjph/ojph_arch.h>
 #include <openjph/ojph_codestream.h>
 #include <openjph/ojph_file.h>
@@ -14,9 +14,12 @@
 #include <limits>
 
 #include "codec.h"
+#include "htj2k_header.h"
 
 namespace dicube {
 namespace {
+
+using namespace htj2k;
 
 // OpenJPH reports through process-wide objects, and by default prints. A warning means that what it
 // goes on with is not what the codestream says, so a warning is an error here.
@@ -62,261 +65,6 @@ void take_over_messages() {
         return true;
     }();
     (void)once;
-}
-
-// Markers of ISO/IEC 15444-1 Annex A, 15444-2 Annex A and 15444-15.
-enum Marker : uint16_t {
-    SOC = 0xFF4F,
-    CAP = 0xFF50,
-    SIZ = 0xFF51,
-    COD = 0xFF52,
-    TLM = 0xFF55,
-    PLM = 0xFF57,
-    PLT = 0xFF58,
-    CPF = 0xFF59,
-    QCD = 0xFF5C,
-    QCC = 0xFF5D,
-    CRG = 0xFF63,
-    COM = 0xFF64,
-    NLT = 0xFF76,
-    SOT = 0xFF90,
-    SOD = 0xFF93,
-    EOC = 0xFFD9,
-};
-
-constexpr std::string_view what = "HTJ2K codestream";
-
-template <typename... Parts>
-[[noreturn]] void refuse(const Parts&... parts) {
-    fail(DICUBE_ERROR_CODEC, what, ": ", parts...);
-}
-
-// HTJ2K has integers of at most 32 bits. Floating-point samples are coded as their keys (codec.h),
-// 64-bit ones as two signed components each: the key's high half, and its low half with the highest
-// bit flipped. The low halves' components follow all the high ones.
-Image coded_form(Image image) {
-    if (image.sample_size() == 8) {
-        image.samples *= 2;
-        image.sample_type = DICUBE_SAMPLE_INT32;
-    } else if (!image.is_integer()) {
-        image.sample_type = image.sample_size() == 2 ? DICUBE_SAMPLE_INT16 : DICUBE_SAMPLE_INT32;
-    }
-    return image;
-}
-
-// What the main header says, as far as it matters here.
-struct Header {
-    Image image;  // in coded form
-    uint32_t bits = 0;
-    uint32_t levels = 0;  // of decomposition
-    uint64_t tiles = 1, tile_width = 0, tile_height = 0;
-    uint32_t block_width = 6, block_height = 6, least_precinct = 15;  // powers of two
-    bool transforms_components = false;
-
-    // Bytes that OpenJPH takes to decode, at most: all tiles, each with a row of code blocks and
-    // the lines of each resolution, and a record of each code block and precinct.
-    double memory() const {
-        constexpr double tile_size = 4096, resolution_size = 2048, block_size = 192,
-                         block_record = 64, precinct_size = 128, lines = 8;
-        double sample = bits > 20 ? 8 : 4;
-        uint64_t width = uint64_t{1} << std::min(block_width, least_precinct - 1);
-        uint64_t height = uint64_t{1} << std::min(block_height, least_precinct - 1);
-        double all = tile_size;
-        for (uint32_t level = 0; level <= levels; ++level) {
-            uint64_t w = (tile_width >> level) + 2, h = (tile_height >> level) + 2;
-            double across = static_cast<double>(w / width + 2);
-            double down = static_cast<double>(h / height + 2);
-            double bands = level < levels ? 1.5 : 2.5;  // in widths of the resolution
-            double blocks = across * down * (level < levels ? 0.75 : 1.75);
-            double precincts = static_cast<double>((w >> least_precinct) + 2) *
-                               static_cast<double>((h >> least_precinct) + 2);
-            all += resolution_size + static_cast<double>(w) * sample * lines +
-                   bands * across * (static_cast<double>(width * height) * sample + block_size) +
-                   blocks * block_record + precincts * precinct_size;
-        }
-        return all * static_cast<double>(tiles) * image.samples;
-    }
-};
-
-Header read_siz(Bytes segment) {
-    ByteReader cursor(segment, what, DICUBE_ERROR_CODEC);
-    uint16_t capabilities = cursor.u16_big();
-    if ((capabilities & 0x4000) == 0) refuse("SIZ announces no HTJ2K");
-    uint64_t width = cursor.u32_big(), height = cursor.u32_big();
-    uint64_t left = cursor.u32_big(), top = cursor.u32_big();
-    uint64_t tile_width = cursor.u32_big(), tile_height = cursor.u32_big();
-    uint64_t tile_left = cursor.u32_big(), tile_top = cursor.u32_big();
-    if (left != 0 || top != 0 || tile_left != 0 || tile_top != 0)
-        refuse("image offset ", left, ",", top, " and tile offset ", tile_left, ",", tile_top,
-               "; only 0,0 is read");
-    if (tile_width == 0 || tile_height == 0) refuse("tile size ", tile_width, " x ", tile_height);
-    // Tiles of a few pixels make a small codestream cost a lot of memory.
-    if (tile_width < std::min<uint64_t>(width, 64) || tile_height < std::min<uint64_t>(height, 64))
-        refuse("tile size ", tile_width, " x ", tile_height, " is too small for an image of ",
-               width, " x ", height);
-
-    Header header;
-    header.image.rows = height;
-    header.image.columns = width;
-    header.image.samples = cursor.u16_big();
-    if (cursor.left() != header.image.samples * size_t{3})
-        refuse("SIZ has ", cursor.left(), " bytes for ", header.image.samples, " components");
-    uint8_t first = 0;
-    for (uint32_t component = 0; component < header.image.samples; ++component) {
-        uint8_t depth = cursor.u8();
-        if (component == 0) first = depth;
-        if (depth != first) refuse("components of different depth");
-        uint8_t x = cursor.u8(), y = cursor.u8();
-        if (x != 1 || y != 1) refuse("components are subsampled ", int{x}, " x ", int{y});
-    }
-    uint32_t bits = header.bits = (first & 0x7Fu) + 1;
-    if (bits > 32) refuse(bits, " bits a sample; at most 32 are read");
-    bool is_signed = (first & 0x80) != 0;
-    header.image.sample_type = bits <= 8 ? (is_signed ? DICUBE_SAMPLE_INT8 : DICUBE_SAMPLE_UINT8)
-                               : bits <= 16
-                                   ? (is_signed ? DICUBE_SAMPLE_INT16 : DICUBE_SAMPLE_UINT16)
-                                   : (is_signed ? DICUBE_SAMPLE_INT32 : DICUBE_SAMPLE_UINT32);
-    Image one_component = header.image;
-    one_component.samples = 1;
-    check_image(one_component, DICUBE_ERROR_CODEC);
-    header.tiles =
-        ((width + tile_width - 1) / tile_width) * ((height + tile_height - 1) / tile_height);
-    if (header.tiles > 65535) refuse(header.tiles, " tiles; at most 65535 are allowed");
-    header.tile_width = std::min(tile_width, width);
-    header.tile_height = std::min(tile_height, height);
-    return header;
-}
-
-void read_cod(Bytes segment, Header& header) {
-    ByteReader cursor(segment, what, DICUBE_ERROR_CODEC);
-    uint8_t style = cursor.u8();
-    uint8_t progression = cursor.u8();
-    uint16_t layers = cursor.u16_big();
-    uint8_t transform = cursor.u8();
-    uint8_t levels = cursor.u8();
-    uint32_t block_width = cursor.u8() + 2u, block_height = cursor.u8() + 2u;
-    uint8_t block_style = cursor.u8();
-    uint8_t wavelet = cursor.u8();
-    if (progression > 4) refuse("progression order ", int{progression});
-    if (layers != 1) refuse(layers, " quality layers; 1 is read");
-    if (transform > 1 || (transform == 1 && header.image.samples != 3))
-        refuse("component transform ", int{transform}, " of ", header.image.samples, " components");
-    if (levels > 12) refuse(int{levels}, " decomposition levels; at most 12 are read");
-    // The standard allows 4 to 1024 a side and 4096 in all; blocks below 8 x 8 are in no one's use
-    // and cost memory.
-    if (block_width < 3 || block_height < 3 || block_width > 10 || block_height > 10 ||
-        block_width + block_height > 12)
-        refuse("code blocks of 2^", block_width, " x 2^", block_height);
-    if (block_style != 0x40) refuse("code block style ", int{block_style});
-    if (wavelet > 1) refuse("wavelet ", int{wavelet});
-    if (style & 1) {
-        for (uint32_t level = 0; level <= levels; ++level) {
-            uint8_t precinct = cursor.u8();
-            if ((precinct & 15) < 5 || (precinct >> 4) < 5)
-                refuse("precincts of 2^", precinct & 15, " x 2^", precinct >> 4,
-                       "; at least 2^5 x 2^5 are read");
-            header.least_precinct =
-                std::min({header.least_precinct, precinct & 15u, uint32_t{precinct} >> 4});
-        }
-    }
-    if (cursor.left() != 0) refuse("COD is ", cursor.left(), " bytes too long");
-    header.levels = levels;
-    header.block_width = block_width;
-    header.block_height = block_height;
-    header.transforms_components = transform == 1;
-}
-
-// The chain of tile-parts must reach from the main header to the end: OpenJPH itself takes a
-// codestream that was cut short for a whole one.
-void check_tile_parts(Bytes coded, size_t position, uint64_t tiles) {
-    // DICOM pads an odd codestream by one zero.
-    if (coded.size() > 2 && coded.back() == 0) coded = coded.first(coded.size() - 1);
-    std::vector<uint8_t> seen(tiles, 0);
-    while (true) {
-        ByteReader cursor(coded.subspan(position), what, DICUBE_ERROR_CODEC);
-        uint16_t marker = cursor.u16_big();
-        if (marker == EOC) {
-            if (cursor.left() != 0) refuse(cursor.left(), " bytes behind its end");
-            break;
-        }
-        if (marker != SOT) refuse("expected a tile-part at offset ", position);
-        if (cursor.u16_big() != 10) refuse("malformed SOT at offset ", position);
-        uint16_t tile = cursor.u16_big();
-        uint64_t length = cursor.u32_big();
-        if (tile >= tiles) refuse("tile ", tile, " of ", tiles);
-        seen[tile] = 1;
-        // A length of 0 means that the tile-part is the last one and ends before EOC.
-        if (length == 0) length = coded.size() - position - 2;
-        if (length < 14 || length > coded.size() - position - 2)
-            refuse("tile-part of ", length, " bytes at offset ", position, ", ",
-                   coded.size() - position, " are left");
-        position += static_cast<size_t>(length);
-    }
-    size_t missing = static_cast<size_t>(std::count(seen.begin(), seen.end(), 0));
-    if (missing != 0) refuse(missing, " of ", tiles, " tiles are missing");
-}
-
-// Reads the main header; with `whole`, checks everything that OpenJPH does not.
-Header read_header(Bytes coded, bool whole) {
-    ByteReader cursor(coded, what, DICUBE_ERROR_CODEC);
-    if (cursor.u16_big() != SOC || cursor.u16_big() != SIZ) refuse("it begins without SOC and SIZ");
-    auto segment = [&] {
-        uint16_t length = cursor.u16_big();
-        if (length < 2) refuse("segment of ", length, " bytes at offset ", cursor.position());
-        return cursor.take(length - size_t{2});
-    };
-    Header header = read_siz(segment());
-    if (!whole) return header;
-
-    bool has_cod = false, has_qcd = false;
-    while (true) {
-        size_t position = cursor.position();
-        uint16_t marker = cursor.u16_big();
-        switch (marker) {
-            case SOT:
-                if (!has_cod || !has_qcd) refuse("COD or QCD is missing");
-                check_tile_parts(coded, position, header.tiles);
-                return header;
-            case COD:
-                if (has_cod) refuse("two COD segments");
-                read_cod(segment(), header);
-                has_cod = true;
-                break;
-            case QCD:
-                has_qcd = true;
-                segment();
-                break;
-            case CAP:
-            case QCC:
-            case TLM:
-            case PLM:
-            case CPF:
-            case CRG:
-            case COM:
-            case NLT:
-                segment();
-                break;
-            default:
-                refuse("marker ", marker, " at offset ", position, " is not read");
-        }
-    }
-}
-
-void expect_image(const Header& header, const Image& image) {
-    Image expected = coded_form(image);
-    if (header.image != expected)
-        refuse("expected ", expected.text(), ", found ", header.image.text());
-}
-
-// The most bits of samples that a reduced resolution is given of. The low-pass filter overshoots at
-// edges; with more bits that would wrap around in OpenJPH's 32-bit lines.
-constexpr uint32_t most_reduced_bits = 30;
-
-// How often a frame can be halved. The keys of floating-point samples, and halves of 64-bit ones,
-// have no meaning once they are averaged.
-uint32_t levels_of(const Header& header, const Image& image) {
-    bool averages = image.is_integer() && image.sample_size() < 8;
-    return averages && header.bits <= most_reduced_bits ? header.levels : 0;
 }
 
 // The plain loop, for which the compiler has vector instructions, where nothing interleaves.
@@ -476,13 +224,13 @@ public:
 
     void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels) override {
         Header header = read_header(coded, true);
-        expect_image(header, image);
+        header.expect(image);
         if (header.memory() > static_cast<double>(max_memory_))
             fail(DICUBE_ERROR_LIMIT, what, ": needs up to ", header.memory(),
                  " bytes, max_memory is ", max_memory_);
-        if (level > levels_of(header, image))
+        if (level > header.levels_for(image))
             fail(DICUBE_ERROR_ARGUMENT, what, ": expected a level of 0 to ",
-                 levels_of(header, image), " for ", header.levels, " decompositions of ",
+                 header.levels_for(image), " for ", header.levels, " decompositions of ",
                  header.bits, " bits, found ", level);
         ojph::mem_infile input;
         input.open(coded.data(), coded.size());
@@ -557,7 +305,7 @@ const Codec codec_htj2k = {
         check_image(image, DICUBE_ERROR_CODEC);
         return image;
     },
-    [](Bytes coded, const Image& image) { expect_image(read_header(coded, false), image); },
+    [](Bytes coded, const Image& image) { read_header(coded, false).expect(image); },
     [](Bytes coded) { return read_header(coded, true).transforms_components; },
     [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
         return std::make_unique<Htj2kEncoder>(settings.least_bits);
@@ -568,8 +316,8 @@ const Codec codec_htj2k = {
     version,
     [](Bytes coded, const Image& image) {
         Header header = read_header(coded, true);
-        expect_image(header, image);
-        return levels_of(header, image);
+        header.expect(image);
+        return header.levels_for(image);
     },
 };
 

@@ -1,0 +1,94 @@
+#include "libjxl.h"
+
+#include <algorithm>
+
+namespace dicube::jxl {
+namespace {
+
+void* make_runner(unsigned threads) {
+    return threads > 1 ? JxlThreadParallelRunnerCreate(nullptr, threads) : nullptr;
+}
+
+}  // namespace
+
+EncoderHandle::EncoderHandle(unsigned threads, uint64_t max_memory)
+    : allowance_(max_memory),
+      manager_{&allowance_, Allowance::allocate, Allowance::release},
+      runner_(make_runner(threads)),
+      encoder_(JxlEncoderCreate(&manager_)) {
+    if (!encoder_) throw std::bad_alloc();
+}
+
+void EncoderHandle::start() {
+    JxlEncoderReset(encoder_.get());
+    if (runner_)
+        check(JxlEncoderSetParallelRunner(encoder_.get(), JxlThreadParallelRunner, runner_.get()));
+}
+
+void EncoderHandle::check(JxlEncoderStatus status) const {
+    if (status == JXL_ENC_SUCCESS) return;
+    if (allowance_.exceeded())
+        fail(DICUBE_ERROR_LIMIT, "JPEG XL encoder: needs more than the ", allowance_.most(),
+             " bytes of max_memory");
+    const JxlEncoderError error = JxlEncoderGetError(encoder_.get());
+    if (error == JXL_ENC_ERR_BAD_INPUT)
+        fail(DICUBE_ERROR_CODEC,
+             "JPEG XL encoder: the JPEG is damaged, or its samples have more than 8 bits");
+    fail(DICUBE_ERROR_CODEC, "JPEG XL encoder: libjxl error ", static_cast<int>(error));
+}
+
+JxlEncoderFrameSettings* EncoderHandle::frame_settings(uint32_t effort) {
+    JxlEncoderFrameSettings* settings = JxlEncoderFrameSettingsCreate(encoder_.get(), nullptr);
+    if (settings == nullptr) throw std::bad_alloc();
+    check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT, effort));
+    return settings;
+}
+
+void EncoderHandle::finish(size_t expected, std::vector<uint8_t>& coded) {
+    JxlEncoderCloseInput(encoder_.get());
+    coded.resize(std::max<size_t>(4096, expected));
+    size_t filled = 0;
+    while (true) {
+        uint8_t* next = coded.data() + filled;
+        size_t room = coded.size() - filled;
+        JxlEncoderStatus status = JxlEncoderProcessOutput(encoder_.get(), &next, &room);
+        filled = static_cast<size_t>(next - coded.data());
+        if (status == JXL_ENC_SUCCESS) break;
+        if (status != JXL_ENC_NEED_MORE_OUTPUT) check(status);
+        coded.resize(coded.size() * 2);
+    }
+    coded.resize(filled);
+}
+
+DecoderHandle::DecoderHandle(unsigned threads, uint64_t max_memory)
+    : allowance_(max_memory),
+      manager_{&allowance_, Allowance::allocate, Allowance::release},
+      runner_(make_runner(threads)),
+      decoder_(JxlDecoderCreate(&manager_)) {
+    if (!decoder_) throw std::bad_alloc();
+}
+
+void DecoderHandle::start(Bytes coded, int events) {
+    JxlDecoder* decoder = decoder_.get();
+    JxlDecoderReset(decoder);
+    if (runner_)
+        check(JxlDecoderSetParallelRunner(decoder, JxlThreadParallelRunner, runner_.get()));
+    check(JxlDecoderSubscribeEvents(decoder, events));
+    check(JxlDecoderSetInput(decoder, coded.data(), coded.size()));
+    JxlDecoderCloseInput(decoder);
+}
+
+void DecoderHandle::check(JxlDecoderStatus status) const {
+    if (status != JXL_DEC_SUCCESS) fail_with(status);
+}
+
+// libjxl gives no text for what it refuses.
+void DecoderHandle::fail_with(JxlDecoderStatus status) const {
+    if (allowance_.exceeded())
+        fail(DICUBE_ERROR_LIMIT, "JPEG XL codestream: needs more than the ", allowance_.most(),
+             " bytes of max_memory");
+    if (status == JXL_DEC_NEED_MORE_INPUT) refuse("it ends too early");
+    refuse("libjxl refuses it, with status ", static_cast<int>(status));
+}
+
+}  // namespace dicube::jxl
