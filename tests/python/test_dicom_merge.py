@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_series import each, item, make_series, make_slice
+from dicom_series import each, item, make_series, make_slice, write_series
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -78,16 +78,21 @@ def test_value_representations_that_differ() -> None:
     series = make_series(2)
     series[0].add_new(0x00091001, "LO", "text")
     series[1].add_new(0x00091001, "OB", b"\1\2")
+    series[0].add_new(0x00091002, "LO", "text")
+    series[1].add_new(0x00091002, "PN", "A^B")
     meta = DicomMeta.from_json(DicomMeta.from_datasets(series).to_json())
     assert [meta.dataset(i)[0x00091001].VR for i in range(2)] == ["LO", "OB"]
     assert meta.get((9, 0x1001)) == ["text", b"\1\2"]
+    assert meta.get((9, 0x1002)) == ["text", "A^B"]
 
 
-def test_a_sequence_here_and_something_else_there() -> None:
+@pytest.mark.parametrize("read", [True, False])
+def test_a_sequence_here_and_something_else_there(read: bool, tmp_path: Path) -> None:
     series = make_series(2)
     series[0].add_new(0x00091001, "SQ", [item(PatientID="x")])
     series[1].add_new(0x00091001, "LO", "text")
-    meta = DicomMeta.from_json(DicomMeta.from_datasets(series).to_json())
+    made = read_dicom_dir(write_series(tmp_path / "in", series)) if read else None
+    meta = DicomMeta.from_json((made or DicomMeta.from_datasets(series)).to_json())
     first = meta.dataset(0)
     assert b"x " in first.get_item(0x00091001).value
     assert meta.dataset(1)[0x00091001].value == "text"

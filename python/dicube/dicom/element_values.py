@@ -233,7 +233,9 @@ def _numbers(vr: str, data: bytes, little_endian: bool) -> tuple[list[Any], byte
     size = struct.calcsize("<" + code)
     if not little_endian:
         data = _swapped(data, size)
-    return list(struct.unpack_from(f"<{len(data) // size}{code}", data)), data
+    numbers = struct.unpack_from(f"<{len(data) // size}{code}", data)
+    # JSON has one NaN, whatever bits it had: these are then kept as `raw`.
+    return [math.nan if number != number else number for number in numbers], data
 
 
 def _tags(data: bytes, little_endian: bool) -> tuple[list[Any], bytes]:

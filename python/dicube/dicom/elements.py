@@ -196,10 +196,10 @@ def all_same(elements: Sequence[Element]) -> bool:
     return True
 
 
-def implicit_sequence(sequence: SequenceElement) -> bytes:
+def implicit_sequence(items: Sequence[Item]) -> bytes:
     """Return a sequence's value field in implicit VR little endian, lengths explicit."""
     written = b""
-    for item in sequence.items:
+    for item in items:
         content = b"".join(
             _implicit_element(tag, element, item) for tag, element in item.elements.items()
         )
@@ -208,15 +208,12 @@ def implicit_sequence(sequence: SequenceElement) -> bytes:
 
 
 def _implicit_element(tag: int, element: Element, item: Item) -> bytes:
-    if isinstance(element, SequenceElement):
-        data = implicit_sequence(element)
+    vr = value_representation(element, item)
+    if isinstance(element, SequenceElement) or vr == "SQ":
+        data = implicit_sequence(sequence_items(element, item))
     else:
-        vr = value_representation(element, item)
-        if vr == "SQ":
-            data = implicit_sequence(SequenceElement(sequence_items(element, item)))
-        else:
-            value = decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
-            data = encode_value(value, item.encodings)
+        value = decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
+        data = encode_value(value, item.encodings)
     return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(data)) + data
 
 

@@ -106,7 +106,9 @@ def _has_sound_values(entry: Entry) -> bool:
         if not set(map(type, values)) <= _SCALARS:
             lists = [value for value in values if isinstance(value, list)]
             flat = [value for value in values if not isinstance(value, list)]
-        sound = vr != "SQ" and "SQ" not in (vrs or ()) and _are_values(vr, flat)
+        sound = vr != "SQ" and "SQ" not in (vrs or ())
+        vr = "PN" if "PN" in (vrs or ()) else vr
+        sound = sound and _are_values(vr, flat)
         sound = sound and _are_values(vr, list(chain.from_iterable(lists)))
     return sound and set(map(type, texts)) <= _TEXTS and (raw is None or _is_latin(texts))
 

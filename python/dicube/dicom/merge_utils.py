@@ -404,10 +404,11 @@ def _same_context(items: Sequence[Item]) -> bool:
 
 
 def _value(element: Element, vr: str, item: Item) -> ElementValue:
-    if isinstance(element, SequenceElement):
+    if vr == "SQ":
         # One slice has a sequence where another has something else: kept as the bytes it would
         # have in UN, which PS3.5 6.2.2 defines as an implicit little endian sequence.
-        return decode_value("UN", implicit_sequence(element))
+        return decode_value("UN", implicit_sequence(sequence_items(element, item)))
+    assert not isinstance(element, SequenceElement)
     return decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
 
 
