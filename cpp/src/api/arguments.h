@@ -1,0 +1,28 @@
+// What callers hand in, checked and turned into what the rooms behind the fence take: images, and
+// how they are to be coded. Does nothing with them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "codec.h"
+#include "writer.h"
+
+namespace dicube::api {
+
+// What the library may allocate for one file or image unless the caller says otherwise.
+constexpr uint64_t default_max_memory = uint64_t{1} << 32;
+
+Image image_in(const dicube_image* image);
+void image_out(const Image& image, dicube_image* out);
+// Bytes of frames, and of their masks.
+size_t size_of(const Image& image, uint64_t frames);
+size_t mask_size_of(const Image& image, uint64_t frames);
+
+struct CodingPlan {
+    const Codec& codec;
+    WriterSettings settings;
+};
+CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order);
+
+}  // namespace dicube::api

@@ -1,0 +1,226 @@
+// The C ABI of files that are read.
+#include "reader.h"
+
+#include <cstring>
+
+#include "arguments.h"
+#include "fence.h"
+#include "pool.h"
+#include "rescale.h"
+
+using namespace dicube;
+using namespace dicube::api;
+
+struct dicube_reader : Reader {
+    using Reader::Reader;
+};
+
+namespace {
+
+ReaderSettings reader_settings(const dicube_reader_options* given) {
+    dicube_reader_options options = copied(given, "reader options");
+    expect_flag(options.skip_checksums, "skip_checksums");
+    uint64_t max_memory = options.max_memory == 0 ? default_max_memory : options.max_memory;
+    return {max_memory, thread_count(options.num_threads), options.skip_checksums == 0};
+}
+
+dicube_decode_options decode_options(const dicube_decode_options* given) {
+    dicube_decode_options options = copied(given, "decode options");
+    if (options.real_type != 0)
+        check_real_type(options.real_type);
+    else if (options.slopes != nullptr || options.intercepts != nullptr)
+        fail(DICUBE_ERROR_ARGUMENT, "decode options: slopes or intercepts without a real_type");
+    return options;
+}
+
+}  // namespace
+
+int32_t dicube_reader_open_path(const char* path, const dicube_reader_options* options,
+                                dicube_reader** reader) {
+    return guard([&] {
+        expect(reader, "reader");
+        *reader = nullptr;
+        expect(path, "path");
+        ReaderSettings settings = reader_settings(options);
+        try {
+            *reader = new dicube_reader(open_source(std::string(path)), settings);
+        } catch (const Error& error) {
+            std::string message = error.what();
+            if (message.starts_with(path)) throw;
+            fail(error.status(), path, ": ", message);
+        }
+    });
+}
+
+int32_t dicube_reader_open_memory(const void* data, size_t size,
+                                  const dicube_reader_options* options, dicube_reader** reader) {
+    return guard([&] {
+        expect(reader, "reader");
+        *reader = nullptr;
+        expect(data, "data");
+        Bytes bytes(static_cast<const uint8_t*>(data), size);
+        *reader = new dicube_reader(open_source(bytes), reader_settings(options));
+    });
+}
+
+int32_t dicube_reader_open_source(const dicube_source* source, const dicube_reader_options* options,
+                                  dicube_reader** reader) {
+    return guard([&] {
+        expect(reader, "reader");
+        *reader = nullptr;
+        expect_struct(source, "source");
+        if (source->read_at == nullptr) fail(DICUBE_ERROR_ARGUMENT, "source: read_at is NULL");
+        *reader = new dicube_reader(open_source(*source), reader_settings(options));
+    });
+}
+
+void dicube_reader_close(dicube_reader* reader) { delete reader; }
+
+int32_t dicube_reader_image(dicube_reader* reader, dicube_image* image, uint64_t* frames) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect_struct(image, "image");
+        expect(frames, "frames");
+        image_out(reader->image(), image);
+        *frames = reader->contents().frames.size();
+    });
+}
+
+int32_t dicube_reader_info(dicube_reader* reader, dicube_file_info* info) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect_struct(info, "info");
+        const Contents& contents = reader->contents();
+        uint64_t coded = 0;
+        for (const Extent& frame : contents.frames) coded += frame.length;
+        *info = {sizeof(dicube_file_info),
+                 contents.file_size,
+                 coded,
+                 contents.sections.size(),
+                 contents.format_version,
+                 reader->codec().id,
+                 contents.has_checksums,
+                 static_cast<uint32_t>(contents.kind)};
+    });
+}
+
+int32_t dicube_reader_section_name(dicube_reader* reader, uint64_t index, char* name) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        const std::vector<Section>& sections = reader->contents().sections;
+        if (index >= sections.size())
+            fail(DICUBE_ERROR_NOT_FOUND, "section ", index, ": the file has ", sections.size());
+        std::memcpy(name, sections[index].name.c_str(), sections[index].name.size() + 1);
+    });
+}
+
+int32_t dicube_reader_section_size(dicube_reader* reader, const char* name, size_t* size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        expect(size, "size");
+        *size = static_cast<size_t>(reader->section(name).extent.length);
+    });
+}
+
+int32_t dicube_reader_section_read(dicube_reader* reader, const char* name, void* data,
+                                   size_t size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        const Section& section = reader->section(name);
+        if (section.extent.length > 0) expect(data, "data");
+        expect_size(size, static_cast<size_t>(section.extent.length), name);
+        reader->read_section(section, data);
+    });
+}
+
+int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t count, void* pixels,
+                             size_t pixels_size) {
+    return guard([&] {
+        expect(reader, "reader");
+        if (count > 0) expect(pixels, "pixels");
+        expect_size(pixels_size, size_of(reader->image(), count), "pixels");
+        reader->decode({.frames = nullptr, .first = first, .count = count}, pixels);
+    });
+}
+
+int32_t dicube_reader_levels(dicube_reader* reader, uint32_t* levels) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(levels, "levels");
+        *levels = reader->levels();
+    });
+}
+
+int32_t dicube_reader_decoded_image(dicube_reader* reader, const dicube_decode_options* options,
+                                    dicube_image* image) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect_struct(image, "image");
+        dicube_decode_options how = decode_options(options);
+        image_out(reader->decoded_image(how.level, how.real_type), image);
+    });
+}
+
+int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frames, uint64_t count,
+                                    const dicube_decode_options* options, void* pixels,
+                                    size_t pixels_size) {
+    return guard([&] {
+        expect(reader, "reader");
+        dicube_decode_options how = decode_options(options);
+        if (count > 0) {
+            expect(frames, "frames");
+            expect(pixels, "pixels");
+        }
+        Image image = reader->decoded_image(how.level, how.real_type);
+        expect_size(pixels_size, size_of(image, count), "pixels");
+        reader->decode({.frames = frames,
+                        .first = 0,
+                        .count = count,
+                        .level = how.level,
+                        .real_type = how.real_type,
+                        .slopes = how.slopes,
+                        .intercepts = how.intercepts,
+                        .cancel = how.cancel},
+                       pixels);
+    });
+}
+
+int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t first, uint64_t count,
+                                 void* pixels, size_t pixels_size, void* masks, size_t masks_size) {
+    return guard([&] {
+        expect(reader, "reader");
+        if (count > 0) expect(pixels, "pixels");
+        if (count > 0) expect(masks, "masks");
+        expect_size(pixels_size, size_of(reader->image(), count), "pixels");
+        expect_size(masks_size, mask_size_of(reader->image(), count), "masks");
+        reader->decode({.frames = nullptr,
+                        .first = first,
+                        .count = count,
+                        .masks = static_cast<uint8_t*>(masks)},
+                       pixels);
+    });
+}
+
+int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame, uint64_t* offset,
+                                  size_t* size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(offset, "offset");
+        expect(size, "size");
+        const Extent& extent = reader->frame(frame);
+        *offset = extent.offset;
+        *size = static_cast<size_t>(extent.length);
+    });
+}
+
+int32_t dicube_reader_coded_read(dicube_reader* reader, uint64_t frame, void* coded, size_t size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(coded, "coded");
+        expect_size(size, static_cast<size_t>(reader->frame(frame).length), "coded");
+        reader->read_coded(frame, coded);
+    });
+}
