@@ -40,6 +40,8 @@ fs::path path_of(const std::string& utf8) {
 // Some systems refuse to read or write 2 GiB and more in one call.
 constexpr size_t most_at_once = size_t{1} << 30;
 
+constexpr uint64_t flushed_at_once = uint64_t{1} << 20;
+
 // A file handle of the operating system; the only part that differs between systems.
 #ifdef _WIN32
 
@@ -84,6 +86,7 @@ public:
         if (!WriteFile(handle_, data, want, &done, &at)) fail_io(name_, "write", last_os_error());
         return done;
     }
+    void begin_flush(uint64_t, uint64_t) {}
     void flush() {
         if (!FlushFileBuffers(handle_)) fail_io(name_, "write", last_os_error());
     }
@@ -156,6 +159,14 @@ public:
         while (done < 0 && errno == EINTR);
         if (done < 0) fail_io(name_, "write", last_os_error());
         return static_cast<size_t>(done);
+    }
+    // Has the system write out what was written, and doesn't wait for it.
+    void begin_flush([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t size) {
+#ifdef __linux__
+        // A hint: whether all is on the disk `flush` says.
+        ::sync_file_range(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(size),
+                          SYNC_FILE_RANGE_WRITE);
+#endif
     }
     void flush() {
 #ifdef F_FULLFSYNC  // on macOS fsync leaves the data in the disk's own cache
@@ -285,6 +296,11 @@ public:
         for (size_t done = 0; done < size;)
             done += handle_->write(offset + done, static_cast<const uint8_t*>(data) + done,
                                    size - done);
+        // The disk works while frames are encoded, and not only when they all are.
+        end_ = std::max(end_, offset + size);
+        if (end_ - flushing_ < flushed_at_once) return;
+        handle_->begin_flush(flushing_, end_ - flushing_);
+        flushing_ = end_;
     }
 
     void finish() override {
@@ -340,6 +356,8 @@ private:
     fs::path target_;
     fs::path temporary_;
     std::unique_ptr<Handle> handle_;
+    uint64_t end_ = 0;       // of what was written
+    uint64_t flushing_ = 0;  // up to here the system was told to write it out
     bool finished_ = false;
 };
 
