@@ -1,6 +1,6 @@
 """Mutations of good files, by kind and in numbers, and how each ends.
 
-    python tests/fuzz/mutations.py [--times N] [--opens N] [--seed N]
+    python tests/fuzz/mutations.py [--times N] [--folders N] [--opens N] [--seed N]
 
 The kinds are those by which faults of the published package 0.3.0 were counted: truncation; flips
 in header, tables, metadata, geometry, pixel header, status, frame headers and frame bodies; bodies
@@ -8,6 +8,9 @@ overwritten; fields of the header; codestream geometry. `--times 10` tries each 
 numbers: of `.dcbs` and `.dcba` as written here, as they are and sealed by right checksums, and of
 a file without checksums, as published writers laid it out. A crash, a hang or an exception that is
 not dicube's counts anywhere; a result that is not what was written, where there are checksums.
+
+`--folders N` tries each kind of `folder_mutations.py` so often: folders of DICOM files that are not
+as they should be, and targets that can't be written to.
 
 `--opens N` opens so many bad files in one process; resident memory and open handles must stay flat.
 """
@@ -29,6 +32,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
+import folder_mutations
 import numpy as np
 from dicom_series import make_series, set_pixels, write_series
 from sealing import HEADER, entries, sealed, table
@@ -266,6 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Try as many as are asked for, and print how they end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=float, default=10, help="of the published numbers")
+    parser.add_argument("--folders", type=int, default=100, help="of each kind")
     parser.add_argument("--opens", type=int, default=0, help="of bad files, in this process")
     parser.add_argument("--side", type=int, default=64, help="of the slices, in pixels")
     parser.add_argument("--seed", type=int, default=0)
@@ -281,7 +286,13 @@ def main(arguments: list[str] | None = None) -> int:
         total = sum(counts[outcome] for outcome in OUTCOMES)
         print(f"{name}: {total} tried", dict(sorted(counts.items())), flush=True)
     print(f"{wrong_results(found)} wrong results of files with checksums")
-    return int(wrong_results(found) > 0)
+    with tempfile.TemporaryDirectory() as work:
+        of_folders = folder_mutations.survey(Path(work), options.folders, options.seed)
+    for name, counts in of_folders.items():
+        print(f"{name}: {counts.total()} tried", dict(sorted(counts.items())), flush=True)
+    wrong = folder_mutations.wrong_results(of_folders)
+    print(f"{wrong} wrong results of folders and targets")
+    return int(wrong + wrong_results(found) > 0)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from dicube import DicomCubeImage
+
 
 @pytest.fixture(scope="module")
 def mutations() -> Any:
@@ -32,6 +34,29 @@ def test_each_ends_in_an_error_or_in_what_was_written(
     assert len(found) == 5
     for counts in found.values():
         assert counts["error"] > 60
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bad_folders_and_targets_end_in_an_error_or_in_what_the_files_say(
+    mutations: Any, tmp_path: Path
+) -> None:
+    found = mutations.folder_mutations.survey(tmp_path, 5, seed=3)
+    assert mutations.folder_mutations.wrong_results(found) == 0, found
+    assert {outcome for counts in found.values() for outcome in counts} == {
+        *("error", "equal", "what the files say"),
+    }
+
+
+def test_a_folder_that_is_read_wrongly_is_seen(mutations: Any, tmp_path: Path) -> None:
+    of_folders = mutations.folder_mutations
+    good = of_folders.write_series(tmp_path / "good", of_folders.make_series(3))
+    image = DicomCubeImage.from_dicom_folder(good)
+    assert not of_folders.what_differs(image, good, "")
+    image.raw_image = image.raw_image[::-1] + 1
+    assert of_folders.what_differs(image, good, "")
+    image = DicomCubeImage.from_dicom_folder([good / "I1", good / "I2"])
+    assert of_folders.what_differs(image, good, "") == "wrong: I3 is missing"
+    assert not of_folders.what_differs(image, good, "ignored: I3")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
