@@ -25,7 +25,7 @@ import dicube
 from dicube import DicomCubeImage, PixelDataHeader
 from dicube.codecs.jph import imdecode_jph, imencode_jph
 from dicube.dicom.geometry import Space
-from dicube.storage.dcb_file import DcbWriter
+from dicube.storage.dcb_file import DcbReader, DcbWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
@@ -121,6 +121,24 @@ def write_lossy(path: Path) -> dict[str, Any]:
     return told
 
 
+def write_padded_metadata(path: Path) -> dict[str, Any]:
+    """Write a file whose metadata shrink so much that they are padded; return what it holds."""
+    volume = synthetic_volume("uint16", 1)[2:]
+    image = DicomCubeImage(volume)
+    text = "GOLDEN FILE " * (3 << 19)
+    image.init_meta(modality="CT").set_shared_item("TextValue", text)
+    image.to_file(path)
+    with DcbReader(path) as reader:
+        packed = reader.sections["dicom_meta"]
+    assert len(text) // 1024 < len(packed) and packed.endswith(bytes(1000))
+    return {
+        "shape": volume.shape,
+        "dtype": "uint16",
+        "sha256": hashlib.sha256(volume.tobytes()).hexdigest(),
+        "TextValue": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
 def make(folder: Path) -> None:
     """Write what is missing in the folder of this version."""
     folder.mkdir(exist_ok=True)
@@ -158,6 +176,9 @@ def make(folder: Path) -> None:
     for name in ("bounded.dcba", "distance.dcbl", "mask.dcbr"):
         if name not in expected:
             expected[name] = write_lossy(folder / name)
+    name = "padded_metadata.dcbs"
+    if name not in expected:
+        expected[name] = write_padded_metadata(folder / name)
     name = "nifti.dcbs"
     if name not in expected:
         nifti = write_nifti(folder / name)

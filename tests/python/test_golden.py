@@ -55,6 +55,10 @@ def test_golden_file_reads_as_it_was_written(
         image.to_nifti(tmp_path / "a.nii")
         written = (tmp_path / "a.nii").read_bytes()
         assert hashlib.sha256(written).hexdigest() == expected["nifti"]
+    if "TextValue" in expected:
+        assert image.dicom_meta is not None
+        text = image.dicom_meta.get("TextValue")
+        assert hashlib.sha256(text.encode()).hexdigest() == expected["TextValue"]
     if "PatientName" not in expected:
         return
     assert image.dicom_meta is not None and image.space is not None

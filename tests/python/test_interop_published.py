@@ -103,6 +103,16 @@ def test_what_it_would_misread_it_refuses(published_python: Path) -> None:
     assert "InvalidCubeFileError" in result.stderr
 
 
+def test_metadata_that_are_padded(published_python: Path) -> None:
+    path = Path(__file__).parent.parent / "golden" / "0.4.0" / "padded_metadata.dcbs"
+    image = DicomCubeImage.from_file(path)
+    assert image.dicom_meta is not None
+    (told,) = read_by_published(published_python, path)
+    check(image, told)
+    assert told["meta"] == [image.dicom_meta.index(0)]
+    assert len(told["meta"][0]["0040A160"]["Value"][0]) > 16 << 20
+
+
 @pytest.mark.parametrize("series", ["ct_philips_thin", "mr_siemens_sag"])
 def test_real_series(
     series: str, published_python: Path, shared_data: Path, tmp_path: Path
