@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT, run_python
 
 from dicube import _native
+from dicube._native import library
 from dicube.exceptions import (
     CodecError,
     CubeFileAccessError,
@@ -189,13 +190,13 @@ def test_build_info_names_what_is_linked_in_by_its_pinned_version() -> None:
 )
 def test_status_becomes_exception(status: str, expected: type[Exception]) -> None:
     with pytest.raises(expected) as caught:
-        _native._check(getattr(_native, f"ERROR_{status}"), None, ())
+        library._check(getattr(_native, f"ERROR_{status}"), None, ())
     assert type(caught.value) is expected
 
 
 def test_every_status_of_the_header_has_an_exception() -> None:
     statuses = {value for name, value in header_constants().items() if name.startswith("ERROR_")}
-    assert statuses == set(_native._EXCEPTIONS)
+    assert statuses == set(library._EXCEPTIONS)
 
 
 def load_in_a_new_process(library: Path) -> subprocess.CompletedProcess[str]:
@@ -211,7 +212,8 @@ def test_missing_library_says_what_was_tried(tmp_path: Path) -> None:
 
 def test_places_that_are_tried(tmp_path: Path) -> None:
     package = tmp_path / "dicube"
-    shutil.copytree(Path(_native.__file__).parent, package, ignore=shutil.ignore_patterns("lib*"))
+    libraries = shutil.ignore_patterns("*.so*", "*.dylib", "*.dll")
+    shutil.copytree(Path(_native.__file__).parents[1], package, ignore=libraries)
     environment = {"PYTHONPATH": str(tmp_path), "DICUBE_LIBRARY": ""}
     result = run_python("-c", "import dicube._native", **environment)
     if result.returncode == 0:

@@ -13,7 +13,7 @@ from dicube.nifti import nifti_file
 from dicube.storage import packed_text
 
 TEXT = " ".join((ROOT / "SECURITY.md").read_text().split())
-SOURCES = "".join(path.read_text() for path in sorted((ROOT / "cpp" / "src").glob("*.cpp")))
+SOURCES = "".join(path.read_text() for path in sorted((ROOT / "cpp" / "src").rglob("*.[ch]*")))
 
 
 def bits_of(pattern: str) -> int:

@@ -1,0 +1,21 @@
+"""The ctypes fence: finds libdicube, checks its ABI, declares each of its functions once, raises.
+
+The only room that imports ctypes. It works on addresses, sizes and bytes; it knows no numpy, no
+file format, no DICOM, and has no policy of its own: what a caller may ask for is decided above it,
+what libdicube refuses is raised as the exception that the status code stands for.
+"""
+
+from dicube._native.header import *  # noqa: F403 - all of dicube.h
+from dicube._native.images import decode as decode
+from dicube._native.images import decode_roi as decode_roi
+from dicube._native.images import encode as encode
+from dicube._native.images import encode_roi as encode_roi
+from dicube._native.images import jpeg_encode as jpeg_encode
+from dicube._native.images import jpeg_restore as jpeg_restore
+from dicube._native.images import probe as probe
+from dicube._native.library import LIBRARY_PATH as LIBRARY_PATH
+from dicube._native.library import build_info as build_info
+from dicube._native.library import checksum as checksum
+from dicube._native.library import version as version
+from dicube._native.reader import Reader as Reader
+from dicube._native.writer import Writer as Writer

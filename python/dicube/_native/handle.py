@@ -1,0 +1,91 @@
+"""A handle of libdicube, whichever it is: how it is opened, called and closed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from typing import Any
+
+from dicube._native.callbacks import Callback, call_with
+from dicube._native.library import functions
+
+
+def encoded_path(path: str | os.PathLike[str]) -> bytes:
+    """Return a path as libdicube takes it."""
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte in path")
+    return encoded
+
+
+def opened(callback: Callback | None, name: str, *arguments: Any) -> int | None:
+    """Return the handle that the function `name` opens."""
+    address = ctypes.c_void_p()
+    call_with(callback, name, *arguments, address)
+    return address.value
+
+
+class Handle:
+    """A handle of libdicube.
+
+    It is closed by `close`, or when the last reference to it goes; never below a
+    call in flight, which is counted. It is of use only in the process that opened it: after a fork
+    its locks may be those of threads that are not there, and what a writer closes is not its own.
+    """
+
+    def __init__(
+        self, address: int | None, close: str, kept: Any, callback: Callback | None
+    ) -> None:
+        self._address = address
+        self._close_handle = functions[close]
+        self._kept = kept  # what the handle points into must live as long
+        self._callback = callback
+        self._lock = threading.Lock()
+        self._in_flight = 0
+        self._closed = False
+        self._process = os.getpid()
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        """Call a function on the handle; raise what the caller's callback raised meanwhile."""
+        if not self.is_here:
+            raise ValueError(f"{type(self).__name__.lower()} belongs to process {self._process}")
+        with self._lock:
+            if self._closed:
+                raise ValueError(f"{type(self).__name__.lower()} is closed")
+            self._in_flight += 1
+        try:
+            call_with(self._callback, name, self._address, *arguments)
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                if self._closed:
+                    self._release()
+
+    def _release(self) -> None:
+        """Close the handle if no call is in flight."""
+        if not self._in_flight:
+            self._close_handle(self._address)
+            self._address = self._kept = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was opened in this process."""
+        return self._process == os.getpid()
+
+    def close(self) -> None:
+        """Close it, as soon as calls in flight have ended. May be called again."""
+        if not self.is_here:
+            return
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._release()
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,83 @@
+"""Single images, coded and decoded at addresses in memory. Knows no file."""
+
+from __future__ import annotations
+
+import ctypes
+
+from dicube._native.header import CodecOptions, Image
+from dicube._native.library import functions
+
+
+def encode(image: Image, options: CodecOptions, pixels: int, pixels_size: int) -> bytes:
+    """Encode the image whose samples stand at the address `pixels`."""
+    return _encode("dicube_encode", image, options, pixels, pixels_size)
+
+
+def encode_roi(
+    image: Image, options: CodecOptions, pixels: int, pixels_size: int, mask: int, mask_size: int
+) -> bytes:
+    """Encode the image whose samples stand at the address `pixels`, and its mask."""
+    return _encode("dicube_encode_roi", image, options, pixels, pixels_size, mask, mask_size)
+
+
+def _encode(name: str, image: Image, options: CodecOptions, *arguments: int) -> bytes:
+    """Return what a function that encodes writes."""
+    bound = ctypes.c_size_t()
+    functions["dicube_encode_bound"](image, options, bound)
+    coded = ctypes.create_string_buffer(bound.value)
+    size = ctypes.c_size_t()
+    functions[name](image, options, *arguments, coded, bound, size)
+    return memoryview(coded)[: size.value].tobytes()
+
+
+def probe(coded: int, coded_size: int) -> tuple[int, Image]:
+    """Return codec and image of the coded image at the address `coded`."""
+    codec = ctypes.c_uint32()
+    image = Image()
+    functions["dicube_probe"](coded, coded_size, codec, image)
+    return codec.value, image
+
+
+def decode(
+    coded: int, coded_size: int, image: Image, num_threads: int, pixels: int, pixels_size: int
+) -> None:
+    """Decode the coded image at the address `coded` to the address `pixels`."""
+    functions["dicube_decode"](coded, coded_size, image, num_threads, pixels, pixels_size)
+
+
+def decode_roi(
+    coded: int,
+    coded_size: int,
+    image: Image,
+    num_threads: int,
+    pixels: int,
+    pixels_size: int,
+    mask: int,
+    mask_size: int,
+) -> None:
+    """Decode the coded image at the address `coded`, and its mask."""
+    functions["dicube_decode_roi"](
+        coded, coded_size, image, num_threads, pixels, pixels_size, mask, mask_size
+    )
+
+
+# What coding a JPEG may add to its bytes at most.
+_JPEG_EXCESS = 65536
+
+
+def jpeg_encode(jpeg: bytes, effort: int) -> bytes:
+    """Recompress a JPEG image by JPEG XL."""
+    capacity = len(jpeg) + _JPEG_EXCESS
+    coded = ctypes.create_string_buffer(capacity)
+    size = ctypes.c_size_t()
+    functions["dicube_jpeg_encode"](jpeg, len(jpeg), effort, coded, capacity, size)
+    return memoryview(coded)[: size.value].tobytes()
+
+
+def jpeg_restore(coded: bytes) -> bytes:
+    """Restore the JPEG image that `jpeg_encode` recompressed."""
+    size = ctypes.c_size_t()
+    functions["dicube_jpeg_restore"](coded, len(coded), None, 0, size)
+    jpeg = ctypes.create_string_buffer(size.value)
+    functions["dicube_jpeg_restore"](coded, len(coded), jpeg, size.value, size)
+    return jpeg.raw

@@ -1,0 +1,121 @@
+"""The reader of libdicube: a file that is read, from a path, memory or a function."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+from dicube._native.callbacks import Callback
+from dicube._native.handle import Handle, encoded_path, opened
+from dicube._native.header import READ_AT, DecodeOptions, FileInfo, Image, ReaderOptions, Source
+from dicube.exceptions import CubeFileNotFoundError
+
+_SECTION_NAME_SIZE = 17  # 16 characters and the zero byte
+
+
+class Reader(Handle):
+    """An open file. May be used by many threads at once."""
+
+    def __init__(self, address: int | None, kept: Any, callback: Callback | None) -> None:
+        super().__init__(address, "dicube_reader_close", kept, callback)
+
+    @classmethod
+    def open_path(cls, path: str | os.PathLike[str], options: ReaderOptions) -> Reader:
+        """Open the file at a path."""
+        encoded = encoded_path(path)
+        try:
+            return cls(opened(None, "dicube_reader_open_path", encoded, options), None, None)
+        except CubeFileNotFoundError as error:
+            error.filename = os.fspath(path)
+            raise
+
+    @classmethod
+    def open_memory(cls, data: int, size: int, options: ReaderOptions, kept: Any) -> Reader:
+        """Open the `size` bytes at the address `data`, which belong to the object `kept`."""
+        return cls(opened(None, "dicube_reader_open_memory", data, size, options), kept, None)
+
+    @classmethod
+    def open_source(
+        cls, size: int, read_at: Callable[[int, memoryview], None], options: ReaderOptions
+    ) -> Reader:
+        """Open `size` bytes that `read_at(offset, buffer)` reads, filling the whole buffer.
+
+        It is called from many threads at once, and raises where it fails.
+        """
+        callback = Callback(read_at)
+        source = Source(size=size, read_at=READ_AT(callback))
+        address = opened(callback, "dicube_reader_open_source", source, options)
+        return cls(address, source, callback)
+
+    def image(self) -> tuple[Image, int]:
+        """Return what each frame is, and how many there are."""
+        image = Image()
+        frames = ctypes.c_uint64()
+        self._call("dicube_reader_image", image, frames)
+        return image, frames.value
+
+    def info(self) -> FileInfo:
+        """Return what there is to know of the file beside its frames."""
+        info = FileInfo()
+        self._call("dicube_reader_info", info)
+        return info
+
+    def section_name(self, index: int) -> str:
+        """Return the name of a section by its number."""
+        name = ctypes.create_string_buffer(_SECTION_NAME_SIZE)
+        self._call("dicube_reader_section_name", index, name)
+        return name.value.decode("ascii")
+
+    def section(self, name: str) -> bytes:
+        """Return the bytes of a section."""
+        size = self.section_size(name)
+        data = ctypes.create_string_buffer(size)
+        self._call("dicube_reader_section_read", name.encode("ascii"), data, size)
+        return data.raw
+
+    def section_size(self, name: str) -> int:
+        """Return how many bytes a section has."""
+        size = ctypes.c_size_t()
+        self._call("dicube_reader_section_size", name.encode("ascii"), size)
+        return size.value
+
+    def levels(self) -> int:
+        """Return how often the first frame can be halved in resolution."""
+        levels = ctypes.c_uint32()
+        self._call("dicube_reader_levels", levels)
+        return levels.value
+
+    def decoded_image(self, options: DecodeOptions) -> Image:
+        """Return what each frame is when it is decoded."""
+        image = Image()
+        self._call("dicube_reader_decoded_image", options, image)
+        return image
+
+    def decode(
+        self, frames: int, count: int, options: DecodeOptions, pixels: int, pixels_size: int
+    ) -> None:
+        """Decode the frames whose numbers stand at the address `frames` to the address `pixels`."""
+        numbers = ctypes.c_uint64.from_address(frames) if count else None
+        self._call("dicube_reader_decode_frames", numbers, count, options, pixels, pixels_size)
+
+    def decode_roi(
+        self, first: int, count: int, pixels: int, pixels_size: int, masks: int, masks_size: int
+    ) -> None:
+        """Decode frames to the address `pixels`, and their masks to the address `masks`."""
+        self._call("dicube_reader_decode_roi", first, count, pixels, pixels_size, masks, masks_size)
+
+    def coded_range(self, frame: int) -> tuple[int, int]:
+        """Return offset and size of the coded bytes of a frame."""
+        offset = ctypes.c_uint64()
+        size = ctypes.c_size_t()
+        self._call("dicube_reader_coded_range", frame, offset, size)
+        return offset.value, size.value
+
+    def coded(self, frame: int) -> bytes:
+        """Return the coded bytes of a frame."""
+        size = self.coded_range(frame)[1]
+        coded = ctypes.create_string_buffer(size)
+        self._call("dicube_reader_coded_read", frame, coded, size)
+        return coded.raw

@@ -1,0 +1,69 @@
+"""The writer of libdicube: a file that is written, to a path or by a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from dicube._native.callbacks import Callback
+from dicube._native.handle import Handle, encoded_path, opened
+from dicube._native.header import WRITE_AT, CodecOptions, Image, Loss, Sink
+
+
+class Writer(Handle):
+    """A file that is being written. For one thread at a time."""
+
+    def __init__(self, address: int | None, kept: Any, callback: Callback | None) -> None:
+        super().__init__(address, "dicube_writer_close", kept, callback)
+
+    @classmethod
+    def open_path(
+        cls, path: str | os.PathLike[str], image: Image, frames: int, options: CodecOptions
+    ) -> Writer:
+        """Begin a file, which takes its name when it is finished."""
+        encoded = encoded_path(path)
+        address = opened(None, "dicube_writer_open_path", encoded, image, frames, options)
+        return cls(address, None, None)
+
+    @classmethod
+    def open_sink(
+        cls,
+        write_at: Callable[[int, memoryview], None],
+        image: Image,
+        frames: int,
+        options: CodecOptions,
+    ) -> Writer:
+        """Begin a file that `write_at(offset, data)` stores; it raises where it fails."""
+        callback = Callback(write_at)
+        sink = Sink(write_at=WRITE_AT(callback))
+        address = opened(callback, "dicube_writer_open_sink", sink, image, frames, options)
+        return cls(address, sink, callback)
+
+    def section(self, name: str, data: bytes) -> None:
+        """Add a section."""
+        self._call("dicube_writer_section", name.encode("ascii"), data, len(data))
+
+    def encode(self, count: int, pixels: int, pixels_size: int) -> None:
+        """Encode the next `count` frames, whose samples stand at the address `pixels`."""
+        self._call("dicube_writer_encode", count, pixels, pixels_size)
+
+    def encode_roi(
+        self, count: int, pixels: int, pixels_size: int, masks: int, masks_size: int
+    ) -> None:
+        """Encode the next `count` frames, each with a mask."""
+        self._call("dicube_writer_encode_roi", count, pixels, pixels_size, masks, masks_size)
+
+    def loss(self) -> Loss:
+        """Return what the frames encoded so far lost."""
+        loss = Loss()
+        self._call("dicube_writer_loss", loss)
+        return loss
+
+    def coded(self, coded: bytes) -> None:
+        """Store bytes that are already coded as the next frame."""
+        self._call("dicube_writer_coded", coded, len(coded))
+
+    def finish(self) -> None:
+        """Complete the file."""
+        self._call("dicube_writer_finish")
