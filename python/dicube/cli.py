@@ -34,6 +34,7 @@ _SORT_METHODS = {
 
 # Whose versions matter to what the commands do; told where they are installed.
 _PACKAGES = ("numpy", "pydicom", "spacetransformer-core", "zstandard", "nibabel")
+_OPTION_OF_ARGUMENT = {"overwrite=True": "--overwrite", "series_uid=": "--series-uid"}
 _PARTLY_DONE = 3  # the exit status
 _LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
 
@@ -529,7 +530,10 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _with_suggestion(error: DicomCubeError) -> str:
     """Return message and suggestion of an error on one line."""
-    return f"{error.message} ({error.suggestion})"
+    suggestion = str(error.suggestion)
+    for argument, option in _OPTION_OF_ARGUMENT.items():
+        suggestion = suggestion.replace(argument, option)
+    return f"{error.message} ({suggestion})"
 
 
 def _fail(message: str) -> int:
