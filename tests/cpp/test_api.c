@@ -290,7 +290,13 @@ static void callbacks(void) {
  * in the middle of it before its last. */
 static int32_t cancelling_write(void* user, uint64_t offset, const void* data, size_t size) {
     (void)offset, (void)data;
-    if (size > 100) __atomic_store_n((uint32_t*)user, 1, __ATOMIC_RELAXED);
+    if (size > 100) {
+#ifdef _MSC_VER
+        *(volatile uint32_t*)user = 1; /* as good as atomic there */
+#else
+        __atomic_store_n((uint32_t*)user, 1, __ATOMIC_RELAXED);
+#endif
+    }
     return 0;
 }
 
@@ -318,7 +324,8 @@ static void cancelled(const char* folder) {
     EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, sizeof pixels / 2) == 0);
     dicube_reader_close(reader);
 
-    for (uint32_t threads = 1; threads < 4; ++threads) {
+    /* Three threads might code all these frames before the first is written. */
+    for (uint32_t threads = 1; threads < 3; ++threads) {
         dicube_image image = volume_image();
         dicube_codec_options options = codec_options(DICUBE_CODEC_JXL);
         dicube_sink sink = {sizeof sink, &cancel, cancelling_write};
