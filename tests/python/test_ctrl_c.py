@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,14 @@ from dicube.storage.interruption import interruptible
 HERE = Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sends signals, reads /proc")
+
+
+@pytest.fixture(autouse=True)
+def sigint_is_not_ignored() -> Iterator[None]:
+    """As it is, for processes started from here too, where a shell runs the tests in background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
