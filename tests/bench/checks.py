@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from efforts import seconds
 
 from dicube import DicomCubeImage, _native
 
@@ -39,17 +40,8 @@ def times_of(load: Callable[[bool], object], repeats: int) -> Times:
 def share(path: Path, repeats: int) -> str:
     """Return the time that the checksum of a file's bytes takes, in percent of a load's."""
     data = np.fromfile(path, np.uint8)
-
-    def least(action: Callable[[], object]) -> float:
-        times = []
-        for _ in range(repeats):
-            start = time.process_time()
-            action()
-            times.append(time.process_time() - start)
-        return min(times)
-
-    checksum = least(lambda: _native.checksum(data.ctypes.data, data.nbytes))
-    load = least(lambda: DicomCubeImage.from_file(path, num_threads=1, verify=False))
+    checksum = seconds(lambda: _native.checksum(data.ctypes.data, data.nbytes), repeats)
+    load = seconds(lambda: DicomCubeImage.from_file(path, num_threads=1, verify=False), repeats)
     return f"{100 * checksum / load:.2f} %"
 
 

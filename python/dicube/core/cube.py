@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.damage import Damage
 from dicube.core.pixel_header import PixelDataHeader
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import DataConsistencyError
 from dicube.storage.dcb_file import DcbReader
 from dicube.storage.frame_cache import FrameCache
 from dicube.storage.frame_index import FrameIndex, frame_index
@@ -78,8 +78,7 @@ def open(  # noqa: A001 (the face's name: dicube.open)
         verify=verify,
         max_memory=max_memory,
     )
-    if not reader.shape[0]:
-        raise InvalidCubeFileError("the file holds no frames")
+    reader.expect_frames()
     kept = FrameCache(cache) if cache else None
     cube = Cube(reader, _Parts(reader), kept)
     return cube.at_level(level) if level else cube

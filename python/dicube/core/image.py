@@ -61,7 +61,7 @@ from dicube.dicom.stored_bits import (
     most_bits_stored,
 )
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
+from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.nifti import NiftiHeader, write_nifti_file
 from dicube.storage.dcb_file import (
     FORMATS,
@@ -243,8 +243,7 @@ class DicomCubeImage:
             verify=verify,
             max_memory=max_memory,
         )
-        if not reader.shape[0]:
-            raise InvalidCubeFileError("the file holds no frames")
+        reader.expect_frames()
         parts, provenance = read_parts_and_provenance(reader)
         image = cls(Pixels(reader), parts.header, parts.meta, parts.space, parts.status)
         image._provenance, image._coded_source = provenance, source

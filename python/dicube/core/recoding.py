@@ -15,7 +15,7 @@ from dicube.dicom.dicom_export import write_dicom_folder
 from dicube.dicom.frame_coding import code_frames
 from dicube.dicom.stored_bits import most_bits_stored
 from dicube.dicom.transfer_syntaxes import TransferSyntax
-from dicube.exceptions import InvalidCubeFileError, MetaDataError
+from dicube.exceptions import MetaDataError
 from dicube.storage.dcb_file import DcbReader, Progress
 
 
@@ -46,8 +46,7 @@ def export_coded(
         DicomCubeError: as `DicomCubeImage.from_file` and `to_dicom_folder` do.
     """
     with DcbReader(path, num_threads=1) as reader:
-        if not reader.shape[0]:
-            raise InvalidCubeFileError("the file holds no frames")
+        reader.expect_frames()
         parts = read_parts(reader)
         if parts.meta is None:
             raise MetaDataError("the file has no DICOM metadata to export")

@@ -31,7 +31,7 @@ from dicube.codecs.samples import (
     sample_type_of,
     thread_count,
 )
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.interruption import interruptible
@@ -173,6 +173,11 @@ class DcbReader:
         skipped = self.damaged_sections if self._skips else None
         self.sections = Sections(self._file, info.sections, skipped)
         self._levels: int | None = None
+
+    def expect_frames(self) -> None:
+        """Raise InvalidCubeFileError if the file holds none, and so no image."""
+        if not self.shape[0]:
+            raise InvalidCubeFileError("the file holds no frames")
 
     def read_frames(
         self,
