@@ -38,7 +38,7 @@ def imported(path: Path) -> set[str]:
         ("ctypes", r"_native(\..*)?"),
         ("spacetransformer", r"dicom\.geometry"),
         ("pydicom", r"dicom(\..*)?"),
-        ("nibabel", r"nifti\.header"),
+        ("nibabel", r"nifti\.nibabel_door"),
         ("fsspec", r"storage\.byte_source"),
         ("zstandard", r"storage\.packed_text"),
     ],

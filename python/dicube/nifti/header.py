@@ -1,4 +1,4 @@
-"""NiftiHeader: what a NIfTI file holds before its voxels, kept to the byte. The door to nibabel.
+"""NiftiHeader: what a NIfTI file holds before its voxels, kept to the byte.
 
 NIfTI-1 and NIfTI-2 (nifti1.h, nifti2.h of the NIfTI Data Format Working Group). Must not know files
 of dicube, DICOM, or the patient's coordinate system.
@@ -6,25 +6,18 @@ of dicube, DICOM, or the patient's coordinate system.
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import struct
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.exceptions import (
-    DataConsistencyError,
-    DicomCubeError,
-    InvalidCubeFileError,
-    MissingPackageError,
-)
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.nifti.nibabel_door import nibabel_class, refusing, single_file_bytes
 
 _SIZES = {1: 348, 2: 540}  # of the header by version; its first number says it
 _EXTENDER = 4  # bytes behind the header that say whether extensions follow
@@ -418,47 +411,3 @@ def _version_of(data: bytes | bytearray) -> tuple[int, Literal["<", ">"]]:
                 )
             raise InvalidCubeFileError(f"not a NIfTI file: the magic is {found!r}")
     raise InvalidCubeFileError(f"not a NIfTI file: it begins with {bytes(data[:4])!r}")
-
-
-def single_file_bytes(fields: Any) -> bytes:
-    """Return all that stands before the voxels in a file with the header `fields`."""
-    fields["vox_offset"] = 0
-    written = io.BytesIO()
-    fields.write_to(written)  # sets the offset
-    return written.getvalue().ljust(int(fields["vox_offset"]), b"\0")
-
-
-def import_nibabel() -> Any:
-    """Return nibabel, which is loaded when NIfTI is first asked for.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    try:
-        import nibabel
-    except ImportError as error:
-        raise MissingPackageError(
-            "NIfTI needs the package nibabel", suggestion="pip install dicube[nifti]"
-        ) from error
-    return nibabel
-
-
-def nibabel_class(version: int) -> Any:
-    """Return nibabel's class of headers of a version."""
-    nibabel = import_nibabel()
-    if version not in _SIZES:
-        raise DataConsistencyError(f"expected NIfTI version 1 or 2, found {version!r}")
-    return nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header
-
-
-@contextmanager
-def refusing(kind: type[DicomCubeError] = InvalidCubeFileError) -> Iterator[None]:
-    """Turn what nibabel raises into one of dicube's exceptions; its warnings say nothing new."""
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            yield
-    except (DicomCubeError, MemoryError):
-        raise
-    except Exception as error:  # nibabel raises whatever the bytes provoke
-        raise kind(f"NIfTI: {' '.join(str(error).split())}") from error

@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 
 from dicube.exceptions import DataConsistencyError
-from dicube.nifti.header import (
-    RGB,
-    NiftiHeader,
-    NiftiVolume,
-    import_nibabel,
-    nibabel_class,
-    refusing,
-    single_file_bytes,
-)
+from dicube.nifti.header import RGB, NiftiHeader, NiftiVolume
+from dicube.nifti.nibabel_door import import_nibabel, nibabel_class, refusing, single_file_bytes
 
 
 def header_and_voxels(image: Any) -> NiftiVolume:

@@ -1,0 +1,65 @@
+"""The one module that imports nibabel, and what stands between its faults and dicube's errors.
+
+Must not know what a header says.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from dicube.exceptions import (
+    DataConsistencyError,
+    DicomCubeError,
+    InvalidCubeFileError,
+    MissingPackageError,
+)
+
+
+def import_nibabel() -> Any:
+    """Return nibabel, which is loaded when NIfTI is first asked for.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingPackageError(
+            "NIfTI needs the package nibabel", suggestion="pip install dicube[nifti]"
+        ) from error
+    return nibabel
+
+
+def nibabel_class(version: int) -> Any:
+    """Return nibabel's class of headers of a version."""
+    nibabel = import_nibabel()
+    if version not in (1, 2):
+        raise DataConsistencyError(f"expected NIfTI version 1 or 2, found {version!r}")
+    return nibabel.Nifti1Header if version == 1 else nibabel.Nifti2Header
+
+
+def single_file_bytes(fields: Any) -> bytes:
+    """Return all that stands before the voxels in a file with the header `fields`."""
+    fields["vox_offset"] = 0
+    written = io.BytesIO()
+    fields.write_to(written)  # sets the offset
+    return written.getvalue().ljust(int(fields["vox_offset"]), b"\0")
+
+
+@contextmanager
+def refusing(kind: type[DicomCubeError] = InvalidCubeFileError) -> Iterator[None]:
+    """Turn what nibabel raises into one of dicube's exceptions; its warnings say nothing new."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    except (DicomCubeError, MemoryError):
+        raise
+    except Exception as error:  # nibabel raises whatever the bytes provoke
+        raise kind(f"NIfTI: {' '.join(str(error).split())}") from error
