@@ -16,7 +16,9 @@ from conftest import SmoothVolume, run_python
 from pydicom import dcmread
 
 from dicube import DicomCubeImage, __version__
-from dicube.cli import ProgressBar, _parser, main
+from dicube.cli import main
+from dicube.cli.arguments import parser
+from dicube.cli.progress_bar import ProgressBar
 from dicube.storage import DcbReader
 
 
@@ -331,7 +333,7 @@ class TestHelp:
         assert "dicube convert series/ head.dcbs" in run("--help").stdout
 
     def test_help_tells_of_every_command_and_option(self) -> None:
-        commands = next(each for each in _parser()._actions if isinstance(each.choices, dict))
+        commands = next(each for each in parser()._actions if isinstance(each.choices, dict))
         listed = {each.dest: each.help for each in commands._get_subactions()}
         assert listed.keys() == commands.choices.keys()
         for name, command in commands.choices.items():

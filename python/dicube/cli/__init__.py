@@ -1,0 +1,71 @@
+"""The `dicube` command: what it is asked, what it does, what it shows, and its exit status.
+
+What the commands do is done by `core` and `demo`. Here errors and warnings become lines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+from dicube.cli.arguments import parser
+from dicube.exceptions import DicomCubeError
+
+_OPTION_OF_ARGUMENT = {"overwrite=True": "--overwrite", "series_uid=": "--series-uid"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 0, or 1 after one line on the standard error output, or 3 where damaged
+        parts were left out as asked for. Wrong usage ends in SystemExit with status 2.
+    """
+    options = parser().parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            return int(options.run(options))
+        except DicomCubeError as error:
+            message = error.message if error.suggestion is None else _with_suggestion(error)
+            return _fail(message)
+        except BrokenPipeError:
+            # Whoever read the output has gone; Python must not try to write the rest at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:
+            return _fail(str(error))
+        except MemoryError as error:
+            return _fail(f"out of memory: {error}")
+        except KeyboardInterrupt:
+            return _fail("interrupted")
+
+
+def _with_suggestion(error: DicomCubeError) -> str:
+    """Return message and suggestion of an error on one line."""
+    suggestion = str(error.suggestion)
+    for argument, option in _OPTION_OF_ARGUMENT.items():
+        suggestion = suggestion.replace(argument, option)
+    return f"{error.message} ({suggestion})"
+
+
+def _fail(message: str) -> int:
+    """Print one line of error; return the exit status."""
+    print(f"dicube: error: {' '.join(message.split())}", file=sys.stderr)
+    return 1
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print one line of warning."""
+    print(f"dicube: warning: {' '.join(str(message).split())}", file=sys.stderr)
