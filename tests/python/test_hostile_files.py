@@ -198,11 +198,11 @@ def hostile_numbers(file: bytes) -> Iterator[bytes]:
 
 def tried(bad: bytes) -> None:
     """Open and read; fail unless that works or ends in our exception, and quickly."""
-    start = time.perf_counter()
+    start = time.process_time()
     for options in ({}, {"verify": False}):
         with contextlib.suppress(DicomCubeError):
             everything(bad, **options)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_numbers_at_extremes_are_no_surprise(file: bytes) -> None:
@@ -331,13 +331,13 @@ def test_hostile_siz_and_cod(dtype: str, samples: tuple[int, ...], files: dict[s
     for number, bad in enumerate(hostile_headers(coded)):
         if not FULL and number % 3:
             continue
-        start = time.perf_counter()
+        start = time.process_time()
         with contextlib.suppress(DicomCubeError):
             imdecode_jph(bad)
         if number % 30 == 0:
             with contextlib.suppress(DicomCubeError):
                 everything(with_frames(files[".dcbs"], [bad]))
-        assert time.perf_counter() - start < 15  # what says it has 4 GB is filled with zeros
+        assert time.process_time() - start < 15  # what says it has 4 GB is filled with zeros
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32"])
@@ -345,10 +345,10 @@ def test_hostile_jpeg_xl_headers(dtype: str) -> None:
     coded = imencode_jxl(np.arange(900).reshape(30, 30).astype(dtype))
     for place in range(min(len(coded), 120)):
         for value in (0, 255, *(coded[place] ^ (1 << bit) for bit in range(8))):
-            start = time.perf_counter()
+            start = time.process_time()
             with contextlib.suppress(DicomCubeError):
                 imdecode_jxl(coded[:place] + bytes([value]) + coded[place + 1 :])
-            assert time.perf_counter() - start < 5
+            assert time.process_time() - start < 5
 
 
 def test_what_is_made_by_with_section_is_read(files: dict[str, bytes]) -> None:

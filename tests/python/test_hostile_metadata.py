@@ -39,7 +39,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def read(file: bytes) -> DicomCubeImage:
     """Read a file, export it and look into it; no exception but ours."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         image = DicomCubeImage.from_file(file, max_memory=64 << 20, num_threads=1)
         image.get_fdata()
@@ -50,7 +50,7 @@ def read(file: bytes) -> DicomCubeImage:
             image.dicom_meta.get_values(key)
         return image
     finally:
-        assert time.perf_counter() - start < 5
+        assert time.process_time() - start < 5
 
 
 def section(file: bytes, name: str) -> bytes:
