@@ -35,7 +35,7 @@ if __name__ == "__main__" and sys.argv[1] != "seeds":
 
     with atheris.instrument_imports(include=["dicube"]):
         for module in pkgutil.walk_packages(dicube.__path__, "dicube."):
-            if not module.name.endswith("__main__"):
+            if not module.name.endswith(("__main__", "libdicube")):
                 importlib.import_module(module.name)
 
 import numpy as np
