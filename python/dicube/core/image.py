@@ -154,9 +154,10 @@ class DicomCubeImage:
 
         Returns:
             The image. Its stored values are those of the files, as pydicom's `pixel_array` with
-            `raw=True` has them: whole words, with all that may stand above BitsStored; colours as
-            (…, row, column, sample) whatever the planar configuration. Slope and intercept stand in
-            `pixel_header`, and where they differ from slice to slice in the metadata.
+            `raw=True` and `correct_unused_bits=False` has them: whole words, with all that may
+            stand above BitsStored; colours as (…, row, column, sample) whatever the planar
+            configuration. Slope and intercept stand in `pixel_header`, and where they differ from
+            slice to slice in the metadata.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) there is no such folder.
