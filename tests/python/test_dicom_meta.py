@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import pickle
 from typing import Any
 
@@ -269,7 +270,9 @@ def test_dataset_equals_the_source() -> None:
         assert meta.dataset(index) == source
 
 
-def test_json_round_trip(meta: DicomMeta) -> None:
+@pytest.mark.parametrize("number", [1.5, math.nan])
+def test_json_round_trip(meta: DicomMeta, number: float) -> None:
+    meta.set_shared_item("ReconstructionFieldOfView", [number, 2.0])
     again = DicomMeta.from_json(meta.to_json(), ["x", "y", "z"])
     assert again == meta
     assert again.filenames == ["x", "y", "z"]

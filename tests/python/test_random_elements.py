@@ -41,7 +41,9 @@ def test_there_and_back(tmp_path: Path, seed: int) -> None:
         image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
         for exact in (True, False):
             image.to_file(tmp_path / "x.dcbs", exact=exact)
-            DicomCubeImage.from_file(tmp_path / "x.dcbs").to_dicom_folder(tmp_path / str(exact))
+            again = DicomCubeImage.from_file(tmp_path / "x.dcbs")
+            assert again.dicom_meta == image.dicom_meta
+            again.to_dicom_folder(tmp_path / str(exact))
         restored = {path.name: path.read_bytes() for path in (tmp_path / "True").iterdir()}
         assert restored == files
         names = [os.path.basename(name) for name in image.dicom_meta.filenames]

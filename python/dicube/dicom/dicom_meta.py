@@ -453,8 +453,7 @@ class DicomMeta(MetadataLookup):
         return (
             self.slice_count == other.slice_count
             and self.instances() == other.instances()
-            and list(self._merged_data) == list(other._merged_data)
-            and all(self._merged_data[key] == other._merged_data[key] for key in self._merged_data)
+            and self._merged_data.same_as(other._merged_data)
         )
 
     __hash__ = None  # type: ignore[assignment]  # it can change
