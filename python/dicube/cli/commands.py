@@ -32,7 +32,7 @@ def convert(options: argparse.Namespace) -> int:
     from dicube.core.recoding import export_coded
     from dicube.dicom.transfer_syntaxes import transfer_syntax_of
     from dicube.nifti import NIFTI_EXTENSIONS
-    from dicube.storage.dcb_file import FORMATS
+    from dicube.storage.formats import FORMATS
 
     source: Path = options.source
     target = Path(options.target)

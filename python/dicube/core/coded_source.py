@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dicube.codecs import get_codec
 from dicube.core.loss import has_plain_frames
 from dicube.exceptions import DicomCubeError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage.dcb_reader import DcbReader
 
 
 class VolumeFrames:

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from dicube.core.damage import Damage
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.frame_cache import FrameCache
 from dicube.storage.frame_index import FrameIndex, frame_index
 from dicube.storage.pixel_utils import compute_real_values

@@ -26,7 +26,8 @@ from dicube.dicom.original_elements import OriginalElements
 from dicube.dicom.pixel_attributes import Replaced
 from dicube.exceptions import InvalidCubeFileError
 from dicube.nifti import NiftiHeader
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
 
 _STATUS = "dicom_status"  # the status value as text

@@ -20,7 +20,7 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta, DicomStatus
 from dicube.dicom.geometry import Space, space_to_json
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage.dcb_reader import DcbReader
 from dicube.validation import validate_string_not_empty
 
 _HEADER_FIELDS = (

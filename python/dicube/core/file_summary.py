@@ -13,7 +13,7 @@ from dicube.core.cube_parts import read_parts
 from dicube.core.loss import Loss
 from dicube.dicom import DicomMeta, Finding, check_dicom
 from dicube.dicom.geometry import Space
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage.dcb_reader import DcbReader
 
 _SHOWN_TAGS = (
     "PatientName",

@@ -18,7 +18,8 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta, DicomStatus
 from dicube.dicom.geometry import Space
 from dicube.dicom.stored_bits import most_bits_stored
-from dicube.storage.dcb_file import DcbWriter, Progress
+from dicube.storage.dcb_writer import DcbWriter
+from dicube.storage.progress import Progress
 
 
 def write_frames(

@@ -63,15 +63,11 @@ from dicube.dicom.stored_bits import (
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.nifti import NiftiHeader, write_nifti_file
-from dicube.storage.dcb_file import (
-    FORMATS,
-    DcbReader,
-    DcbWriter,
-    Progress,
-    codec_of_path,
-    extension_of,
-)
+from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.dcb_writer import DcbWriter
+from dicube.storage.formats import FORMATS, codec_of_path, extension_of
 from dicube.storage.pixel_utils import stored_volume
+from dicube.storage.progress import Progress
 from dicube.storage.real_values import RealValues
 
 Folder = str | os.PathLike[str]

@@ -16,7 +16,7 @@ from dicube.core.image import DicomCubeImage
 from dicube.core.num_threads import get_num_threads
 from dicube.dicom import DicomMeta, SortMethod
 from dicube.exceptions import InvalidCubeFileError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage.dcb_reader import DcbReader
 from dicube.validation import validate_not_none, validate_parameter_type
 
 Path_ = str | os.PathLike[str]

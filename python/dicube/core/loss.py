@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicube.exceptions import InvalidCubeFileError
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.dcb_writer import DcbWriter
 from dicube.strict_json import parse_json
 
 _LOSS = "loss"  # JSON

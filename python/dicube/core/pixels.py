@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.storage.dcb_file import DcbReader, Progress
+from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.pixel_utils import compute_real_values
+from dicube.storage.progress import Progress
 from dicube.storage.real_values import RealValues
 
 

@@ -16,7 +16,8 @@ from dicube.dicom.frame_coding import code_frames
 from dicube.dicom.stored_bits import most_bits_stored
 from dicube.dicom.transfer_syntaxes import TransferSyntax
 from dicube.exceptions import MetaDataError
-from dicube.storage.dcb_file import DcbReader, Progress
+from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.progress import Progress
 
 
 def export_coded(

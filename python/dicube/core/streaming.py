@@ -27,7 +27,7 @@ from dicube.dicom.frame_coding import CodedSeries, check_samples, kept_in
 from dicube.dicom.new_series import make_meta
 from dicube.dicom.transfer_syntaxes import HTJ2K, JPEG_XL
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage.dcb_reader import DcbReader
 
 _SYNTAXES = {syntax.codec: syntax for syntax in (HTJ2K, JPEG_XL)}
 

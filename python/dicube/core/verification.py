@@ -19,8 +19,9 @@ from dicube.core.verification_report import Check, VerificationReport, judged, u
 from dicube.dicom.geometry import Space, same_space, space_or_reason
 from dicube.dicom.slice_order import numbers
 from dicube.exceptions import CodecError, DicomCubeError
-from dicube.storage.dcb_file import DcbReader, Progress
+from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
+from dicube.storage.progress import Progress
 
 _BATCH = 32  # frames decoded at a time, into memory that is used again
 

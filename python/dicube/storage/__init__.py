@@ -3,7 +3,9 @@
 from typing import Any
 
 from dicube.storage import dcb_file
-from dicube.storage.dcb_file import FORMATS, DcbReader, DcbWriter, codec_of_path
+from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.dcb_writer import DcbWriter
+from dicube.storage.formats import FORMATS, codec_of_path
 from dicube.storage.pixel_utils import derive_pixel_header_from_array, get_float_data
 from dicube.storage.real_values import RealValues
 

@@ -1,0 +1,426 @@
+"""DcbReader: a dicube file that is read, frames as numpy arrays, sections as named bytes.
+
+What a section means, and which there are, is for the caller. Knows no DICOM, no JSON, no geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dicube import _native
+from dicube.codecs.samples import (
+    dtype_of,
+    frame_shape_of,
+    new_array,
+    sample_type_of,
+    thread_count,
+)
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.storage.formats import EXTENSIONS, codec_name
+from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
+from dicube.storage.interruption import interruptible
+from dicube.storage.opened_file import OpenedFile
+from dicube.storage.progress import Progress, batches
+from dicube.storage.real_values import RealValues, real_dtype
+
+# Frames of fewer bytes are decoded in a tenth of a second at worst: nothing for Ctrl-C to end.
+_LEAST_INTERRUPTIBLE = 1 << 20
+
+
+class DcbReader:
+    """An open dicube file. May be used by many threads at once.
+
+    In a forked process, and after unpickling, it opens the file again by itself; of a file object
+    it can't, unless that is in memory.
+
+    Args:
+        source: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file object
+            that can seek (its position is moved; it is not closed).
+        num_threads: threads for decoding; None or 0 for one for each processor.
+        verify: compare checksums where the file has them. Without that damage may pass for pixels.
+        max_memory: bytes that may be taken: by libdicube, beside the arrays returned, for one file
+            or frame; by each array returned; and by a section when it is unpacked. None for 4 GiB
+            in libdicube and arrays of any size.
+        storage_options: for the file system of a URL, as fsspec has them.
+        on_error: 'raise', or 'skip' for what is intact of a damaged file: frames that fail are
+            filled with zeros, sections that fail are as if they were not there, and both are told
+            by `damaged_frames` and `damaged_sections`.
+
+    Raises:
+        CubeFileNotFoundError: the path does not exist.
+        CubeFileAccessError: the file can't be read.
+        InvalidCubeFileError: it is no dicube file, or a damaged or newer one; header, directory
+            and frame tables must be whole in any case.
+        OutOfMemoryError: (an InvalidCubeFileError too) `max_memory` is too little.
+        DataConsistencyError: `on_error` is another.
+
+    Attributes:
+        shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
+        dtype: of the stored values.
+        codec: name of the frames' codec in `dicube.codecs`.
+        extension: that a file of its kind is named with, such as '.dcba'.
+        format_version: of the container.
+        file_size, coded_size: bytes of the file, and of all coded frames.
+        has_checksums: whether each section and frame can be checked.
+        sections: the sections' bytes by name, read when asked for.
+        max_memory: as given.
+        damaged_frames, damaged_sections: what was skipped of that which was asked for until now:
+            the reason by the frame's number, by the section's name.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        num_threads: int | None = None,
+        verify: bool = True,
+        max_memory: int | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        self._skips = skips_damage(on_error)
+        self.max_memory = max_memory
+        self._file = OpenedFile(
+            source,
+            storage_options,
+            max_memory=max_memory or 0,
+            num_threads=thread_count(num_threads),
+            skip_checksums=not verify,
+        )
+        image, frames = self._file.reader.image()
+        info = self._file.reader.info()
+        self.shape: tuple[int, ...] = (frames, *frame_shape_of(image))
+        # Without frames there is nothing to tell the dtype from.
+        self.dtype: np.dtype[Any] = dtype_of(image) if frames else np.dtype(np.uint8)
+        self.codec = codec_name(info.codec)
+        self.extension = EXTENSIONS[info.kind]
+        self.format_version = int(info.format_version)
+        self.file_size = int(info.file_size)
+        self.coded_size = int(info.coded_size)
+        self.has_checksums = bool(info.has_checksums)
+        self.damaged_frames: dict[int, str] = {}
+        self.damaged_sections: dict[str, str] = {}
+        skipped = self.damaged_sections if self._skips else None
+        self.sections = Sections(self._file, info.sections, skipped)
+        self._levels: int | None = None
+
+    def expect_frames(self) -> None:
+        """Raise InvalidCubeFileError if the file holds none, and so no image."""
+        if not self.shape[0]:
+            raise InvalidCubeFileError("the file holds no frames")
+
+    def read_frames(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        out: NDArray[Any] | None = None,
+        level: int = 0,
+        real: RealValues | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[Any]:
+        """Decode frames `start` to `stop`, the latter not included.
+
+        Args:
+            start, stop: frame numbers as in a Python slice of step 1; negative ones count from the
+                end.
+            out, level, real, progress: as in `read_frame_list`.
+
+        Returns:
+            `out`, or a new array: (stop - start, rows, columns[, 3]).
+
+        Raises:
+            As `read_frame_list` does.
+        """
+        numbers = np.arange(*slice(start, stop).indices(self.shape[0]), dtype=np.uint64)
+        return self._read(numbers, out, level, real, progress)
+
+    def read_frames_and_masks(
+        self, *, progress: Progress | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Decode all frames of a `.dcbr` file and their masks.
+
+        Args:
+            progress: called as `progress(done, total)`, in frames.
+
+        Returns:
+            The frames, and the masks: (frames, rows, columns), True inside.
+
+        Raises:
+            InvalidCubeFileError: a checksum differs.
+            CodecError: a frame does not decode, or has no mask.
+        """
+        frames, masks = self.new_array(self.shape, self.dtype), self.new_array(self.shape[:3], bool)
+
+        def decode(first: int, last: int) -> None:
+            part, mask = frames[first:last], masks[first:last]
+            self._file.reader.decode_roi(
+                first, last - first, part.ctypes.data, part.nbytes, mask.ctypes.data, mask.nbytes
+            )
+
+        self._decode_all(decode, np.arange(self.shape[0]), progress, split=True)
+        return frames, masks
+
+    def read_frame_list(
+        self,
+        frames: Sequence[int] | NDArray[np.integer[Any]],
+        *,
+        out: NDArray[Any] | None = None,
+        level: int = 0,
+        real: RealValues | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[Any]:
+        """Decode the frames of these numbers, on all threads together.
+
+        Args:
+            frames: numbers in any order; negative ones count from the end.
+            out: array to decode into: C-contiguous, writeable, of exactly the result's shape and
+                dtype.
+            level: of resolution, 0 to `levels`: 1 for half the rows and columns, 2 for a quarter,
+                and so on, by the wavelet decompositions of HTJ2K (ISO/IEC 15444-1 F.3). What is
+                coded of finer resolutions is read but not decoded.
+            real: give real values, converted while a frame is in the processor's cache; None for
+                the stored ones.
+            progress: called as `progress(done, total)`, in frames.
+
+        Returns:
+            `out`, or a new array: (len(frames), rows, columns[, 3]), rows and columns those of
+            `frame_shape_at(level)`; of `dtype`, or that of the real values.
+
+        Raises:
+            IndexError: there is no frame of such a number.
+            DataConsistencyError: `out` does not fit, or a frame does not have the level.
+            InvalidCubeFileError: a checksum differs.
+            CodecError: a frame does not decode. `out` is filled with zeros where it failed.
+        """
+        return self._read(self._numbers(frames), out, level, real, progress)
+
+    @property
+    def levels(self) -> int:
+        """The highest level of resolution, going by the first frame, which this reads.
+
+        5 or more for HTJ2K as it is written here; 0 for JPEG XL, and where averages of coded
+        samples mean nothing or may overflow: floating-point, 64-bit, and integers that take more
+        than 30 bits.
+        """
+        if self._levels is None:
+            self._levels = self._file.reader.levels()
+        return self._levels
+
+    def frame_shape_at(self, level: int) -> tuple[int, ...]:
+        """Return the shape of a frame that is decoded at a level: (rows, columns[, 3]).
+
+        Sides are halved `level` times, rounded up.
+
+        Raises:
+            DataConsistencyError: there is no such level.
+        """
+        self._check_level(level)
+        return frame_shape_of(self._file.reader.decoded_image(_native.DecodeOptions(level=level)))
+
+    def fetched(self, frames: Iterable[int]) -> AbstractContextManager[None]:
+        """Return a context within which several reads of frames are served by one fetch.
+
+        Of a URL the coded bytes of all these frames are fetched concurrently, and held meanwhile.
+        Where bytes cost no more than a system call nothing is done.
+
+        Args:
+            frames: numbers, from 0 on.
+        """
+        return self._file.fetched(frames)
+
+    def coded(self, frame: int) -> bytes:
+        """Return the coded bytes of a frame as they are in the file.
+
+        Raises:
+            IndexError: there is no such frame.
+            InvalidCubeFileError: the checksum differs.
+        """
+        self._check_frame(frame)
+        return self._file.reader.coded(frame)
+
+    def coded_frames(self) -> tuple[bytes, ...]:
+        """Return the coded bytes of all frames as they are in the file.
+
+        Raises:
+            InvalidCubeFileError: a checksum differs; with `on_error='skip'` the frame is empty.
+        """
+        frames = range(self.shape[0])
+        coded = [b""] * len(frames)
+
+        def read(frame: int) -> None:
+            coded[frame] = self._file.reader.coded(frame)
+
+        with self.fetched(frames):
+            for frame in frames:
+                if not self._skips:
+                    read(frame)
+                elif (error := failure_of(partial(read, frame))) is not None:
+                    self.damaged_frames[frame] = error.message
+        return tuple(coded)
+
+    def coded_range(self, frame: int) -> tuple[int, int]:
+        """Return offset and size, in bytes, of a frame's coded bytes in the file.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        self._check_frame(frame)
+        return self._file.reader.coded_range(frame)
+
+    def new_array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array to decode into, of any content.
+
+        Raises:
+            OutOfMemoryError: it would take more than `max_memory`, or than there is.
+        """
+        return new_array(shape, dtype, self.max_memory)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was closed."""
+        return self._file.closed
+
+    def close(self) -> None:
+        """Close the file, when reads that other threads have begun are done."""
+        self._file.close()
+
+    def __enter__(self) -> DcbReader:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<DcbReader shape={self.shape} dtype={self.dtype.name} codec={self.codec!r}>"
+
+    def _read(
+        self,
+        numbers: NDArray[np.uint64],
+        out: NDArray[Any] | None,
+        level: int,
+        real: RealValues | None,
+        progress: Progress | None,
+    ) -> NDArray[Any]:
+        shape = (len(numbers), *self.frame_shape_at(level))
+        cancel = _native.Cancel()
+        dtype, options = self.dtype, _native.DecodeOptions(level=level, cancel=cancel.address)
+        if real is not None:
+            dtype = real_dtype(real.dtype).newbyteorder("=")
+            options.real_type = sample_type_of(dtype)
+            slopes, intercepts = real.rescale_of(len(numbers))
+        if out is None:
+            out = self.new_array(shape, dtype)
+        else:
+            _check_out(out, shape, dtype)
+
+        def decode(first: int, last: int) -> None:
+            wanted, part = numbers[first:last], out[first:last]
+            if real is not None:
+                options.slopes = _native.doubles_at(slopes[first:].ctypes.data)
+                options.intercepts = _native.doubles_at(intercepts[first:].ctypes.data)
+            arguments = len(wanted), options, part.ctypes.data, part.nbytes
+
+            def call() -> None:
+                self._file.reader.decode(wanted.ctypes.data, *arguments)
+
+            if len(wanted) > 1 and part.nbytes >= _LEAST_INTERRUPTIBLE:
+                interruptible(call, cancel)
+            else:
+                call()
+
+        with self.fetched(numbers):
+            self._decode_all(decode, numbers, progress)
+        return out
+
+    def _decode_all(
+        self,
+        decode: Callable[[int, int], None],
+        numbers: NDArray[np.integer[Any]],
+        progress: Progress | None,
+        split: bool = False,
+    ) -> None:
+        """Decode frames of these numbers in batches, by a function of places in the list."""
+        # Without a split one damaged frame would make all be decoded one by one.
+        for first, last in batches(len(numbers), progress, split=split or self._skips):
+            if not self._skips:
+                decode(first, last)
+                continue
+            for index, error in failures_of(decode, first, last):
+                self.damaged_frames[int(numbers[index])] = error.message
+
+    def _numbers(self, frames: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
+        """Return frame numbers as libdicube takes them."""
+        count = self.shape[0]
+        given = np.asarray(frames)
+        if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):
+            raise DataConsistencyError(
+                f"expected a list of frame numbers, found {given.ndim} axes of {given.dtype.name}"
+            )
+        wrong = given[(given < -count) | (given >= count)]
+        if wrong.size:
+            raise IndexError(f"expected frames of {-count} to {count - 1}, found {wrong[0]}")
+        numbers = given.astype(np.int64)
+        return np.where(numbers < 0, numbers + count, numbers).astype(np.uint64)
+
+    def _check_level(self, level: int) -> None:
+        # Level 0 must not cost the reading of a frame.
+        if level < 0 or (level > 0 and level > self.levels):
+            raise DataConsistencyError(f"expected a level of 0 to {self.levels}, found {level}")
+
+    def _check_frame(self, frame: int) -> None:
+        if not 0 <= frame < self.shape[0]:
+            raise IndexError(f"expected a frame of 0 to {self.shape[0] - 1}, found {frame}")
+
+
+class Sections(Mapping[str, bytes]):
+    """The sections of an open file: bytes by name, each read when it is asked for."""
+
+    def __init__(self, file: OpenedFile, count: int, skipped: dict[str, str] | None) -> None:
+        """Take the file, how many it has, and where to put down those that are skipped."""
+        self._file, self._skipped = file, skipped
+        self._names = tuple(file.reader.section_name(index) for index in range(count))
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._names:
+            raise KeyError(name)
+        if self._skipped is None:
+            return self._file.reader.section(name)
+        found: list[bytes] = []
+        error = failure_of(lambda: found.append(self._file.reader.section(name)))
+        if error is None:
+            return found[0]
+        self._skipped[name] = error.message
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def size(self, name: str) -> int:
+        """Return how many bytes a section has, without reading it."""
+        if name not in self._names:
+            raise KeyError(name)
+        return self._file.reader.section_size(name)
+
+
+def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Raise unless frames can be decoded straight into an array."""
+    if out.shape != shape or out.dtype != dtype:
+        raise DataConsistencyError(
+            f"expected out of shape {shape} and dtype {dtype.name}, "
+            f"found {out.shape} and {out.dtype.str}"
+        )
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise DataConsistencyError("expected out to be C-contiguous and writeable")
