@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 
 #include "codec.h"
@@ -37,10 +38,9 @@ public:
 };
 
 [[noreturn]] void fail_with(const char* format, va_list arguments) {
-    char text[400];
+    char text[400] = "";
     std::vsnprintf(text, sizeof text, format, arguments);
-    for (char& c : text)
-        if (c == '\n') c = ' ';
+    std::replace(text, text + std::strlen(text), '\n', ' ');
     fail(DICUBE_ERROR_CODEC, "HTJ2K codestream: OpenJPH says: ", text);
 }
 void ThrowingError::operator()(int, const char*, int, const char* format, ...) {
