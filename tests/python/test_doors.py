@@ -63,6 +63,7 @@ FORBIDDEN = {
     "strict_json": [""],
     "core.pixel_header": ["_native", "codecs", "storage", "core", "dicom", "nifti", "cli"],
     "core.image": ["_native", "codecs", "cli"],
+    "core.image_content": ["_native", "codecs", "core.image", "nifti.nifti_file", "cli"],
     "cli": ["_native"],
 }
 

@@ -14,18 +14,18 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
-from dicube.core.consistency import checked_header, checked_meta, checked_space
+from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import (
-    CubeParts,
     derived_attributes,
     parts_around_frames,
     read_parts_and_provenance,
 )
 from dicube.core.damage import Damage
-from dicube.core.loss import Loss, measured_loss, write_losses
+from dicube.core.image_content import ImageContent
+from dicube.core.loss import measured_loss, write_losses
 from dicube.core.lossy_coding import lossy_coding
 from dicube.core.nifti_image import (
     fitting_nifti,
@@ -34,20 +34,12 @@ from dicube.core.nifti_image import (
     read_nifti,
     space_of_nifti,
 )
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
-from dicube.core.slice_values import bits_of_slices, real_values, rescale_of_slices
-from dicube.dicom import (
-    CommonTags,
-    DicomMeta,
-    DicomStatus,
-    SortMethod,
-    get_dicom_status,
-)
+from dicube.dicom import DicomMeta, SortMethod, get_dicom_status
 from dicube.dicom.dicom_io import read_series, write_dicom_folder
 from dicube.dicom.frame_coding import CodedSeries, code_frames
-from dicube.dicom.geometry import Space, plane_attributes, same_space, space_or_reason
+from dicube.dicom.geometry import space_or_reason
 from dicube.dicom.multiframe_export import frames_in_instances, write_dicom_file
 from dicube.dicom.new_series import make_meta
 from dicube.dicom.original_export import write_originals
@@ -55,20 +47,14 @@ from dicube.dicom.originals import Originals
 from dicube.dicom.replaced_window import take_window_of_part
 from dicube.dicom.series_volumes import series_volumes
 from dicube.dicom.sources import Source, name_of
-from dicube.dicom.stored_bits import (
-    UNUSED_BITS,
-    StoredBits,
-    most_bits_stored,
-)
+from dicube.dicom.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.nifti import NiftiHeader, write_nifti_file
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import FORMATS, codec_of_path, extension_of
-from dicube.storage.pixel_utils import stored_volume
 from dicube.storage.progress import Progress
-from dicube.storage.real_values import RealValues
 
 Folder = str | os.PathLike[str]
 
@@ -76,7 +62,7 @@ Folder = str | os.PathLike[str]
 FILE_EXTENSIONS = tuple(FORMATS)
 
 
-class DicomCubeImage:
+class DicomCubeImage(ImageContent):
     """A volume of stored pixel values with the metadata and geometry of its slices.
 
     Args:
@@ -97,34 +83,6 @@ class DicomCubeImage:
         pixel_header: a PixelDataHeader.
         dicom_status: a DicomStatus.
     """
-
-    def __init__(
-        self,
-        raw_image: NDArray[Any] | Pixels,
-        pixel_header: PixelDataHeader | None = None,
-        dicom_meta: DicomMeta | None = None,
-        space: Space | None = None,
-        dicom_status: DicomStatus | None = None,
-    ) -> None:
-        if not isinstance(raw_image, Pixels):
-            raw_image = Pixels(stored_volume(raw_image))
-        self._pixels = raw_image
-        name = self.dtype.name
-        self.pixel_header = pixel_header or PixelDataHeader(
-            OriginalPixelDtype=name, PixelDtype=name
-        )
-        self._dicom_meta = checked_meta(dicom_meta, self.shape[0])
-        self._space = checked_space(space, self.shape)
-        if dicom_status is None:
-            dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
-        self.dicom_status = dicom_status
-        self._damage = Damage()
-        self._nifti: NiftiHeader | None = None
-        self._provenance: Provenance | None = None
-        self._damaged_provenance: Provenance | None = None  # for what is intact of the image
-        self._coded_source: CodedSource | None = None
-        self._losses: tuple[Loss, ...] = ()
-        self._pixels_seen = False  # until somebody has the array, nobody has changed it
 
     # ------------------------------------------------------------------------------ DICOM, files
 
@@ -565,24 +523,7 @@ class DicomCubeImage:
         changed = self._changed_file(num_threads)
         return f"the pixels of {changed} were changed" if changed else ""
 
-    # -------------------------------------------------------------------------------- what it has
-
-    @property
-    def damaged_frames(self) -> tuple[int, ...]:
-        """The slices that were damaged in the file read, and are zeros here; see `from_file`."""
-        return tuple(self._damage.frames)
-
-    @property
-    def damaged_sections(self) -> tuple[str, ...]:
-        """The names of the sections that were damaged in the file read, and are missing here."""
-        return tuple(self._damage.sections)
-
-    @property
-    def intact_mask(self) -> NDArray[np.bool_]:
-        """A new array, (slices,), False for each of `damaged_frames`."""
-        mask = np.ones(self.shape[0], np.bool_)
-        mask[list(self._damage.frames)] = False
-        return mask
+    # ------------------------------------------------------------------------------ parts of it
 
     def intact_part(self) -> DicomCubeImage:
         """Return the image of the slices that were intact in the file read, with nothing made up.
@@ -613,102 +554,6 @@ class DicomCubeImage:
                     slices, part._dicom_meta, part.pixel_header, part._space
                 )
         return part
-
-    def accept_damage(self) -> None:
-        """Take the image for whole as it is now, zeros and all, so that it can be written."""
-        self._damage = Damage()
-
-    @property
-    def raw_image(self) -> NDArray[Any]:
-        """The stored values, (slices, rows, columns[, 3]).
-
-        Assigning another array raises DataConsistencyError unless it can be stored and fits
-        metadata and space.
-        """
-        self._let_pixels_go()
-        return self._raw_image
-
-    @raw_image.setter
-    def raw_image(self, array: NDArray[Any]) -> None:
-        volume = stored_volume(array)
-        checked_meta(self._dicom_meta, len(volume))
-        checked_space(self._space, volume.shape)
-        self._let_pixels_go()
-        self._pixels = Pixels(volume)
-        self._damage = Damage(None, self._damage.sections)
-        # The new words are values as they are; whether they fit BitsStored an export looks.
-        self.pixel_header.Extras.pop(UNUSED_BITS, None)
-
-    @property
-    def losses(self) -> tuple[Loss, ...]:
-        """What lossy coding has changed, the earliest first; empty if all was lossless.
-
-        Kept in files that are written from the image, whatever their format: what was lost once
-        stays lost. Losses before the DICOM files were read are in their metadata.
-        """
-        return self._losses
-
-    @property
-    def roi_mask(self) -> NDArray[np.bool_] | None:
-        """The mask of a `.dcbr` read, (slices, rows, columns), True inside; else None."""
-        return self._pixels.masks()
-
-    @property
-    def dicom_meta(self) -> DicomMeta | None:
-        """The metadata, of as many slices as the volume has; None where there are none."""
-        return self._dicom_meta
-
-    @dicom_meta.setter
-    def dicom_meta(self, meta: DicomMeta | None) -> None:
-        self._dicom_meta = checked_meta(meta, self.shape[0])
-
-    @property
-    def space(self) -> Space | None:
-        """The geometry in (z, y, x) order; None where it isn't known.
-
-        Assigning another writes it into the metadata, so that an export shows it; one whose shape
-        is not the volume's raises DataConsistencyError.
-        """
-        return self._space
-
-    @space.setter
-    def space(self, space: Space | None) -> None:
-        self._space = checked_space(space, self.shape)
-        if space is not None and self._dicom_meta is not None:
-            _write_space(space, self._dicom_meta)
-            self.dicom_status = get_dicom_status(self._dicom_meta)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The volume's shape, (slices, rows, columns[, 3])."""
-        return self._pixels.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the stored values."""
-        return self._pixels.dtype
-
-    def get_fdata(self, dtype: DTypeLike = "float32") -> NDArray[Any]:
-        """Return real values: stored value * slope + intercept, as Hounsfield units are.
-
-        Where the metadata have another rescale for each slice, each slice gets its own. Where words
-        hold more than the stored value (`UnusedBits` in the header's `Extras`: overlays, say),
-        the value is taken out of them after BitsStored and HighBit.
-
-        Args:
-            dtype: float16, float32 or float64.
-
-        Returns:
-            A new array of the volume's shape, computed in float64 and rounded once; NaN in
-            `damaged_frames`.
-
-        Raises:
-            DataConsistencyError: another dtype; or a section that tells what stored values mean
-                was damaged.
-        """
-        values = self._pixels.take_real(self._real_values(dtype), self._bits_of_slices())
-        values[list(self._damage.frames)] = np.nan
-        return values
 
     def volumes(self) -> list[DicomCubeImage]:
         """Return the volumes of a series in which the same slices come several times.
@@ -769,37 +614,6 @@ class DicomCubeImage:
             f"<DicomCubeImage shape={self.shape} dtype={self.dtype.name} "
             f"status={self.dicom_status.value}>"
         )
-
-    def _parts(self) -> CubeParts:
-        """Return all of the image but its pixels."""
-        header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
-        checked_header(header)
-        return CubeParts(header, self._dicom_meta, self._space, self.dicom_status, self._nifti)
-
-    @property
-    def _raw_image(self) -> NDArray[Any]:
-        """The stored values, for those who don't change them."""
-        return self._pixels.stored()
-
-    def _let_pixels_go(self) -> None:
-        """Have it known what the pixels are, before somebody gets or replaces them."""
-        provenance = self._provenance
-        if not self._pixels_seen and provenance is not None and provenance.is_fresh:
-            provenance.watch(self._raw_image)
-        self._pixels_seen = True
-
-    def _real_values(self, dtype: DTypeLike) -> RealValues:
-        """Return what real values of a dtype are made by."""
-        self._damage.check_values()
-        return real_values(dtype, self._dicom_meta, self.pixel_header)
-
-    def _bits_of_slices(self) -> list[StoredBits | None] | None:
-        """Return where in its words each slice's values are; None if words are values."""
-        return bits_of_slices(self._dicom_meta, self.pixel_header)
-
-    def _rescale_of_slices(self) -> tuple[Sequence[float] | None, Sequence[float] | None]:
-        """Return each slice's slope and intercept where they differ, else None for both."""
-        return rescale_of_slices(self._dicom_meta, self.pixel_header)
 
     @property
     def _originals(self) -> Originals:
@@ -873,25 +687,3 @@ class DicomCubeImage:
         masks = self._pixels.masks()
         part._pixels = Pixels(part._raw_image, None if masks is None else masks[slices])
         return part
-
-    def _values_need_meta(self) -> bool:
-        """Return whether the header alone does not tell what real values are."""
-        slopes, intercepts = self._rescale_of_slices()
-        several = slopes and intercepts and len({*zip(slopes, intercepts, strict=True)}) > 1
-        return bool(several) or self._bits_of_slices() is not None
-
-
-def _write_space(space: Space, meta: DicomMeta) -> None:
-    """Set the image plane elements of metadata (PS3.3 C.7.6.2) to where a space puts voxels."""
-    told = space_or_reason(meta)[0]
-    if told is not None and same_space(told.reverse_axis_order(), space):
-        return
-    plane = plane_attributes(space)
-    meta.set_nonshared_item(CommonTags.ImagePositionPatient, plane.positions)
-    meta.set_shared_item(CommonTags.ImageOrientationPatient, plane.orientation)
-    meta.set_shared_item(CommonTags.PixelSpacing, plane.pixel_spacing)
-    meta.set_shared_item(CommonTags.SpacingBetweenSlices, plane.slice_distance)
-    if not meta.is_missing(CommonTags.SliceLocation):
-        meta.set_nonshared_item(CommonTags.SliceLocation, plane.locations)
-    if meta.is_missing(CommonTags.SliceThickness):
-        meta.set_shared_item(CommonTags.SliceThickness, plane.slice_distance)

@@ -14,13 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
-from dicube.codecs.samples import (
-    dtype_of,
-    frame_shape_of,
-    new_array,
-    sample_type_of,
-    thread_count,
-)
+from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of, thread_count
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.formats import EXTENSIONS, codec_name
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
