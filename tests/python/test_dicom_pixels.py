@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, verify_file
 from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
 from dicube.exceptions import CodecError, DataConsistencyError
 
@@ -34,6 +34,27 @@ def any_values(shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
     if kind.kind == "f":
         values.flat[:5] = [np.nan, -np.inf, np.inf, -0.0, np.finfo(kind).smallest_subnormal]
     return values
+
+
+@pytest.mark.filterwarnings("ignore:.*space is None")
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("vr", ["OB", "OW"])
+def test_bits_in_big_endian_words(tmp_path: Path, vr: str, frames: int) -> None:
+    """PS3.5 8.1.1: bits fill words, and of OW these are swapped. pydicom doesn't swap them."""
+    bits = np.random.default_rng(3).integers(0, 2, (frames, 5, 7), np.uint8)
+    packed = np.packbits(bits, bitorder="little")
+    packed = np.append(packed, np.zeros(len(packed) % 2, np.uint8))
+    dataset = make_slice(0, (5, 7), "uint8")
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 1, 0
+    dataset.NumberOfFrames = frames
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    words = packed.reshape(-1, 2)[:, ::-1] if vr == "OW" else packed
+    dataset.add_new(0x7FE00010, vr, words.tobytes())
+    write_series(tmp_path / "in", [dataset])
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    assert np.array_equal(image.raw_image, bits)
+    image.to_file(tmp_path / "x.dcbs", exact=False)
+    assert verify_file(tmp_path / "x.dcbs", tmp_path / "in").ok
 
 
 class TestAllDtypes:
@@ -181,6 +202,15 @@ class TestUnusedBits:
         _, volume, header = read_dicom_folder(tmp_path)
         assert volume.tobytes() == expected
         assert header.Extras == {"UnusedBits": True}
+
+    def test_planes_keep_them(self, tmp_path: Path) -> None:
+        dataset = make_slice(0, (6, 5, 3), "uint8")
+        dataset.PlanarConfiguration = 1
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 5, 4, 1
+        write_series(tmp_path / "in", [dataset])
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+        planes = np.moveaxis(image.raw_image[0], -1, 0)
+        assert planes.tobytes() == dataset.PixelData
 
     def test_new_pixels_are_values(self, tmp_path: Path) -> None:
         write_series(tmp_path / "in", series_of_words(12, 11, False, 0xF000))

@@ -23,7 +23,6 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     RLELossless,
 )
@@ -43,7 +42,6 @@ _ROWS, _COLUMNS, _ALLOCATED, _SIGNED = 0x00280010, 0x00280011, 0x00280100, 0x002
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _MISSING_DECODER = "pip install dicube[dicom-codecs]"
-_KEEPING_ALL_BITS = (RLELossless, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,14 @@ class FrameLayout:
         dtype: of a sample, in native byte order.
         direct: samples lie in the file as they do in memory.
         packed: samples lie in the file as bits, eight in a byte.
+        swapped: these bytes are in swapped pairs, being big-endian words.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     direct: bool
     packed: bool
+    swapped: bool
 
     @property
     def size(self) -> int:
@@ -95,8 +95,9 @@ def _frame_layout(instance: Instance) -> FrameLayout:
         and (samples == 1 or instance.number(_PLANAR) == 0)
         and instance.text(_PHOTOMETRIC) not in _SUBSAMPLED
     )
-    packed = place.direct and bits == 1 and samples == 1
-    layout = FrameLayout(shape, dtype, direct, packed)
+    big_endian = instance.transfer_syntax == ExplicitVRBigEndian
+    packed = (place.direct or big_endian) and bits == 1 and samples == 1
+    layout = FrameLayout(shape, dtype, direct, packed, big_endian and place.vr == "OW")
     if direct or packed:
         expected = layout.size * instance.frame_count
         expected = (expected + 7) // 8 if packed else expected
@@ -166,7 +167,7 @@ def read_volume(
         if layout.direct:
             _read_direct(instance, volume, places)
         elif layout.packed:
-            _read_packed(instance, volume, places)
+            _read_packed(instance, volume, places, layout.swapped)
         else:
             interpretation, coded = _decode(instance, volume, places)
             if interpretation != instance.text(_PHOTOMETRIC):
@@ -210,15 +211,19 @@ def _read_direct(instance: Instance, volume: NDArray[Any], places: Sequence[int]
             run.byteswap(inplace=True)
 
 
-def _read_packed(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> None:
+def _read_packed(
+    instance: Instance, volume: NDArray[Any], places: Sequence[int], swapped: bool
+) -> None:
     """Read frames of one-bit samples; frames follow each other without a gap (PS3.5 8.1.1)."""
     assert instance.pixels is not None
     samples = volume[places[0]].size * len(places)
-    data = bytearray((samples + 7) // 8)
+    data = np.empty((samples + 7) // 8 if not swapped else (samples + 15) // 16 * 2, np.uint8)
     with _opened(instance) as file:
         file.seek(instance.pixels.offset)
-        _read_into(instance, file, memoryview(data))
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=samples, bitorder="little")
+        _read_into(instance, file, data.data)
+    if swapped:
+        data = data.reshape(-1, 2)[:, ::-1].reshape(-1)
+    bits = np.unpackbits(data, count=samples, bitorder="little")
     for frame, place in zip(bits.reshape(len(places), -1), places, strict=True):
         volume[place] = frame.reshape(volume.shape[1:])
 
@@ -288,9 +293,9 @@ def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequenc
             warnings.simplefilter("ignore")
             dataset = instance.dataset()
             # Bits above BitsStored are the file's too, except where a codec can't have had any.
-            keep: dict[str, Any] = (
-                {"correct_unused_bits": False} if syntax in _KEEPING_ALL_BITS else {}
-            )
+            keep: dict[str, Any] = {}
+            if not encapsulated or syntax == RLELossless:
+                keep = {"correct_unused_bits": False}
             frames = _decoded_by_pydicom(syntax, dataset, keep)
             for place, (frame, interpreted) in zip(places, frames, strict=False):
                 _check_frame(instance, frame, volume, "equiv")
