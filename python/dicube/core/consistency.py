@@ -6,7 +6,7 @@ And whether a pixel header that is to be written could be read again. Must not k
 from __future__ import annotations
 
 from dicube.core.pixel_header import PixelDataHeader
-from dicube.dicom import DicomMeta
+from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.geometry import Space
 from dicube.exceptions import DataConsistencyError, MetaDataError
 

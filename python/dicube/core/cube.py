@@ -26,7 +26,8 @@ from dicube.storage.pixel_utils import compute_real_values
 from dicube.storage.real_values import RealValues, real_dtype
 
 if TYPE_CHECKING:
-    from dicube.dicom import DicomMeta, DicomStatus
+    from dicube.dicom.dicom_meta import DicomMeta
+    from dicube.dicom.dicom_status import DicomStatus
     from dicube.dicom.geometry import Space
 
 # Of frames that are cropped so many bytes are decoded at a time: they stay in the processor's

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from dicube.core.loss import Loss, read_losses
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
-from dicube.dicom import DicomMeta, DicomStatus
 from dicube.dicom.coded_frames import has_own_codec
-from dicube.dicom.dicom_meta import ELSEWHERE_KEY
+from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
+from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.lossy_attributes import lossy_attributes
 from dicube.dicom.original_elements import OriginalElements

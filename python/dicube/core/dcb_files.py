@@ -17,7 +17,8 @@ from dicube.core.cube_parts import read_header, read_meta, read_space, read_stat
 from dicube.core.image import DicomCubeImage
 from dicube.core.num_threads import get_num_threads
 from dicube.core.pixel_header import PixelDataHeader
-from dicube.dicom import DicomMeta, DicomStatus
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.geometry import Space, space_to_json
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.dcb_reader import DcbReader

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from dicube.core.cube_parts import read_parts
 from dicube.core.loss import Loss
-from dicube.dicom import DicomMeta, Finding, check_dicom
+from dicube.dicom.dicom_check import check_dicom
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_status import Finding
 from dicube.dicom.geometry import Space
 from dicube.storage.dcb_reader import DcbReader
 

@@ -36,8 +36,9 @@ from dicube.core.nifti_image import (
 )
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
-from dicube.dicom import DicomMeta, SortMethod, get_dicom_status
 from dicube.dicom.dicom_io import read_series, write_dicom_folder
+from dicube.dicom.dicom_meta import DicomMeta, SortMethod
+from dicube.dicom.dicom_status import get_dicom_status
 from dicube.dicom.frame_coding import CodedSeries, code_frames
 from dicube.dicom.geometry import space_or_reason
 from dicube.dicom.multiframe_export import frames_in_instances, write_dicom_file

@@ -22,7 +22,9 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
 from dicube.core.slice_values import bits_of_slices, real_values, rescale_of_slices
-from dicube.dicom import CommonTags, DicomMeta, DicomStatus, get_dicom_status
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
+from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.geometry import Space, plane_attributes, same_space, space_or_reason
 from dicube.dicom.stored_bits import UNUSED_BITS, StoredBits
 from dicube.nifti import NiftiHeader

@@ -14,7 +14,7 @@ from dicube.core.cube_parts import read_meta
 from dicube.core.dcb_files import DcbAFile, DcbFile, DcbLFile, DcbSFile
 from dicube.core.image import DicomCubeImage
 from dicube.core.num_threads import get_num_threads
-from dicube.dicom import DicomMeta, SortMethod
+from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.validation import validate_not_none, validate_parameter_type

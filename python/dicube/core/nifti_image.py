@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
 from dicube.core.pixel_header import PixelDataHeader
-from dicube.dicom import CommonTags, DicomMeta, DicomStatus
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_status import DicomStatus
+from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.geometry import Grid, Space, grid_of_space, grid_or_reason, space_of_grid
 from dicube.dicom.series_volumes import series_volumes
 from dicube.dicom.slice_order import numbers

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.pixel_header import PixelDataHeader
-from dicube.dicom import DicomMeta
+from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.geometry import Space, space_fields
 from dicube.dicom.original_elements import OriginalElements
 from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes

@@ -19,9 +19,9 @@ from dicube.core.dcb_files import DcbFile
 from dicube.core.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
 from dicube.core.pixel_header import PixelDataHeader
-from dicube.dicom import DicomMeta
 from dicube.dicom.dicom_export import SeriesFiles, check_coded
 from dicube.dicom.dicom_io import pixel_header_of
+from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.frame_attributes import with_all_changed
 from dicube.dicom.frame_coding import CodedSeries, check_samples, kept_in
 from dicube.dicom.new_series import make_meta
