@@ -133,7 +133,7 @@ TEXTS = [
     ("half", '{"_merged_data": {', "not JSON"),
     ("number", "5", "no '_merged_data'"),
     ("deep", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
-    ("deep entries", '{"_merged_data":' * 5000 + "{}" + "}" * 5000, "nested too deeply"),
+    ("deep entries", '{"_merged_data":' * 100_000 + "{}" + "}" * 100_000, "nested too deeply"),
     ("thousands of digits", '{"slice_count": ' + "9" * 100_000 + "}", "not JSON"),
     ("a key twice", '{"_merged_data": {}, "_merged_data": {}}', "'_merged_data' is there twice"),
     ("lone surrogate", '{"_merged_data": {"\\ud800": {"vr": "US", "shared": true}}}', "ud800"),
