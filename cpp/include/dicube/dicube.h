@@ -158,7 +158,8 @@ DICUBE_API uint64_t dicube_checksum(const void* data, size_t size);
  * lossless. Lossy coding is of JPEG XL and integers of at most 32 bits. It says either how far a
  * sample may be from what it was (max_error: kept by each, checked on each), or what JPEG XL's
  * distance is (0.1 to 3 or so, at most 25; the errors are measured, not bounded, and relative to
- * the range of the samples). Lossy frames are always verified. */
+ * the range of the samples; bytes, and decoded samples in the last place, then depend on the
+ * processor). Lossy frames are always verified. */
 typedef struct dicube_codec_options {
     size_t struct_size;        /* sizeof(dicube_codec_options)                                   */
     uint32_t codec;            /* DICUBE_CODEC_*; default HTJ2K                                  */
