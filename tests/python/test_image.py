@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import DTYPES, SmoothVolume, run_python
+from dicom_series import make_series, write_series
 
 from dicube import (
     CommonTags,
@@ -404,6 +405,13 @@ class TestWhatCantBeStored:
         image = DicomCubeImage(volume)
         setattr(image.pixel_header, name, value)
         self.refused(image, tmp_path, DataConsistencyError, "the pixel header can't be stored")
+
+    def test_pixel_header_of_what_was_read(self, tmp_path: Path) -> None:
+        write_series(tmp_path / "in", make_series(2))
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+        image.pixel_header.Extras = {"a": {1}}
+        with pytest.raises(DataConsistencyError, match="the pixel header can't be stored"):
+            image.why_not_exact()
 
     @pytest.mark.parametrize(
         ("name", "value"),

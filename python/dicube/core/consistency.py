@@ -1,11 +1,10 @@
 """Whether metadata and geometry are a volume's: of as many slices, of its shape.
 
-And whether a pixel header that is to be written could be read again. Must not know pixels or files.
+Must not know pixels or files.
 """
 
 from __future__ import annotations
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.geometry import Space
 from dicube.exceptions import DataConsistencyError, MetaDataError
@@ -35,12 +34,3 @@ def checked_space(space: Space | None, shape: tuple[int, ...]) -> Space | None:
             f"a space of shape {tuple(space.shape)} does not fit a volume of shape {shape[:3]}"
         )
     return space
-
-
-def checked_header(header: PixelDataHeader) -> PixelDataHeader:
-    """Return a pixel header that can be read again once it is written."""
-    try:
-        PixelDataHeader.from_json(header.to_json())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise DataConsistencyError(f"the pixel header can't be stored: {error}") from None
-    return header

@@ -1,7 +1,7 @@
 """ImageContent: pixels, header, metadata and geometry of an image, which fit each other.
 
 What it is at any moment, and what of it was damaged or changed; where it comes from and goes to is
-for `image`. It must not know files.
+for `image`. It must not read or write any file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.coded_source import CodedSource
-from dicube.core.consistency import checked_header, checked_meta, checked_space
+from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts
 from dicube.core.damage import Damage
 from dicube.core.loss import Loss
@@ -179,7 +179,7 @@ class ImageContent:
     def _parts(self) -> CubeParts:
         """Return all of the image but its pixels."""
         header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
-        checked_header(header)
+        header.to_json()  # what can't be stored is refused before anything is done with it
         return CubeParts(header, self._dicom_meta, self._space, self.dicom_status, self._nifti)
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from dicube.exceptions import DataConsistencyError
 from dicube.strict_json import parse_json
 
 
@@ -60,8 +61,17 @@ class PixelDataHeader:
         return cls(**own, Extras=extras)
 
     def to_json(self) -> str:
-        """Return the header as JSON text."""
-        return json.dumps(self.to_dict(), default=_plain)
+        """Return the header as JSON text.
+
+        Raises:
+            DataConsistencyError: it holds what could not be read again.
+        """
+        try:
+            text = json.dumps(self.to_dict(), default=_plain)
+            self.from_json(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataConsistencyError(f"the pixel header can't be stored: {error}") from None
+        return text
 
     @classmethod
     def from_json(cls, json_str: str) -> PixelDataHeader:
