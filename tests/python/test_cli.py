@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SmoothVolume, run_python
+from original_files import contents
 from pydicom import dcmread
+from pydicom.uid import RLELossless
 
 from dicube import DicomCubeImage, __version__
 from dicube.cli import main
@@ -70,9 +72,32 @@ class TestConvert:
             assert result.stderr == ""
         one = DicomCubeImage.from_dicom_folder(series)
         two = DicomCubeImage.from_dicom_folder(tmp_path / "restored")
+        assert contents(tmp_path / "restored") == contents(series)
         assert np.array_equal(one.raw_image, two.raw_image)
         assert one.dicom_meta == two.dicom_meta
         assert one.space == two.space
+
+    def test_original_files_that_are_not_kept_are_told_of(
+        self, series: Path, tmp_path: Path
+    ) -> None:
+        image = DicomCubeImage.from_dicom_folder(series)
+        image.to_dicom_folder(tmp_path / "coded", transfer_syntax="htj2k")
+        (tmp_path / "rle").mkdir()
+        for path in series.iterdir():
+            dataset = dcmread(path)
+            dataset.compress(RLELossless)
+            dataset.save_as(tmp_path / "rle" / path.name)
+        for source, target, told in (
+            (tmp_path / "rle", tmp_path / "rle.dcbs", "frames in transfer syntax RLE Lossless"),
+            (tmp_path / "rle.dcbs", tmp_path / "rle.dcba", ""),
+            (tmp_path / "coded", tmp_path / "coded.dcbs", ""),
+            (tmp_path / "coded.dcbs", tmp_path / "coded.dcba", "frames that are coded by jph"),
+            (tmp_path / "coded.dcbs", tmp_path / "coded.dcbl", ""),
+        ):
+            result = run("convert", source, target)
+            assert result.returncode == 0, result.stderr
+            expected = f"dicube: {target} holds every element and sample, not the original files: "
+            assert result.stderr.startswith(expected + told) if told else result.stderr == ""
 
     def test_effort_in_words(self, series: Path, tmp_path: Path) -> None:
         for name, effort in (("word", "fast"), ("number", 1)):

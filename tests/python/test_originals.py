@@ -36,6 +36,7 @@ from dicube.codecs.jph import imencode_jph
 from dicube.dicom.coded_frames import has_own_codec
 from dicube.exceptions import DataConsistencyError
 from dicube.storage import DcbReader
+from dicube.storage.formats import codec_of_path
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*space is None")
 
@@ -271,6 +272,21 @@ def test_slices_that_are_not_in_the_order_of_names(extension: str, tmp_path: Pat
     series = make_series(12)
     write_series(tmp_path / "in", series, [f"a b/ü{11 - n}" for n in range(12)])
     assert restored(tmp_path / "in", tmp_path, extension) == contents(tmp_path / "in")
+
+
+@pytest.mark.parametrize("extension", [".dcbs", ".dcba"])
+def test_plain_samples_go_from_one_codec_to_the_other(extension: str, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(3))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.to_file(tmp_path / f"first{extension}")
+    first = DicomCubeImage.from_file(tmp_path / f"first{extension}")
+    for second in (".dcbs", ".dcba"):
+        assert first.why_not_exact(codec_of_path(tmp_path / f"second{second}")) == ""
+        first.to_file(tmp_path / f"second{second}")
+        again = DicomCubeImage.from_file(tmp_path / f"second{second}")
+        again.to_dicom_folder(tmp_path / "out", overwrite=True, exact=True)
+        assert contents(tmp_path / "out") == contents(tmp_path / "in")
+        shutil.rmtree(tmp_path / "out")
 
 
 @pytest.mark.parametrize("extension", [".dcbs", ".dcba"])

@@ -28,11 +28,12 @@ _LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
 def convert(options: argparse.Namespace) -> int:
     """Run `dicube convert`."""
     from dicube import DicomCubeImage, SortMethod
+    from dicube.core.file_summary import holds_originals
     from dicube.core.image import FILE_EXTENSIONS
     from dicube.core.recoding import export_coded
     from dicube.dicom.transfer_syntaxes import transfer_syntax_of
     from dicube.nifti import NIFTI_EXTENSIONS
-    from dicube.storage.formats import FORMATS
+    from dicube.storage.formats import FORMATS, codec_of_path
 
     source: Path = options.source
     target = Path(options.target)
@@ -138,6 +139,15 @@ def convert(options: argparse.Namespace) -> int:
         print(f"{target}: {len(image.raw_image)} slices")
     if image is not whole:
         print(f"dicube: {target} holds what is intact of {source}", file=sys.stderr)
+    is_exact = target.suffix.lower() in (".dcbs", ".dcba") and not lossy
+    is_from_file = not from_dicom and not from_nifti and image is whole
+    had_originals = from_dicom or (is_exact and is_from_file and holds_originals(source))
+    if is_exact and had_originals and not holds_originals(target):
+        reason = image.why_not_exact(codec_of_path(target))
+        print(
+            f"dicube: {target} holds every element and sample, not the original files: {reason}",
+            file=sys.stderr,
+        )
     return 0 if image is whole else _PARTLY_DONE
 
 

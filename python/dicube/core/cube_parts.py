@@ -38,7 +38,7 @@ _SPACE = "space"  # JSON, in (x, y, z) order
 _COLOUR_SPACE = "colour_space"
 _HEADER = "pixel_header"  # JSON
 _NIFTI = "nifti"  # a NIfTI file's bytes before its voxels, packed with zstd
-_ORIGINALS = "originals"  # the source's files without their pixels, packed with zstd
+ORIGINALS = "originals"  # the source's files without their pixels, packed with zstd
 
 _TRANSFER_SYNTAX = "00020010"
 
@@ -90,7 +90,7 @@ def parts_around_frames(
     with ThreadPoolExecutor(1) as packer:
         packed = packer.submit(provenance.pack_originals, volume)
         yield
-        writer.write_section(_ORIGINALS, packed.result())
+        writer.write_section(ORIGINALS, packed.result())
 
 
 def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced]:
@@ -209,7 +209,7 @@ def _read_meta_text(reader: DcbReader) -> str | None:
 
 def _read_originals(reader: DcbReader) -> StoredOriginals | None:
     """Return the original files that a file holds; None where it holds none."""
-    packed = reader.sections.get(_ORIGINALS)
+    packed = reader.sections.get(ORIGINALS)
     if not packed:
         return None
     return StoredOriginals(packed, reader.shape, reader.dtype, reader.codec, reader.max_memory)

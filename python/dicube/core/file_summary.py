@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from dicube.core.cube_parts import read_parts
+from dicube.core.cube_parts import ORIGINALS, read_parts
 from dicube.core.loss import Loss
 from dicube.dicom.dicom_check import check_dicom
 from dicube.dicom.dicom_meta import DicomMeta
@@ -99,6 +99,16 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
             space=None if parts.space is None else _space_fields(parts.space),
             tags={} if parts.meta is None else _tags_of(parts.meta),
         )
+
+
+def holds_originals(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file at a path has the files of the series in it, to the byte.
+
+    Raises:
+        InvalidCubeFileError: there is none, it can't be read, it is damaged or newer.
+    """
+    with DcbReader(path) as reader:
+        return ORIGINALS in reader.sections
 
 
 def _space_fields(space: Space) -> dict[str, list[float]]:

@@ -61,7 +61,7 @@ class StoredOriginals:
             except InvalidCubeFileError as error:
                 raise InvalidCubeFileError(f"section originals: {error.message}") from error
             originals = originals_from_bytes(data, *self._volume)
-            originals.coded = self.coded
+            originals.coded = self.coded if originals.codec else ()
             self._unpacked = originals
         return self._unpacked
 

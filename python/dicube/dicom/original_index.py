@@ -73,7 +73,7 @@ def originals_from_bytes(
     Args:
         data: what `originals_to_bytes` gave, or anything.
         shape, dtype: of the volume.
-        codec: of its frames, by its name in `dicube.codecs`.
+        codec: of the dicube file's frames, by its name in `dicube.codecs`.
 
     Raises:
         InvalidCubeFileError: the bytes are not originals of such a volume.
@@ -109,7 +109,11 @@ def originals_from_bytes(
         )
         for entry, runs, digest, frames_digest in heads
     )
-    originals = Originals(files[:count], shape, dtype, codec, copies=files[count:])
+    # Files of plain samples have no coded frames, whatever the dicube file codes these by.
+    are_coded = any(isinstance(piece, Coded) for file in files for piece in file.pieces)
+    originals = Originals(
+        files[:count], shape, dtype, codec if are_coded else "", copies=files[count:]
+    )
     if not cursor.at_end:
         raise _fault("there are bytes that no file has")
     fault = fault_of(originals)
