@@ -77,6 +77,14 @@ def set_at(*path: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+WITH_KEYWORD = {"PatientSex": {"vr": "CS", "shared": True}}
+
+
+def twice_in_letters(found: Any) -> None:
+    for key in ("0008103e", "0008103E"):
+        found[MERGED][key] = {"vr": "LO", "shared": True, "Value": []}
+
+
 MERGED, NUMBER, NAME, SEQUENCE = "_merged_data", "00200013", "00100010", "00081140"
 
 METADATA = [
@@ -85,6 +93,10 @@ METADATA = [
     ("slices 2^63", set_at("slice_count", 1 << 63), "9223372036854775808 slices|3 values for"),
     ("slices 4", set_at("slice_count", 4), "3 values for 4 slices"),
     ("slices text", set_at("slice_count", "3"), None),
+    ("tag with a comma", set_at(MERGED, "0010,0040", {"vr": "CS", "shared": True}), "'0010,0040'"),
+    ("keyword", set_at(MERGED, "PatientSex", {"vr": "CS", "shared": True}), "'PatientSex'"),
+    ("tag in both cases", twice_in_letters, "a tag is there twice"),
+    ("keyword within", set_at(MERGED, SEQUENCE, "Value", 0, WITH_KEYWORD), "'PatientSex'"),
     ("entry list", set_at(MERGED, NUMBER, []), "'00200013' is malformed"),
     ("entry null", set_at(MERGED, NUMBER, None), "'00200013' is malformed"),
     ("no vr", set_at(MERGED, NUMBER, {"shared": True}), "'00200013' is malformed"),

@@ -16,6 +16,7 @@ from dicube.exceptions import MetaDataError
 
 _SCALARS = {str, int, float, type(None)}
 _TEXTS = {str, type(None)}
+_PLAIN_ENTRY, _PLAIN = {"vr", "shared", "Value"}, {str, float, type(None)}
 # What is below becomes a float. Files hold integers beyond what DICOM allows, and all come back.
 _MOST_INTEGER = (1 << 1024) - (1 << 970)
 
@@ -53,7 +54,8 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
         MetaDataError: one is malformed, or of another number of slices.
     """
     for key, entry in wellformed(entries).items():
-        get_tag_key(key)
+        if get_tag_key(key) != key.upper():
+            raise MetaDataError(f"metadata entry {key!r}: its key is not eight hexadecimal digits")
         shared = entry.get("shared", 0)
         if shared is None and entry["vr"] == "SQ":
             lists = []
@@ -90,12 +92,19 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
                 )
         if shared is not None and not _has_sound_values(entry):
             raise MetaDataError(f"metadata entry {key!r}: values are malformed")
-    return dict(sorted((key.upper(), entry) for key, entry in entries.items()))
+    ordered = dict(sorted((key.upper(), entry) for key, entry in entries.items()))
+    if len(ordered) < len(entries):
+        raise MetaDataError("a tag is there twice, in small and in capital letters")
+    return ordered
 
 
 def _has_sound_values(entry: Entry) -> bool:
     """Return whether the values of an entry that is no sequence are of types that values have."""
     vr, values = entry["vr"], entry.get("Value", [])
+    # Nearly all entries of nearly all series.
+    is_plain = entry.keys() <= _PLAIN_ENTRY and vr != "SQ" and type(values) is list
+    if is_plain and set(map(type, values)) <= _PLAIN:
+        return True
     raw, binary, vrs = (entry.get(name) for name in ("raw", "InlineBinary", "vrs"))
     if entry["shared"]:
         texts = [raw, binary]
