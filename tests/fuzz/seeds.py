@@ -17,6 +17,7 @@ from dicube.codecs.jxl import imencode_jxl
 from dicube.storage import DcbWriter
 
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32")
+INTEGERS = range(6)  # the types that lossy coding takes
 
 
 def images() -> list[np.ndarray]:
@@ -33,7 +34,7 @@ def images() -> list[np.ndarray]:
 
 def make(folder: Path) -> None:
     """Write the inputs of all targets."""
-    for target in ("file", "decode", "round_trip"):
+    for target in ("file", "decode", "round_trip", "lossy"):
         (folder / target).mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(images()):
         name = f"{image.dtype.name}x{1 if image.ndim == 2 else 3}"
@@ -49,6 +50,14 @@ def make(folder: Path) -> None:
             (folder / "round_trip" / f"{name}.{codec}").write_bytes(
                 head + bytes([codec]) + image.tobytes()
             )
+        if number // 2 in INTEGERS:
+            kind = 4 * (number // 2) + 3 * (image.ndim == 3)
+            for mode, name_of_mode in enumerate(("lossless", "error", "distance", "mask")):
+                options = bytes([kind, mode + number % 2 * 4, number % 7, 5, 20, 0])
+                size = bytes([image.shape[0], 0, image.shape[1], 0])
+                (folder / "lossy" / f"{name}.{name_of_mode}").write_bytes(
+                    size + options + image.tobytes()
+                )
 
 
 if __name__ == "__main__":
