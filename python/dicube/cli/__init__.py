@@ -24,6 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 after one line on the standard error output, or 3 where damaged
         parts were left out as asked for. Wrong usage ends in SystemExit with status 2.
     """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python must not try to write the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
@@ -34,9 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message = error.message if error.suggestion is None else _with_suggestion(error)
             return _fail(message)
         except BrokenPipeError:
-            # Whoever read the output has gone; Python must not try to write the rest at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+            raise
         except OSError as error:
             return _fail(str(error))
         except MemoryError as error:
