@@ -367,3 +367,103 @@ def test_a_part_of_an_image_has_no_original_files(folder: Path) -> None:
     assert part.why_not_exact() == "the image was not read from files"
     part.to_dicom_folder(folder.parent / "out")
     assert len(list((folder.parent / "out").iterdir())) == 2
+
+
+def shifted(image: DicomCubeImage) -> list[list[float]]:
+    """The positions of an image's slices, 7 mm farther along the columns; set in its metadata."""
+    positions = image.dicom_meta.get("ImagePositionPatient", force_nonshared=True)
+    there = [[x + 7, y, z] for x, y, z in positions]
+    image.dicom_meta.set_nonshared_item("ImagePositionPatient", there)
+    return there
+
+
+def come_back(image: DicomCubeImage, folder: Path) -> DicomCubeImage:
+    """The image as it comes back from a dicube file and from DICOM."""
+    image.to_file(folder / "again.dcbs")
+    DicomCubeImage.from_file(folder / "again.dcbs").to_dicom_folder(folder / "out", overwrite=True)
+    image.to_dicom_folder(folder / "direct", overwrite=True)
+    again = DicomCubeImage.from_dicom_folder(folder / "out")
+    direct = DicomCubeImage.from_dicom_folder(folder / "direct")
+    assert again.dicom_meta == direct.dicom_meta
+    return again
+
+
+@pytest.mark.parametrize("origin", [fresh, stored])
+class TestEditsOfMetadata:
+    """What metadata and header or space both tell: what was set last counts."""
+
+    def test_positions(self, origin: Callable[[Path], DicomCubeImage], folder: Path) -> None:
+        image = origin(folder)
+        before = image.space
+        there = shifted(image)
+        assert image.space is not None and before is not None
+        assert image.space.origin == (before.origin[0] + 7, *before.origin[1:])
+        again = come_back(image, folder.parent)
+        assert again.dicom_meta.get("ImagePositionPatient", force_nonshared=True) == there
+        assert again.space == image.space
+
+    def test_positions_that_are_removed(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        del image.dicom_meta["ImagePositionPatient"]
+        assert image.space is None
+        with pytest.warns(UserWarning, match="space is None"):
+            again = come_back(image, folder.parent)
+        assert again.dicom_meta.is_missing("ImagePositionPatient")
+
+    def test_a_space_set_later(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        assert image.space is not None
+        elsewhere = dataclasses.replace(image.space, origin=(1.0, 2.0, 3.0))
+        shifted(image)
+        image.space = elsewhere
+        assert image.space == elsewhere
+        assert come_back(image, folder.parent).space == elsewhere
+
+    def test_rescale_and_window(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.dicom_meta.set_shared_item("RescaleSlope", 5)
+        del image.dicom_meta["WindowCenter"]
+        assert image.pixel_header.RescaleSlope == 5
+        assert image.pixel_header.WindowCenter is None
+        np.testing.assert_array_equal(
+            image.get_fdata("float64"),
+            image.raw_image * 5.0 + image.pixel_header.RescaleIntercept,
+        )
+        again = come_back(image, folder.parent)
+        assert again.dicom_meta.get("RescaleSlope") == 5
+        assert again.dicom_meta.is_missing("WindowCenter")
+
+    def test_a_header_set_by_hand(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.pixel_header.RescaleSlope = 3.0
+        image.dicom_meta.set_shared_item("RescaleSlope", 5)
+        assert image.pixel_header.RescaleSlope == 3
+        image.pixel_header = dataclasses.replace(image.pixel_header, RescaleSlope=4.0)
+        assert image.pixel_header.RescaleSlope == 4
+        image.dicom_meta.set_shared_item("RescaleSlope", 6)
+        assert image.pixel_header.RescaleSlope == 6
+        assert come_back(image, folder.parent).dicom_meta.get("RescaleSlope") == 6
+
+    def test_a_new_order(self, origin: Callable[[Path], DicomCubeImage], folder: Path) -> None:
+        image = origin(folder)
+        image.dicom_meta.set_nonshared_item("RescaleSlope", [1, 2, 3])
+        values, places = image.get_fdata(), image.dicom_meta.get_values("ImagePositionPatient")
+        order = image.dicom_meta.sort_files(SortMethod.INSTANCE_NUMBER_DESC)
+        image.raw_image = image.raw_image[order]
+        assert order == [2, 1, 0]
+        np.testing.assert_array_equal(image.get_fdata(), values[::-1])
+        image.to_dicom_folder(folder.parent / "out")
+        again = DicomCubeImage.from_dicom_folder(
+            folder.parent / "out", SortMethod.INSTANCE_NUMBER_DESC
+        )
+        assert again.dicom_meta.get_values("ImagePositionPatient") == places[::-1]
+        np.testing.assert_array_equal(again.get_fdata(), values[::-1])
+        assert again.space == image.space

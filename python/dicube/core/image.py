@@ -349,7 +349,7 @@ class DicomCubeImage(ImageContent):
         codec = codec_of_path(path)
         volume = self._raw_image
         checked_meta(self._dicom_meta, len(volume))
-        checked_space(self._space, volume.shape)
+        checked_space(self.space, volume.shape)
         parts = self._parts()
         lossy = lossy_coding(
             path,
@@ -452,7 +452,7 @@ class DicomCubeImage(ImageContent):
             meta,
             self._raw_image,
             self.pixel_header,
-            space=self._space,
+            space=self.space,
             overwrite=overwrite,
             progress=progress,
             coded=self._coded_in(syntax, meta.instances(), num_threads),
@@ -495,7 +495,7 @@ class DicomCubeImage(ImageContent):
             meta,
             self._raw_image,
             self.pixel_header,
-            self._space,
+            self.space,
             overwrite,
             coded,
             derived_attributes(meta, self._losses),
@@ -549,10 +549,10 @@ class DicomCubeImage(ImageContent):
         part._damage = Damage()
         read = self._damaged_provenance
         if read is not None and part._dicom_meta is not None:
-            reason = read.objection(self._dicom_meta, self.pixel_header, self._space)
+            reason = read.objection(self._dicom_meta, self.pixel_header, self.space)
             if not reason:
                 part._provenance = read.of_slices(
-                    slices, part._dicom_meta, part.pixel_header, part._space
+                    slices, part._dicom_meta, part.pixel_header, part.space
                 )
         return part
 
@@ -606,7 +606,7 @@ class DicomCubeImage(ImageContent):
             volumes=1 if nifti is None else nifti.volume_count,
             seconds_between_volumes=None if nifti is None else nifti.seconds_between_volumes,
         )
-        self._dicom_meta = meta
+        self.dicom_meta = meta
         self.dicom_status = get_dicom_status(meta)
         return meta
 
@@ -654,7 +654,7 @@ class DicomCubeImage(ImageContent):
         """Return why the image is not what the original files are, pixels apart; '' if it is."""
         if self._provenance is None:
             return "the image was not read from files"
-        return self._provenance.objection(self._dicom_meta, self.pixel_header, self._space)
+        return self._provenance.objection(self._dicom_meta, self.pixel_header, self.space)
 
     def _changed_file(self, num_threads: int | None = None) -> str:
         """Return the name of an original file whose pixels were changed; '' if there is none."""

@@ -18,6 +18,7 @@ from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts
 from dicube.core.damage import Damage
 from dicube.core.loss import Loss
+from dicube.core.meta_edits import MetaEdits
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
@@ -47,10 +48,9 @@ class ImageContent:
             raw_image = Pixels(stored_volume(raw_image))
         self._pixels = raw_image
         name = self.dtype.name
-        self.pixel_header = pixel_header or PixelDataHeader(
-            OriginalPixelDtype=name, PixelDtype=name
-        )
+        self._header = pixel_header or PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
         self._dicom_meta = checked_meta(dicom_meta, self.shape[0])
+        self._edits = MetaEdits(self._dicom_meta, self._header)
         self._space = checked_space(space, self.shape)
         if dicom_status is None:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
@@ -98,7 +98,7 @@ class ImageContent:
     def raw_image(self, array: NDArray[Any]) -> None:
         volume = stored_volume(array)
         checked_meta(self._dicom_meta, len(volume))
-        checked_space(self._space, volume.shape)
+        checked_space(self.space, volume.shape)
         self._let_pixels_go()
         self._pixels = Pixels(volume)
         self._damage = Damage(None, self._damage.sections)
@@ -127,22 +127,42 @@ class ImageContent:
     @dicom_meta.setter
     def dicom_meta(self, meta: DicomMeta | None) -> None:
         self._dicom_meta = checked_meta(meta, self.shape[0])
+        self._edits = MetaEdits(self._dicom_meta, self._header)
+
+    @property
+    def pixel_header(self) -> PixelDataHeader:
+        """Rescale and window, of the first slice where the metadata have several.
+
+        Editing these in the metadata changes it, unless it was set to something else meanwhile.
+        """
+        self._follow_edits()
+        return self._header
+
+    @pixel_header.setter
+    def pixel_header(self, header: PixelDataHeader) -> None:
+        self._follow_edits()
+        self._header = header
+        self._edits = MetaEdits(self._dicom_meta, header)
 
     @property
     def space(self) -> Space | None:
         """The geometry in (z, y, x) order; None where it isn't known.
 
         Assigning another writes it into the metadata, so that an export shows it; one whose shape
-        is not the volume's raises DataConsistencyError.
+        is not the volume's raises DataConsistencyError. Editing positions, orientations or spacings
+        in the metadata, or the order of their slices, changes it.
         """
+        self._follow_edits()
         return self._space
 
     @space.setter
     def space(self, space: Space | None) -> None:
+        self._follow_edits()
         self._space = checked_space(space, self.shape)
         if space is not None and self._dicom_meta is not None:
             _write_space(space, self._dicom_meta)
             self.dicom_status = get_dicom_status(self._dicom_meta)
+            self._edits = MetaEdits(self._dicom_meta, self._header)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -180,12 +200,25 @@ class ImageContent:
         """Return all of the image but its pixels."""
         header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
         header.to_json()  # what can't be stored is refused before anything is done with it
-        return CubeParts(header, self._dicom_meta, self._space, self.dicom_status, self._nifti)
+        return CubeParts(header, self._dicom_meta, self.space, self.dicom_status, self._nifti)
 
     @property
     def _raw_image(self) -> NDArray[Any]:
         """The stored values, for those who don't change them."""
         return self._pixels.stored()
+
+    def _follow_edits(self) -> None:
+        """Have header, space and status say what was edited in the metadata since."""
+        meta = self._dicom_meta
+        if meta is None or not self._edits.are_new(meta):
+            return
+        if self._edits.take(meta, self._header):
+            told = space_or_reason(meta)[0]
+            space = told and told.reverse_axis_order()
+            # Of pixels that were cut, or are of lower resolution, the metadata don't tell.
+            if space is None or tuple(space.shape) == self.shape[:3]:
+                self._space = space
+                self.dicom_status = get_dicom_status(meta)
 
     def _let_pixels_go(self) -> None:
         """Have it known what the pixels are, before somebody gets or replaces them."""

@@ -82,6 +82,9 @@ class SortMethod(Enum):
     POSITION_LEFT_HAND = 4
 
 
+ANY_ELEMENT = ""
+
+
 class SliceCountError(DataConsistencyError, ValueError):
     """The number of values or names given is not the number of slices."""
 
@@ -110,6 +113,8 @@ class DicomMeta(MetadataLookup):
     Attributes:
         filenames: the slices' files, in slice order, or None.
         slice_count: N.
+        edits: the keys of elements set or removed since, in that order; ANY_ELEMENT for a new order
+            of the slices.
     """
 
     def __init__(
@@ -141,6 +146,7 @@ class DicomMeta(MetadataLookup):
             else MergedElements(entries=checked(merged_data, slice_count)),
             slice_count,
         )
+        self.edits: list[str] = []
         self.filenames = None if filenames is None else [str(name) for name in filenames]
         if self.filenames is not None and len(self.filenames) != slice_count:
             raise SliceCountError(f"{len(self.filenames)} filenames for {slice_count} slices")
@@ -315,6 +321,7 @@ class DicomMeta(MetadataLookup):
         if key not in holder:
             raise MissingTagError(f"the metadata has no element {tag_name(key)}")
         del holder[key]
+        self.edits.append(key)
 
     def set_shared_item(self, tag_input: TagLike, value: Any, vr: str | None = None) -> None:
         """Give all slices the same value.
@@ -329,6 +336,7 @@ class DicomMeta(MetadataLookup):
             MetaDataError: the value does not suit the element.
         """
         key, vr = self._assignable(tag_input, vr)
+        self.edits.append(key)
         if vr == "SQ":
             entry: Entry = {"vr": "SQ", "shared": None, "Value": merge_items_of(value)}
         else:
@@ -362,6 +370,7 @@ class DicomMeta(MetadataLookup):
             None if value is None else self._value_of(key, vr, value, self._encodings(i))
             for i, value in enumerate(values)
         ]
+        self.edits.append(key)
         if self._set_in_macro(key, given):
             return
         if all(value is None for value in given):
@@ -394,6 +403,7 @@ class DicomMeta(MetadataLookup):
             raise SliceCountError(f"{list(order)} is no order of {self.slice_count} slices")
         if list(order) == list(range(self.slice_count)):
             return
+        self.edits.append(ANY_ELEMENT)
         self._merged_data.reorder(order)
         self._file_meta.reorder(order)
         self._frames = [self._frames[i] for i in order]
