@@ -13,6 +13,7 @@ import pytest
 from conftest import DTYPES, SmoothVolume
 from numpy.typing import NDArray
 
+import dicube
 from dicube import DicomCubeImage
 from dicube.cli import main
 from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
@@ -221,6 +222,30 @@ class TestRecord:
             {"max_error": 3},
             {"max_error": 20},
         ]
+
+    def test_parts_of_a_lossy_file(self, series: DicomCubeImage, tmp_path: Path) -> None:
+        series.to_file(tmp_path / "x.dcbl", max_error=3)
+        with dicube.open(tmp_path / "x.dcbl") as cube:
+            (loss,) = cube.losses
+            assert loss.settings == {"max_error": 3}
+            assert cube.at_level(0).losses == cube.losses
+            meta = cube.dicom_meta.select([1, 2])
+            dicube.write_frames(
+                tmp_path / "y.dcbs",
+                cube[1:],
+                (2, *cube.shape[1:]),
+                cube.dtype,
+                dicom_meta=meta,
+                losses=cube.losses,
+            )
+            part = DicomCubeImage(cube[1:], cube.pixel_header, meta, losses=cube.losses)
+        part.to_file(tmp_path / "z.dcbs")
+        for name in ("y.dcbs", "z.dcbs"):
+            again = DicomCubeImage.from_file(tmp_path / name)
+            assert again.losses == (loss,)
+            again.to_dicom_folder(tmp_path / name[0])
+            for path in (tmp_path / name[0]).iterdir():
+                assert pydicom.dcmread(path).LossyImageCompression == "01"
 
     def test_dicom_export(self, series: DicomCubeImage, tmp_path: Path) -> None:
         series.to_dicom_folder(tmp_path / "source")

@@ -26,6 +26,7 @@ from dicube.storage.pixel_utils import compute_real_values
 from dicube.storage.real_values import RealValues, real_dtype
 
 if TYPE_CHECKING:
+    from dicube.core.loss import Loss
     from dicube.dicom.dicom_meta import DicomMeta
     from dicube.dicom.dicom_status import DicomStatus
     from dicube.dicom.geometry import Space
@@ -243,6 +244,11 @@ class Cube:
         return space if space is None or not self.level else space_at_level(space, self.level)
 
     @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What lossy coding has changed, the earliest first; see `DicomCubeImage.losses`."""
+        return self._parts.losses
+
+    @property
     def damaged_frames(self) -> tuple[int, ...]:
         """The damaged slices among those read until now, with `on_error='skip'`, at any level."""
         return tuple(self._parts.damage().frames)
@@ -443,6 +449,17 @@ class _Parts:
                 self._read["status"] = read_status(self._reader)
         status: DicomStatus = self._read["status"]
         return status
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What lossy coding has changed."""
+        if "losses" not in self._read:
+            from dicube.core.loss import read_losses
+
+            with self.warning():
+                self._read["losses"] = read_losses(self._reader)
+        losses: tuple[Loss, ...] = self._read["losses"]
+        return losses
 
 
 class _Rescale:

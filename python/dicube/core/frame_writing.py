@@ -6,7 +6,7 @@ Must not know how an image is made of a file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.cube_parts import parts_around_frames
 from dicube.core.image import DicomCubeImage
+from dicube.core.loss import Loss, write_losses
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
@@ -33,6 +34,7 @@ def write_frames(
     dicom_meta: DicomMeta | None = None,
     space: Space | None = None,
     dicom_status: DicomStatus | None = None,
+    losses: Sequence[Loss] = (),
     num_threads: int | None = None,
     effort: int | str | None = None,
     verify: bool = True,
@@ -48,7 +50,7 @@ def write_frames(
             map of the whole volume, of which only the pages at work are in memory.
         shape: (slices, rows, columns), or (slices, rows, columns, 3) for colour.
         dtype: of the stored values.
-        pixel_header, dicom_meta, space, dicom_status: as of `DicomCubeImage`.
+        pixel_header, dicom_meta, space, dicom_status, losses: as of `DicomCubeImage`.
         num_threads, effort, verify, progress: as of `DicomCubeImage.to_file`.
 
     Raises:
@@ -75,3 +77,4 @@ def write_frames(
             writer.write_frames(frames, progress=progress)
         else:
             writer.write_each(frames, progress=progress)
+        write_losses(writer, losses)

@@ -74,6 +74,8 @@ class DicomCubeImage(ImageContent):
         dicom_meta: metadata of as many slices; None for none.
         space: geometry in (z, y, x) order, of the volume's shape; None where it isn't known.
         dicom_status: None for the status that the metadata have, CONSISTENT without any.
+        losses: what lossy coding has changed in the pixels before: `losses` of the image or cube
+            that they are from.
 
     Raises:
         DataConsistencyError: a dtype or shape that can't be stored, or arguments that don't fit

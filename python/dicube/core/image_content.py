@@ -43,6 +43,8 @@ class ImageContent:
         dicom_meta: DicomMeta | None = None,
         space: Space | None = None,
         dicom_status: DicomStatus | None = None,
+        *,
+        losses: Sequence[Loss] = (),
     ) -> None:
         if not isinstance(raw_image, Pixels):
             raw_image = Pixels(stored_volume(raw_image))
@@ -60,7 +62,7 @@ class ImageContent:
         self._provenance: Provenance | None = None
         self._damaged_provenance: Provenance | None = None  # for what is intact of the image
         self._coded_source: CodedSource | None = None
-        self._losses: tuple[Loss, ...] = ()
+        self._losses = tuple(losses)
         self._pixels_seen = False  # until somebody has the array, nobody has changed it
 
     @property
