@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -317,6 +318,8 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (tmp_path / "c.nii").read_bytes() == data
     converted(tmp_path / "a.nii", tmp_path / "dicom", "--modality", "MR")
     assert dcmread(tmp_path / "dicom" / "slice_0000.dcm").Modality == "MR"
+    converted(tmp_path / "b.dcba", tmp_path / "of_file", "--modality", "PT")
+    assert dcmread(tmp_path / "of_file" / "slice_0000.dcm").Modality == "PT"
     converted(tmp_path / "dicom", tmp_path / "d.nii")
     assert np.array_equal(
         nib.load(tmp_path / "d.nii").get_fdata(), nib.load(tmp_path / "a.nii").get_fdata()
@@ -329,12 +332,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.nii").write_bytes(nifti_bytes(samples((7, 6, 5), "i2")))
     (tmp_path / "bad.nii.gz").write_bytes(b"no")
+    converted(tmp_path / "a.nii", tmp_path / "dicom")
+    converted(tmp_path / "dicom", tmp_path / "has_meta.dcbs")
     for arguments, message in (
         (["a.nii", "a.nii"], "--overwrite"),
         (["bad.nii.gz", "a.dcbs"], "not a NIfTI file"),
         (["a.nii", "a.dcbs", "--modality", "MR"], "--modality"),
+        (["dicom", "a.dcbs", "--modality", "MR"], "--modality"),
+        (["has_meta.dcbs", "dicom2/", "--modality", "MR"], "--modality"),
         (["a.nii", "a.dcbs", "--sort", "position"], "DICOM only"),
     ):
-        paths = [str(tmp_path / name) for name in arguments[:2]]
+        paths = [os.path.join(tmp_path, name) for name in arguments[:2]]
         assert main(["convert", *paths, *arguments[2:]]) == 1
         assert message in capsys.readouterr().err

@@ -151,7 +151,9 @@ def parser() -> argparse.ArgumentParser:
         " and the exit status is 3",
     )
     convert.add_argument(
-        "--modality", metavar="CODE", help="of DICOM made from NIfTI, such as MR (default: OT)"
+        "--modality",
+        metavar="CODE",
+        help="of DICOM made from NIfTI, or from a file without metadata, such as MR (default: OT)",
     )
     convert.set_defaults(run=commands.convert)
 

@@ -21,6 +21,7 @@ SORT_METHODS = {
     "position-reverse": "POSITION_LEFT_HAND",
 }
 
+_MODALITY = "--modality is for DICOM made from images without metadata only, such as NIfTI"
 _PARTLY_DONE = 3  # the exit status
 _LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
 
@@ -66,8 +67,8 @@ def convert(options: argparse.Namespace) -> int:
         raise DataConsistencyError("--series-uid and --sort are for DICOM only")
     if (from_dicom or from_nifti) and options.on_error != "raise":
         raise DataConsistencyError("--on-error is for dicube files only")
-    if options.modality is not None and (to_file or not from_nifti):
-        raise DataConsistencyError("--modality is for DICOM made from NIfTI only")
+    if options.modality is not None and (to_file or from_dicom):
+        raise DataConsistencyError(_MODALITY)
     if to_file and options.transfer_syntax is not None:
         raise DataConsistencyError("--transfer-syntax is for DICOM only")
     if (to_file or to_multiframe) and target.exists() and not options.overwrite:
@@ -94,14 +95,16 @@ def convert(options: argparse.Namespace) -> int:
             )
         elif from_nifti:
             image = DicomCubeImage.from_nifti(source)
-            if not to_file:
-                image.init_meta(modality=options.modality or "OT")
         else:
             image = DicomCubeImage.from_file(
                 source, num_threads=options.threads, progress=bar, on_error=options.on_error
             )
     whole = image
     image = whole.intact_part()
+    if not to_file and image.dicom_meta is None:
+        image.init_meta(modality=options.modality or "OT")
+    elif options.modality is not None:
+        raise DataConsistencyError(_MODALITY)
     with ProgressBar(f"writing {target}") as bar:
         if to_nifti:
             image.to_nifti(target)
