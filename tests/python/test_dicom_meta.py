@@ -364,3 +364,15 @@ def test_a_value_by_hand_that_is_none() -> None:
     series[0][0x00280010] = element
     with pytest.raises(MetaDataError, match="Rows"):
         DicomMeta.from_datasets(series)
+
+
+def test_what_is_asked_for_can_be_changed() -> None:
+    meta = DicomMeta.from_datasets(make_series(3))
+    before = meta.to_json()
+    meta.get_values("ImagePositionPatient")[0][2] += 5
+    meta.get_values("PixelSpacing")[0][0] = 7
+    meta.get_shared_value("ImageOrientationPatient")[0] = 7
+    meta.get("ImageOrientationPatient")[0] = 7
+    meta.get("ImagePositionPatient", force_nonshared=True)[0][0] = 7
+    meta.index(0)["00200032"]["Value"][0] = 7
+    assert meta.to_json() == before

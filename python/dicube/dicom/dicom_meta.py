@@ -9,6 +9,7 @@ import json
 import operator
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
 from enum import Enum
 from typing import Any, SupportsIndex
 
@@ -435,7 +436,7 @@ class DicomMeta(MetadataLookup):
         Raises:
             IndexError: there is no such slice.
         """
-        return without_raw(slice_items(self._merged_data, self._slice(index)))
+        return deepcopy(without_raw(slice_items(self._merged_data, self._slice(index))))
 
     def dataset(self, index: SupportsIndex) -> Dataset:
         """Return one slice as a pydicom Dataset: every element, but no pixels and no file meta.

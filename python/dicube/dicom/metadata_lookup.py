@@ -6,6 +6,7 @@ Only looks; changes, order and JSON are `dicom_meta`'s. Must not know pixels, fo
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any, TypeVar
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
@@ -111,10 +112,10 @@ class MetadataLookup:
         if entry is None:
             return [None] * self.slice_count
         if is_uniform(entry):
-            return [json_values(slice_entry(entry, 0))] * self.slice_count
+            return [_copied(json_values(slice_entry(entry, 0)))] * self.slice_count
         if entry["shared"] is False and "InlineBinary" not in entry:
-            return list(entry["Value"])
-        return [json_values(slice_entry(entry, i)) for i in range(self.slice_count)]
+            return list(map(_copied, entry["Value"]))
+        return [_copied(json_values(slice_entry(entry, i))) for i in range(self.slice_count)]
 
     def get_shared_value(self, tag_input: TagLike) -> Any:
         """Return the JSON-model value that all slices share, a single one unwrapped.
@@ -129,7 +130,7 @@ class MetadataLookup:
             return None
         if not is_uniform(entry):
             raise NotSharedError(f"{tag_name(get_tag_key(tag_input))} differs from slice to slice")
-        values = json_values(slice_entry(entry, 0))
+        values = _copied(json_values(slice_entry(entry, 0)))
         return values[0] if isinstance(values, list) and len(values) == 1 else values or None
 
     def is_shared(self, tag_input: TagLike) -> bool:
@@ -195,3 +196,8 @@ class MetadataLookup:
         if found is None or not found.is_of(self._merged_data, self._frames):
             found = self._frame_elements = FrameElements(self._merged_data, self._frames)
         return found
+
+
+def _copied(value: Any) -> Any:
+    """Return a value that callers may change: entries are never changed in place."""
+    return deepcopy(value) if isinstance(value, (list, dict)) else value
