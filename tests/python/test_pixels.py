@@ -95,12 +95,28 @@ def test_the_file_may_go(path: Path, image: DicomCubeImage) -> None:
         assert np.array_equal(each.get_fdata(), image.get_fdata())
 
 
-def test_words_that_are_no_values(path: Path, image: DicomCubeImage, tmp_path: Path) -> None:
+def make_words(image: DicomCubeImage) -> None:
+    """Have values be the lower 8 bits of an image's words."""
     image.init_meta()
     assert image.dicom_meta is not None
     image.dicom_meta.set_shared_item("BitsStored", 8)
     image.dicom_meta.set_shared_item("HighBit", 7)
     image.pixel_header.Extras[UNUSED_BITS] = True
+
+
+def test_words_that_are_changed_or_replaced(image: DicomCubeImage) -> None:
+    make_words(image)
+    expected = image.get_fdata()
+    image.raw_image |= 0
+    assert np.array_equal(image.get_fdata(), expected)
+    other = DicomCubeImage(image.raw_image, image.pixel_header, image.dicom_meta)
+    other.raw_image = other.raw_image.copy()
+    assert np.array_equal(other.get_fdata("float64"), image.raw_image * 0.3 - 7.5)
+    assert np.array_equal(image.get_fdata(), expected)
+
+
+def test_words_that_are_no_values(path: Path, image: DicomCubeImage, tmp_path: Path) -> None:
+    make_words(image)
     image.to_file(tmp_path / "words.dcbs")
     loaded = DicomCubeImage.from_file(tmp_path / "words.dcbs", dtype="float32")
     assert np.array_equal(loaded.get_fdata(), image.get_fdata())

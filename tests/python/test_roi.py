@@ -161,6 +161,14 @@ class TestFile:
         back.to_file(tmp_path / "y.dcbs")
         assert DicomCubeImage.from_file(tmp_path / "y.dcbs").losses == back.losses
 
+    def test_a_change_of_pixels_keeps_the_mask(self, image: DicomCubeImage, tmp_path: Path) -> None:
+        image.to_file(tmp_path / "x.dcbr", roi=disc(image.shape))
+        back = DicomCubeImage.from_file(tmp_path / "x.dcbr")
+        back.raw_image += 1
+        assert back.roi_mask is not None
+        back.raw_image = back.raw_image + 1
+        assert back.roi_mask is None
+
     def test_the_default_background(self, image: DicomCubeImage, tmp_path: Path) -> None:
         image.to_file(tmp_path / "x.dcbr", roi=disc(image.shape))
         span = int(image.raw_image.max()) - int(image.raw_image.min())

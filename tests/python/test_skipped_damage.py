@@ -118,6 +118,14 @@ def test_frames_that_were_mended(good: Path, tmp_path: Path) -> None:
     assert verify_file(tmp_path / f"mended{good.suffix}")
 
 
+def test_a_change_of_the_rest_mends_nothing(good: Path, tmp_path: Path) -> None:
+    image = skipped(with_damaged_frames(good, tmp_path / good.name, [5]), "frames 5")
+    image.raw_image //= 2
+    assert image.damaged_frames == (5,)
+    with pytest.raises(DataConsistencyError, match="lacks frames 5"):
+        image.to_file(tmp_path / f"x{good.suffix}")
+
+
 @pytest.mark.parametrize("name", ["dicom_status", "dicom_meta", "space", "pixel_header"])
 def test_intact_sections_are_read(name: str, good: Path, tmp_path: Path) -> None:
     path = with_damaged_section(good, tmp_path / good.name, name)

@@ -5,6 +5,8 @@ Judged by pydicom, with pylibjpeg-openjpeg and gdcm where they are installed.
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +164,22 @@ def test_a_frame_that_was_changed_is_encoded(tmp_path: Path, encoded: list[int])
     assert len(encoded) == 1
     again = DicomCubeImage.from_dicom_folder(tmp_path / "out")
     np.testing.assert_array_equal(again.raw_image, image.raw_image)
+
+
+@pytest.mark.parametrize("origin", ["file", "folder"])
+def test_a_change_through_a_copy_is_seen(tmp_path: Path, origin: str) -> None:
+    image = cube(tmp_path)
+    if origin == "file":
+        image.to_file(tmp_path / "x.dcbs")
+        image = DicomCubeImage.from_file(tmp_path / "x.dcbs")
+    else:
+        image.to_dicom_folder(tmp_path / "coded", transfer_syntax="htj2k")
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "coded")
+    copy.copy(image).raw_image[1] ^= 1
+    for number, one in enumerate((image, pickle.loads(pickle.dumps(image)))):
+        one.to_dicom_folder(tmp_path / f"out{number}", transfer_syntax="htj2k")
+        again = DicomCubeImage.from_dicom_folder(tmp_path / f"out{number}")
+        np.testing.assert_array_equal(again.raw_image, image.raw_image)
 
 
 @pytest.mark.parametrize("fate", ["replaced", "removed"])

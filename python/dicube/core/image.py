@@ -441,7 +441,7 @@ class DicomCubeImage(ImageContent):
             # Pixels of a dicube file that nobody had can't have been changed; if they differ, the
             # file is damaged, as the files' SHA-256 will say.
             is_fresh = self._provenance is not None and self._provenance.is_fresh
-            look = self._pixels_seen or is_fresh
+            look = self._pixels.seen or is_fresh
             reason = self.why_not_exact() if look else self._objection()
             if not reason:
                 originals = self._originals
@@ -640,7 +640,7 @@ class DicomCubeImage(ImageContent):
         """Return the frames in a transfer syntax, by instances; None if that codes none."""
         if not syntax.codec:
             return None
-        volume, seen, provenance = self._raw_image, self._pixels_seen, self._provenance
+        volume, seen, provenance = self._raw_image, self._pixels.seen, self._provenance
         with ExitStack() as stack:
             if self._coded_source is not None:
                 frames = stack.enter_context(self._coded_source.frames(volume, seen))

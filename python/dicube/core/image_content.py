@@ -63,7 +63,6 @@ class ImageContent:
         self._damaged_provenance: Provenance | None = None  # for what is intact of the image
         self._coded_source: CodedSource | None = None
         self._losses = tuple(losses)
-        self._pixels_seen = False  # until somebody has the array, nobody has changed it
 
     @property
     def damaged_frames(self) -> tuple[int, ...]:
@@ -91,7 +90,8 @@ class ImageContent:
         """The stored values, (slices, rows, columns[, 3]).
 
         Assigning another array raises DataConsistencyError unless it can be stored and fits
-        metadata and space.
+        metadata and space. `raw_image += 1` is a change of this one: frames that are damaged stay
+        so.
         """
         self._let_pixels_go()
         return self._raw_image
@@ -102,10 +102,17 @@ class ImageContent:
         checked_meta(self._dicom_meta, len(volume))
         checked_space(self.space, volume.shape)
         self._let_pixels_go()
+        if volume is self._pixels.held:
+            return
         self._pixels = Pixels(volume)
+        self._pixels.seen = True
         self._damage = Damage(None, self._damage.sections)
-        # The new words are values as they are; whether they fit BitsStored an export looks.
-        self.pixel_header.Extras.pop(UNUSED_BITS, None)
+        header = self.pixel_header
+        if UNUSED_BITS in header.Extras:
+            # The new words are values as they are; whether they fit BitsStored an export looks.
+            # Another image may have the same header.
+            extras = {k: v for k, v in header.Extras.items() if k != UNUSED_BITS}
+            self.pixel_header = dataclasses.replace(header, Extras=extras)
 
     @property
     def losses(self) -> tuple[Loss, ...]:
@@ -225,9 +232,9 @@ class ImageContent:
     def _let_pixels_go(self) -> None:
         """Have it known what the pixels are, before somebody gets or replaces them."""
         provenance = self._provenance
-        if not self._pixels_seen and provenance is not None and provenance.is_fresh:
+        if not self._pixels.seen and provenance is not None and provenance.is_fresh:
             provenance.watch(self._raw_image)
-        self._pixels_seen = True
+        self._pixels.seen = True
 
     def _real_values(self, dtype: DTypeLike) -> RealValues:
         """Return what real values of a dtype are made by."""

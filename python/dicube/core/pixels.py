@@ -29,6 +29,8 @@ class Pixels:
     Attributes:
         shape: (slices, rows, columns[, 3]).
         dtype: of the stored values.
+        seen: whether somebody was given the array; until then nobody has changed it. Images that
+            share the pixels share this too.
     """
 
     def __init__(
@@ -40,14 +42,16 @@ class Pixels:
         self._masks = masks
         self._made: tuple[RealValues, NDArray[Any]] | None = None
         self._lock = threading.Lock()
+        self.seen = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the array, which can go where an open file can't."""
-        return {"source": self.stored(), "masks": self._masks}
+        return {"source": self.stored(), "masks": self._masks, "seen": self.seen}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Hold the array."""
         Pixels.__init__(self, state["source"], state["masks"])
+        self.seen = state["seen"]
 
     def stored(self, progress: Progress | None = None) -> NDArray[Any]:
         """Return the stored values, decoding them at the first call.
@@ -65,6 +69,11 @@ class Pixels:
                     else:
                         self._source = reader.read_frames(progress=progress)
             return self._source
+
+    @property
+    def held(self) -> NDArray[Any] | None:
+        """The stored values; None until they are decoded."""
+        return None if isinstance(self._source, DcbReader) else self._source
 
     def masks(self) -> NDArray[np.bool_] | None:
         """Return the masks that a `.dcbr` file holds, (slices, rows, columns); else None."""
