@@ -95,6 +95,37 @@ def test_the_file_may_go(path: Path, image: DicomCubeImage) -> None:
         assert np.array_equal(each.get_fdata(), image.get_fdata())
 
 
+def test_a_failure_is_not_for_ever(path: Path, image: DicomCubeImage) -> None:
+    content = path.read_bytes()
+    loaded = DicomCubeImage.from_file(path, dtype="float32")
+    loaded.get_fdata()
+    with open(path, "r+b") as file:
+        file.truncate(600)
+        for _ in range(2):
+            with pytest.raises(InvalidCubeFileError):
+                assert loaded.raw_image.size
+        file.seek(0)
+        file.write(content)
+    assert np.array_equal(loaded.get_fdata(), image.get_fdata())
+    assert np.array_equal(loaded.raw_image, image.raw_image)
+
+
+def test_stored_values_while_real_ones_are_read(
+    path: Path, image: DicomCubeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = DicomCubeImage.from_file(path, dtype="float32")
+    loaded.get_fdata()
+    read_frames = DcbReader.read_frames
+
+    def late(reader: DcbReader, *, real: Any = None, progress: Any = None) -> Any:
+        if real is not None:  # as another thread does just now
+            assert np.array_equal(loaded.raw_image, image.raw_image)
+        return read_frames(reader, real=real, progress=progress)
+
+    monkeypatch.setattr(DcbReader, "read_frames", late)
+    assert np.array_equal(loaded.get_fdata(), image.get_fdata())
+
+
 def make_words(image: DicomCubeImage) -> None:
     """Have values be the lower 8 bits of an image's words."""
     image.init_meta()

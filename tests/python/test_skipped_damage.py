@@ -126,6 +126,21 @@ def test_a_change_of_the_rest_mends_nothing(good: Path, tmp_path: Path) -> None:
         image.to_file(tmp_path / f"x{good.suffix}")
 
 
+@pytest.mark.parametrize("damaged", [[], [5]])
+def test_damage_since_the_first_reading(damaged: list[int], good: Path, tmp_path: Path) -> None:
+    path = with_damaged_frames(good, tmp_path / good.name, damaged)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = DicomCubeImage.from_file(path, on_error="skip", dtype="float32")
+    image.get_fdata()
+    with_damaged_frames(good, path, [5, 7, 8])
+    told = "frames 5, 7-8" if not damaged else "frames 7-8"
+    for _ in range(2):
+        for read in (image.get_fdata, lambda: image.raw_image):
+            with pytest.raises(InvalidCubeFileError, match=f"{told} were damaged since"):
+                read()
+
+
 @pytest.mark.parametrize("name", ["dicom_status", "dicom_meta", "space", "pixel_header"])
 def test_intact_sections_are_read(name: str, good: Path, tmp_path: Path) -> None:
     path = with_damaged_section(good, tmp_path / good.name, name)

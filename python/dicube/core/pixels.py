@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.intact_frames import ranges_of
 from dicube.storage.pixel_utils import compute_real_values
 from dicube.storage.progress import Progress
 from dicube.storage.real_values import RealValues
@@ -22,7 +24,7 @@ class Pixels:
     """The stored values of an image, and its real values where those were made already.
 
     Args:
-        source: the stored values, or the reader of the file that holds them, which is closed when
+        source: the stored values, or the reader of the file that holds them, which is let go when
             they were decoded.
         masks: (slices, rows, columns), True inside; None where there are none.
 
@@ -43,6 +45,7 @@ class Pixels:
         self._made: tuple[RealValues, NDArray[Any]] | None = None
         self._lock = threading.Lock()
         self.seen = False
+        self._told: frozenset[int] | None = None  # the damaged frames, once the image tells them
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the array, which can go where an open file can't."""
@@ -63,11 +66,15 @@ class Pixels:
         with self._lock:
             self._made = None  # who has the array may change it
             if isinstance(self._source, DcbReader):
-                with self._source as reader:
-                    if reader.extension == ".dcbr":
-                        self._source, self._masks = reader.read_frames_and_masks(progress=progress)
-                    else:
-                        self._source = reader.read_frames(progress=progress)
+                # Not closed: after a failure it is needed again, and by other threads meanwhile. It
+                # closes when nobody has it.
+                reader = self._source
+                if reader.extension == ".dcbr":
+                    volume, masks = reader.read_frames_and_masks(progress=progress)
+                else:
+                    volume, masks = reader.read_frames(progress=progress), None
+                self._check_damage(reader)
+                self._source, self._masks = volume, masks
             return self._source
 
     @property
@@ -85,6 +92,7 @@ class Pixels:
         """Decode to real values, for the next `take_real` that asks for the same."""
         assert isinstance(self._source, DcbReader)
         self._made = real, self._source.read_frames(real=real, progress=progress)
+        self._told = frozenset(self._source.damaged_frames)
 
     def take_real(
         self, real: RealValues, bits: Sequence[tuple[int, int] | None] | None = None
@@ -108,5 +116,14 @@ class Pixels:
         if made is not None and made[0].same_as(real):
             return made[1]
         if reader is not None:
-            return reader.read_frames(real=real)
+            values = reader.read_frames(real=real)
+            self._check_damage(reader)
+            return values
         return compute_real_values(self.stored(), real)
+
+    def _check_damage(self, reader: DcbReader) -> None:
+        """Raise InvalidCubeFileError if frames were skipped that the image tells to be whole."""
+        if self._told is not None and (new := reader.damaged_frames.keys() - self._told):
+            raise InvalidCubeFileError(
+                f"frames {ranges_of(sorted(new))} were damaged since they were first read"
+            )
