@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
 from dicube import DicomCubeImage
+from dicube.core.streaming import DcbStreamingReader
 from dicube.dicom import DicomMeta, DicomStatus, SortMethod, get_dicom_status
 from dicube.dicom.dicom_io import (
     pixel_header_of,
@@ -430,6 +432,53 @@ class TestEdits:
             assert back.dicom_meta.get("RescaleSlope") == 7
             (path,) = (tmp_path / folder).iterdir()
             assert "ImagePositionPatient" not in pydicom.dcmread(path)
+
+    @pytest.mark.parametrize("columns", [slice(2), slice(1, 4)])
+    def test_frames_that_are_cropped_stay_apart(self, columns: slice, tmp_path: Path) -> None:
+        image = DicomCubeImage.from_dicom_folder(enhanced(4))
+        space, cropped = image.space, image.raw_image[:, :, columns]
+        assert space is not None
+        x, y, z = space.origin
+        image.space = None
+        image.raw_image = cropped
+        image.space = dataclasses.replace(
+            space, shape=cropped.shape, origin=(x + columns.indices(5)[0] * 0.75, y, z)
+        )
+        image.to_dicom_folder(tmp_path / "out")
+        back = DicomCubeImage.from_dicom_folder(tmp_path / "out")
+        assert back.space == image.space
+        np.testing.assert_array_equal(back.raw_image, cropped)
+
+    @pytest.mark.parametrize("window", [(500.0, 900.0), (None, None)])
+    @pytest.mark.parametrize("place", ["shared", "frames", "dataset"])
+    def test_another_window_is_exported(
+        self, window: tuple[Any, Any], place: str, tmp_path: Path
+    ) -> None:
+        def groups(frame: int) -> dict[str, Any]:
+            return plane(frame) | (voi(40 + frame) if place == "frames" else {})
+
+        def voi(center: float) -> dict[str, Any]:
+            return {"FrameVOILUTSequence": [item(WindowCenter=center, WindowWidth=400)]}
+
+        source = enhanced(3, groups=groups, shared=voi(40) if place == "shared" else None)
+        if place == "dataset":
+            source.WindowCenter, source.WindowWidth = 40, 400
+        image = DicomCubeImage.from_dicom_folder(source)
+        assert image.pixel_header.WindowCenter == 40
+        image.pixel_header.WindowCenter, image.pixel_header.WindowWidth = window
+        image.to_dicom_folder(tmp_path / "out")
+        image.to_file(tmp_path / "x.dcbs")
+        with DcbStreamingReader(tmp_path / "x.dcbs") as reader:
+            (tmp_path / "frame").write_bytes(reader.get_dicom_for_frame(1))
+        for path in ("out", "frame"):
+            back = DicomCubeImage.from_dicom_folder(tmp_path / path)
+            header = back.pixel_header
+            assert (header.WindowCenter, header.WindowWidth) == window
+            assert back.dicom_meta is not None
+            centers = back.dicom_meta.get("WindowCenter", force_nonshared=True)
+            assert set(centers) == {window[0]}
+        (path,) = (tmp_path / "out").iterdir()
+        assert ("WindowCenter" in pydicom.dcmread(path)) == (place == "dataset" and any(window))
 
     def test_frames_without_groups_stay_where_they_are(self, tmp_path: Path) -> None:
         path = str(pydicom.data.get_testdata_file("rtdose.dcm"))

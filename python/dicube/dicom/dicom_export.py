@@ -17,7 +17,7 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import DEFAULT_ENCODINGS
 from dicube.dicom.encapsulation import pixel_element
-from dicube.dicom.frame_attributes import frame_attributes, with_groups_changed
+from dicube.dicom.frame_attributes import frame_attributes, has_groups, with_groups_changed
 from dicube.dicom.frame_coding import INTERPRETATIONS, CodedSeries
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
@@ -141,7 +141,8 @@ class SeriesFiles:
             check_coded(meta, volume, pixel_header, coded.syntax)
         self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
         self._encoder = InstanceEncoder(dict(meta.items()))
-        self._geometry = geometry_attributes(meta, space)
+        # Groups tell it already, of each frame; the dataset of a file could only of them all.
+        self._geometry = geometry_attributes(meta, None if has_groups(meta) else space)
         self._window = window_attributes(meta, pixel_header)
         self._pixels = pixel_attributes(
             meta, volume, pixel_header, () if coded is None else coded.frames

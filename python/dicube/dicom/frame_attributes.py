@@ -48,6 +48,11 @@ def frame_attributes(meta: DicomMeta) -> list[Replaced]:
     return [_cut(meta, slices, declared[slices[0]]) for slices in meta.instances()]
 
 
+def has_groups(meta: DicomMeta) -> bool:
+    """Return whether frames have functional groups."""
+    return any(group in meta for group in FUNCTIONAL_GROUPS)
+
+
 def with_groups_changed(
     meta: DicomMeta, space: Space | None, pixel_header: PixelDataHeader
 ) -> DicomMeta:
@@ -59,11 +64,11 @@ def with_groups_changed(
         DataConsistencyError: frames without functional groups are to be elsewhere.
     """
     geometry = geometry_attributes(meta, space)
-    if all(group not in meta for group in FUNCTIONAL_GROUPS):
+    if not has_groups(meta):
         if meta.has_frames and any(geometry):
             raise DataConsistencyError("frames without functional groups can't be put elsewhere")
         return meta
-    return _changed(meta, geometry, replaced_rescale(meta, pixel_header))
+    return _changed(meta, geometry, _replaced_values(meta, pixel_header))
 
 
 def with_all_changed(
@@ -73,9 +78,12 @@ def with_all_changed(
 
     Of these each slice tells all then, whatever the first one tells.
     """
-    rescale = replaced_rescale(meta, pixel_header)
-    window = window_attributes(meta, pixel_header)
-    return _changed(meta, geometry_attributes(meta, space), {**rescale, **window})
+    return _changed(meta, geometry_attributes(meta, space), _replaced_values(meta, pixel_header))
+
+
+def _replaced_values(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
+    """Return rescale and window of all slices, where the metadata have others."""
+    return {**replaced_rescale(meta, pixel_header), **window_attributes(meta, pixel_header)}
 
 
 def _changed(meta: DicomMeta, geometry: Sequence[Replaced], shared: Replaced) -> DicomMeta:
@@ -88,8 +96,8 @@ def _changed(meta: DicomMeta, geometry: Sequence[Replaced], shared: Replaced) ->
     for key, element in shared.items():
         if element is not None:
             changed.set_shared_item(key, element["Value"])
-        elif key in changed:
-            del changed[key]
+        else:
+            changed.set_nonshared_item(key, [None] * changed.slice_count)
     return changed
 
 
