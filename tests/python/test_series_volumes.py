@@ -145,6 +145,23 @@ def test_rescale_of_a_volume(tmp_path: Path) -> None:
     np.testing.assert_array_equal(second.get_fdata(), image.get_fdata()[3:])
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "WindowCenter"])
+def test_what_was_set_for_all_slices_is_that_of_their_volumes(tmp_path: Path, keyword: str) -> None:
+    """Also where the first slice of a volume has the same by chance."""
+    series = repeated(2, 3, "EchoTime", [1, 2])
+    for dataset in series:
+        dataset.WindowCenter, dataset.WindowWidth = 1, 400
+    write_series(tmp_path / "in", each(series, keyword, [1, 2, 3, 5, 6, 7]))
+    with pytest.warns(UserWarning, match="2 volumes"):
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    setattr(image.pixel_header, keyword, 5.0)
+    second = image.volumes()[1]
+    np.testing.assert_array_equal(second.get_fdata(), image.get_fdata()[3:])
+    second.to_dicom_folder(tmp_path / "out")
+    for path in (tmp_path / "out").iterdir():
+        assert pydicom.dcmread(path)[keyword].value == 5
+
+
 def four_dimensional() -> Dataset:
     """An enhanced MR of 2 times and 3 slices, time running fastest."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 import warnings
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from dicom_series import make_series, write_series
 import dicube
 from dicube import DicomCubeImage, DicomStatus, verify_file
 from dicube.cli import main
+from dicube.dicom.geometry import Space, same_space
 from dicube.exceptions import DataConsistencyError, DicomCubeError, InvalidCubeFileError
 from dicube.storage.dcb_file import DcbReader
 from dicube.storage.intact_frames import ranges_of
@@ -263,6 +267,40 @@ def test_a_part_of_changed_pixels_is_not_what_the_files_were(good: Path, tmp_pat
     image = skipped(with_damaged_frames(good, tmp_path / good.name, [7]), "damaged")
     image.raw_image[9] += 1
     assert "were changed" in image.intact_part().why_not_exact()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "start", "step", "count"),
+    [([4], 0, 1, 4), ([0, 1], 2, 1, 3), ([0, 2, 4], 1, 2, 2), ([1, 2, 3, 4], 0, 1, 1)],
+)
+@pytest.mark.parametrize("metadata", [False, True])
+def test_the_intact_part_of_a_space(
+    metadata: bool, damaged: list[int], start: int, step: int, count: int, tmp_path: Path
+) -> None:
+    volume = np.arange(5 * 16 * 16, dtype=np.uint16).reshape(5, 16, 16)
+    axes = [(0, 0, 1), (0, 1, 0), (1, 0, 0)]
+    space = Space((5, 16, 16), (1, 2, 3), (2.5, 0.9, 0.8), *axes)
+    image = DicomCubeImage(volume, space=space)
+    if metadata:
+        image.init_meta()
+    image.space = None
+    image.raw_image = volume[:, :, :9]
+    image.space = dataclasses.replace(space, shape=(5, 16, 9))
+    image.to_file(tmp_path / "x.dcbs")
+    hurt = skipped(with_damaged_frames(tmp_path / "x.dcbs", tmp_path / "y", damaged), "damaged")
+    found = hurt.intact_part().space
+    assert found is not None
+    expected = Space((count, 16, 9), (1, 2, 3 + 2.5 * start), (2.5 * step, 0.9, 0.8), *axes)
+    assert same_space(found, expected)
+    hurt.space = None
+    assert hurt.intact_part().space is None
+
+
+def test_a_part_can_be_copied(good: Path, tmp_path: Path) -> None:
+    part = skipped(with_damaged_frames(good, tmp_path / good.name, [7]), "damaged").intact_part()
+    for copied in (copy.deepcopy(part), pickle.loads(pickle.dumps(part))):
+        assert copied.why_not_exact() == ""
+        assert np.array_equal(copied.raw_image, part.raw_image)
 
 
 def test_files_of_several_frames_of_which_some_are_damaged(tmp_path: Path) -> None:

@@ -36,11 +36,12 @@ from dicube.core.nifti_image import (
 )
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
+from dicube.core.slice_values import keep_rescale
 from dicube.dicom.dicom_io import read_series, write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import get_dicom_status
 from dicube.dicom.frame_coding import CodedSeries, code_frames
-from dicube.dicom.geometry import space_or_reason
+from dicube.dicom.geometry import get_space_from_DicomMeta, space_of_slices, space_or_reason
 from dicube.dicom.multiframe_export import frames_in_instances, write_dicom_file
 from dicube.dicom.new_series import make_meta
 from dicube.dicom.original_export import write_originals
@@ -678,12 +679,17 @@ class DicomCubeImage(ImageContent):
             header.RescaleIntercept = intercepts[slices[0]]
         meta = None if self._dicom_meta is None else self._dicom_meta.select(slices)
         if meta is not None and self._dicom_meta is not None:
+            if slopes is None:
+                keep_rescale(header, meta)
             take_window_of_part(header, self._dicom_meta, meta)
         if nifti is not None:
             space = space_of_nifti(nifti)[0]
+        elif self._space is not None:
+            space = space_of_slices(self._space, slices)
         else:
-            told = None if meta is None else space_or_reason(meta)[0]
-            space = told and told.reverse_axis_order()
+            space = None if meta is None else get_space_from_DicomMeta(meta, "zyx")
+            if space is not None and tuple(space.shape[1:]) != self.shape[1:3]:
+                space = None  # cut since, nobody told where
         part = DicomCubeImage(self._raw_image[slices], header, meta, space)
         part._nifti, part._losses = nifti, self._losses
         part._damage = self._damage.of_slices(slices)

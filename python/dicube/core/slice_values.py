@@ -32,6 +32,16 @@ def rescale_of_slices(
     return slopes, intercepts
 
 
+def keep_rescale(header: PixelDataHeader, part: DicomMeta) -> None:
+    """Give metadata of some of the slices the header's rescale, which was set for all slices.
+
+    Only where it could be taken for that of the first of them, which is the same by chance.
+    """
+    if rescale_of_slices(part, header)[0] is not None:
+        part.set_shared_item(_SLOPE, header.RescaleSlope)
+        part.set_shared_item(_INTERCEPT, header.RescaleIntercept)
+
+
 def real_values(dtype: DTypeLike, meta: DicomMeta | None, header: PixelDataHeader) -> RealValues:
     """Return what real values of a dtype are made by."""
     slopes, intercepts = rescale_of_slices(meta, header)

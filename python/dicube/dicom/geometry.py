@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -202,6 +204,22 @@ def same_space(one: Space, other: Space) -> bool:
     if tuple(one.shape) != tuple(other.shape):
         return False
     return bool(np.allclose(_corners(one), _corners(other), rtol=0, atol=1e-3))
+
+
+def space_of_slices(space: Space, slices: Sequence[int]) -> Space | None:
+    """Return the Space (zyx) of some of a volume's slices; None if not evenly spaced, ascending."""
+    steps = {b - a for a, b in pairwise(slices)} or {1}
+    step = min(steps)
+    if len(steps) > 1 or step < 1:
+        return None
+    grid = grid_of_space(space)
+    between, *in_plane = space.spacing
+    return dataclasses.replace(
+        space,
+        shape=(len(slices), *space.shape[1:]),
+        origin=tuple((grid.origin + slices[0] * grid.steps[2]).tolist()),
+        spacing=(between * step, *in_plane),
+    )
 
 
 def space_at_level(space: Space, level: int) -> Space:

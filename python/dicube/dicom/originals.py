@@ -132,6 +132,8 @@ class Original:
                     piece = piece._replace(runs=new(piece.runs))
                 elif isinstance(piece, Coded):
                     piece = piece._replace(frame=numbers[piece.frame])
+                else:
+                    piece = bytes(piece)  # a view of all files' bytes can't be pickled
                 pieces.append(piece)
             return replace(self, pieces=tuple(pieces), frames=new(self.frames))
         except KeyError:

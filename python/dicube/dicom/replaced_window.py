@@ -23,10 +23,15 @@ def first_window(meta: DicomMeta) -> tuple[float | None, float | None]:
 def take_window_of_part(header: PixelDataHeader, whole: DicomMeta, part: DicomMeta) -> None:
     """Give the header of some of the slices the first window of these.
 
-    Unless the header has another than the first of all slices: that was set, and is for all.
+    Unless the header has another than the first of all slices: that was set, and is for all. Where
+    it could be taken for that of the part's first, the same by chance, the part's metadata get it.
     """
-    if (header.WindowCenter, header.WindowWidth) == first_window(whole):
+    window = header.WindowCenter, header.WindowWidth
+    if window == first_window(whole):
         header.WindowCenter, header.WindowWidth = first_window(part)
+    elif window == first_window(part):
+        for tag, value in zip((_CENTER, _WIDTH), window, strict=True):
+            part.set_nonshared_item(tag, [value] * part.slice_count)
 
 
 def window_attributes(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
