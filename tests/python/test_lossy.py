@@ -11,10 +11,12 @@ import numpy as np
 import pydicom
 import pytest
 from conftest import DTYPES, SmoothVolume
+from dicom_frames import enhanced, plane
+from dicom_series import write_series
 from numpy.typing import NDArray
 
 import dicube
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, verify_file
 from dicube.cli import main
 from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
@@ -321,6 +323,19 @@ class TestRecord:
         assert main(["verify", target, "--against", str(tmp_path / "other")]) == 1
         assert main(["convert", source, str(tmp_path / "y.dcbs"), "--distance", "2"]) == 1
         assert "lossless" in capsys.readouterr().err
+
+    def test_frames_of_one_file_are_compared_too(self, tmp_path: Path) -> None:
+        files = [enhanced(3), enhanced(2, 2, lambda frame: plane(frame, start=7.5))]
+        source = write_series(tmp_path / "in", files)
+        image = DicomCubeImage.from_dicom_folder(source)
+        image.to_file(tmp_path / "x.dcbl", max_error=2)
+        report = verify_file(tmp_path / "x.dcbl", source)
+        assert report.ok
+        assert report.checks[-1].message == "coded lossily: maximum error 2, 2 told"
+        image.raw_image[4, 5, 4] ^= 64
+        image.to_file(tmp_path / "x.dcbl", max_error=2)
+        (problem,) = verify_file(tmp_path / "x.dcbl", source).checks[-1].problems
+        assert problem.startswith("slice 4: an error of 6")
 
     @pytest.mark.parametrize("text", [b"{}", b"[]", b"{", b'{"losses": [{}]}', b"\xff"])
     def test_a_malformed_record(self, text: bytes, tmp_path: Path) -> None:

@@ -236,6 +236,15 @@ class TestAgainst:
         assert found["originals"].message.startswith("5 restored files")
         assert found["original elements"].outcome is Outcome.HOLDS
 
+    @pytest.mark.parametrize("syntax", ["htj2k", "jpegxl"])
+    def test_coded_originals(self, path: Path, syntax: str) -> None:
+        coded = path.with_name("coded")
+        DicomCubeImage.from_file(path).to_dicom_folder(coded, transfer_syntax=syntax)
+        DicomCubeImage.from_dicom_folder(coded).to_file(path)
+        assert not failing(path, coded)
+        DicomCubeImage.from_file(path).to_file(path, exact=False)
+        assert not failing(path, coded)
+
     def test_an_element_differs(self, path: Path) -> None:
         series = each(make_series(5), "PatientID", ["4711"] * 4 + ["4712"])
         write_series(path.with_name("in"), series)

@@ -18,6 +18,7 @@ import numpy as np
 
 from dicube.core.image import DicomCubeImage
 from dicube.core.verification_report import MOST_PROBLEMS, Check, judged, unknown
+from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.instance import Instance
 from dicube.dicom.instance_comparison import first_different_byte, instance_differences
 from dicube.dicom.series import find_instances
@@ -92,22 +93,25 @@ def _lossy_check(image: DicomCubeImage, folder: Path, num_threads: int | None) -
     series = str(image.dicom_meta.get("SeriesInstanceUID", force_nonshared=True)[0])
     source = DicomCubeImage.from_dicom_folder(folder, num_threads=num_threads, series_uid=series)
     assert source.dicom_meta is not None
-    uids = image.dicom_meta.get(_SOP_INSTANCE, force_nonshared=True)
-    places = {
-        uid: index
-        for index, uid in enumerate(source.dicom_meta.get(_SOP_INSTANCE, force_nonshared=True))
-    }
-    if source.shape != image.shape or len(places) < len(uids) or not places.keys() >= set(uids):
+    frames = _frame_names(image.dicom_meta)
+    places = {frame: index for index, frame in enumerate(_frame_names(source.dicom_meta))}
+    if source.shape != image.shape or len(places) < len(frames) or places.keys() != set(frames):
         return judged("originals", "can't be compared", ["they are not the slices of the file"])
     allowed = sum(loss.max_error for loss in image.losses)
     found, problems = 0, []
-    for index, uid in enumerate(uids):
-        before = source.raw_image[places[uid]].astype(np.int64)
+    for index, frame in enumerate(frames):
+        before = source.raw_image[places[frame]].astype(np.int64)
         error = int(np.abs(image.raw_image[index] - before).max())
         found = max(found, error)
         if error > allowed:
             problems.append(f"slice {index}: an error of {error}, the file tells of {allowed}")
     return judged("originals", f"coded lossily: maximum error {found}, {allowed} told", problems)
+
+
+def _frame_names(meta: DicomMeta) -> list[tuple[str, int]]:
+    """Return each slice's SOPInstanceUID, and which frame of that file it is."""
+    uids = meta.get(_SOP_INSTANCE, force_nonshared=True)
+    return [(uid, frame.number) for uid, frame in zip(uids, meta.frames, strict=True)]
 
 
 def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:

@@ -194,7 +194,7 @@ def instance_of(source: DatasetInMemory) -> Instance:
     pixels = None
     if tag is not None:
         little = syntax != _BIG_ENDIAN and dataset.original_encoding[1] is not False
-        encapsulated = _is_encapsulated(syntax)
+        encapsulated = is_encapsulated(syntax)
         pixels = PixelPlace(tag, 0, len(data), little and not encapsulated, encapsulated)
     return Instance(source.name, len(data), item, meta, syntax, pixels, source)
 
@@ -430,7 +430,7 @@ def _pixel_bytes(dataset: Dataset) -> bytes:
     return bytes(value.read() if hasattr(value, "read") else value or b"")
 
 
-def _is_encapsulated(transfer_syntax: str) -> bool:
+def is_encapsulated(transfer_syntax: str) -> bool:
     """Return whether pixels in a transfer syntax are coded frames (PS3.5 A.4)."""
     uid = UID(transfer_syntax)
     if uid.is_transfer_syntax:

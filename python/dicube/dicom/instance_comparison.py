@@ -28,7 +28,7 @@ from dicube.dicom.elements import (
     sequence_items,
     value_representation,
 )
-from dicube.dicom.instance import read_instance
+from dicube.dicom.instance import is_encapsulated, read_instance
 from dicube.dicom.volume import read_volume
 from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
 
@@ -190,7 +190,7 @@ def _pixel_differences(
         yield f"pixels in {_names(tags[0])} became pixels in {_names(tags[1])}"
         return
     syntaxes = _syntax(one), _syntax(two)
-    encapsulated = any(syntax.is_encapsulated for syntax in syntaxes)
+    encapsulated = any(is_encapsulated(syntax) for syntax in syntaxes)
     for tag in tags[0]:
         if not encapsulated and not any(syntax.is_implicit_VR for syntax in syntaxes):
             vrs = one[tag].VR, two[tag].VR
