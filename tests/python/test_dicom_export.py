@@ -12,6 +12,7 @@ import pytest
 from dicom_series import each, item, make_series, make_slice, set_pixels, write_series
 from pydicom.sequence import Sequence
 
+from dicube import DicomCubeImage
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
 from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
@@ -270,6 +271,23 @@ def test_a_space_of_one_s_own(series: Series, tmp_path: Path) -> None:
     again = get_space_from_DicomMeta(read_dicom_folder(tmp_path / "b")[0], "zyx")
     assert again is not None
     assert same_space(again, moved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        *(("pixel_header", name) for name in ("RescaleSlope", "WindowCenter", "WindowWidth")),
+        ("space", "origin"),
+    ],
+)
+def test_numbers_that_dicom_has_not(of: str, name: str, value: float, tmp_path: Path) -> None:
+    image = DicomCubeImage.from_dicom_folder(write_series(tmp_path / "in", make_series(2)))
+    setattr(getattr(image, of), name, (0.0, 1.0, value) if of == "space" else value)
+    for write, target in ((image.to_dicom_folder, "out"), (image.to_dicom_file, "x.dcm")):
+        with pytest.raises(DataConsistencyError, match="DICOM can't hold"):
+            write(tmp_path / target)
+        assert not (tmp_path / target).exists()
 
 
 def test_instances_without_uids_of_their_own(series: Series, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from spacetransformer.core.exceptions import SpaceTransformerError
 from dicube.dicom.dicom_status import grid_findings
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.slice_order import normal_of, numbers, orientations, positions
-from dicube.exceptions import MetaDataError
+from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
 
 if TYPE_CHECKING:
@@ -259,9 +259,15 @@ class ImagePlanes:
 
 
 def plane_attributes(place: Space | Grid) -> ImagePlanes:
-    """Return the image planes of a Space in memory (zyx), or of a Grid."""
+    """Return the image planes of a Space in memory (zyx), or of a Grid.
+
+    Raises:
+        DataConsistencyError: slices are nowhere: at NaN or infinity.
+    """
     grid = place if isinstance(place, Grid) else grid_of_space(place)
     points = grid.origin + np.arange(grid.shape[2])[:, None] * grid.steps[2]
+    if not np.isfinite(points).all():
+        raise DataConsistencyError(f"DICOM can't hold an origin of {grid.origin.tolist()}")
     normal = np.cross(grid.axes[0], grid.axes[1])
     column_spacing, row_spacing, slice_distance = grid.spacing.tolist()
     return ImagePlanes(

@@ -5,12 +5,14 @@ PS3.3 C.11.2. Must not know pixels or files.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import number_text
 from dicube.dicom.pixel_attributes import Replaced
+from dicube.exceptions import DataConsistencyError
 
 _CENTER, _WIDTH = "00281050", "00281051"
 
@@ -38,10 +40,15 @@ def window_attributes(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replace
     """Return the window that all slices get instead of the metadata's.
 
     Nothing, if the header's is the first slice's in the metadata.
+
+    Raises:
+        DataConsistencyError: it is of no finite numbers.
     """
     window = pixel_header.WindowCenter, pixel_header.WindowWidth
     if window == first_window(meta):
         return {}
+    if not all(value is None or math.isfinite(float(value)) for value in window):
+        raise DataConsistencyError(f"DICOM can't hold a window of {window}")
     return {
         tag: None if value is None else {"vr": "DS", "Value": [float(number_text(float(value)))]}
         for tag, value in zip((_CENTER, _WIDTH), window, strict=True)
