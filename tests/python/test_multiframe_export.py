@@ -13,7 +13,9 @@ import pytest
 from conftest import pixels_by_gdcm
 from dicom_frames import enhanced
 from dicom_series import each, item, make_series, set_pixels, write_series
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     DigitalXRayImageStorageForPresentation,
@@ -243,6 +245,19 @@ def test_what_has_no_multi_frame_form(
     with pytest.raises(DataConsistencyError, match=message):
         image.to_dicom_file(tmp_path / "all.dcm")
     assert not (tmp_path / "all.dcm").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR IS")
+@pytest.mark.parametrize("count", ["1A", "1\\2\\3 "])
+def test_a_number_of_frames_that_is_none(tmp_path: Path, count: str) -> None:
+    datasets = classic()
+    for dataset in datasets:
+        tag = Tag("NumberOfFrames")
+        dataset[tag] = RawDataElement(tag, "IS", len(count), count.encode(), 0, False, True)
+    image = read(tmp_path / "in", datasets)
+    image.to_dicom_file(tmp_path / "all.dcm")
+    again = DicomCubeImage.from_dicom_folder(tmp_path / "all.dcm")
+    np.testing.assert_array_equal(again.raw_image, image.raw_image)
 
 
 def test_several_patients_make_no_file(tmp_path: Path) -> None:

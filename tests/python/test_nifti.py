@@ -559,8 +559,9 @@ def test_without_nibabel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 # --------------------------------------------------------------------------- images not of NIfTI
 
 
-def test_samples_of_16_bit_floating_point_are_widened(tmp_path: Path) -> None:
-    array = np.linspace(-3, 3, 60).astype(np.float16).reshape(3, 4, 5)
+@pytest.mark.parametrize("dtype", ["<f2", ">f2"])
+def test_samples_of_16_bit_floating_point_are_widened(dtype: str, tmp_path: Path) -> None:
+    array = np.linspace(-3, 3, 60).astype(dtype).reshape(3, 4, 5)
     DicomCubeImage(array, space=Space(shape=(3, 4, 5))).to_nifti(tmp_path / "a.nii")
     again = nib.load(tmp_path / "a.nii")
     assert again.get_data_dtype() == np.float32

@@ -78,7 +78,8 @@ class DcbFile:
         if mode != "w" and os.path.exists(path):
             magic = self.read_header(verify_magic=False)["magic"]
             if magic not in _KINDS:
-                raise InvalidCubeFileError(f"{path}: {magic!r} is no magic of a dicube file")
+                known = " or ".join(kind.FILE_EXTENSION for kind in _KINDS.values())
+                raise InvalidCubeFileError(f"{path}: {magic!r} is not the magic of {known}")
             self.__class__ = _KINDS[magic]
 
     @property

@@ -122,7 +122,7 @@ def nifti_of_image(
             )
             voxels = get_float_data(voxels, header, "float64", slopes=slopes, intercepts=intercepts)
             header = PixelDataHeader()
-    if voxels.dtype == np.float16:
+    if voxels.dtype.name == "float16":  # of either byte order
         voxels = voxels.astype(np.float32)
     colour = voxels.ndim == 4
     _check_colours(parts.meta, colour)

@@ -32,7 +32,7 @@ from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import encode_each
 from dicube.dicom.output_folder import write_whole
 from dicube.dicom.pixel_attributes import Replaced
-from dicube.dicom.slice_order import positions_along_normal
+from dicube.dicom.slice_order import numbers, positions_along_normal
 from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError, TargetExistsError
 
@@ -89,7 +89,8 @@ def write_dicom_file(
     if os.path.exists(target) and not overwrite:
         raise TargetExistsError(f"{target} is there already", suggestion="overwrite=True")
     files = SeriesFiles(meta, volume, pixel_header, space, coded, derived)
-    if meta.has_frames or int(meta.get("NumberOfFrames", force_nonshared=True)[0] or 1) > 1:
+    (declared,) = numbers(meta, "NumberOfFrames", 1)[0] or (1.0,)
+    if meta.has_frames or declared > 1:
         if len(files.instances) > 1:
             raise DataConsistencyError(
                 f"{len(files.instances)} multi-frame files can't be made one file"
