@@ -467,3 +467,18 @@ class TestEditsOfMetadata:
         assert again.dicom_meta.get_values("ImagePositionPatient") == places[::-1]
         np.testing.assert_array_equal(again.get_fdata(), values[::-1])
         assert again.space == image.space
+
+    def test_slices_chosen_by_hand(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.dicom_meta.set_nonshared_item("RescaleSlope", [1, 2, 3])
+        meta, header = image.dicom_meta.select([1, 2]), image.pixel_header
+        part = DicomCubeImage(image.raw_image[1:], header, meta)
+        np.testing.assert_array_equal(part.get_fdata(), image.get_fdata()[1:])
+        assert (header.RescaleSlope, part.pixel_header.RescaleSlope) == (1, 2)
+        for_all = dataclasses.replace(header, RescaleSlope=7.0)
+        part = DicomCubeImage(image.raw_image[1:], for_all, meta)
+        np.testing.assert_array_equal(
+            part.get_fdata("float64"), part.raw_image * 7.0 + header.RescaleIntercept
+        )

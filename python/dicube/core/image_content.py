@@ -18,7 +18,7 @@ from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts
 from dicube.core.damage import Damage
 from dicube.core.loss import Loss
-from dicube.core.meta_edits import MetaEdits
+from dicube.core.meta_edits import MetaEdits, header_of_part
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
@@ -52,6 +52,8 @@ class ImageContent:
         name = self.dtype.name
         self._header = pixel_header or PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
         self._dicom_meta = checked_meta(dicom_meta, self.shape[0])
+        if self._dicom_meta is not None:
+            self._header = header_of_part(self._header, self._dicom_meta)
         self._edits = MetaEdits(self._dicom_meta, self._header)
         self._space = checked_space(space, self.shape)
         if dicom_status is None:

@@ -6,11 +6,14 @@ Must not know pixels or files.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
 from dicube.dicom.frames import FUNCTIONAL_GROUPS
+from dicube.dicom.slice_order import first_rescale
 
 _ALL = {ANY_ELEMENT, *FUNCTIONAL_GROUPS}
 _PLACES = _ALL | {
@@ -25,6 +28,18 @@ _PLACES = _ALL | {
 }
 _RESCALE = ("RescaleSlope", "RescaleIntercept")
 _WINDOW = ("WindowCenter", "WindowWidth")
+
+
+def header_of_part(header: PixelDataHeader, meta: DicomMeta) -> PixelDataHeader:
+    """Return the header of an image, given one that may be of all the slices of a series.
+
+    The rescale of the first of these is not that of metadata selected from theirs. Another one was
+    set, and is for all slices.
+    """
+    if meta.rescale_of_whole != (header.RescaleSlope, header.RescaleIntercept):
+        return header
+    slope, intercept = first_rescale(meta)
+    return replace(header, RescaleSlope=slope, RescaleIntercept=intercept)
 
 
 class MetaEdits:

@@ -22,7 +22,7 @@ from dicube.dicom.originals import Originals
 from dicube.dicom.pixel_attributes import BYTES_AS_OW
 from dicube.dicom.replaced_window import first_window
 from dicube.dicom.series import Progress, choose_series, find_instances
-from dicube.dicom.slice_order import numbers
+from dicube.dicom.slice_order import first_rescale
 from dicube.dicom.sources import Source
 from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.dicom.volume import common_layout, read_volume
@@ -135,10 +135,7 @@ def read_series(
 
 def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
     """Return the pixel header of a series: rescale and first window of its first slice."""
-    slope, intercept = (
-        (numbers(meta, tag, 1)[0] or (default,))[0]
-        for tag, default in ((CommonTags.RescaleSlope, 1.0), (CommonTags.RescaleIntercept, 0.0))
-    )
+    slope, intercept = first_rescale(meta)
     center, width = first_window(meta)
     return PixelDataHeader(
         RescaleSlope=slope,

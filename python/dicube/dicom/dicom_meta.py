@@ -46,7 +46,7 @@ from dicube.dicom.metadata_lookup import NotSharedError as NotSharedError
 from dicube.dicom.metadata_table import metadata_table
 from dicube.dicom.original_elements import OriginalElements, has_long_binary, without_long_binary
 from dicube.dicom.published_entries import entry_from_published
-from dicube.dicom.slice_order import slice_order
+from dicube.dicom.slice_order import first_rescale, slice_order
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
 
@@ -116,6 +116,8 @@ class DicomMeta(MetadataLookup):
         slice_count: N.
         edits: the keys of elements set or removed since, in that order; ANY_ELEMENT for a new order
             of the slices.
+        rescale_of_whole: slope and intercept of the first slice of the metadata that these were
+            selected from; None if they were not.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class DicomMeta(MetadataLookup):
             slice_count,
         )
         self.edits: list[str] = []
+        self.rescale_of_whole: tuple[float, float] | None = None
         self.filenames = None if filenames is None else [str(name) for name in filenames]
         if self.filenames is not None and len(self.filenames) != slice_count:
             raise SliceCountError(f"{len(self.filenames)} filenames for {slice_count} slices")
@@ -428,6 +431,7 @@ class DicomMeta(MetadataLookup):
         )
         selected._file_meta = self._file_meta.select(slices)
         selected._frames = [self._frames[i] for i in slices]
+        selected.rescale_of_whole = first_rescale(self)
         return selected
 
     def index(self, index: SupportsIndex) -> dict[str, JsonElement]:

@@ -19,7 +19,7 @@ from dicube.dicom.element_values import NUMBER_FORMAT, number_text
 from dicube.dicom.frame_coding import CodedFrame
 from dicube.dicom.frames import PER_FRAME
 from dicube.dicom.merge_utils import JsonElement, slice_entry
-from dicube.dicom.slice_order import numbers
+from dicube.dicom.slice_order import first_rescale, numbers
 from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
 
@@ -159,11 +159,7 @@ def replaced_rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced
     factors = float(pixel_header.RescaleSlope), float(pixel_header.RescaleIntercept)
     if not all(map(math.isfinite, factors)):
         raise DataConsistencyError(f"DICOM can't hold a rescale of {factors}")
-    first = tuple(
-        (numbers(meta, tag, 1)[0] or (default,))[0]
-        for tag, default in ((_SLOPE, 1.0), (_INTERCEPT, 0.0))
-    )
-    if factors == first:
+    if factors == first_rescale(meta):
         return {}
     return {
         tag: {"vr": "DS", "Value": [float(number_text(value))]}
