@@ -110,6 +110,7 @@ METADATA = [
     ("nested lists", set_at(MERGED, NUMBER, "Value", [[[1]], 2, 3]), "values are malformed"),
     ("huge number", set_at(MERGED, NUMBER, "Value", [1, 10**400, 3]), "values are malformed"),
     ("name of lists", set_at(MERGED, NAME, "Value", [{"Alphabetic": []}]), "values are malformed"),
+    ("binary text", set_at(MERGED, NAME, "InlineBinary", "a\xe9=="), "is not base64"),
     ("binary number", set_at(MERGED, NAME, "InlineBinary", 5), "values are malformed"),
     ("raw number", set_at(MERGED, NAME, "raw", 5), "values are malformed"),
     ("raw beyond bytes", set_at(MERGED, NAME, "raw", "\u5c71"), "values are malformed"),

@@ -11,7 +11,6 @@ Knows value representations and character sets. Must not know datasets, slices o
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import operator
 import struct
@@ -128,7 +127,7 @@ def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) 
     elif value.binary is not None:
         try:
             data = base64.b64decode(value.binary, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, or of text beyond ASCII
             raise MetaDataError(f"InlineBinary of a {vr} element is not base64: {error}") from None
     elif not values:
         return b""
