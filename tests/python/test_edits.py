@@ -455,6 +455,7 @@ class TestEditsOfMetadata:
     def test_a_new_order(self, origin: Callable[[Path], DicomCubeImage], folder: Path) -> None:
         image = origin(folder)
         image.dicom_meta.set_nonshared_item("RescaleSlope", [1, 2, 3])
+        image.dicom_meta.set_nonshared_item("WindowCenter", [10, 20, 30])
         values, places = image.get_fdata(), image.dicom_meta.get_values("ImagePositionPatient")
         order = image.dicom_meta.sort_files(SortMethod.INSTANCE_NUMBER_DESC)
         image.raw_image = image.raw_image[order]
@@ -465,18 +466,32 @@ class TestEditsOfMetadata:
             folder.parent / "out", SortMethod.INSTANCE_NUMBER_DESC
         )
         assert again.dicom_meta.get_values("ImagePositionPatient") == places[::-1]
+        assert again.dicom_meta.get_values("WindowCenter") == [30, 20, 10]
         np.testing.assert_array_equal(again.get_fdata(), values[::-1])
         assert again.space == image.space
+
+    def test_a_new_order_keeps_what_was_set_for_all(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.dicom_meta.set_nonshared_item("RescaleSlope", [1, 2, 3])
+        image.pixel_header.RescaleSlope, image.pixel_header.WindowCenter = 7.0, 70.0
+        image.space = dataclasses.replace(image.space, origin=(1.0, 2.0, 3.0))
+        image.dicom_meta.sort_files(SortMethod.INSTANCE_NUMBER_DESC)
+        assert image.pixel_header.RescaleSlope == 7
+        assert image.pixel_header.WindowCenter == 70
 
     def test_slices_chosen_by_hand(
         self, origin: Callable[[Path], DicomCubeImage], folder: Path
     ) -> None:
         image = origin(folder)
         image.dicom_meta.set_nonshared_item("RescaleSlope", [1, 2, 3])
+        image.dicom_meta.set_nonshared_item("WindowCenter", [10, 20, 30])
         meta, header = image.dicom_meta.select([1, 2]), image.pixel_header
         part = DicomCubeImage(image.raw_image[1:], header, meta)
         np.testing.assert_array_equal(part.get_fdata(), image.get_fdata()[1:])
         assert (header.RescaleSlope, part.pixel_header.RescaleSlope) == (1, 2)
+        assert (header.WindowCenter, part.pixel_header.WindowCenter) == (10, 20)
         for_all = dataclasses.replace(header, RescaleSlope=7.0)
         part = DicomCubeImage(image.raw_image[1:], for_all, meta)
         np.testing.assert_array_equal(

@@ -173,7 +173,7 @@ class ImageContent:
         if space is not None and self._dicom_meta is not None:
             _write_space(space, self._dicom_meta)
             self.dicom_status = get_dicom_status(self._dicom_meta)
-            self._edits = MetaEdits(self._dicom_meta, self._header)
+            self._edits.skip(self._dicom_meta)
 
     @property
     def shape(self) -> tuple[int, ...]:

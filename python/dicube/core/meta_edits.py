@@ -6,40 +6,42 @@ Must not know pixels or files.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from dicube.core.pixel_header import PixelDataHeader
-from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
+from dicube.dicom.first_slice import FirstSlice, first_slice
 from dicube.dicom.frames import FUNCTIONAL_GROUPS
-from dicube.dicom.slice_order import first_rescale
 
-_ALL = {ANY_ELEMENT, *FUNCTIONAL_GROUPS}
-_PLACES = _ALL | {
-    get_tag_key(tag)
-    for tag in (
-        CommonTags.ImagePositionPatient,
-        CommonTags.ImageOrientationPatient,
-        CommonTags.PixelSpacing,
-        CommonTags.SpacingBetweenSlices,
-        CommonTags.SliceThickness,
-    )
+_PLACES = {
+    ANY_ELEMENT,
+    *FUNCTIONAL_GROUPS,
+    *map(
+        get_tag_key,
+        (
+            CommonTags.ImagePositionPatient,
+            CommonTags.ImageOrientationPatient,
+            CommonTags.PixelSpacing,
+            CommonTags.SpacingBetweenSlices,
+            CommonTags.SliceThickness,
+        ),
+    ),
 }
-_RESCALE = ("RescaleSlope", "RescaleIntercept")
-_WINDOW = ("WindowCenter", "WindowWidth")
+_RESCALE, _WINDOW = FirstSlice._fields[:2], FirstSlice._fields[2:]
 
 
 def header_of_part(header: PixelDataHeader, meta: DicomMeta) -> PixelDataHeader:
     """Return the header of an image, given one that may be of all the slices of a series.
 
-    The rescale of the first of these is not that of metadata selected from theirs. Another one was
-    set, and is for all slices.
+    What it has of the first of these is not that of metadata selected from theirs, or put in
+    another order since. Anything else was set, and is for all slices.
     """
-    if meta.rescale_of_whole != (header.RescaleSlope, header.RescaleIntercept):
+    if meta.first_before is None:
         return header
-    slope, intercept = first_rescale(meta)
-    return replace(header, RescaleSlope=slope, RescaleIntercept=intercept)
+    return replace(header, **_following(header, meta.first_before, first_slice(meta)))
 
 
 class MetaEdits:
@@ -54,22 +56,44 @@ class MetaEdits:
         """Return whether there are edits to follow."""
         return len(meta.edits) > self._followed
 
+    def skip(self, meta: DicomMeta) -> None:
+        """Take the edits there are for followed."""
+        self._followed = len(meta.edits)
+
     def take(self, meta: DicomMeta, header: PixelDataHeader) -> bool:
         """Put what was edited into the header, where that was not set; return whether places were.
 
         A value in the header that is not what it was counts as set.
         """
         edited = set(meta.edits[self._followed :])
-        self._followed = len(meta.edits)
-        told, now = _values(pixel_header_of(meta, header.PixelDtype)), _values(header)
+        self.skip(meta)
+        now = first_slice(meta)
+        changed = {}
+        if ANY_ELEMENT in edited and meta.first_before is not None:
+            changed = _following(header, meta.first_before, now)
         for names in (_RESCALE, _WINDOW):
-            is_edited = not edited.isdisjoint(_ALL | {get_tag_key(name) for name in names})
-            if is_edited and all(now[name] == self._known[name] for name in names):
-                for name in names:
-                    setattr(header, name, told[name])
-                    self._known[name] = told[name]
+            if not edited.isdisjoint({*FUNCTIONAL_GROUPS, *map(get_tag_key, names)}):
+                changed |= _following(header, self._known, now, names)
+        for name, value in changed.items():
+            setattr(header, name, value)
+        self._known = self._known._replace(**changed)
         return not edited.isdisjoint(_PLACES)
 
 
-def _values(header: PixelDataHeader) -> dict[str, float | None]:
-    return {name: getattr(header, name) for name in (*_RESCALE, *_WINDOW)}
+def _values(header: PixelDataHeader) -> FirstSlice:
+    return FirstSlice(*(getattr(header, name) for name in FirstSlice._fields))
+
+
+def _following(
+    header: PixelDataHeader,
+    before: FirstSlice,
+    now: FirstSlice,
+    *kinds: Sequence[str],
+) -> dict[str, Any]:
+    """Return what is now of what a header has as it was before, each kind as a whole."""
+    return {
+        name: getattr(now, name)
+        for names in kinds or (_RESCALE, _WINDOW)
+        if all(getattr(header, name) == getattr(before, name) for name in names)
+        for name in names
+    }

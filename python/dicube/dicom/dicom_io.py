@@ -16,13 +16,12 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_export import write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
+from dicube.dicom.first_slice import first_slice
 from dicube.dicom.instance import Instance
 from dicube.dicom.original_files import OriginalsKeeper
 from dicube.dicom.originals import Originals
 from dicube.dicom.pixel_attributes import BYTES_AS_OW
-from dicube.dicom.replaced_window import first_window
 from dicube.dicom.series import Progress, choose_series, find_instances
-from dicube.dicom.slice_order import first_rescale
 from dicube.dicom.sources import Source
 from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.dicom.volume import common_layout, read_volume
@@ -135,15 +134,8 @@ def read_series(
 
 def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
     """Return the pixel header of a series: rescale and first window of its first slice."""
-    slope, intercept = first_rescale(meta)
-    center, width = first_window(meta)
     return PixelDataHeader(
-        RescaleSlope=slope,
-        RescaleIntercept=intercept,
-        OriginalPixelDtype=dtype,
-        PixelDtype=dtype,
-        WindowCenter=center,
-        WindowWidth=width,
+        OriginalPixelDtype=dtype, PixelDtype=dtype, **first_slice(meta)._asdict()
     )
 
 

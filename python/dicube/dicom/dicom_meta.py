@@ -27,6 +27,7 @@ from dicube.dicom.element_values import (
 )
 from dicube.dicom.elements import Item, frame_count, item_of
 from dicube.dicom.entry_checks import checked, slices_told, wellformed
+from dicube.dicom.first_slice import FirstSlice, first_slice
 from dicube.dicom.frame_edits import set_in_macro
 from dicube.dicom.frames import frames_from_json, frames_of, frames_to_json
 from dicube.dicom.instance_bytes import InstanceEncoder
@@ -46,7 +47,7 @@ from dicube.dicom.metadata_lookup import NotSharedError as NotSharedError
 from dicube.dicom.metadata_table import metadata_table
 from dicube.dicom.original_elements import OriginalElements, has_long_binary, without_long_binary
 from dicube.dicom.published_entries import entry_from_published
-from dicube.dicom.slice_order import first_rescale, slice_order
+from dicube.dicom.slice_order import slice_order
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
 
@@ -116,8 +117,8 @@ class DicomMeta(MetadataLookup):
         slice_count: N.
         edits: the keys of elements set or removed since, in that order; ANY_ELEMENT for a new order
             of the slices.
-        rescale_of_whole: slope and intercept of the first slice of the metadata that these were
-            selected from; None if they were not.
+        first_before: what the first slice told before these were selected from others or put in
+            another order, the last time; None if they never were.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class DicomMeta(MetadataLookup):
             slice_count,
         )
         self.edits: list[str] = []
-        self.rescale_of_whole: tuple[float, float] | None = None
+        self.first_before: FirstSlice | None = None
         self.filenames = None if filenames is None else [str(name) for name in filenames]
         if self.filenames is not None and len(self.filenames) != slice_count:
             raise SliceCountError(f"{len(self.filenames)} filenames for {slice_count} slices")
@@ -408,6 +409,7 @@ class DicomMeta(MetadataLookup):
         if list(order) == list(range(self.slice_count)):
             return
         self.edits.append(ANY_ELEMENT)
+        self.first_before = first_slice(self)
         self._merged_data.reorder(order)
         self._file_meta.reorder(order)
         self._frames = [self._frames[i] for i in order]
@@ -431,7 +433,7 @@ class DicomMeta(MetadataLookup):
         )
         selected._file_meta = self._file_meta.select(slices)
         selected._frames = [self._frames[i] for i in slices]
-        selected.rescale_of_whole = first_rescale(self)
+        selected.first_before = first_slice(self)
         return selected
 
     def index(self, index: SupportsIndex) -> dict[str, JsonElement]:

@@ -16,10 +16,11 @@ from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.element_values import NUMBER_FORMAT, number_text
+from dicube.dicom.first_slice import first_rescale
 from dicube.dicom.frame_coding import CodedFrame
 from dicube.dicom.frames import PER_FRAME
 from dicube.dicom.merge_utils import JsonElement, slice_entry
-from dicube.dicom.slice_order import first_rescale, numbers
+from dicube.dicom.slice_order import numbers
 from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
 

@@ -6,20 +6,15 @@ PS3.3 C.11.2. Must not know pixels or files.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import number_text
+from dicube.dicom.first_slice import first_window
 from dicube.dicom.pixel_attributes import Replaced
 from dicube.exceptions import DataConsistencyError
 
 _CENTER, _WIDTH = "00281050", "00281051"
-
-
-def first_window(meta: DicomMeta) -> tuple[float | None, float | None]:
-    """Return center and width of the first slice's first window; None for what it has not."""
-    return _first(meta, _CENTER), _first(meta, _WIDTH)
 
 
 def take_window_of_part(header: PixelDataHeader, whole: DicomMeta, part: DicomMeta) -> None:
@@ -53,9 +48,3 @@ def window_attributes(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replace
         tag: None if value is None else {"vr": "DS", "Value": [float(number_text(float(value)))]}
         for tag, value in zip((_CENTER, _WIDTH), window, strict=True)
     }
-
-
-def _first(meta: DicomMeta, tag: Any) -> float | None:
-    value = meta.get(tag, force_nonshared=True)[0]
-    value = value[0] if isinstance(value, list) and value else value
-    return float(value) if isinstance(value, (int, float)) else None

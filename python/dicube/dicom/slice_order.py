@@ -20,13 +20,6 @@ from dicube.exceptions import MetaDataError
 Floats = NDArray[np.float64]
 
 
-def first_rescale(meta: MetadataLookup) -> tuple[float, float]:
-    """Return slope and intercept of the first slice, 1 and 0 where it has none."""
-    (slope,) = numbers(meta, CommonTags.RescaleSlope, 1)[0] or (1.0,)
-    (intercept,) = numbers(meta, CommonTags.RescaleIntercept, 1)[0] or (0.0,)
-    return slope, intercept
-
-
 def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
     """Return the numbers of an element, slice by slice.
 
