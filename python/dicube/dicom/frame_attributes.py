@@ -121,15 +121,19 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
             replaced[key] = {"vr": found["vr"], "Value": [values[number - 1] for number in kept]}
     offsets = replaced.get(_OFFSETS)
     place = positions(meta)[first]
-    if offsets is not None and place is not None:
+    if place is not None and offsets is not None and _are_numbers(offsets["Value"]):
         start = offsets["Value"][0]
         offsets["Value"] = [value - start for value in offsets["Value"]]
         replaced[_POSITION] = {"vr": "DS", "Value": list(place)}
     uid = element(_SOP_INSTANCE)
     if uid is not None:
-        sources = [str(uid.get("Value", [""])[0]), *map(str, kept)]
+        sources = [str((uid.get("Value") or [""])[0]), *map(str, kept)]
         replaced[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid_from(*sources)]}
     return replaced
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return all(isinstance(value, (int, float)) for value in values)
 
 
 def _check_shared_within_files(meta: DicomMeta) -> None:
