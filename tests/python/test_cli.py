@@ -410,3 +410,18 @@ def test_progress_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert " 6/10" not in shown
     assert "] 10/10" in shown
     assert shown.endswith("\r\x1b[K")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
+@pytest.mark.parametrize(("output", "status"), [(">/dev/full", 1), (">&-", 0)])
+def test_an_output_that_takes_nothing(output: str, status: int) -> None:
+    result = subprocess.run(
+        f"{sys.executable} -m dicube --version {output}",
+        shell=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == status
+    assert "Traceback" not in result.stderr

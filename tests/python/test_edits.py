@@ -16,6 +16,7 @@ from dicom_series import item, make_series, write_series
 from pydicom import dcmread
 
 from dicube import DicomCubeImage, DicomMeta, SortMethod, read_dicom_dir
+from dicube.exceptions import MetaDataError
 from dicube.storage import DcbReader
 
 OLD = "SECRET^AGATHE"
@@ -497,3 +498,19 @@ class TestEditsOfMetadata:
         np.testing.assert_array_equal(
             part.get_fdata("float64"), part.raw_image * 7.0 + header.RescaleIntercept
         )
+
+    def test_other_images_keep_a_header(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        other = DicomCubeImage(image.raw_image, image.pixel_header, copy.deepcopy(image.dicom_meta))
+        other.dicom_meta.set_shared_item("RescaleSlope", 5)
+        assert (image.pixel_header.RescaleSlope, other.pixel_header.RescaleSlope) == (1, 5)
+
+    def test_an_edit_that_fails_is_none(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        with pytest.raises(MetaDataError):
+            image.dicom_meta.set_shared_item("ImagePositionPatient", ["nowhere"])
+        assert image.dicom_meta.edits == []

@@ -28,11 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has gone; Python must not try to write the rest at exit.
+            if sys.stdout is not None:  # closed by who called
+                sys.stdout.flush()
+    except OSError as error:
+        # Python must not try to write the rest at exit, where whoever read the output has gone.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1 if isinstance(error, BrokenPipeError) else _fail(str(error))
 
 
 def _run(arguments: Sequence[str] | None) -> int:

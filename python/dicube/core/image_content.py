@@ -223,7 +223,8 @@ class ImageContent:
         meta = self._dicom_meta
         if meta is None or not self._edits.are_new(meta):
             return
-        if self._edits.take(meta, self._header):
+        self._header, are_elsewhere = self._edits.take(meta, self._header)
+        if are_elsewhere:
             told = space_or_reason(meta)[0]
             space = told and told.reverse_axis_order()
             # Of pixels that were cut, or are of lower resolution, the metadata don't tell.

@@ -60,10 +60,11 @@ class MetaEdits:
         """Take the edits there are for followed."""
         self._followed = len(meta.edits)
 
-    def take(self, meta: DicomMeta, header: PixelDataHeader) -> bool:
-        """Put what was edited into the header, where that was not set; return whether places were.
+    def take(self, meta: DicomMeta, header: PixelDataHeader) -> tuple[PixelDataHeader, bool]:
+        """Return the header with what was edited, where that was not set; and whether places were.
 
-        A value in the header that is not what it was counts as set.
+        A value in the header that is not what it was counts as set. It is another header, as other
+        images may have the one given.
         """
         edited = set(meta.edits[self._followed :])
         self.skip(meta)
@@ -74,10 +75,9 @@ class MetaEdits:
         for names in (_RESCALE, _WINDOW):
             if not edited.isdisjoint({*FUNCTIONAL_GROUPS, *map(get_tag_key, names)}):
                 changed |= _following(header, self._known, now, names)
-        for name, value in changed.items():
-            setattr(header, name, value)
         self._known = self._known._replace(**changed)
-        return not edited.isdisjoint(_PLACES)
+        followed = replace(header, **changed) if changed else header
+        return followed, not edited.isdisjoint(_PLACES)
 
 
 def _values(header: PixelDataHeader) -> FirstSlice:

@@ -341,15 +341,16 @@ class DicomMeta(MetadataLookup):
             MetaDataError: the value does not suit the element.
         """
         key, vr = self._assignable(tag_input, vr)
-        self.edits.append(key)
         if vr == "SQ":
             entry: Entry = {"vr": "SQ", "shared": None, "Value": merge_items_of(value)}
         else:
             given = self._value_of(key, vr, value, self._encodings(0))
             if self._set_in_macro(key, [given] * self.slice_count):
+                self.edits.append(key)
                 return
             entry = shared_entry(given)
         self._holder(key)[key] = entry
+        self.edits.append(key)
 
     def set_nonshared_item(
         self, tag_input: TagLike, values: Sequence[Any], vr: str | None = None
@@ -375,13 +376,13 @@ class DicomMeta(MetadataLookup):
             None if value is None else self._value_of(key, vr, value, self._encodings(i))
             for i, value in enumerate(values)
         ]
-        self.edits.append(key)
         if self._set_in_macro(key, given):
-            return
-        if all(value is None for value in given):
+            pass
+        elif all(value is None for value in given):
             self._holder(key).pop(key, None)
         else:
             self._holder(key)[key] = per_slice_entry(given)
+        self.edits.append(key)
 
     def sort_files(self, sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC) -> list[int]:
         """Put the slices in order; return where each now comes from: the former indices.
