@@ -1,12 +1,7 @@
 #include "pool.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <mutex>
-#include <system_error>
-#include <thread>
-#include <vector>
+#include <utility>
 
 #include "error.h"
 
@@ -34,34 +29,45 @@ unsigned thread_count(uint32_t num_threads) {
     return std::max(std::thread::hardware_concurrency(), 1u);
 }
 
-void parallel_for(unsigned threads, uint64_t count,
-                  const std::function<void(unsigned, uint64_t)>& work) {
-    std::atomic<uint64_t> next = 0;
-    std::atomic<bool> stopped = false;
-    std::mutex mutex;
-    std::exception_ptr first;
-
-    auto run = [&](unsigned worker) {
-        try {
-            for (uint64_t i; !stopped && (i = next++) < count;) work(worker, i);
-        } catch (...) {
-            stopped = true;
-            std::lock_guard lock(mutex);
-            if (!first) first = std::current_exception();
-        }
-    };
-
-    std::vector<std::thread> others;
+Loop::Loop(unsigned threads, uint64_t count, Work work) : count_(count), work_(std::move(work)) {
     unsigned wanted = static_cast<unsigned>(std::min<uint64_t>(threads, count));
-    others.reserve(wanted);
+    others_.reserve(wanted);
     try {
-        for (unsigned worker = 1; worker < wanted; ++worker) others.emplace_back(run, worker);
-    } catch (const std::system_error&) {
-        // The system has no more threads: those that there are do the work.
+        for (unsigned worker = 1; worker < wanted; ++worker)
+            others_.emplace_back(&Loop::run, this, worker);
+    } catch (const std::exception&) {
+        // The system has no more threads, or no memory for them: those that there are do the work.
     }
+}
+
+void Loop::run(unsigned worker) {
+    try {
+        for (uint64_t i; !stopped_ && (i = next_++) < count_;) work_(worker, i);
+    } catch (...) {
+        stopped_ = true;
+        std::lock_guard lock(mutex_);
+        if (!first_) first_ = std::current_exception();
+    }
+}
+
+void Loop::finish() {
     run(0);
-    for (std::thread& other : others) other.join();
-    if (first) std::rethrow_exception(first);
+    join();
+    if (first_) std::rethrow_exception(first_);
+}
+
+void Loop::stop() {
+    stopped_ = true;
+    join();
+}
+
+void Loop::join() {
+    for (std::thread& other : others_) other.join();
+    others_.clear();
+}
+
+void parallel_for(unsigned threads, uint64_t count, Loop::Work work) {
+    Loop(threads, count, std::move(work)).finish();
 }
 
 }  // namespace dicube

@@ -1,8 +1,14 @@
-// parallel_for: one loop over frames, spread over threads. Knows nothing of what a frame is.
+// Loop, and parallel_for: one loop over frames, spread over threads. Knows nothing of what a frame
+// is.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 namespace dicube {
 
@@ -14,9 +20,36 @@ void expect_not_cancelled(const uint32_t* cancel);
 unsigned thread_count(uint32_t num_threads);
 
 // Calls work(worker, i) once for each i below `count`, in rising order of start, on at most
-// `threads` threads of which the caller is one; `worker` is below `threads`. Returns when all have
-// ended. When a call throws, no further one is started and the first exception reaches the caller.
-void parallel_for(unsigned threads, uint64_t count,
-                  const std::function<void(unsigned worker, uint64_t i)>& work);
+// `threads` threads of which the one that finishes it is one; `worker` is below `threads`. The
+// others begin at once. When a call throws, no further one is started.
+class Loop {
+public:
+    using Work = std::function<void(unsigned worker, uint64_t i)>;
+
+    Loop(unsigned threads, uint64_t count, Work work);
+    ~Loop() { stop(); }
+    Loop(const Loop&) = delete;
+    Loop& operator=(const Loop&) = delete;
+
+    // Joins in; returns when all calls have ended, or throws the first exception of one. Once only.
+    void finish();
+    // Starts no further call; returns when those that were started have ended.
+    void stop();
+
+private:
+    void run(unsigned worker);
+    void join();
+
+    uint64_t count_;
+    Work work_;
+    std::atomic<uint64_t> next_ = 0;
+    std::atomic<bool> stopped_ = false;
+    std::mutex mutex_;
+    std::exception_ptr first_;  // guarded by mutex_
+    std::vector<std::thread> others_;
+};
+
+// The loop from begin to end.
+void parallel_for(unsigned threads, uint64_t count, Loop::Work work);
 
 }  // namespace dicube

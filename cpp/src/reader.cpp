@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "pool.h"
 #include "rescale.h"
 
 namespace dicube {
@@ -209,41 +208,68 @@ Image Reader::decoded_image(uint32_t level, uint32_t real_type) const {
     return image;
 }
 
-void Reader::decode(const Selection& selection, void* pixels) {
+void Reader::expect_frames(const Selection& selection) const {
     uint64_t frames = contents_.frames.size(), first = selection.first, count = selection.count;
     if (selection.frames != nullptr)
         for (uint64_t i = 0; i < count; ++i) frame(selection.frames[i]);
     else if (first > frames || count > frames - first)
         fail(DICUBE_ERROR_NOT_FOUND, "frames ", first, " to ", first, " + ", count,
              ": the file has ", frames, " frames");
-    if (count == 0) return;
-    // With fewer frames than threads, a codec that can split a frame uses them all on each.
-    bool split = codec_->splits_frames && count < settings_.threads;
-    unsigned across = split ? 1 : settings_.threads;
-    unsigned inside = split ? settings_.threads : 1;
-    size_t frame_size = decoded_image(selection.level, selection.real_type).frame_size();
-    uint8_t* out = static_cast<uint8_t*>(pixels);
-    std::vector<std::unique_ptr<Worker>> workers(across);
+}
+
+Decoding::Decoding(Reader& reader, const Selection& selection, void* pixels)
+    : reader_(reader),
+      selection_(selection),
+      pixels_(static_cast<uint8_t*>(pixels)),
+      // A file without frames does not say what one would be.
+      frame_size_(selection.count == 0
+                      ? 0
+                      : reader.decoded_image(selection.level, selection.real_type).frame_size()),
+      split_(reader.codec_->splits_frames && selection.count < reader.settings_.threads) {
+    reader.expect_frames(selection);
+    unsigned across = split_ ? 1 : reader.settings_.threads;
+    workers_.resize(across);
+    loop_.emplace(across, selection.count,
+                  [this](unsigned number, uint64_t i) { decode(number, i); });
+}
+
+Decoding::~Decoding() {
+    if (is_finished_) return;
+    loop_->stop();
+    clear();
+}
+
+void Decoding::finish() {
+    if (is_finished_) fail(DICUBE_ERROR_STATE, "decoding: is finished already");
+    is_finished_ = true;
     try {
-        parallel_for(across, count, [&](unsigned number, uint64_t i) {
-            expect_not_cancelled(selection.cancel);
-            std::unique_ptr<Worker>& worker = workers[number];
-            if (!worker) worker = take_worker(inside);
-            uint8_t* frame = out + i * frame_size;
-            if (selection.real_type == 0)
-                decode_one(*worker, selection, i, frame);
-            else
-                decode_real(*worker, selection, i, frame);
-        });
+        loop_->finish();
     } catch (...) {
         // What a worker was doing when it failed is unknown: none of them is used again.
-        std::memset(out, 0, static_cast<size_t>(count) * frame_size);
-        if (selection.masks != nullptr)
-            std::memset(selection.masks, 0, static_cast<size_t>(count) * image_.pixel_count());
+        clear();
         throw;
     }
-    for (std::unique_ptr<Worker>& worker : workers)
-        if (worker) give_back(std::move(worker));
+    for (std::unique_ptr<Reader::Worker>& worker : workers_)
+        if (worker) reader_.give_back(std::move(worker));
+}
+
+void Decoding::decode(unsigned number, uint64_t i) {
+    expect_not_cancelled(selection_.cancel);
+    std::unique_ptr<Reader::Worker>& worker = workers_[number];
+    if (!worker) worker = reader_.take_worker(split_ ? reader_.settings_.threads : 1);
+    uint8_t* frame = pixels_ + i * frame_size_;
+    if (selection_.real_type == 0)
+        reader_.decode_one(*worker, selection_, i, frame);
+    else
+        reader_.decode_real(*worker, selection_, i, frame);
+}
+
+void Decoding::clear() {
+    if (selection_.count == 0) return;  // pixels may be null
+    std::memset(pixels_, 0, static_cast<size_t>(selection_.count) * frame_size_);
+    if (selection_.masks != nullptr)
+        std::memset(selection_.masks, 0,
+                    static_cast<size_t>(selection_.count) * reader_.image_.pixel_count());
 }
 
 }  // namespace dicube

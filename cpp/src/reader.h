@@ -4,11 +4,13 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "codec.h"
 #include "container.h"
+#include "pool.h"
 
 namespace dicube {
 
@@ -52,12 +54,12 @@ public:
     uint32_t levels() const;
     // What each frame of a selection is once it is decoded.
     Image decoded_image(uint32_t level, uint32_t real_type) const;
-    // On failure the pixels are all zero, and the masks.
-    void decode(const Selection& selection, void* pixels);
 
 private:
+    friend class Decoding;
     struct Worker;
 
+    void expect_frames(const Selection& selection) const;
     std::unique_ptr<Worker> take_worker(unsigned threads);
     void give_back(std::unique_ptr<Worker> worker);
     void decode_one(Worker& worker, const Selection& selection, uint64_t i, void* pixels) const;
@@ -71,6 +73,31 @@ private:
     Image image_;
     std::mutex mutex_;
     std::vector<std::unique_ptr<Worker>> idle_;  // guarded by mutex_
+};
+
+// Frames on their way into the caller's memory. All threads but one begin at once; that which
+// finishes it joins them. Unless that succeeds the pixels are all zero in the end, and the masks.
+// What the selection points at has to outlive it.
+class Decoding {
+public:
+    Decoding(Reader& reader, const Selection& selection, void* pixels);
+    ~Decoding();
+
+    void finish();
+
+private:
+    void decode(unsigned number, uint64_t i);
+    void clear();
+
+    Reader& reader_;
+    const Selection selection_;
+    uint8_t* const pixels_;
+    const size_t frame_size_;
+    // With fewer frames than threads, a codec that can split a frame uses them all on each.
+    const bool split_;
+    bool is_finished_ = false;
+    std::vector<std::unique_ptr<Reader::Worker>> workers_;
+    std::optional<Loop> loop_;  // the last member: its threads use all others
 };
 
 // How a file's kind, the last letter of its magic, and its frames' codec belong together.

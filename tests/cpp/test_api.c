@@ -340,6 +340,67 @@ static void cancelled(const char* folder) {
     }
 }
 
+static void decodings(const char* folder) {
+    char path[512];
+    static int16_t pixels[3 * ROWS * COLUMNS];
+    const size_t frame = sizeof pixels / 3;
+    const uint64_t frames[3] = {7, 2, 7}, beyond[3] = {7, 2, FRAMES};
+    snprintf(path, sizeof path, "%s/decodings.dcbs", folder);
+    write_file(path, DICUBE_CODEC_HTJ2K, 2);
+    for (uint32_t threads = 1; threads < 4; ++threads) {
+        const dicube_reader_options options = {sizeof options, 0, threads, 0};
+        uint32_t cancel = 0;
+        dicube_decode_options how = {sizeof how, 0, 0, NULL, NULL, &cancel};
+        dicube_reader* reader = NULL;
+        dicube_decoding* decoding = NULL;
+        EXPECT(dicube_reader_open_path(path, &options, &reader) == DICUBE_OK);
+        memset(pixels, 1, sizeof pixels);
+        EXPECT(dicube_decoding_begin(reader, frames, 3, &how, pixels, sizeof pixels, &decoding) ==
+               DICUBE_OK);
+        EXPECT(dicube_decoding_finish(decoding) == DICUBE_OK);
+        for (int i = 0; i < 3; ++i)
+            EXPECT(memcmp(pixels + i * ROWS * COLUMNS, volume + frames[i] * ROWS * COLUMNS,
+                          frame) == 0);
+        EXPECT(dicube_decoding_finish(decoding) == DICUBE_ERROR_STATE);
+        dicube_decoding_close(decoding);
+        EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, frame) == 0);
+
+        EXPECT(dicube_decoding_begin(reader, frames, 3, NULL, pixels, sizeof pixels, &decoding) ==
+               DICUBE_OK);
+        dicube_decoding_close(decoding);
+        EXPECT(pixels[0] == 0 && memcmp(pixels, pixels + 1, sizeof pixels - 2) == 0);
+
+        memset(pixels, 1, sizeof pixels);
+        EXPECT(dicube_decoding_begin(reader, frames, 3, &how, pixels, sizeof pixels, &decoding) ==
+               DICUBE_OK);
+        cancel = 1;
+        int32_t status = dicube_decoding_finish(decoding);
+        /* The other threads may have been through with all frames by then. */
+        EXPECT(status == DICUBE_ERROR_CANCELLED || (status == DICUBE_OK && threads > 1));
+        EXPECT(memcmp(pixels + ROWS * COLUMNS,
+                      status == DICUBE_OK ? volume + 2 * ROWS * COLUMNS : pixels, frame) == 0);
+        EXPECT(status == DICUBE_OK || pixels[0] == 0);
+        dicube_decoding_close(decoding);
+
+        decoding = (dicube_decoding*)&cancel;
+        EXPECT(dicube_decoding_begin(reader, beyond, 3, NULL, pixels, sizeof pixels, &decoding) ==
+               DICUBE_ERROR_NOT_FOUND);
+        EXPECT(decoding == NULL);
+        EXPECT(dicube_decoding_begin(reader, frames, 3, NULL, pixels, frame, &decoding) ==
+               DICUBE_ERROR_ARGUMENT);
+        EXPECT(dicube_decoding_begin(NULL, frames, 3, NULL, pixels, frame, &decoding) ==
+               DICUBE_ERROR_ARGUMENT);
+        EXPECT(dicube_decoding_begin(reader, frames, 3, NULL, pixels, sizeof pixels, NULL) ==
+               DICUBE_ERROR_ARGUMENT);
+        EXPECT(dicube_decoding_finish(NULL) == DICUBE_ERROR_ARGUMENT);
+        EXPECT(dicube_decoding_begin(reader, NULL, 0, NULL, NULL, 0, &decoding) == DICUBE_OK);
+        EXPECT(dicube_decoding_finish(decoding) == DICUBE_OK);
+        dicube_decoding_close(decoding);
+        dicube_decoding_close(NULL);
+        dicube_reader_close(reader);
+    }
+}
+
 static void coded_frames(const char* folder) {
     dicube_image image = volume_image();
     dicube_codec_options options = codec_options(DICUBE_CODEC_JXL);
@@ -489,6 +550,7 @@ int main(int argc, char** argv) {
     files(folder, DICUBE_CODEC_HTJ2K);
     callbacks();
     cancelled(folder);
+    decodings(folder);
     coded_frames(folder);
     byte_orders();
     misuse(folder);

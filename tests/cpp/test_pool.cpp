@@ -1,6 +1,8 @@
-// parallel_for: every index once, errors reach the caller.
+// parallel_for: every index once, errors reach the caller. Loop: others begin at once, and stop.
 #include <atomic>
 #include <stdexcept>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "../../cpp/src/pool.h"
@@ -34,6 +36,54 @@ int main() {
         }
         EXPECT(thrown);
         EXPECT(started < many);
+    }
+    {
+        // The caller is worker 0, and has yet to join.
+        std::atomic<int> calls = 0, callers = 0;
+        dicube::Loop loop(2, 100, [&](unsigned worker, uint64_t) {
+            if (worker == 0) ++callers;
+            ++calls;
+        });
+        while (calls < 100) std::this_thread::yield();
+        EXPECT(callers == 0);
+        loop.finish();
+        EXPECT(calls == 100);
+    }
+    {
+        std::atomic<int> calls = 0;
+        dicube::Loop loop(1, 3, [&](unsigned, uint64_t) { ++calls; });
+        std::this_thread::yield();
+        EXPECT(calls == 0);
+        loop.finish();
+        EXPECT(calls == 3);
+    }
+    {
+        std::atomic<uint64_t> started = 0, ended = 0;
+        {
+            dicube::Loop loop(3, UINT64_MAX, [&](unsigned, uint64_t) {
+                ++started;
+                std::this_thread::yield();
+                ++ended;
+            });
+            while (started < 5) std::this_thread::yield();
+        }
+        EXPECT(started == ended);
+    }
+    {
+        std::atomic<bool> thrown = false;
+        dicube::Loop loop(2, 10, [&](unsigned worker, uint64_t) {
+            if (worker == 0) return;
+            thrown = true;
+            throw std::runtime_error("worker 1");
+        });
+        while (!thrown) std::this_thread::yield();
+        bool caught = false;
+        try {
+            loop.finish();
+        } catch (const std::runtime_error& error) {
+            caught = std::string(error.what()) == "worker 1";
+        }
+        EXPECT(caught);
     }
     EXPECT(dicube::thread_count(0) >= 1);
     EXPECT(dicube::thread_count(3) == 3);

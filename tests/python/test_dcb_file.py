@@ -43,6 +43,14 @@ def file_bytes(volume: np.ndarray[Any, Any], codec: str = "jph", **options: Any)
     return target.getvalue()
 
 
+def damaged(data: bytes) -> bytes:
+    """Return the bytes of a file, the last of its last frame another."""
+    with DcbReader(data) as reader:
+        offset, size = reader.coded_range(reader.shape[0] - 1)
+    last = offset + size - 1
+    return data[:last] + bytes([data[last] ^ 1]) + data[last + 1 :]
+
+
 SHAPES = [(1, 1, 1), (3, 1, 7), (2, 45, 1), (5, 33, 21), (1, 64, 64), (3, 20, 15, 3), (1, 1, 1, 3)]
 
 
@@ -159,6 +167,64 @@ def test_out_that_does_not_fit(
     data = file_bytes(smooth_volume((4, 10, 12), "int16"))
     with DcbReader(data) as reader, pytest.raises(DataConsistencyError, match=told):
         reader.read_frames(out=out)
+
+
+class TestMeanwhile:
+    @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 300, 500)], ids=["small", "large"])
+    @pytest.mark.parametrize("num_threads", [1, 3])
+    @pytest.mark.parametrize("of", [bytes, io.BytesIO], ids=["memory", "file object"])
+    def test_is_called_once(
+        self, shape: tuple[int, ...], num_threads: int, of: Any, smooth_volume: SmoothVolume
+    ) -> None:
+        volume = smooth_volume(shape, "<i2")
+        called: list[bytes] = []
+        with DcbReader(of(file_bytes(volume)), num_threads=num_threads) as reader:
+            found = reader.read_frames(meanwhile=lambda: called.append(reader.sections["note"]))
+            assert (found == volume).all()
+            assert called == [b"first"]
+            steps: list[int] = []
+            reader.read_frames(
+                progress=lambda done, _: steps.append(done), meanwhile=lambda: called.append(b"")
+            )
+            assert called == [b"first", b""]
+            assert steps[-1] == shape[0]
+            assert not len(reader.read_frames(2, 2, meanwhile=lambda: called.append(b"none")))
+            assert called[-1] == b"none"
+
+    @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 300, 500)], ids=["small", "large"])
+    def test_what_it_raises_comes_through(
+        self, shape: tuple[int, ...], smooth_volume: SmoothVolume
+    ) -> None:
+        volume = smooth_volume(shape, "<i2")
+
+        def fail() -> None:
+            raise KeyError("mine")
+
+        for data in (file_bytes(volume), damaged(file_bytes(volume))):
+            reader = DcbReader(data)
+            out = np.ones(shape, np.int16)
+            with pytest.raises(KeyError, match="mine"):
+                reader.read_frames(out=out, meanwhile=fail)
+            assert not out.any()
+
+    def test_damage_is_told_when_it_has_ended(self, smooth_volume: SmoothVolume) -> None:
+        called = []
+        reader = DcbReader(damaged(file_bytes(smooth_volume((9, 300, 500), "<i2"))))
+        with pytest.raises(InvalidCubeFileError, match="frame 8: expected checksum"):
+            reader.read_frames(meanwhile=lambda: called.append(1))
+        assert called == [1]
+        skipping = DcbReader(
+            damaged(file_bytes(smooth_volume((9, 300, 500), "<i2"))), on_error="skip"
+        )
+        skipping.read_frames(meanwhile=lambda: called.append(2))
+        assert called == [1, 2]
+        assert list(skipping.damaged_frames) == [8]
+
+    def test_it_may_close_the_reader(self, smooth_volume: SmoothVolume) -> None:
+        volume = smooth_volume((9, 300, 500), "<i2")
+        reader = DcbReader(file_bytes(volume))
+        assert (reader.read_frames(meanwhile=reader.close) == volume).all()
+        assert reader.closed
 
 
 @extension

@@ -81,7 +81,7 @@ def as_ctype(declared: str) -> object:
         return ctypes.c_void_p
     if plain == "char*":
         return ctypes.c_char_p
-    if plain in ("dicube_reader*", "dicube_writer*"):
+    if plain in ("dicube_reader*", "dicube_decoding*", "dicube_writer*"):
         return ctypes.c_void_p
     if plain.endswith("**"):
         return ctypes.POINTER(ctypes.c_void_p)

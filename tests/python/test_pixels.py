@@ -117,10 +117,10 @@ def test_stored_values_while_real_ones_are_read(
     loaded.get_fdata()
     read_frames = DcbReader.read_frames
 
-    def late(reader: DcbReader, *, real: Any = None, progress: Any = None) -> Any:
+    def late(reader: DcbReader, *, real: Any = None, **options: Any) -> Any:
         if real is not None:  # as another thread does just now
             assert np.array_equal(loaded.raw_image, image.raw_image)
-        return read_frames(reader, real=real, progress=progress)
+        return read_frames(reader, real=real, **options)
 
     monkeypatch.setattr(DcbReader, "read_frames", late)
     assert np.array_equal(loaded.get_fdata(), image.get_fdata())

@@ -6,9 +6,10 @@
  * those live in named sections, which it stores and returns as they are.
  *
  * Threads.  Every function may be called from any thread. A reader may be used by many threads at
- *   once; a writer by one at a time. Functions that code or decode frames spread them over
- *   `num_threads` threads of their own and return when all have ended. Nothing needs to be
- *   initialised, and what is written does not depend on the number of threads.
+ *   once; a writer or a decoding by one at a time. Functions that code or decode frames spread them
+ *   over `num_threads` threads, the caller's among them, and return when all have ended;
+ *   dicube_decoding_begin alone returns at once. Nothing needs to be initialised, and what is
+ *   written does not depend on the number of threads.
  *
  * Errors.  Every function that can fail returns an int32_t: DICUBE_OK (0) or one of the negative
  *   DICUBE_ERROR_* codes. After a failure dicube_last_error() gives one line of text with the
@@ -343,6 +344,25 @@ DICUBE_API int32_t dicube_reader_decoded_image(dicube_reader* reader,
 DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frames,
                                                uint64_t count, const dicube_decode_options* options,
                                                void* pixels, size_t pixels_size);
+
+/* Frames that are being decoded while the caller does something else. */
+typedef struct dicube_decoding dicube_decoding;
+
+/* Begin what dicube_reader_decode_frames does, on all threads but the caller's, and return; with
+ * one thread all is left to dicube_decoding_finish. The reader, and all that the arguments point to
+ * or that the options do, must stay until the decoding is closed. @since 0.4.0 */
+DICUBE_API int32_t dicube_decoding_begin(dicube_reader* reader, const uint64_t* frames,
+                                         uint64_t count, const dicube_decode_options* options,
+                                         void* pixels, size_t pixels_size,
+                                         dicube_decoding** decoding);
+
+/* Join in, and return when all frames are decoded, or one failed: then as
+ * dicube_reader_decode_frames does. May be called once. @since 0.4.0 */
+DICUBE_API int32_t dicube_decoding_finish(dicube_decoding* decoding);
+
+/* Close a decoding. If it was not finished no further frame is begun, those that were are waited
+ * for, and all that was to be written is filled with zeros. NULL is allowed. @since 0.4.0 */
+DICUBE_API void dicube_decoding_close(dicube_decoding* decoding);
 
 /* As dicube_reader_decode, and the masks of the frames, of a file of DICUBE_KIND_ROI: a byte for
  * each pixel, 1 inside and 0 outside, in the order (frame, row, column). @since 0.4.0 */

@@ -15,6 +15,10 @@ struct dicube_reader : Reader {
     using Reader::Reader;
 };
 
+struct dicube_decoding : Decoding {
+    using Decoding::Decoding;
+};
+
 namespace {
 
 ReaderSettings reader_settings(const dicube_reader_options* given) {
@@ -31,6 +35,26 @@ dicube_decode_options decode_options(const dicube_decode_options* given) {
     else if (options.slopes != nullptr || options.intercepts != nullptr)
         fail(DICUBE_ERROR_ARGUMENT, "decode options: slopes or intercepts without a real_type");
     return options;
+}
+
+Selection selection_in(dicube_reader* reader, const uint64_t* frames, uint64_t count,
+                       const dicube_decode_options* options, void* pixels, size_t pixels_size) {
+    expect(reader, "reader");
+    dicube_decode_options how = decode_options(options);
+    if (count > 0) {
+        expect(frames, "frames");
+        expect(pixels, "pixels");
+    }
+    Image image = reader->decoded_image(how.level, how.real_type);
+    expect_size(pixels_size, size_of(image, count), "pixels");
+    return {.frames = frames,
+            .first = 0,
+            .count = count,
+            .level = how.level,
+            .real_type = how.real_type,
+            .slopes = how.slopes,
+            .intercepts = how.intercepts,
+            .cancel = how.cancel};
 }
 
 }  // namespace
@@ -142,7 +166,8 @@ int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t cou
         expect(reader, "reader");
         if (count > 0) expect(pixels, "pixels");
         expect_size(pixels_size, size_of(reader->image(), count), "pixels");
-        reader->decode({.frames = nullptr, .first = first, .count = count}, pixels);
+        Selection selection = {.frames = nullptr, .first = first, .count = count};
+        Decoding(*reader, selection, pixels).finish();
     });
 }
 
@@ -168,25 +193,30 @@ int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frame
                                     const dicube_decode_options* options, void* pixels,
                                     size_t pixels_size) {
     return guard([&] {
-        expect(reader, "reader");
-        dicube_decode_options how = decode_options(options);
-        if (count > 0) {
-            expect(frames, "frames");
-            expect(pixels, "pixels");
-        }
-        Image image = reader->decoded_image(how.level, how.real_type);
-        expect_size(pixels_size, size_of(image, count), "pixels");
-        reader->decode({.frames = frames,
-                        .first = 0,
-                        .count = count,
-                        .level = how.level,
-                        .real_type = how.real_type,
-                        .slopes = how.slopes,
-                        .intercepts = how.intercepts,
-                        .cancel = how.cancel},
-                       pixels);
+        Selection selection = selection_in(reader, frames, count, options, pixels, pixels_size);
+        Decoding(*reader, selection, pixels).finish();
     });
 }
+
+int32_t dicube_decoding_begin(dicube_reader* reader, const uint64_t* frames, uint64_t count,
+                              const dicube_decode_options* options, void* pixels,
+                              size_t pixels_size, dicube_decoding** decoding) {
+    return guard([&] {
+        expect(decoding, "decoding");
+        *decoding = nullptr;
+        Selection selection = selection_in(reader, frames, count, options, pixels, pixels_size);
+        *decoding = new dicube_decoding(*reader, selection, pixels);
+    });
+}
+
+int32_t dicube_decoding_finish(dicube_decoding* decoding) {
+    return guard([&] {
+        expect(decoding, "decoding");
+        decoding->finish();
+    });
+}
+
+void dicube_decoding_close(dicube_decoding* decoding) { delete decoding; }
 
 int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t first, uint64_t count,
                                  void* pixels, size_t pixels_size, void* masks, size_t masks_size) {
@@ -196,11 +226,11 @@ int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t first, uint64_t
         if (count > 0) expect(masks, "masks");
         expect_size(pixels_size, size_of(reader->image(), count), "pixels");
         expect_size(masks_size, mask_size_of(reader->image(), count), "masks");
-        reader->decode({.frames = nullptr,
-                        .first = first,
-                        .count = count,
-                        .masks = static_cast<uint8_t*>(masks)},
-                       pixels);
+        Selection selection = {.frames = nullptr,
+                               .first = first,
+                               .count = count,
+                               .masks = static_cast<uint8_t*>(masks)};
+        Decoding(*reader, selection, pixels).finish();
     });
 }
 

@@ -48,19 +48,26 @@ class Handle:
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Call a function on the handle; raise what the caller's callback raised meanwhile."""
+        self._enter()
+        try:
+            call_with(self._callback, name, self._address, *arguments)
+        finally:
+            self._leave()
+
+    def _enter(self) -> None:
+        """Keep the handle open until `_leave`."""
         if not self.is_here:
             raise ValueError(f"{type(self).__name__.lower()} belongs to process {self._process}")
         with self._lock:
             if self._closed:
                 raise ValueError(f"{type(self).__name__.lower()} is closed")
             self._in_flight += 1
-        try:
-            call_with(self._callback, name, self._address, *arguments)
-        finally:
-            with self._lock:
-                self._in_flight -= 1
-                if self._closed:
-                    self._release()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._in_flight -= 1
+            if self._closed:
+                self._release()
 
     def _release(self) -> None:
         """Close the handle if no call is in flight."""

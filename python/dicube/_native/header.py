@@ -282,6 +282,12 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         STATUS,
         (_HANDLE, _NUMBERS, _U64, _DECODE_OPTIONS, _DATA, _SIZE),
     ),
+    "dicube_decoding_begin": (
+        STATUS,
+        (_HANDLE, _NUMBERS, _U64, _DECODE_OPTIONS, _DATA, _SIZE, _OUT_HANDLE),
+    ),
+    "dicube_decoding_finish": (STATUS, (_HANDLE,)),
+    "dicube_decoding_close": (None, (_HANDLE,)),
     "dicube_reader_decode_roi": (STATUS, (_HANDLE, _U64, _U64, _DATA, _SIZE, _DATA, _SIZE)),
     "dicube_reader_coded_range": (STATUS, (_HANDLE, _U64, _OUT_U64, _OUT_SIZE)),
     "dicube_reader_coded_read": (STATUS, (_HANDLE, _U64, _DATA, _SIZE)),

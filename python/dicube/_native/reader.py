@@ -10,6 +10,7 @@ from typing import Any
 from dicube._native.callbacks import Callback
 from dicube._native.handle import Handle, encoded_path, opened
 from dicube._native.header import READ_AT, DecodeOptions, FileInfo, Image, ReaderOptions, Source
+from dicube._native.library import functions
 from dicube.exceptions import CubeFileNotFoundError
 
 _SECTION_NAME_SIZE = 17  # 16 characters and the zero byte
@@ -94,11 +95,35 @@ class Reader(Handle):
         return image
 
     def decode(
-        self, frames: int, count: int, options: DecodeOptions, pixels: int, pixels_size: int
+        self,
+        frames: int,
+        count: int,
+        options: DecodeOptions,
+        pixels: int,
+        pixels_size: int,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
-        """Decode the frames whose numbers stand at the address `frames` to the address `pixels`."""
+        """Decode the frames whose numbers stand at the address `frames` to the address `pixels`.
+
+        `meanwhile` is called once, while they are decoded unless that needs Python.
+        """
         numbers = ctypes.c_uint64.from_address(frames) if count else None
-        self._call("dicube_reader_decode_frames", numbers, count, options, pixels, pixels_size)
+        arguments = numbers, count, options, pixels, pixels_size
+        if meanwhile is None or self._callback is not None:
+            if meanwhile is not None:
+                meanwhile()
+            self._call("dicube_reader_decode_frames", *arguments)
+            return
+        self._enter()
+        try:
+            decoding = opened(None, "dicube_decoding_begin", self._address, *arguments)
+            try:
+                meanwhile()
+                functions["dicube_decoding_finish"](decoding)
+            finally:
+                functions["dicube_decoding_close"](decoding)
+        finally:
+            self._leave()
 
     def decode_roi(
         self, first: int, count: int, pixels: int, pixels_size: int, masks: int, masks_size: int

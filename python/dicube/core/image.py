@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
 from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import (
+    CubeParts,
     derived_attributes,
     parts_around_frames,
     read_parts_and_provenance,
@@ -203,15 +204,25 @@ class DicomCubeImage(ImageContent):
             max_memory=max_memory,
         )
         reader.expect_frames()
-        parts, provenance = read_parts_and_provenance(reader)
-        image = cls(Pixels(reader), parts.header, parts.meta, parts.space, parts.status)
+        pixels = Pixels(reader)
+        rest: list[tuple[CubeParts, Provenance]] = []
+
+        def read_rest() -> None:
+            rest.append(read_parts_and_provenance(reader))
+
+        if dtype is None:
+            pixels.stored(progress, read_rest)
+        else:
+            read_rest()
+        parts, provenance = rest[0]
+        image = cls(pixels, parts.header, parts.meta, parts.space, parts.status)
         image._provenance, image._coded_source = provenance, source
         image._nifti, image._losses = parts.nifti, parts.losses
         image._damage = Damage(None, reader.damaged_sections)
-        if dtype is None or image._bits_of_slices() is not None:
-            image._pixels.stored(progress)
-        else:
-            image._pixels.make_real(image._real_values(dtype), progress)
+        if dtype is not None and image._bits_of_slices() is not None:
+            pixels.stored(progress)
+        elif dtype is not None:
+            pixels.make_real(image._real_values(dtype), progress)
         image._damage = Damage(reader.damaged_frames, reader.damaged_sections)
         if image._damage:
             reason = f"the file read is damaged: {image._damage}"

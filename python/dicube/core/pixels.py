@@ -6,7 +6,7 @@ Knows arrays and the reader of files. It must not know metadata or geometry.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,8 +56,15 @@ class Pixels:
         Pixels.__init__(self, state["source"], state["masks"])
         self.seen = state["seen"]
 
-    def stored(self, progress: Progress | None = None) -> NDArray[Any]:
+    def stored(
+        self, progress: Progress | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> NDArray[Any]:
         """Return the stored values, decoding them at the first call.
+
+        Args:
+            progress: called as `progress(done, total)`, in slices.
+            meanwhile: called once if they are decoded: while they are, or before. It may be in
+                another thread, and must not ask for the pixels.
 
         Raises:
             InvalidCubeFileError: a checksum differs.
@@ -70,9 +77,12 @@ class Pixels:
                 # closes when nobody has it.
                 reader = self._source
                 if reader.extension == ".dcbr":
+                    if meanwhile is not None:
+                        meanwhile()
                     volume, masks = reader.read_frames_and_masks(progress=progress)
                 else:
-                    volume, masks = reader.read_frames(progress=progress), None
+                    volume = reader.read_frames(progress=progress, meanwhile=meanwhile)
+                    masks = None
                 self._check_damage(reader)
                 self._source, self._masks = volume, masks
             return self._source

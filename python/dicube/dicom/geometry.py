@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -169,7 +170,7 @@ def space_to_json(space: Space) -> str:
         fields = space_fields(space.reverse_axis_order())
         for name, values in fields.items():
             _check_vector(name, tuple(values))
-    except (SpaceTransformerError, ValueError, TypeError) as error:
+    except (SpaceTransformerError, ValueError, TypeError, OverflowError) as error:
         raise MetaDataError(f"the space can't be stored: {error}") from None
     return json.dumps(fields)
 
@@ -185,15 +186,20 @@ def space_from_json(text: str) -> Space:
         fields = {name: tuple(found[name]) for name in _FIELDS}
         for name, values in fields.items():
             _check_vector(name, values)
-        return Space(**fields).reverse_axis_order()
-    except (SpaceTransformerError, ValueError, TypeError, KeyError, OverflowError) as error:
+        shape, origin, spacing, x, y, z = fields.values()
+        # Each Space that is made is checked, which takes longer than all else here.
+        return Space(shape[::-1], origin, spacing[::-1], z, y, x)
+    except SpaceTransformerError as error:
+        raise MetaDataError(f"not the JSON of a Space, in (z, y, x) order: {error}") from None
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise MetaDataError(f"not the JSON of a Space: {error}") from None
 
 
 def _check_vector(name: str, values: tuple[Any, ...]) -> None:
     """Raise a ValueError unless a field of a Space is three numbers that can be what it says."""
     kinds = {int} if name == "shape" else {int, float}
-    if len(values) != 3 or not set(map(type, values)) <= kinds or not np.isfinite(values).all():
+    sound = len(values) == 3 and set(map(type, values)) <= kinds
+    if not sound or not all(map(math.isfinite, values)):
         raise ValueError(f"{name} is {str(values)[:60]}")
     if name == "shape" and not all(0 < size < 1 << 31 for size in values):
         raise ValueError(f"shape is {values}")

@@ -118,6 +118,7 @@ class DcbReader:
         level: int = 0,
         real: RealValues | None = None,
         progress: Progress | None = None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> NDArray[Any]:
         """Decode frames `start` to `stop`, the latter not included.
 
@@ -125,6 +126,8 @@ class DcbReader:
             start, stop: frame numbers as in a Python slice of step 1; negative ones count from the
                 end.
             out, level, real, progress: as in `read_frame_list`.
+            meanwhile: called once while frames are decoded, or before; it may be in another thread.
+                What it raises ends the decoding.
 
         Returns:
             `out`, or a new array: (stop - start, rows, columns[, 3]).
@@ -133,7 +136,7 @@ class DcbReader:
             As `read_frame_list` does.
         """
         numbers = np.arange(*slice(start, stop).indices(self.shape[0]), dtype=np.uint64)
-        return self._read(numbers, out, level, real, progress)
+        return self._read(numbers, out, level, real, progress, meanwhile)
 
     def read_frames_and_masks(
         self, *, progress: Progress | None = None
@@ -301,6 +304,7 @@ class DcbReader:
         level: int,
         real: RealValues | None,
         progress: Progress | None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> NDArray[Any]:
         shape = (len(numbers), *self.frame_shape_at(level))
         cancel = _native.Cancel()
@@ -313,6 +317,9 @@ class DcbReader:
             out = self.new_array(shape, dtype)
         else:
             _check_out(out, shape, dtype)
+        if meanwhile is not None and (self._skips or progress is not None or not len(numbers)):
+            meanwhile()  # frames are decoded in several calls, or none
+            meanwhile = None
 
         def decode(first: int, last: int) -> None:
             wanted, part = numbers[first:last], out[first:last]
@@ -322,7 +329,7 @@ class DcbReader:
             arguments = len(wanted), options, part.ctypes.data, part.nbytes
 
             def call() -> None:
-                self._file.reader.decode(wanted.ctypes.data, *arguments)
+                self._file.reader.decode(wanted.ctypes.data, *arguments, meanwhile)
 
             if len(wanted) > 1 and part.nbytes >= _LEAST_INTERRUPTIBLE:
                 interruptible(call, cancel)
