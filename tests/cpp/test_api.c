@@ -286,17 +286,19 @@ static void callbacks(void) {
     free(memory.bytes);
 }
 
+static void set_cancel(uint32_t* cancel) {
+#ifdef _MSC_VER
+    *(volatile uint32_t*)cancel = 1; /* as good as atomic there */
+#else
+    __atomic_store_n(cancel, 1, __ATOMIC_RELAXED);
+#endif
+}
+
 /* A number that is set beforehand ends a call before its first frame, and one that a callback sets
  * in the middle of it before its last. */
 static int32_t cancelling_write(void* user, uint64_t offset, const void* data, size_t size) {
     (void)offset, (void)data;
-    if (size > 100) {
-#ifdef _MSC_VER
-        *(volatile uint32_t*)user = 1; /* as good as atomic there */
-#else
-        __atomic_store_n((uint32_t*)user, 1, __ATOMIC_RELAXED);
-#endif
-    }
+    if (size > 100) set_cancel(user);
     return 0;
 }
 
@@ -373,7 +375,7 @@ static void decodings(const char* folder) {
         memset(pixels, 1, sizeof pixels);
         EXPECT(dicube_decoding_begin(reader, frames, 3, &how, pixels, sizeof pixels, &decoding) ==
                DICUBE_OK);
-        cancel = 1;
+        set_cancel(&cancel);
         int32_t status = dicube_decoding_finish(decoding);
         /* The other threads may have been through with all frames by then. */
         EXPECT(status == DICUBE_ERROR_CANCELLED || (status == DICUBE_OK && threads > 1));
