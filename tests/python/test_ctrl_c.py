@@ -44,6 +44,46 @@ def test_a_long_call_ends_soon(scene: str, tmp_path: Path) -> None:
     assert "interrupted in" in done.stdout
 
 
+@pytest.mark.parametrize("real", [False, True], ids=["stored", "real"])
+def test_who_does_not_wait_for_the_end_takes_no_memory_away(real: bool, tmp_path: Path) -> None:
+    """The second Ctrl-C ends the waiting for a frame that is being decoded, and goes on being."""
+    noise = np.random.default_rng(0).integers(0, 4096, (2, 2000, 2000), np.uint16)
+    DicomCubeImage(noise).to_file(tmp_path / "x.dcba", effort=1, verify=False)
+    done = run_python("-c", INTERRUPTED_TWICE, tmp_path / "x.dcba", "real" if real else "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "held\nlet go\n"
+
+
+INTERRUPTED_TWICE = """
+import gc, signal, sys, time, weakref
+import numpy as np
+from dicube.storage.dcb_file import DcbReader
+from dicube.storage.real_values import RealValues
+
+path, is_real = sys.argv[1:]
+
+def read():
+    reader = DcbReader(path, num_threads=1)
+    real = RealValues("float32", [1.0, 2.0], [3.0, 4.0]) if is_real else None
+    out = np.empty(reader.shape, "float32" if real else "uint16")
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        reader.read_frames(out=out, real=real)
+    except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return weakref.ref(out)
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+out = read()
+print("held" if out() is not None else "taken away")
+end = time.monotonic() + 60  # join() returns at once of a thread that it was interrupted for
+while out() is not None and time.monotonic() < end:
+    time.sleep(0.01)
+    gc.collect()
+print("let go" if out() is None else "kept")
+"""
+
+
 def test_the_command(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(2000, 40, (200, 256, 256)).astype(np.uint16)
     DicomCubeImage(noise).to_file(tmp_path / "x.dcbs")

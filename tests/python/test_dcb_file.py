@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import DTYPES, LOSSLESS, SmoothVolume, run_python
 
+from dicube._native.library import functions
 from dicube.codecs import get_codec
 from dicube.exceptions import (
     CodecError,
@@ -219,6 +220,23 @@ class TestMeanwhile:
         skipping.read_frames(meanwhile=lambda: called.append(2))
         assert called == [1, 2]
         assert list(skipping.damaged_frames) == [8]
+
+    def test_ctrl_c_at_its_very_beginning_ends_the_decoding(
+        self, smooth_volume: SmoothVolume, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume = smooth_volume((9, 90, 90), "<i2")
+        begin = functions["dicube_decoding_begin"]
+
+        def interrupted(*arguments: Any) -> None:
+            begin(*arguments)
+            raise KeyboardInterrupt
+
+        monkeypatch.setitem(functions, "dicube_decoding_begin", interrupted)
+        reader = DcbReader(file_bytes(volume), num_threads=3)
+        out = np.ones(volume.shape, volume.dtype)
+        with pytest.raises(KeyboardInterrupt):
+            reader.read_frames(out=out, meanwhile=lambda: None)
+        assert not out.any()
 
     def test_it_may_close_the_reader(self, smooth_volume: SmoothVolume) -> None:
         volume = smooth_volume((9, 300, 500), "<i2")

@@ -114,10 +114,11 @@ class Reader(Handle):
                 meanwhile()
             self._call("dicube_reader_decode_frames", *arguments)
             return
+        decoding = ctypes.c_void_p()  # here before it begins: Ctrl-C right then must not leave it
         self._enter()
         try:
-            decoding = opened(None, "dicube_decoding_begin", self._address, *arguments)
             try:
+                functions["dicube_decoding_begin"](self._address, *arguments, decoding)
                 meanwhile()
                 functions["dicube_decoding_finish"](decoding)
             finally:

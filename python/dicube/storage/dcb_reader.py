@@ -323,14 +323,12 @@ class DcbReader:
 
         def decode(first: int, last: int) -> None:
             wanted, part = numbers[first:last], out[first:last]
+            rescale: tuple[NDArray[np.float64], ...] = ()
             if real is not None:
-                options.slopes = _native.doubles_at(slopes[first:].ctypes.data)
-                options.intercepts = _native.doubles_at(intercepts[first:].ctypes.data)
-            arguments = len(wanted), options, part.ctypes.data, part.nbytes
-
-            def call() -> None:
-                self._file.reader.decode(wanted.ctypes.data, *arguments, meanwhile)
-
+                rescale = slopes[first:], intercepts[first:]
+                options.slopes = _native.doubles_at(rescale[0].ctypes.data)
+                options.intercepts = _native.doubles_at(rescale[1].ctypes.data)
+            call = partial(self._decode, wanted, part, options, rescale, meanwhile)
             if len(wanted) > 1 and part.nbytes >= _LEAST_INTERRUPTIBLE:
                 interruptible(call, cancel)
             else:
@@ -339,6 +337,18 @@ class DcbReader:
         with self.fetched(numbers):
             self._decode_all(decode, numbers, progress)
         return out
+
+    def _decode(
+        self,
+        numbers: NDArray[np.uint64],
+        pixels: NDArray[Any],
+        options: _native.DecodeOptions,
+        _rescale: Sequence[NDArray[np.float64]],
+        meanwhile: Callable[[], None] | None,
+    ) -> None:
+        """Decode frames to an array; hold it meanwhile, and that which the options point into."""
+        given = numbers.ctypes.data, len(numbers), options, pixels.ctypes.data, pixels.nbytes
+        self._file.reader.decode(*given, meanwhile)
 
     def _decode_all(
         self,
