@@ -14,7 +14,11 @@ from dicom_frames import enhanced
 from dicom_series import each, make_series, make_slice, set_pixels, write_series
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRBigEndian, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    RLELossless,
+)
 
 from dicube import DicomCubeImage, verify_file
 from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
@@ -273,6 +277,22 @@ class TestRealFiles:
             np.testing.assert_array_equal(
                 volume.reshape(expected.pixel_array.shape), expected.pixel_array
             )
+
+    @pytest.mark.filterwarnings("ignore:.*space is None")
+    def test_frames_of_subsampled_colours(self, tmp_path: Path) -> None:
+        path = str(pydicom.data.get_testdata_file("SC_ybr_full_422_uncompressed.dcm"))
+        dataset = pydicom.dcmread(path)
+        dataset.SOPClassUID = MultiFrameTrueColorSecondaryCaptureImageStorage
+        dataset.NumberOfFrames = 3
+        dataset.PixelData += dataset.PixelData[::-1] + bytes(len(dataset.PixelData))
+        dataset.save_as(tmp_path / "x.dcm")
+        image = DicomCubeImage.from_dicom_folder(tmp_path)
+        expected = pixel_array(tmp_path / "x.dcm", raw=True)
+        assert len(np.unique(expected[1])) > 1
+        np.testing.assert_array_equal(image.raw_image, expected)
+        image.to_dicom_folder(tmp_path / "out", exact=False)
+        again = pixel_array(tmp_path / "out" / "slice_0000.dcm", raw=True)
+        np.testing.assert_array_equal(again, expected)
 
     @pytest.mark.parametrize(
         ("name", "package"),

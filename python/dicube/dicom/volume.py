@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 from zipfile import BadZipFile
 
@@ -231,12 +232,12 @@ def _read_packed(
 def _read_into(instance: Instance, file: Opened, view: memoryview) -> None:
     done = 0
     while done < len(view):
-        count = file.readinto(view[done:])  # type: ignore[union-attr]  # BinaryIO lacks it
-        if not count:
+        length = file.readinto(view[done:])  # type: ignore[union-attr]  # BinaryIO lacks it
+        if not length:
             raise DataConsistencyError(
                 f"{instance.path} is truncated: expected {len(view)} bytes of pixels, found {done}"
             )
-        done += count
+        done += length
 
 
 def _decode(
@@ -353,6 +354,11 @@ def _decoded_by_pydicom(
 ) -> Iterator[tuple[NDArray[Any], str]]:
     """Yield the frames of a dataset, each with the photometric interpretation that it then has."""
     decoder = get_decoder(syntax)
+    if dataset.get("PhotometricInterpretation") == _SUBSAMPLED[0] and not syntax.is_encapsulated:
+        # pydicom's iterator forgets with the first frame that the others are subsampled too.
+        for index in count():
+            frame, facts = decoder.as_array(dataset, raw=True, index=index, **options)
+            yield frame, str(facts["photometric_interpretation"])
     done = 0
     try:
         for frame, facts in decoder.iter_array(dataset, raw=True, **options):
