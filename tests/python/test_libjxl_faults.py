@@ -54,6 +54,24 @@ def test_fast_overruns_buffers(pixels: NDArray[Any]) -> None:
     np.testing.assert_array_equal(imdecode_jxl(fast), pixels)
 
 
+def test_fast_takes_two_colours_for_one() -> None:
+    """Issue 4287: at effort 1, colours of the same hash in the palette that libjxl looks for."""
+    colours = np.arange(1 << 24, dtype=np.uint32)
+    hashes = (colours * np.uint32(2654435761)) >> 16
+    by_hash = np.argsort(hashes, kind="stable")
+    first = np.flatnonzero(hashes[by_hash[1:]] == hashes[by_hash[:-1]])
+    for hash_of_black in (False, True):
+        place = 0 if hash_of_black else first[len(first) // 2]
+        pair = by_hash[place : place + 2].astype("<u4")
+        image = np.full((16, 16, 3), 200, np.uint8)
+        image[:3, :, 0] = np.arange(16)
+        image[8, 8:10] = pair.view(np.uint8).reshape(2, 4)[:, :3]
+        fast = imencode_jxl(image, effort=FAST)
+        np.testing.assert_array_equal(imdecode_jxl(fast), image)
+        image[8, 9] = image[8, 8]
+        assert imencode_jxl(image, effort=FAST) != imencode_jxl(image, effort=2)
+
+
 @pytest.mark.parametrize("bits", [15, 16])
 @pytest.mark.parametrize("shape", [(2, 2), (17, 255), (256, 256)], ids=str)
 def test_fast_noise_with_a_mask(shape: tuple[int, ...], bits: int) -> None:

@@ -38,6 +38,30 @@ bool may_overrun_when_fast(const Image& image, const Planes& planes, const uint8
     return bits > 16 * uint64_t{count} + 100000;
 }
 
+// Whether libjxl 0.11 might take two colours for one at effort 1 (its issue 4287). It looks for a
+// palette by a table of hashes, and overlooks that two colours have one hash if they are new there
+// among the same eight pixels, or if one is black. Of more colours than these it makes no palette.
+bool may_mix_colours_when_fast(const Image& image, const Planes& planes, const uint8_t* digits) {
+    if (planes.bits != 8 || image.samples != 3) return false;
+    constexpr unsigned most_colours = 512;
+    constexpr uint32_t none = UINT32_MAX, multiplier = 2654435761;
+    std::vector<uint32_t> colours(1 << 16, none);
+    unsigned hashes = 0;
+    bool is_shared = false;
+    for (size_t i = 0, count = image.pixel_count(); i < count; ++i, digits += 3) {
+        uint32_t colour = digits[0] | uint32_t{digits[1]} << 8 | uint32_t{digits[2]} << 16;
+        uint32_t& known = colours[(colour * multiplier) >> 16];
+        if (known == colour) continue;
+        if (known != none)
+            is_shared = true;
+        else if (++hashes > most_colours + 1)  // black is not counted there
+            return false;
+        else
+            known = colour;
+    }
+    return is_shared;
+}
+
 class FrameEncoder : public Encoder {
 public:
     explicit FrameEncoder(const CodecSettings& settings)
@@ -201,7 +225,9 @@ private:
     JxlEncoderFrameSettings* frame_settings(const Image& image, const Planes& planes,
                                             const uint8_t* digits) {
         bool is_fast = effort_ == 1 && distance_ == 0;
-        uint32_t effort = is_fast && may_overrun_when_fast(image, planes, digits) ? 2 : effort_;
+        bool may_fail = is_fast && (may_overrun_when_fast(image, planes, digits) ||
+                                    may_mix_colours_when_fast(image, planes, digits));
+        uint32_t effort = may_fail ? 2 : effort_;
         JxlEncoderFrameSettings* settings = encoder_.frame_settings(effort);
         if (distance_ > 0)
             check(JxlEncoderSetFrameDistance(settings, static_cast<float>(distance_)));
