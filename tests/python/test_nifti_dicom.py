@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from dicom_series import make_series, pixels_of, write_series
 from pydicom import dcmread
+from pydicom.uid import HTJ2KLossless
 from test_nifti import ORIENTATIONS, affine_of, nifti_bytes, same, samples
 
 from dicube import DicomCubeImage
@@ -320,6 +321,10 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert dcmread(tmp_path / "dicom" / "slice_0000.dcm").Modality == "MR"
     converted(tmp_path / "b.dcba", tmp_path / "of_file", "--modality", "PT")
     assert dcmread(tmp_path / "of_file" / "slice_0000.dcm").Modality == "PT"
+    htj2k = tmp_path / "htj2k"
+    converted(tmp_path / "a.dcbs", htj2k, "--modality", "PT", "--transfer-syntax", "htj2k")
+    assert dcmread(htj2k / "slice_0000.dcm").Modality == "PT"
+    assert dcmread(htj2k / "slice_0000.dcm").file_meta.TransferSyntaxUID == HTJ2KLossless
     converted(tmp_path / "dicom", tmp_path / "d.nii")
     assert np.array_equal(
         nib.load(tmp_path / "d.nii").get_fdata(), nib.load(tmp_path / "a.nii").get_fdata()
@@ -340,6 +345,10 @@ def test_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["a.nii", "a.dcbs", "--modality", "MR"], "--modality"),
         (["dicom", "a.dcbs", "--modality", "MR"], "--modality"),
         (["has_meta.dcbs", "dicom2/", "--modality", "MR"], "--modality"),
+        (
+            ["has_meta.dcbs", "dicom2/", "--modality", "MR", "--transfer-syntax", "htj2k"],
+            "--modality",
+        ),
         (["a.nii", "a.dcbs", "--sort", "position"], "DICOM only"),
     ):
         paths = [os.path.join(tmp_path, name) for name in arguments[:2]]

@@ -29,7 +29,7 @@ _LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
 def convert(options: argparse.Namespace) -> int:
     """Run `dicube convert`."""
     from dicube import DicomCubeImage, SortMethod
-    from dicube.core.file_summary import holds_originals
+    from dicube.core.file_summary import holds_metadata, holds_originals
     from dicube.core.image import FILE_EXTENSIONS
     from dicube.core.recoding import export_coded
     from dicube.dicom.transfer_syntaxes import transfer_syntax_of
@@ -76,7 +76,10 @@ def convert(options: argparse.Namespace) -> int:
 
     if options.transfer_syntax is not None and to_folder:
         syntax = transfer_syntax_of(options.transfer_syntax)
-        if syntax.codec and not from_dicom and not from_nifti and options.on_error == "raise":
+        is_whole = not from_dicom and not from_nifti and options.on_error == "raise"
+        if syntax.codec and is_whole and holds_metadata(source):
+            if options.modality is not None:
+                raise DataConsistencyError(_MODALITY)
             with ProgressBar(f"writing {target}") as bar:
                 slices = export_coded(
                     source, target, syntax, options.overwrite, options.threads, progress=bar

@@ -31,7 +31,7 @@ from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
 
 _STATUS = "dicom_status"  # the status value as text
-_META = "dicom_meta"  # JSON, packed with zstd
+METADATA = "dicom_meta"  # JSON, packed with zstd
 _SPACE = "space"  # JSON, in (x, y, z) order
 # The same of a colour volume: published readers refuse a file whose volume has more axes than its
 # space, so they must not see it.
@@ -78,7 +78,7 @@ def parts_around_frames(
         elsewhere = []
         if provenance is not None:
             elsewhere = parts.meta.kept_by(OriginalElements(lambda: provenance.originals))
-        writer.write_section(_META, pack_text(parts.meta.to_json(elsewhere)))
+        writer.write_section(METADATA, pack_text(parts.meta.to_json(elsewhere)))
     if parts.space is not None:
         writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
@@ -198,13 +198,13 @@ def _read_text(reader: DcbReader, name: str) -> str | None:
 
 def _read_meta_text(reader: DcbReader) -> str | None:
     """Return the JSON of a file's metadata; None where it has none."""
-    packed = reader.sections.get(_META)
+    packed = reader.sections.get(METADATA)
     if not packed:
         return None
     try:
         return unpack_text(packed, reader.max_memory)
     except InvalidCubeFileError as error:
-        raise InvalidCubeFileError(f"section {_META}: {error.message}") from error
+        raise InvalidCubeFileError(f"section {METADATA}: {error.message}") from error
 
 
 def _read_originals(reader: DcbReader) -> StoredOriginals | None:

@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from dicube.core.cube_parts import ORIGINALS, read_parts
+from dicube.core.cube_parts import METADATA, ORIGINALS, read_parts
 from dicube.core.loss import Loss
 from dicube.dicom.dicom_check import check_dicom
 from dicube.dicom.dicom_meta import DicomMeta
@@ -109,6 +109,16 @@ def holds_originals(path: str | os.PathLike[str]) -> bool:
     """
     with DcbReader(path) as reader:
         return ORIGINALS in reader.sections
+
+
+def holds_metadata(path: str | os.PathLike[str]) -> bool:
+    """Return whether the file at a path has metadata.
+
+    Raises:
+        InvalidCubeFileError: as `holds_originals`.
+    """
+    with DcbReader(path) as reader:
+        return METADATA in reader.sections and reader.sections.size(METADATA) > 0
 
 
 def _space_fields(space: Space) -> dict[str, list[float]]:
