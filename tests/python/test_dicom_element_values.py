@@ -133,6 +133,20 @@ def test_text_that_the_character_set_has_not_got() -> None:
 
 
 @pytest.mark.parametrize(
+    ("vr", "text", "charset"),
+    [
+        ("PN", "Wang^XiaoDong=\u738b^\u5c0f\u4e1c", b"\\ISO 2022 IR 58"),
+        ("LO", "\u738b\u5c0f\u4e1c", b"\\ISO 2022 IR 58"),
+        ("LO", "\xa5 100", b"ISO_IR 13"),
+        ("PN", "\u041b\u044e\u043a", b"\\ISO 2022 IR 87"),
+    ],
+)
+def test_text_that_would_be_read_as_another(vr: str, text: str, charset: bytes) -> None:
+    with pytest.raises(MetaDataError, match="can't be written in character set"):
+        encode_value(value_of(vr, text, UTF8), encodings_of(charset))
+
+
+@pytest.mark.parametrize(
     ("number", "text"),
     [(1.0, "1"), (-0.5, "-0.5"), (0.1, "0.1"), (1e20, "1e+20"), (7, "7"), (0.0, "0")],
 )

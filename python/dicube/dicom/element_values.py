@@ -316,13 +316,19 @@ def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
         warnings.simplefilter("error")  # pydicom warns, and writes question marks
         try:
             if vr == "PN":
-                return b"\\".join(PersonName(part).encode(list(encodings)) for part in parts)
-            return encode_string(text, list(encodings))
+                data = b"\\".join(PersonName(part).encode(list(encodings)) for part in parts)
+            else:
+                data = encode_string(text, list(encodings))
         except (UserWarning, UnicodeError):
-            raise MetaDataError(
-                f"{text!r} can't be written in character set {', '.join(encodings)}",
-                suggestion="set SpecificCharacterSet to 'ISO_IR 192' (UTF-8)",
-            ) from None
+            data = b""
+    # pydicom writes some texts as what is read as others: all in ISO 2022 IR 58 without its escape
+    # sequence, and a backslash, which parts values, for a yen sign or as half of a character.
+    if _decoded(vr, data, encodings).rstrip("=") != text.rstrip("="):
+        raise MetaDataError(
+            f"{text!r} can't be written in character set {', '.join(encodings)}",
+            suggestion="set SpecificCharacterSet to 'ISO_IR 192' (UTF-8)",
+        )
+    return data
 
 
 def _one_text(vr: str, value: Any) -> str:
