@@ -514,3 +514,44 @@ class TestEditsOfMetadata:
         with pytest.raises(MetaDataError):
             image.dicom_meta.set_shared_item("ImagePositionPatient", ["nowhere"])
         assert image.dicom_meta.edits == []
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["fresh", "of metadata alone"])
+@pytest.mark.parametrize("charset", ["ISO_IR 192", "GB18030", None])
+def test_another_character_set_of_texts_whose_bytes_are_kept(
+    charset: str | None, exact: bool, tmp_path: Path
+) -> None:
+    """Those with more padding than they need, say."""
+    series = make_series(2)
+    for dataset in series:
+        dataset.SpecificCharacterSet = "ISO_IR 100"
+        dataset.PatientName = "M\u00fcller^J\u00fcrgen   "
+        dataset.AnatomicRegionSequence = [item(CodeMeaning="Gr\u00f6\u00dfe    ")]
+    write_series(tmp_path / "in", series)
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.to_file(tmp_path / "x.dcbs", exact=exact)
+    image = DicomCubeImage.from_file(tmp_path / "x.dcbs")
+    assert image.dicom_meta is not None
+    if charset is None:
+        del image.dicom_meta["SpecificCharacterSet"]
+    else:
+        image.dicom_meta.set_shared_item("SpecificCharacterSet", charset)
+    image.to_dicom_folder(tmp_path / "out")
+    written = dcmread(tmp_path / "out" / "slice_0000.dcm")
+    assert written.PatientName == "M\u00fcller^J\u00fcrgen"
+    assert written.AnatomicRegionSequence[0].CodeMeaning == "Gr\u00f6\u00dfe"
+
+
+def test_another_character_set_of_bytes_that_were_not_understood(tmp_path: Path) -> None:
+    """They stay, whatever set is named: it may be theirs."""
+    (dataset,) = make_series(1)
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    dataset.PatientName = "M\u00fcller"
+    write_series(tmp_path / "in", [dataset])
+    (path,) = (tmp_path / "in").iterdir()
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 192"))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    assert image.dicom_meta is not None
+    image.dicom_meta.set_shared_item("SpecificCharacterSet", "ISO_IR 100")
+    image.to_dicom_folder(tmp_path / "out")
+    assert dcmread(tmp_path / "out" / "slice_0000.dcm").PatientName == "M\u00fcller"

@@ -50,6 +50,7 @@ LONG_LENGTH = frozenset(
 )
 
 _TEXT_DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C, 0x5C}  # where PS3.5 6.1.2.5.3 resets the character set
+_REPLACEMENT = "\ufffd"  # stands for bytes that a codec can't decode
 _ESCAPE = 0x1B
 _PERSON_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
@@ -122,7 +123,7 @@ def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) 
         MetaDataError: the values don't suit the value representation or the character set.
     """
     vr, values = value.vr, value.values
-    if value.raw is not None:
+    if value.raw is not None and not _is_of_another_charset(value, encodings):
         data = value.raw.encode("latin-1")
     elif value.binary is not None:
         try:
@@ -291,6 +292,19 @@ def _decoded(vr: str, data: bytes, encodings: Encodings) -> str:
             names = (PersonName(name, encodings).decode() for name in data.split(b"\\"))
             return "\\".join("=".join(name.components) for name in names)
         return decode_bytes(data, list(encodings), _TEXT_DELIMITERS)
+
+
+def _is_of_another_charset(value: ElementValue, encodings: Encodings) -> bool:
+    """Return whether a text's bytes are read as another text since its character set was changed.
+
+    Bytes that were never understood are not of any: they may be of the new one.
+    """
+    data = (value.raw or "").encode("latin-1")
+    if value.vr not in TEXT_IN_CHARSET or (data.isascii() and _ESCAPE not in data):
+        return False
+    if _REPLACEMENT in str(value.values):
+        return False
+    return decode_value(value.vr, data, True, encodings).values != value.values
 
 
 def _number_bytes(vr: str, values: Sequence[Any]) -> bytes:
