@@ -75,6 +75,16 @@ def test_another_file_in_its_place_is_noticed(volume: np.ndarray[Any, Any], tmp_
         pickle.loads(packed).read_frames()
 
 
+@pytest.mark.parametrize("extension", [".dcbs", ".dcba"])
+def test_another_file_of_the_same_sizes_is_noticed(extension: str, tmp_path: Path) -> None:
+    path = write(tmp_path / f"x{extension}", np.full((3, 40, 30), 7, "uint16"))
+    packed, size = pickle.dumps(DcbReader(path)), path.stat().st_size
+    write(path, np.full((3, 40, 30), 6, "uint16"))
+    assert path.stat().st_size == size
+    with pytest.raises(InvalidCubeFileError, match="replaced since it was opened"):
+        pickle.loads(packed).read_frames()
+
+
 def test_a_closed_reader_stays_closed(volume: np.ndarray[Any, Any], tmp_path: Path) -> None:
     reader = DcbReader(write(tmp_path / "x.dcbs", volume))
     reader.close()

@@ -28,9 +28,11 @@ from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
     InvalidCubeFileError,
+    MetaDataError,
     MissingPackageError,
 )
 from dicube.storage import DcbReader, DcbWriter, byte_source
+from dicube.storage.packed_text import pack_text
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -149,6 +151,19 @@ def file_bytes(volume: np.ndarray[Any, Any]) -> bytes:
 @pytest.fixture(scope="module")
 def content(volume: np.ndarray[Any, Any]) -> bytes:
     return file_bytes(volume)
+
+
+def test_frames_of_a_file_whose_metadata_are_bad_are_not_fetched(
+    volume: np.ndarray[Any, Any], server: Server
+) -> None:
+    target = io.BytesIO()
+    with DcbWriter(target, volume.shape, volume.dtype, codec="jph") as writer:
+        writer.write_section("dicom_meta", pack_text('{"_merged_data": []}'))
+        writer.write_frames(volume)
+    with pytest.raises(MetaDataError, match="_merged_data"):
+        DicomCubeImage.from_file(server.add("bad.dcbs", target.getvalue()))
+    asked = sum(stop - start for _, start, stop in server.requests if start is not None)
+    assert asked < len(target.getvalue()) / 2
 
 
 def published_bytes(frames: list[bytes], count: int | None = None) -> bytes:

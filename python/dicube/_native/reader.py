@@ -105,13 +105,12 @@ class Reader(Handle):
     ) -> None:
         """Decode the frames whose numbers stand at the address `frames` to the address `pixels`.
 
-        `meanwhile` is called once, while they are decoded unless that needs Python.
+        `meanwhile` is called once, while they are decoded: of a path or memory only, since bytes
+        that Python reads would wait for it.
         """
         numbers = ctypes.c_uint64.from_address(frames) if count else None
         arguments = numbers, count, options, pixels, pixels_size
-        if meanwhile is None or self._callback is not None:
-            if meanwhile is not None:
-                meanwhile()
+        if meanwhile is None:
             self._call("dicube_reader_decode_frames", *arguments)
             return
         decoding = ctypes.c_void_p()  # here before it begins: Ctrl-C right then must not leave it

@@ -106,7 +106,7 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
     count = int(declared[0]) if declared else 1
     first = slices[0]
     replaced: Replaced = {}
-    if kept == list(range(1, count + 1)) or count < 2:
+    if count < 2 or (len(kept) == count and kept == list(range(1, count + 1))):
         return replaced
     entries = dict(meta.items())
 

@@ -317,8 +317,10 @@ class DcbReader:
             out = self.new_array(shape, dtype)
         else:
             _check_out(out, shape, dtype)
-        if meanwhile is not None and (self._skips or progress is not None or not len(numbers)):
-            meanwhile()  # frames are decoded in several calls, or none
+        # Frames may be decoded in several calls or none; and nobody waits for a download in vain.
+        at_once = not self._skips and progress is None and len(numbers)
+        if meanwhile is not None and (self._file.needs_python or not at_once):
+            meanwhile()
             meanwhile = None
 
         def decode(first: int, last: int) -> None:

@@ -5,6 +5,7 @@ Knows how to open what a reader may be made of. Must not know arrays, or what is
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +16,8 @@ import numpy as np
 from dicube import _native
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.byte_source import RemoteFile, SeekableFile, is_url
+
+_FRAME_CHECKSUMS = "frame_checksums"
 
 
 class OpenedFile:
@@ -76,6 +79,11 @@ class OpenedFile:
         return source.fetched((offset, offset + size) for offset, size in ranges)
 
     @property
+    def needs_python(self) -> bool:
+        """Whether its bytes are read by Python, as those of URLs and file objects are."""
+        return isinstance(self._opened[0], (RemoteFile, SeekableFile))
+
+    @property
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._closed
@@ -124,7 +132,10 @@ def _identity_of(reader: _native.Reader) -> tuple[Any, ...]:
     """Return what two readers of one file have in common."""
     image, frames = reader.image()
     info = reader.info()
+    checksums = reader.section(_FRAME_CHECKSUMS) if frames and info.has_checksums else b""
     return (
         *(info.file_size, info.coded_size, info.sections, info.codec, frames),
         *(image.rows, image.columns, image.samples, image.sample_type),
+        # Of two files, frames of one size each are not as rare as it seems: of constants, or noise.
+        hashlib.blake2b(checksums, digest_size=16).digest(),
     )
