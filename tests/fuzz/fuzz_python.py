@@ -39,7 +39,7 @@ if __name__ == "__main__" and sys.argv[1] != "seeds":
                 importlib.import_module(module.name)
 
 import numpy as np
-from dicom_frames import enhanced
+from dicom_frames import enhanced, several_frames
 from dicom_series import each, item, make_series, write_series
 
 import dicube
@@ -290,8 +290,15 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         dataset.OtherPatientNames = ["A^B", "C^D=山田^太郎"]
         dataset.SpecificCharacterSet = "ISO_IR 192"
     several[1].ReferencedImageSequence = []
-    frames = [enhanced(SLICES)]
-    for kind, datasets in (("several", several), ("frames", frames)):
+    tomography = several_frames(SLICES)
+    tomography.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+    tomography.SpacingBetweenSlices = 3
+    tomography.GridFrameOffsetVector = [3 * number for number in range(SLICES)]
+    tomography.DetectorInformationSequence = [
+        item(ImagePositionPatient=[1, 2, 3], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    ]
+    of_one_file = (("frames", [enhanced(SLICES)]), ("tomography", [tomography]))
+    for kind, datasets in (("several", several), *of_one_file):
         folder = write_series(emptied("in"), datasets)
         for path in sorted(folder.iterdir()):
             yield "dicom", f"{kind}-{path.stem}", path.read_bytes()

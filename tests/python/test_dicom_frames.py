@@ -28,6 +28,7 @@ from dicube.dicom.dicom_io import (
     write_dicom_folder,
 )
 from dicube.dicom.geometry import get_space_from_DicomMeta, space_or_reason
+from dicube.dicom.slice_order import positions
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
 
@@ -271,6 +272,28 @@ class TestOtherFiles:
         assert space.spacing[2] == 3
         del source.SpacingBetweenSlices
         assert get_space_from_DicomMeta(DicomMeta.from_datasets([source])) is None
+
+    def test_frames_far_behind(self) -> None:
+        source = several_frames(2)
+        source.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+        source.SpacingBetweenSlices = 3
+        source.DetectorInformationSequence = [
+            item(ImagePositionPatient=[1, 2, 3], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+        ]
+        document = json.loads(DicomMeta.from_datasets([source]).to_json())
+        document["frames"] = [[0, 1_999_999_999], [0, 2_000_000_000]]
+        told = positions(DicomMeta.from_json(json.dumps(document)))
+        assert told == [(1, 2, 3 + 3 * 1_999_999_998), (1, 2, 3 + 3 * 1_999_999_999)]
+        document["frames"] = [[0, 1], [0, 1 << 31]]
+        with pytest.raises(MetaDataError, match="frames are malformed"):
+            DicomMeta.from_json(json.dumps(document))
+
+    @pytest.mark.parametrize("offset", ["a", None, float("nan"), 1e300])
+    def test_offsets_that_are_no_lengths(self, offset: Any) -> None:
+        source = pydicom.dcmread(str(pydicom.data.get_testdata_file("rtdose.dcm")))
+        document = json.loads(DicomMeta.from_datasets([source]).to_json())
+        document["_merged_data"]["3004000C"]["Value"][3] = offset
+        assert get_space_from_DicomMeta(DicomMeta.from_json(json.dumps(document))) is None
 
     def test_a_real_segmentation(self, tmp_path: Path) -> None:
         path = str(pydicom.data.get_testdata_file("liver_1frame.dcm"))

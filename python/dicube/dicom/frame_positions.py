@@ -17,6 +17,7 @@ from dicube.dicom.metadata_lookup import MetadataLookup
 
 _GRID_OFFSETS, _DETECTORS, _BETWEEN = "3004000C", "00540022", "00180088"
 _IMAGE_TYPE = "00080008"
+_FAR = 1e9  # mm: no patient reaches beyond, and NaN is not below
 
 Numbers = tuple[float, ...] | None
 
@@ -51,8 +52,7 @@ def spread_over_frames(
         normal = None if offsets is None else normal_at(slices[0])
         if normal is None or offsets is None:
             continue
-        for index in slices:
-            offset = offsets[meta.frames[index].number - 1]
+        for index, offset in zip(slices, offsets, strict=True):
             found[index] = tuple((np.array(first) + offset * normal).tolist())
     return found
 
@@ -60,18 +60,22 @@ def spread_over_frames(
 def _offsets(
     meta: MetadataLookup, slices: Sequence[int], first: tuple[float, ...]
 ) -> list[float] | None:
-    """Return how far each frame of a file is from its position along the normal, in mm."""
-    count = max(meta.frames[index].number for index in slices)
+    """Return how far each slice of a file is from its position along the normal, in mm."""
+    places = [meta.frames[index].number - 1 for index in slices]
     grid = meta.get(_GRID_OFFSETS, force_nonshared=True)[slices[0]]
-    if isinstance(grid, list) and len(grid) >= count > 1:
-        if grid[0] == first[2] and grid[0]:  # the other way: z coordinates, of axial frames
-            return [float(z) - first[2] for z in grid]
-        return [float(offset) for offset in grid]
+    if isinstance(grid, list) and len(grid) > max(places) > 0 and _are_lengths(grid):
+        # The other way: z coordinates, of axial frames.
+        start = first[2] if grid[0] == first[2] else 0.0
+        return [float(grid[place]) - start for place in places]
     kinds = meta.get(_IMAGE_TYPE, force_nonshared=True)[slices[0]]
     step = meta.get(_BETWEEN, force_nonshared=True)[slices[0]]
-    if isinstance(kinds, list) and "RECON TOMO" in kinds and isinstance(step, (int, float)):
-        return [step * number for number in range(count)]
+    if isinstance(kinds, list) and "RECON TOMO" in kinds and _are_lengths([step]):
+        return [step * place for place in places]
     return None
+
+
+def _are_lengths(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, (int, float)) and abs(value) < _FAR for value in values)
 
 
 def _is_single(detectors: Any) -> bool:

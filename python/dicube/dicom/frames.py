@@ -24,6 +24,7 @@ from dicube.dicom.merge_utils import (
 )
 from dicube.exceptions import MetaDataError
 
+_MOST_FRAMES = (1 << 31) - 1  # NumberOfFrames is an IS
 PER_FRAME, SHARED = "52009230", "52009229"
 FUNCTIONAL_GROUPS = (PER_FRAME, SHARED)
 
@@ -75,7 +76,7 @@ def frames_from_json(document: Any, slice_count: int) -> list[Frame]:
         if isinstance(pair, list)
         and len(pair) == 2
         and all(type(n) is int for n in pair)
-        and pair[0] >= 0 < pair[1]
+        and pair[0] >= 0 < pair[1] <= _MOST_FRAMES
     ]
     if len(pairs) != slice_count or len(set(found)) != slice_count:
         raise MetaDataError(f"frames are malformed, or not one for each of {slice_count} slices")
