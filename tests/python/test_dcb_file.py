@@ -489,10 +489,17 @@ class TestFileObjects:
             write(Full(), volume, codec="jph")
         assert caught.value.errno == 28
 
-    @pytest.mark.parametrize("source", [None, 7, ["x.dcbs"]])
+    @pytest.mark.parametrize(
+        "source", [None, 7, ["x.dcbs"], io.StringIO("x"), memoryview(b"abcd")[::2]]
+    )
     def test_what_is_no_source(self, source: Any) -> None:
         with pytest.raises(DataConsistencyError, match=type(source).__name__):
             DcbReader(source)
+
+    def test_a_text_file(self, tmp_path: Path, smooth_volume: SmoothVolume) -> None:
+        path = write(tmp_path / "x.dcbs", smooth_volume((3, 40, 40), "int16"))
+        with open(path) as file, pytest.raises(DataConsistencyError, match=r"binary file.*x\.dcbs"):
+            DcbReader(file)
 
 
 class TestReader:

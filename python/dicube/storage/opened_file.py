@@ -6,6 +6,7 @@ Knows how to open what a reader may be made of. Must not know arrays, or what is
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -43,6 +44,8 @@ class OpenedFile:
         elif storage_options:
             raise DataConsistencyError("storage_options are for URLs only")
         elif hasattr(source, "read") and hasattr(source, "seek"):
+            if isinstance(source, io.TextIOBase):
+                raise DataConsistencyError(f"expected a binary file, found {source!r}")
             source = SeekableFile(source)
         self._options = options
         self._closed = False
@@ -120,6 +123,8 @@ def _open(source: Any, options: Mapping[str, Any]) -> _native.Reader:
     if isinstance(source, (RemoteFile, SeekableFile)):
         return _native.Reader.open_source(source.size(), source.read_at, settings)
     if isinstance(source, (bytes, bytearray, memoryview)):
+        if isinstance(source, memoryview) and not source.c_contiguous:
+            raise DataConsistencyError("expected contiguous bytes, found a memoryview with strides")
         data = np.frombuffer(source, np.uint8)
         return _native.Reader.open_memory(data.ctypes.data, data.nbytes, settings, data)
     raise DataConsistencyError(
