@@ -288,6 +288,16 @@ class TestOtherFiles:
         with pytest.raises(MetaDataError, match="frames are malformed"):
             DicomMeta.from_json(json.dumps(document))
 
+    def test_frames_beyond_those_that_the_file_has(self, tmp_path: Path) -> None:
+        source = several_frames(3)
+        source.GridFrameOffsetVector = [0, 3, 6]
+        document = json.loads(DicomMeta.from_datasets([source]).to_json())
+        document["frames"] = [[0, 5], [0, 6], [0, 7]]
+        meta = DicomMeta.from_json(json.dumps(document))
+        DicomCubeImage(source.pixel_array, dicom_meta=meta).to_dicom_folder(tmp_path, exact=False)
+        (written,) = tmp_path.iterdir()
+        assert pydicom.dcmread(written).GridFrameOffsetVector == [0, 3, 6]
+
     @pytest.mark.parametrize("offset", ["a", None, float("nan"), 1e300])
     def test_offsets_that_are_no_lengths(self, offset: Any) -> None:
         source = pydicom.dcmread(str(pydicom.data.get_testdata_file("rtdose.dcm")))

@@ -348,9 +348,10 @@ DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint
 /* Frames that are being decoded while the caller does something else. */
 typedef struct dicube_decoding dicube_decoding;
 
-/* Begin what dicube_reader_decode_frames does, on all threads but the caller's, and return; with
- * one thread all is left to dicube_decoding_finish. The reader, and all that the arguments point to
- * or that the options do, must stay until the decoding is closed. @since 0.4.0 */
+/* Begin what dicube_reader_decode_frames does, on all threads but the caller's, and return. With
+ * one thread all is left to dicube_decoding_finish, and with fewer JPEG XL frames than threads,
+ * each of which takes them all. The reader, and all that the arguments point to or that the options
+ * do, must stay until the decoding is closed. @since 0.4.0 */
 DICUBE_API int32_t dicube_decoding_begin(dicube_reader* reader, const uint64_t* frames,
                                          uint64_t count, const dicube_decode_options* options,
                                          void* pixels, size_t pixels_size,

@@ -29,7 +29,8 @@ _LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
 def convert(options: argparse.Namespace) -> int:
     """Run `dicube convert`."""
     from dicube import DicomCubeImage, SortMethod
-    from dicube.core.file_summary import holds_metadata, holds_originals
+    from dicube.core.cube_parts import METADATA, ORIGINALS
+    from dicube.core.file_summary import holds
     from dicube.core.image import FILE_EXTENSIONS
     from dicube.core.recoding import export_coded
     from dicube.dicom.transfer_syntaxes import transfer_syntax_of
@@ -77,7 +78,7 @@ def convert(options: argparse.Namespace) -> int:
     if options.transfer_syntax is not None and to_folder:
         syntax = transfer_syntax_of(options.transfer_syntax)
         is_whole = not from_dicom and not from_nifti and options.on_error == "raise"
-        if syntax.codec and is_whole and holds_metadata(source):
+        if syntax.codec and is_whole and holds(source, METADATA):
             if options.modality is not None:
                 raise DataConsistencyError(_MODALITY)
             with ProgressBar(f"writing {target}") as bar:
@@ -147,8 +148,8 @@ def convert(options: argparse.Namespace) -> int:
         print(f"dicube: {target} holds what is intact of {source}", file=sys.stderr)
     is_exact = target.suffix.lower() in (".dcbs", ".dcba") and not lossy
     is_from_file = not from_dicom and not from_nifti and image is whole
-    had_originals = from_dicom or (is_exact and is_from_file and holds_originals(source))
-    if is_exact and had_originals and not holds_originals(target):
+    had_originals = from_dicom or (is_exact and is_from_file and holds(source, ORIGINALS))
+    if is_exact and had_originals and not holds(target, ORIGINALS):
         reason = image.why_not_exact(codec_of_path(target))
         print(
             f"dicube: {target} holds every element and sample, not the original files: {reason}",

@@ -9,7 +9,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from dicube.core.cube_parts import METADATA, ORIGINALS, read_parts
+from dicube.core.cube_parts import read_parts
 from dicube.core.loss import Loss
 from dicube.dicom.dicom_check import check_dicom
 from dicube.dicom.dicom_meta import DicomMeta
@@ -101,24 +101,14 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
         )
 
 
-def holds_originals(path: str | os.PathLike[str]) -> bool:
-    """Return whether the file at a path has the files of the series in it, to the byte.
+def holds(path: str | os.PathLike[str], section: str) -> bool:
+    """Return whether the file at a path has anything in a section, of which there may be none.
 
     Raises:
-        InvalidCubeFileError: there is none, it can't be read, it is damaged or newer.
+        InvalidCubeFileError: there is no file, it can't be read, it is damaged or newer.
     """
     with DcbReader(path) as reader:
-        return ORIGINALS in reader.sections
-
-
-def holds_metadata(path: str | os.PathLike[str]) -> bool:
-    """Return whether the file at a path has metadata.
-
-    Raises:
-        InvalidCubeFileError: as `holds_originals`.
-    """
-    with DcbReader(path) as reader:
-        return METADATA in reader.sections and reader.sections.size(METADATA) > 0
+        return section in reader.sections and reader.sections.size(section) > 0
 
 
 def _space_fields(space: Space) -> dict[str, list[float]]:

@@ -12,6 +12,7 @@ from typing import Any
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
+from dicube.dicom.frame_positions import are_lengths
 from dicube.dicom.frames import FUNCTIONAL_GROUPS, PER_FRAME
 from dicube.dicom.geometry import Space
 from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
@@ -117,11 +118,11 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
     for key in (PER_FRAME, *_VECTORS):
         found = element(key)
         values: Any = [] if found is None else found.get("Value", [])
-        if found is not None and len(values) == count:
+        if found is not None and len(values) == count >= max(kept):
             replaced[key] = {"vr": found["vr"], "Value": [values[number - 1] for number in kept]}
     offsets = replaced.get(_OFFSETS)
     place = positions(meta)[first]
-    if place is not None and offsets is not None and _are_numbers(offsets["Value"]):
+    if place is not None and offsets is not None and are_lengths(offsets["Value"]):
         start = offsets["Value"][0]
         offsets["Value"] = [value - start for value in offsets["Value"]]
         replaced[_POSITION] = {"vr": "DS", "Value": list(place)}
@@ -130,10 +131,6 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
         sources = [str((uid.get("Value") or [""])[0]), *map(str, kept)]
         replaced[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid_from(*sources)]}
     return replaced
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    return all(isinstance(value, (int, float)) for value in values)
 
 
 def _check_shared_within_files(meta: DicomMeta) -> None:

@@ -63,18 +63,19 @@ def _offsets(
     """Return how far each slice of a file is from its position along the normal, in mm."""
     places = [meta.frames[index].number - 1 for index in slices]
     grid = meta.get(_GRID_OFFSETS, force_nonshared=True)[slices[0]]
-    if isinstance(grid, list) and len(grid) > max(places) > 0 and _are_lengths(grid):
+    if isinstance(grid, list) and len(grid) > max(places) > 0 and are_lengths(grid):
         # The other way: z coordinates, of axial frames.
         start = first[2] if grid[0] == first[2] else 0.0
         return [float(grid[place]) - start for place in places]
     kinds = meta.get(_IMAGE_TYPE, force_nonshared=True)[slices[0]]
     step = meta.get(_BETWEEN, force_nonshared=True)[slices[0]]
-    if isinstance(kinds, list) and "RECON TOMO" in kinds and _are_lengths([step]):
+    if isinstance(kinds, list) and "RECON TOMO" in kinds and are_lengths([step]):
         return [step * place for place in places]
     return None
 
 
-def _are_lengths(values: Sequence[Any]) -> bool:
+def are_lengths(values: Sequence[Any]) -> bool:
+    """Return whether values are numbers that can be mm in a patient."""
     return all(isinstance(value, (int, float)) and abs(value) < _FAR for value in values)
 
 

@@ -356,7 +356,7 @@ def _decoded_by_pydicom(
     decoder = get_decoder(syntax)
     if dataset.get("PhotometricInterpretation") == _SUBSAMPLED[0] and not syntax.is_encapsulated:
         # pydicom's iterator forgets with the first frame that the others are subsampled too.
-        for index in count():
+        for index in count():  # the caller takes as many as it has places for
             frame, facts = decoder.as_array(dataset, raw=True, index=index, **options)
             yield frame, str(facts["photometric_interpretation"])
     done = 0

@@ -141,6 +141,6 @@ def _identity_of(reader: _native.Reader) -> tuple[Any, ...]:
     return (
         *(info.file_size, info.coded_size, info.sections, info.codec, frames),
         *(image.rows, image.columns, image.samples, image.sample_type),
-        # Of two files, frames of one size each are not as rare as it seems: of constants, or noise.
+        # Two files may have frames of the same sizes: constants have, and noise.
         hashlib.blake2b(checksums, digest_size=16).digest(),
     )
