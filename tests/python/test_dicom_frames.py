@@ -439,6 +439,83 @@ class TestEdits:
         assert meta.is_missing("RescaleSlope")
         assert meta.get("RescaleType") == "US"
 
+    @pytest.mark.parametrize("stored", [False, True])
+    def test_frames_that_lack_the_macro_get_the_element_alone(self, stored: bool) -> None:
+        def groups(frame: int) -> dict[str, Any]:
+            mapping = [item(LUTLabel="one", RealWorldValueSlope=1.5), item(LUTLabel="two")]
+            return {**plane(frame), **({"RealWorldValueMappingSequence": mapping} if frame else {})}
+
+        meta = DicomMeta.from_datasets([enhanced(3, n, groups) for n in (1, 2)])
+        if stored:
+            meta = DicomMeta.from_json(meta.to_json())
+        meta.set_nonshared_item("LUTLabel", ["a", "b", None, "d", "e", "f"])
+        assert meta.get("LUTLabel") == ["a", "b", None, "d", "e", "f"]
+        assert meta.get("RealWorldValueSlope") == [None, 1.5, 1.5, None, 1.5, 1.5]
+        for slices in meta.instances():
+            frames = meta.dataset(slices[0]).PerFrameFunctionalGroupsSequence
+            maps = [frame.RealWorldValueMappingSequence for frame in frames]
+            assert [mapping[0].get("LUTLabel") for mapping in maps] == [
+                meta.get("LUTLabel")[index] for index in slices
+            ]
+            assert [[m.LUTLabel for m in mapping[1:]] for mapping in maps] == [[], ["two"], ["two"]]
+
+    def test_files_that_share_no_macro_with_others_get_the_element_alone(self) -> None:
+        voi = {"FrameVOILUTSequence": [item(WindowCenter=40, WindowWidth=400)]}
+        meta = DicomMeta.from_datasets([enhanced(2, 1, shared=voi), enhanced(2, 2)])
+        meta.set_shared_item("WindowCenter", 50)
+        assert meta.get("WindowCenter") == 50
+        assert meta.get("WindowWidth") == [400, 400, None, None]
+
+    def test_a_file_without_shared_groups_is_not_left_out(self) -> None:
+        voi = {"FrameVOILUTSequence": [item(WindowCenter=40, WindowWidth=400)]}
+        other = enhanced(2, 2)
+        del other.SharedFunctionalGroupsSequence
+        meta = DicomMeta.from_datasets([enhanced(2, 1, shared=voi), other])
+        with pytest.raises(MetaDataError, match="share"):
+            meta.set_shared_item("WindowCenter", 50)
+        assert meta.get("WindowCenter") == [40, 40, None, None]
+
+    def test_files_of_the_same_groups(self) -> None:
+        meta = DicomMeta.from_datasets([enhanced(3, n) for n in (1, 2)])
+        positions = [[0.0, 1.0, float(i)] for i in range(6)]
+        meta.set_nonshared_item("ImagePositionPatient", positions)
+        for slices in meta.instances():
+            frames = meta.dataset(slices[0]).PerFrameFunctionalGroupsSequence
+            assert [frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames] == [
+                positions[index] for index in slices
+            ]
+
+    def test_an_element_is_removed(self) -> None:
+        meta = DicomMeta.from_datasets([enhanced(3)])
+        del meta["RescaleSlope"]
+        del meta["PixelSpacing"]
+        assert "RescaleSlope" not in meta
+        assert "PixelSpacing" not in meta
+        assert (meta.get("RescaleType"), meta.get("SliceThickness")) == ("US", 2.5)
+        with pytest.raises(KeyError):
+            del meta["RescaleSlope"]
+
+    def test_what_stands_in_the_dataset_too_is_not_contradicted(self) -> None:
+        dataset = enhanced(3)
+        dataset.RescaleSlope = 1
+        meta = DicomMeta.from_datasets([dataset])
+
+        def told() -> list[Any]:
+            written = meta.dataset(0)
+            groups = written.PerFrameFunctionalGroupsSequence
+            macros = [group.PixelValueTransformationSequence[0] for group in groups]
+            return [written.get("RescaleSlope"), *(macro.get("RescaleSlope") for macro in macros)]
+
+        assert told() == [1, 1, 2, 3]
+        meta.set_shared_item("RescaleSlope", 5)
+        assert told() == [5, 5, 5, 5]
+        meta.set_nonshared_item("RescaleSlope", [7, 8, 9])
+        assert meta.get("RescaleSlope") == [7, 8, 9]
+        assert told() == [None, 7, 8, 9]
+        meta.set_shared_item("RescaleSlope", 5)
+        del meta["RescaleSlope"]
+        assert told() == [None] * 4
+
     def test_too_few_groups(self) -> None:
         dataset = enhanced(4)
         del dataset.PerFrameFunctionalGroupsSequence

@@ -107,8 +107,8 @@ class DicomMeta(MetadataLookup):
 
     A file of several frames makes as many slices, which share the elements of its dataset. What its
     functional groups say of a frame (PS3.3 C.7.6.16) is found by its tag too, as if it stood in
-    the dataset of that slice: `get("ImagePositionPatient")`; and set there. It is listed in its
-    sequence only.
+    the dataset of that slice: `get("ImagePositionPatient")`; and set and removed there, as well as
+    in a dataset that says it too. It is listed in its sequence only.
 
     Copies are independent of each other. Two are equal if all their slices' elements are.
 
@@ -322,10 +322,10 @@ class DicomMeta(MetadataLookup):
             MissingTagError: a MetaDataError and KeyError: no slice has it.
         """
         key = get_tag_key(tag)
-        holder = self._holder(key)
-        if key not in holder:
+        in_macro = self._set_in_macros(key, [None] * self.slice_count)
+        if key not in self._holder(key) and not in_macro:
             raise MissingTagError(f"the metadata has no element {tag_name(key)}")
-        del holder[key]
+        self._holder(key).pop(key, None)
         self.edits.append(key)
 
     def set_shared_item(self, tag_input: TagLike, value: Any, vr: str | None = None) -> None:
@@ -345,7 +345,8 @@ class DicomMeta(MetadataLookup):
             entry: Entry = {"vr": "SQ", "shared": None, "Value": merge_items_of(value)}
         else:
             given = self._value_of(key, vr, value, self._encodings(0))
-            if self._set_in_macro(key, [given] * self.slice_count):
+            in_macro = self._set_in_macros(key, [given] * self.slice_count)
+            if in_macro and key not in self._holder(key):
                 self.edits.append(key)
                 return
             entry = shared_entry(given)
@@ -376,12 +377,12 @@ class DicomMeta(MetadataLookup):
             None if value is None else self._value_of(key, vr, value, self._encodings(i))
             for i, value in enumerate(values)
         ]
-        if self._set_in_macro(key, given):
-            pass
-        elif all(value is None for value in given):
-            self._holder(key).pop(key, None)
+        holder = self._holder(key)
+        in_macro = self._set_in_macros(key, given) and (self.has_frames or key not in holder)
+        if in_macro or all(value is None for value in given):
+            holder.pop(key, None)
         else:
-            self._holder(key)[key] = per_slice_entry(given)
+            holder[key] = per_slice_entry(given)
         self.edits.append(key)
 
     def sort_files(self, sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC) -> list[int]:
@@ -479,14 +480,16 @@ class DicomMeta(MetadataLookup):
     def __repr__(self) -> str:
         return f"<DicomMeta of {self.slice_count} slices, {len(self)} elements>"
 
-    def _set_in_macro(self, key: str, values: Sequence[ElementValue | None]) -> bool:
-        """Set an element of functional groups there; return whether it is one."""
-        groups = None if key in self._holder(key) else self._elements_of_frames()
-        macro = None if groups is None else groups.macro_of(key)
-        if macro is None:
-            return False
-        set_in_macro(self._merged_data, self._frames, macro, key, values)
-        return True
+    def _set_in_macros(self, key: str, values: Sequence[ElementValue | None]) -> bool:
+        """Set an element of functional groups there; return whether it is one.
+
+        Of several macros that hold it the first has the values; removed it is from all.
+        """
+        groups = self._elements_of_frames()
+        macros = [] if groups is None else groups.macros_of(key)
+        for macro in macros if all(value is None for value in values) else macros[:1]:
+            set_in_macro(self._merged_data, self._frames, macro, key, values)
+        return bool(macros)
 
     def _slice(self, index: SupportsIndex) -> int:
         number = operator.index(index)

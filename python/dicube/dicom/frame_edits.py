@@ -10,7 +10,16 @@ from collections.abc import Mapping, MutableMapping, Sequence
 
 from dicube.dicom.element_values import ElementValue
 from dicube.dicom.frames import PER_FRAME, SHARED, Frame
-from dicube.dicom.merge_utils import Entry, entry_of, is_uniform, per_slice_entry, shared_entry
+from dicube.dicom.merge_utils import (
+    Entry,
+    entry_of,
+    is_uniform,
+    item_count,
+    item_entries,
+    lacking_entry,
+    per_slice_entry,
+    shared_entry,
+)
 from dicube.exceptions import MetaDataError
 
 
@@ -33,27 +42,28 @@ def set_in_macro(
     Raises:
         MetaDataError: the groups don't have an item for each frame.
     """
-    shared = _sequence(entries, SHARED)
-    in_common = shared is not None and any(macro in item for item in shared.get("Value", []))
+    shared = _sequence(entries, SHARED) or {}
     per_frame = _sequence(entries, PER_FRAME) or {}
+    if not any(macro in item for item in shared.get("Value", [])):
+        entries[PER_FRAME] = _with_each_frame(per_frame, frames, macro, key, values, None)
+        return
     alone = not any(macro in item for item in per_frame.get("Value", []))
-    if shared is not None and in_common and alone:
-        common = entry_of(values)
-        if common is None or common["shared"]:
-            items = [
-                {**item, macro: _with_element(item.get(macro), key, common)}
-                for item in shared["Value"]
-            ]
-            entries[SHARED] = {**shared, "Value": items}
-            return
-    moved = None
-    if shared is not None and in_common:
-        moved = shared["Value"][0].get(macro)
-        if moved is not None and not is_uniform(moved):
-            raise MetaDataError(f"files share macro {macro} among their frames, but differ in it")
-        items = [{k: e for k, e in item.items() if k != macro} for item in shared["Value"]]
-        entries[SHARED] = {**shared, "Value": items}
-    _set_per_frame(entries, frames, macro, key, values, moved)
+    common = entry_of(values)
+    if alone and (common is None or (common["shared"] and not shared.get("counts"))):
+        columns = _columns(shared, frames)
+        of_columns = dict(zip(columns, values, strict=True))
+        entries[SHARED] = _edited(shared, columns, macro, key, [of_columns], None)
+        return
+    moved = shared["Value"][0].get(macro)
+    if moved is not None and (shared.get("counts") or not is_uniform(moved)):
+        raise _macro_differs(macro)
+    entries[PER_FRAME] = _with_each_frame(per_frame, frames, macro, key, values, moved)
+    items = [{k: e for k, e in item.items() if k != macro} for item in shared["Value"]]
+    entries[SHARED] = {**shared, "Value": items}
+
+
+def _macro_differs(macro: str) -> MetaDataError:
+    return MetaDataError(f"files share macro {macro} among their frames, but differ in it")
 
 
 def _sequence(entries: Mapping[str, Entry], key: str) -> Entry | None:
@@ -62,47 +72,98 @@ def _sequence(entries: Mapping[str, Entry], key: str) -> Entry | None:
     return entry if entry is not None and entry["shared"] is None else None
 
 
-def _set_per_frame(
-    entries: MutableMapping[str, Entry],
+def _columns(group: Entry, frames: Sequence[Frame]) -> Sequence[int]:
+    """Return which place each slice has in the lists within a group: the frames of a file one."""
+    if "columns" in group or not is_uniform(group):
+        columns: Sequence[int] = group.get("columns", range(len(frames)))
+        return columns
+    instances = [frame.instance for frame in frames]
+    places = {instance: place for place, instance in enumerate(dict.fromkeys(instances))}
+    return [places[instance] for instance in instances]
+
+
+def _with_each_frame(
+    group: Entry,
     frames: Sequence[Frame],
     macro: str,
     key: str,
     values: Sequence[ElementValue | None],
     moved: Entry | None,
-) -> None:
-    groups = _sequence(entries, PER_FRAME) or {}
-    items = list(groups.get("Value", []))
-    if len(items) < max(frame.number for frame in frames):
+) -> Entry:
+    """Return the group of items for each frame with an element's value in each.
+
+    Args:
+        moved: the macro for frames that have none; None for none.
+    """
+    items = group.get("Value", [])
+    places = [frame.number - 1 for frame in frames]
+    if not items or any(item_entries(group, i, place) is None for i, place in enumerate(places)):
         raise MetaDataError(
-            f"functional groups have {len(items)} items, fewer than there are frames"
+            f"functional groups have {len(items)} items at most, fewer than there are frames"
         )
-    columns = groups.get("columns", range(len(frames)))
+    columns = _columns(group, frames)
+    of_places: list[dict[int, ElementValue | None]] = [{} for _ in items]
+    for column, place, value in zip(columns, places, values, strict=True):
+        of_places[place][column] = value
+    return _edited(group, columns, macro, key, of_places, moved)
+
+
+def _edited(
+    group: Entry,
+    columns: Sequence[int],
+    macro: str,
+    key: str,
+    of_places: Sequence[Mapping[int, ElementValue | None]],
+    moved: Entry | None,
+) -> Entry:
+    """Return a group with an element's values in a macro, for each item those of its columns."""
+    items = list(group["Value"])
     width = max(columns) + 1
-    of_places: dict[int, dict[int, ElementValue | None]] = {}
-    for column, frame, value in zip(columns, frames, values, strict=True):
-        of_places.setdefault(frame.number - 1, {})[column] = value
-    for place, of_columns in of_places.items():
-        entry = _entry_of_columns(of_columns, width)
-        sequence = items[place].get(macro, moved)
-        items[place] = {**items[place], macro: _with_element(sequence, key, entry)}
-    entries[PER_FRAME] = {**groups, "Value": items}
+    for place, of_columns in enumerate(of_places):
+        sequence = items[place].get(macro)
+        if sequence is None:
+            sequence = moved
+        elif moved is not None and not all(item_count(sequence, c) for c in of_columns):
+            raise _macro_differs(macro)
+        sequence = _with_element(sequence, key, of_columns, width)
+        if sequence is not None:
+            items[place] = dict(sorted({**items[place], macro: sequence}.items()))
+    edited = {**group, "Value": items}
+    if width < len(columns) and not is_uniform(edited):
+        edited["columns"] = list(columns)
+    return edited
 
 
-def _entry_of_columns(of_columns: dict[int, ElementValue | None], width: int) -> Entry | None:
-    """Return an entry for columns of which some don't have the frame."""
+def _with_element(
+    sequence: Entry | None, key: str, of_columns: Mapping[int, ElementValue | None], width: int
+) -> Entry | None:
+    """Return a macro's sequence with another element in its first item.
+
+    Columns that have no item get one where they have a value, of that alone.
+    """
+    items: list[dict[str, Entry]] = []
+    counts: list[int | None] = [None] * width
+    if sequence is not None and sequence["shared"] is None:
+        items, counts = sequence.get("Value", []), [item_count(sequence, c) for c in range(width)]
+    new = {c for c, value in of_columns.items() if value is not None and not counts[c]}
+    if not items and not new:
+        return sequence
+    first = {k: lacking_entry(e, new, width) for k, e in (items[0] if items else {}).items()}
+    values = {c: value for c, value in of_columns.items() if c in new or counts[c]}
+    first[key] = _entry_of_columns(values, width)
+    known = {k: entry for k, entry in sorted(first.items()) if entry is not None}
+    edited: Entry = {"vr": "SQ", "shared": None, "Value": [known, *items[1:]]}
+    counts = [1 if c in new else count for c, count in enumerate(counts)]
+    if any(counts[c] != len(edited["Value"]) for c in of_columns):
+        edited["counts"] = counts
+    return edited
+
+
+def _entry_of_columns(of_columns: Mapping[int, ElementValue | None], width: int) -> Entry | None:
+    """Return an entry for columns of which some don't have the item."""
     known = list(of_columns.values())
     if all(value is None for value in known):
         return None
     if known[0] is not None and all(value == known[0] for value in known):
         return shared_entry(known[0])
     return per_slice_entry([of_columns.get(column) for column in range(width)])
-
-
-def _with_element(sequence: Entry | None, key: str, entry: Entry | None) -> Entry:
-    """Return a macro's sequence with another entry in its one item, in every slice."""
-    items = sequence.get("Value") if sequence and sequence["shared"] is None else None
-    first: dict[str, Entry] = dict(items[0] if items else {})
-    first.pop(key, None)
-    if entry is not None:
-        first[key] = entry
-    return {"vr": "SQ", "shared": None, "Value": [dict(sorted(first.items()))]}

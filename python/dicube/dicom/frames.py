@@ -106,9 +106,9 @@ class FrameElements:
         current = map(entries.get, FUNCTIONAL_GROUPS)
         return self._frames is frames and all(map(operator.is_, self._groups, current))
 
-    def macro_of(self, key: str) -> str | None:
-        """Return the macro that holds an element; None if none does."""
-        return next(iter(self._macros.get(key, ())), None)
+    def macros_of(self, key: str) -> list[str]:
+        """Return the macros that hold an element."""
+        return self._macros.get(key, [])
 
     def get(self, key: str) -> Entry | None:
         """Return the merged entry of an element; None if no slice has it."""

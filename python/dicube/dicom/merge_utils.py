@@ -294,13 +294,11 @@ def per_slice_entry(values: Sequence[ElementValue | None]) -> Entry:
 def slice_entry(entry: Entry, index: int) -> JsonElement | None:
     """Return one slice's element in DICOM JSON, with "raw" where needed; None if it lacks it."""
     if entry["vr"] == "SQ" and entry["shared"] is None:
-        index = _column(entry, index)
-        counts = entry.get("counts")
-        items = entry.get("Value", [])
-        count = counts[index] if counts else len(items)
+        count, index = item_count(entry, index), _column(entry, index)
         if count is None:
             return None
-        return {"vr": "SQ", "Value": [slice_items(item, index) for item in items[:count]]}
+        items = entry.get("Value", [])[:count]
+        return {"vr": "SQ", "Value": [slice_items(item, index) for item in items]}
     if entry["shared"]:
         return {key: value for key, value in entry.items() if key != "shared"}
     element: JsonElement = {"vr": _at(entry, "vrs", index) or entry["vr"]}
@@ -322,10 +320,17 @@ def item_entries(sequence: Entry, index: int, place: int) -> tuple[Entries, int]
 
     None if the slice has no such item.
     """
-    index = _column(sequence, index)
-    counts, items = sequence.get("counts"), sequence.get("Value", [])
-    count = (counts[index] or 0) if counts else len(items)
-    return (items[place], index) if place < count else None
+    count = item_count(sequence, index) or 0
+    return (sequence["Value"][place], _column(sequence, index)) if place < count else None
+
+
+def item_count(sequence: Entry, index: int) -> int | None:
+    """Return how many items a slice has in a sequence; None if it lacks the sequence."""
+    counts = sequence.get("counts")
+    if not counts:
+        return len(sequence.get("Value", []))
+    count: int | None = counts[_column(sequence, index)]
+    return count
 
 
 def element_value(element: JsonElement) -> ElementValue:
@@ -370,8 +375,19 @@ def select_entry(entry: Entry, chosen: Sequence[int]) -> Entry | None:
         return entry
     if entry["shared"] is None:
         return _select_sequence(entry, chosen)
-    elements = (slice_entry(entry, index) for index in chosen)
-    return entry_of([None if element is None else element_value(element) for element in elements])
+    return _entry_of_elements([slice_entry(entry, index) for index in chosen])
+
+
+def lacking_entry(entry: Entry, lacking: Collection[int], width: int) -> Entry | None:
+    """Return an entry without the element of some of so many slices; None if none is left."""
+    if not lacking:
+        return entry
+    if entry["shared"] is None:
+        counts = [None if i in lacking else item_count(entry, i) for i in range(width)]
+        return {**entry, "counts": counts}
+    return _entry_of_elements(
+        [None if i in lacking else slice_entry(entry, i) for i in range(width)]
+    )
 
 
 def is_uniform(entry: Entry) -> bool:
@@ -468,6 +484,10 @@ def _column(sequence: Entry, index: int) -> int:
     """Return which place a slice has in the lists within a sequence."""
     columns = sequence.get("columns")
     return index if columns is None else int(columns[index])
+
+
+def _entry_of_elements(elements: Sequence[JsonElement | None]) -> Entry | None:
+    return entry_of([None if element is None else element_value(element) for element in elements])
 
 
 def _slot(values: list[Any], single: bool) -> Any:
