@@ -387,6 +387,56 @@ class TestSelect:
         np.testing.assert_array_equal(values, volume[4:10])
         assert get_space_from_DicomMeta(again) == space
 
+    @pytest.mark.parametrize("in_dataset", [False, True])
+    def test_export_of_some_frames_of_nuclear_medicine(
+        self, in_dataset: bool, tmp_path: Path
+    ) -> None:
+        source = several_frames(6)
+        source.ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"]
+        source.PixelSpacing = [4, 4]
+        source.SpacingBetweenSlices = -3
+        where = {
+            "ImagePositionPatient": [1, 2, 3],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        }
+        if in_dataset:
+            source.update(item(**where))
+        else:
+            source.DetectorInformationSequence = [item(**where, StartAngle=7)]
+        meta = DicomMeta.from_datasets([source])
+        for chosen in ([2, 3, 4], [1, 3, 5], [5], [4, 0]):
+            part = meta.select(chosen)
+            volume = source.pixel_array[chosen]
+            image = DicomCubeImage(volume, pixel_header_of(part, "uint16"), part)
+            image.to_dicom_folder(tmp_path, overwrite=True)
+            again = DicomMeta.from_datasets([pydicom.dcmread(tmp_path / "slice_0000.dcm")])
+            assert positions(again) == [(1, 2, 3 - 3 * number) for number in sorted(chosen)]
+            if not in_dataset:
+                assert again.get("DetectorInformationSequence")[0]["00540200"]["Value"] == [7]
+        part = meta.select([1, 2, 4])
+        with pytest.raises(DataConsistencyError, match="2, 3, 5"):
+            DicomCubeImage(volume[:1].repeat(3, 0), None, part).to_dicom_folder(tmp_path / "no")
+
+    def test_export_of_some_frames_tells_their_times(self, tmp_path: Path) -> None:
+        def written(chosen: list[int], **times: Any) -> Dataset:
+            source = several_frames(6)
+            source.update(item(**times))
+            meta = DicomMeta.from_datasets([source]).select(chosen)
+            image = DicomCubeImage(source.pixel_array[chosen], dicom_meta=meta)
+            image.to_dicom_folder(tmp_path, overwrite=True)
+            return pydicom.dcmread(tmp_path / "slice_0000.dcm")
+
+        vector = {"FrameTimeVector": [0, 10, 20, 30, 40, 50]}
+        assert written([1, 2, 5], **vector).FrameTimeVector == [0, 20, 120]
+        assert written([4, 0], **vector).FrameTimeVector == [0, 100]
+        steady = {"FrameTime": 33.3, "FrameIncrementPointer": 0x00181063}
+        assert written([2, 3, 4], **steady).FrameTime == 33.3
+        assert written([1, 3, 5], **steady).FrameTime == 66.6
+        unsteady = written([1, 2, 5], **steady)
+        assert "FrameTime" not in unsteady
+        assert unsteady.FrameTimeVector == [0, 33.3, 99.9]
+        assert unsteady.FrameIncrementPointer == 0x00181065
+
 
 class TestEdits:
     """What stands in functional groups is set there."""

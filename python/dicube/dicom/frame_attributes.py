@@ -6,13 +6,15 @@ Must not know pixels or files.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
-from dicube.dicom.frame_positions import are_lengths
+from dicube.dicom.frame_positions import are_lengths, step_between_frames
 from dicube.dicom.frames import FUNCTIONAL_GROUPS, PER_FRAME
 from dicube.dicom.geometry import Space
 from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
@@ -24,12 +26,16 @@ from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
 
 _SOP_INSTANCE, _FRAMES, _POSITION, _OFFSETS = "00080018", "00280008", "00200032", "3004000C"
+_DETECTORS, _BETWEEN = "00540022", "00180088"
+_TIME, _TIMES, _INCREMENT = "00181063", "00181065", "00280009"
 # One value for each frame: PS3.3 C.7.6.5 (cine), C.8.4.8 (nuclear medicine), C.7.6.6, C.8.6.
 _VECTORS = (
     *("00181065", "00182001", "00182002", "00182003", "00182004", "00182005", "00182006"),
     *("00540010", "00540020", "00540030", "00540050", "00540060", "00540070", "00540080"),
     *("00540090", "00540100", _OFFSETS),
 )
+
+Told = Callable[[str], JsonElement | None]
 
 
 def frame_attributes(meta: DicomMeta) -> list[Replaced]:
@@ -39,7 +45,8 @@ def frame_attributes(meta: DicomMeta) -> list[Replaced]:
     file gets another SOP instance UID, made from its own one and the numbers: it is another image.
 
     Raises:
-        DataConsistencyError: frames of a file differ in an element that it has only once.
+        DataConsistencyError: frames of a file differ in an element that it has only once, or those
+            left are not as far from each other as one step between frames can tell.
     """
     declared = numbers(meta, _FRAMES, 1)
     if meta.has_frames:
@@ -126,10 +133,72 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
         start = offsets["Value"][0]
         offsets["Value"] = [value - start for value in offsets["Value"]]
         replaced[_POSITION] = {"vr": "DS", "Value": list(place)}
+    elif place is not None and not has_groups(meta):
+        replaced.update(_steps_left(meta, first, kept, place, element))
+    replaced.update(_times_left(kept, count, element))
     uid = element(_SOP_INSTANCE)
     if uid is not None:
         sources = [str((uid.get("Value") or [""])[0]), *map(str, kept)]
         replaced[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid_from(*sources)]}
+    return replaced
+
+
+def _steps_left(
+    meta: DicomMeta, first: int, kept: Sequence[int], place: tuple[float, ...], element: Told
+) -> Replaced:
+    """Return where frames are of which the file tells the first one's place and their distance.
+
+    Args:
+        meta: the metadata.
+        first: the first slice of those left.
+        kept: their numbers in the file.
+        place: of the first, in mm.
+        element: gives an element of the file.
+    """
+    step = step_between_frames(meta, first)
+    if step is None:
+        return {}
+    strides = {later - number for number, later in pairwise(kept)} or {1}
+    if len(strides) > 1:
+        raise DataConsistencyError(
+            f"frames {', '.join(map(str, kept))} of a file are not equally far from each other, "
+            f"as its {tag_name(_BETWEEN)} says",
+            suggestion="choose frames at equal distances",
+        )
+    position: JsonElement = {"vr": "DS", "Value": list(place)}
+    replaced: Replaced = {_BETWEEN: {"vr": "DS", "Value": [step * strides.pop()]}}
+    detectors = element(_DETECTORS)
+    if element(_POSITION) is None and detectors is not None:
+        replaced[_DETECTORS] = {
+            **detectors,
+            "Value": [{**detector, _POSITION: position} for detector in detectors["Value"]],
+        }
+    else:
+        replaced[_POSITION] = position
+    return replaced
+
+
+def _times_left(kept: Sequence[int], count: int, element: Told) -> Replaced:
+    """Return the times between frames that are left (PS3.3 C.7.6.5), in ms; {} if unchanged."""
+    steps = list(pairwise(kept))
+    vector = (element(_TIMES) or {}).get("Value", [])
+    if len(vector) == count and are_lengths(vector):
+        gaps = [math.fsum(vector[number:later]) for number, later in steps]
+        return {_TIMES: {"vr": "DS", "Value": [vector[0], *gaps]}}
+    time = (element(_TIME) or {}).get("Value", [])
+    strides = [later - number for number, later in steps]
+    if len(time) != 1 or not are_lengths(time) or set(strides) <= {1}:
+        return {}
+    if len(set(strides)) == 1:
+        return {_TIME: {"vr": "DS", "Value": [time[0] * strides[0]]}}
+    replaced: Replaced = {
+        _TIME: None,
+        _TIMES: {"vr": "DS", "Value": [0.0, *(time[0] * stride for stride in strides)]},
+    }
+    pointer = element(_INCREMENT)
+    if pointer is not None:
+        pointed = [_TIMES if key == _TIME else key for key in pointer.get("Value", [])]
+        replaced[_INCREMENT] = {"vr": "AT", "Value": pointed}
     return replaced
 
 

@@ -67,11 +67,16 @@ def _offsets(
         # The other way: z coordinates, of axial frames.
         start = first[2] if grid[0] == first[2] else 0.0
         return [float(grid[place]) - start for place in places]
-    kinds = meta.get(_IMAGE_TYPE, force_nonshared=True)[slices[0]]
-    step = meta.get(_BETWEEN, force_nonshared=True)[slices[0]]
-    if isinstance(kinds, list) and "RECON TOMO" in kinds and are_lengths([step]):
-        return [step * place for place in places]
-    return None
+    step = step_between_frames(meta, slices[0])
+    return None if step is None else [step * place for place in places]
+
+
+def step_between_frames(meta: MetadataLookup, index: int) -> float | None:
+    """Return how far a slice's frame is from the next of its file in mm, if that tells places."""
+    kinds = meta.get(_IMAGE_TYPE, force_nonshared=True)[index]
+    step = meta.get(_BETWEEN, force_nonshared=True)[index]
+    is_told = isinstance(kinds, list) and "RECON TOMO" in kinds and are_lengths([step])
+    return float(step) if is_told else None
 
 
 def are_lengths(values: Sequence[Any]) -> bool:
