@@ -315,18 +315,24 @@ public:
     }
 
 private:
-    // A link stays a link: what it points to is replaced.
+    // A link stays a link: what it points to is replaced, or made.
     static fs::path resolve(const std::string& path) {
         std::error_code error;
         fs::path target = fs::absolute(path_of(path), error);
         if (error) fail_io(path, "write", error);
-        if (fs::is_symlink(target, error)) target = fs::weakly_canonical(target, error);
+        for (unsigned links = 0; fs::is_symlink(target, error); ++links) {
+            if (links == most_links) fail(DICUBE_ERROR_IO, path, ": cannot write: a loop of links");
+            target = target.parent_path() / fs::read_symlink(target, error);
+            if (error) fail_io(path, "write", error);
+        }
         fs::file_status status = fs::status(target, error);
         if (fs::exists(status) && !fs::is_regular_file(status))
             fail(DICUBE_ERROR_IO, path, ": cannot write: not a regular file");
         return target;
     }
 
+    // As many as Linux follows.
+    static constexpr unsigned most_links = 40;
     // Of so many names for each target leftovers are looked for.
     static constexpr unsigned most_names = 8;
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -49,13 +50,17 @@ def write_whole(path: str, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file beside its place and move it there, so that it is never seen half-written.
 
     A file that is there is replaced only when the new one is on the disk, where it is when this
-    returns. What a writer of the same file that was killed left behind is removed.
+    returns, and keeps its permissions; a link stays a link. What a writer of the same file that was
+    killed left behind is removed.
 
     Raises:
-        CubeFileAccessError: the operating system refuses.
+        CubeFileAccessError: the operating system refuses, or what is there is no file.
     """
-    _settle(_written_beside(path, parts), path)
-    _flush_folder(os.path.dirname(path))
+    place = os.path.realpath(path) if os.path.islink(path) else path
+    if os.path.lexists(place) and not os.path.isfile(place):
+        raise CubeFileAccessError(f"can't write {path}: not a regular file")
+    _settle(_written_beside(place, parts), place)
+    _flush_folder(os.path.dirname(place))
 
 
 class WholeFiles:
@@ -115,6 +120,7 @@ def _settle(file: BufferedWriter, path: str) -> None:
     """Bring a file to the disk, and then to its place."""
     try:
         try:
+            _copy_permissions(path, file)
             os.fsync(file.fileno())
             if sys.platform == "win32":
                 file.close()  # what is open can't be moved there; elsewhere it is held
@@ -125,6 +131,16 @@ def _settle(file: BufferedWriter, path: str) -> None:
         file.close()
     except OSError as error:
         raise CubeFileAccessError(f"can't write {path}: {error.strerror}") from error
+
+
+def _copy_permissions(path: str, file: BufferedWriter) -> None:
+    """Give a file the permissions of the one whose place it takes, where file systems have them."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        facts = os.lstat(path)
+        if stat.S_ISREG(facts.st_mode):
+            os.fchmod(file.fileno(), stat.S_IMODE(facts.st_mode))
 
 
 def _discard(file: BufferedWriter) -> None:
