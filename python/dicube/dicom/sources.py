@@ -31,6 +31,8 @@ _SMALL_ARCHIVE = 1 << 30
 
 _CHUNK = 1 << 20
 
+# Folders at the root of a disk, which nobody else may list.
+_OF_THE_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -105,7 +107,7 @@ def files_of(source: Source) -> list[File | DatasetInMemory]:
 
     Raises:
         CubeFileNotFoundError: a path does not exist.
-        CubeFileAccessError: an archive can't be read.
+        CubeFileAccessError: an archive or a folder can't be read.
         DataConsistencyError: an archive is damaged, or unpacks to absurdly much.
     """
     several = [source] if isinstance(source, (str, os.PathLike, Dataset)) else list(source)
@@ -139,9 +141,12 @@ def _files_at(path: str) -> Iterator[File]:
 
 
 def _files_below(root: str) -> list[str]:
+    def refuse(error: OSError) -> None:
+        raise CubeFileAccessError(f"can't read {error.filename}: {error.strerror}") from error
+
     found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [n for n in folders if not n.startswith(".") and n not in _OF_THE_SYSTEM]
         visible = (os.path.join(folder, name) for name in names if not name.startswith("."))
         found += [path for path in visible if os.path.isfile(path)]
     return sorted(found, key=_natural)
