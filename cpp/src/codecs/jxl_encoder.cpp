@@ -62,6 +62,25 @@ bool may_mix_colours_when_fast(const Image& image, const Planes& planes, const u
     return is_shared;
 }
 
+// Whether libjxl 0.11 might write wrong bits at effort 1: its vector instructions do, seldom, where
+// samples take 16 bits each. Those can that are 256 or more beside a neighbour: of 8-bit colours,
+// where differences are coded in place of red and blue.
+bool may_break_colours_when_fast(const Image& image, const Planes& planes, const uint8_t* digits) {
+    if (planes.bits != 8 || image.samples != 3) return false;
+    constexpr int most = 255;
+    auto is_far = [&](size_t pixel, size_t neighbour) {
+        const uint8_t *a = digits + 3 * pixel, *b = digits + 3 * neighbour;
+        int orange_a = a[0] - a[2], orange_b = b[0] - b[2];
+        int green_a = a[1] - (a[2] + (orange_a >> 1)), green_b = b[1] - (b[2] + (orange_b >> 1));
+        return std::abs(orange_a - orange_b) > most || std::abs(green_a - green_b) > most;
+    };
+    size_t columns = static_cast<size_t>(image.columns), count = image.pixel_count();
+    for (size_t i = 1; i < count; ++i)
+        if ((i % columns > 0 && is_far(i, i - 1)) || (i >= columns && is_far(i, i - columns)))
+            return true;
+    return false;
+}
+
 class FrameEncoder : public Encoder {
 public:
     explicit FrameEncoder(const CodecSettings& settings)
@@ -226,7 +245,8 @@ private:
                                             const uint8_t* digits) {
         bool is_fast = effort_ == 1 && distance_ == 0;
         bool may_fail = is_fast && (may_overrun_when_fast(image, planes, digits) ||
-                                    may_mix_colours_when_fast(image, planes, digits));
+                                    may_mix_colours_when_fast(image, planes, digits) ||
+                                    may_break_colours_when_fast(image, planes, digits));
         uint32_t effort = may_fail ? 2 : effort_;
         JxlEncoderFrameSettings* settings = encoder_.frame_settings(effort);
         if (distance_ > 0)
