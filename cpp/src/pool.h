@@ -1,5 +1,5 @@
-// Loop, and parallel_for: one loop over frames, spread over threads. Knows nothing of what a frame
-// is.
+// Loop, and parallel_for: one loop over frames, or parts of one, spread over threads. Knows nothing
+// of what a frame is.
 #pragma once
 
 #include <atomic>

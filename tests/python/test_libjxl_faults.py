@@ -156,3 +156,30 @@ assert resident("VmHWM") - before < pixels.nbytes + (8 << 20), resident("VmHWM")
     done = run_python("-c", script, tmp_path / "x.dcba")
     assert done.returncode == 0, done.stderr
     assert "needs more than the 4194304 bytes of max_memory" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_threads_that_the_system_lacks(tmp_path: Path) -> None:
+    """A frame is decoded by those that there are, and none is left behind."""
+    script = """
+import pathlib, re, resource, sys
+import numpy as np
+from dicube.storage.dcb_file import DcbReader, DcbWriter
+
+def status(field):
+    return int(re.findall(field + r":\\s*(\\d+)", pathlib.Path("/proc/self/status").read_text())[0])
+
+pixels = np.arange(300 * 300, dtype=np.uint16).reshape(1, 300, 300)
+with DcbWriter(sys.argv[1], pixels.shape, pixels.dtype) as writer:
+    writer.write_frames(pixels)
+with DcbReader(sys.argv[1], num_threads=1000) as reader:
+    # Room for the stacks of some threads more.
+    most = (status("VmSize") << 10) + (400 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    before = status("Threads")
+    for _ in range(3):
+        assert np.array_equal(reader.read_frames(), pixels)
+    assert status("Threads") == before
+"""
+    done = run_python("-c", script, tmp_path / "x.dcba")
+    assert done.returncode == 0, done.stderr

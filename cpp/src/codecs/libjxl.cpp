@@ -2,11 +2,26 @@
 
 #include <algorithm>
 
+#include "pool.h"
+
 namespace dicube::jxl {
 namespace {
 
-void* make_runner(unsigned threads) {
-    return threads > 1 ? JxlThreadParallelRunnerCreate(nullptr, threads) : nullptr;
+// Runs what libjxl splits, on as many threads as `threads` points to. Its own runner fails where
+// the system has no more, and leaves behind those that it got, waiting for ever.
+JxlParallelRetCode run(void* threads, void* jxl, JxlParallelRunInit init,
+                       JxlParallelRunFunction work, uint32_t begin, uint32_t end) {
+    unsigned most = *static_cast<unsigned*>(threads);
+    if (begin > end || init(jxl, most) != JXL_PARALLEL_RET_SUCCESS)
+        return JXL_PARALLEL_RET_RUNNER_ERROR;
+    try {
+        parallel_for(most, end - begin, [=](unsigned worker, uint64_t i) {
+            work(jxl, begin + static_cast<uint32_t>(i), worker);
+        });
+    } catch (...) {  // no exception may pass libjxl
+        return JXL_PARALLEL_RET_RUNNER_ERROR;
+    }
+    return JXL_PARALLEL_RET_SUCCESS;
 }
 
 }  // namespace
@@ -14,15 +29,14 @@ void* make_runner(unsigned threads) {
 EncoderHandle::EncoderHandle(unsigned threads, uint64_t max_memory)
     : allowance_(max_memory),
       manager_{&allowance_, Allowance::allocate, Allowance::release},
-      runner_(make_runner(threads)),
+      threads_(threads),
       encoder_(JxlEncoderCreate(&manager_)) {
     if (!encoder_) throw std::bad_alloc();
 }
 
 void EncoderHandle::start() {
     JxlEncoderReset(encoder_.get());
-    if (runner_)
-        check(JxlEncoderSetParallelRunner(encoder_.get(), JxlThreadParallelRunner, runner_.get()));
+    if (threads_ > 1) check(JxlEncoderSetParallelRunner(encoder_.get(), run, &threads_));
 }
 
 void EncoderHandle::check(JxlEncoderStatus status) const {
@@ -63,7 +77,7 @@ void EncoderHandle::finish(size_t expected, std::vector<uint8_t>& coded) {
 DecoderHandle::DecoderHandle(unsigned threads, uint64_t max_memory)
     : allowance_(max_memory),
       manager_{&allowance_, Allowance::allocate, Allowance::release},
-      runner_(make_runner(threads)),
+      threads_(threads),
       decoder_(JxlDecoderCreate(&manager_)) {
     if (!decoder_) throw std::bad_alloc();
 }
@@ -71,8 +85,7 @@ DecoderHandle::DecoderHandle(unsigned threads, uint64_t max_memory)
 void DecoderHandle::start(Bytes coded, int events) {
     JxlDecoder* decoder = decoder_.get();
     JxlDecoderReset(decoder);
-    if (runner_)
-        check(JxlDecoderSetParallelRunner(decoder, JxlThreadParallelRunner, runner_.get()));
+    if (threads_ > 1) check(JxlDecoderSetParallelRunner(decoder, run, &threads_));
     check(JxlDecoderSubscribeEvents(decoder, events));
     check(JxlDecoderSetInput(decoder, coded.data(), coded.size()));
     JxlDecoderCloseInput(decoder);

@@ -6,7 +6,7 @@
 #include <jxl/decode.h>
 #include <jxl/encode.h>
 #include <jxl/memory_manager.h>
-#include <jxl/thread_parallel_runner.h>
+#include <jxl/parallel_runner.h>
 
 #include <memory>
 #include <string_view>
@@ -30,7 +30,6 @@ inline JxlPixelFormat format_of(uint32_t channels, size_t sample_size) {
 struct Close {
     void operator()(JxlEncoder* encoder) const { JxlEncoderDestroy(encoder); }
     void operator()(JxlDecoder* decoder) const { JxlDecoderDestroy(decoder); }
-    void operator()(void* runner) const { JxlThreadParallelRunnerDestroy(runner); }
 };
 
 class EncoderHandle {
@@ -48,7 +47,7 @@ public:
 private:
     Allowance allowance_;
     JxlMemoryManager manager_;
-    std::unique_ptr<void, Close> runner_;
+    unsigned threads_;
     std::unique_ptr<JxlEncoder, Close> encoder_;
 };
 
@@ -64,7 +63,7 @@ public:
 private:
     Allowance allowance_;
     JxlMemoryManager manager_;
-    std::unique_ptr<void, Close> runner_;
+    unsigned threads_;
     std::unique_ptr<JxlDecoder, Close> decoder_;
 };
 
