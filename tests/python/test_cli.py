@@ -48,6 +48,26 @@ def test_exit_status(tmp_path: Path) -> None:
     assert run("paint").returncode == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["convert", "", "x.dcbs"],
+        ["verify", ""],
+        ["verify", "x.dcbs", "--against", ""],
+        ["demo", ""],
+    ],
+)
+def test_nothing_is_not_the_working_folder(
+    arguments: list[str], series: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it comes from `"$UNSET"`."""
+    monkeypatch.chdir(series)
+    DicomCubeImage.from_dicom_folder(series).to_file("x.dcbs")
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+
+
 @pytest.fixture
 def series(tmp_path: Path, smooth_volume: SmoothVolume) -> Path:
     """A DICOM folder."""

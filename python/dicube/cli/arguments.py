@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     convert.add_argument(
-        "source", metavar="SRC", type=Path, help="DICOM folder, DICOM file, dicube or NIfTI file"
+        "source", metavar="SRC", type=_path, help="DICOM folder, DICOM file, dicube or NIfTI file"
     )
     convert.add_argument(
         "target", metavar="DST", help="dicube, NIfTI or DICOM file, or DICOM folder"
@@ -173,11 +173,11 @@ def parser() -> argparse.ArgumentParser:
         " metadata, geometry and counts agree; and compare what it restores with the originals."
         " Exit status 0 only if all holds.",
     )
-    verify.add_argument("file", metavar="FILE", type=Path, help="dicube file")
+    verify.add_argument("file", metavar="FILE", type=_path, help="dicube file")
     verify.add_argument(
         "--against",
         metavar="FOLDER",
-        type=Path,
+        type=_path,
         help="compare with the DICOM files that it was made from",
     )
     verify.add_argument(
@@ -196,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "folder",
         metavar="FOLDER",
-        type=Path,
+        type=_path,
         nargs="?",
         help="DICOM folder (default: a small real CT series that comes with pydicom)",
     )
@@ -227,6 +227,13 @@ class _ShowVersion(argparse.Action):
             with suppress(PackageNotFoundError):
                 print(f"{package} {version(package)}")
         parser.exit()
+
+
+def _path(text: str) -> Path:
+    """Return a path from the command line."""
+    if not text:  # an unset variable of the shell, which Path takes for the working folder
+        raise argparse.ArgumentTypeError("expected a path, found nothing")
+    return Path(text)
 
 
 def _thread_count(text: str) -> int:
