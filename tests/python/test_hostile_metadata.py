@@ -19,7 +19,12 @@ from sealing import entries, with_section
 
 from dicube import DicomCubeImage, load_meta, verify_file
 from dicube.dicom import DicomMeta
-from dicube.exceptions import DicomCubeError, InvalidCubeFileError, MetaDataError
+from dicube.exceptions import (
+    DicomCubeError,
+    InvalidCubeFileError,
+    MetaDataError,
+    OutOfMemoryError,
+)
 from dicube.storage import DcbReader
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
 
@@ -183,9 +188,11 @@ def test_zstd_that_lies(good: bytes) -> None:
 
 
 def test_what_is_unpacked_is_within_max_memory(good: bytes) -> None:
-    with pytest.raises(InvalidCubeFileError, match=r"section dicom_meta: .* more than 1000"):
+    with pytest.raises(OutOfMemoryError, match=r"section dicom_meta: .* max_memory is 1000"):
         load_meta(good, max_memory=1000)
     assert load_meta(good, max_memory=1 << 20) == load_meta(good)
+    with pytest.raises(OutOfMemoryError, match="max_memory is 100"):
+        unpack_bytes(pack_bytes(bytes(101)), 100)
 
 
 def test_metadata_that_shrink_a_lot_can_be_read_again() -> None:

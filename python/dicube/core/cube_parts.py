@@ -204,7 +204,7 @@ def _read_meta_text(reader: DcbReader) -> str | None:
     try:
         return unpack_text(packed, reader.max_memory)
     except InvalidCubeFileError as error:
-        raise InvalidCubeFileError(f"section {METADATA}: {error.message}") from error
+        raise type(error)(f"section {METADATA}: {error.message}") from error
 
 
 def _read_originals(reader: DcbReader) -> StoredOriginals | None:
@@ -229,7 +229,7 @@ def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
     try:
         return NiftiHeader(unpack_bytes(packed, reader.max_memory))
     except InvalidCubeFileError as error:
-        raise InvalidCubeFileError(f"section {_NIFTI}: {error.message}") from error
+        raise type(error)(f"section {_NIFTI}: {error.message}") from error
 
 
 def _meta_of(

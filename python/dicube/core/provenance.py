@@ -59,7 +59,7 @@ class StoredOriginals:
             try:
                 data = unpack_bytes(self.packed, self._max_memory)
             except InvalidCubeFileError as error:
-                raise InvalidCubeFileError(f"section originals: {error.message}") from error
+                raise type(error)(f"section originals: {error.message}") from error
             originals = originals_from_bytes(data, *self._volume)
             originals.coded = self.coded if originals.codec else ()
             self._unpacked = originals

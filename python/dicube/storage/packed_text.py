@@ -10,7 +10,7 @@ from typing import Any
 
 import zstandard
 
-from dicube.exceptions import InvalidCubeFileError
+from dicube.exceptions import InvalidCubeFileError, OutOfMemoryError
 
 _LEVEL = 3
 
@@ -72,13 +72,11 @@ def unpack_text(packed: bytes, most: int | None = None) -> str:
 
     Raises:
         InvalidCubeFileError: it is damaged, not UTF-8, or would take more memory than a text of
-            its packed size has a reason to.
+            its packed size has a reason to; OutOfMemoryError, which is one too: than `most`.
     """
     try:
         limit = max(_TEXT_ALWAYS_ALLOWED, len(packed) * _MOST_TEXT_GROWTH)
-        return _unpacked(
-            _without_padding(packed), limit if most is None else min(limit, most)
-        ).decode()
+        return _unpacked(_without_padding(packed), limit, most).decode()
     except UnicodeDecodeError as error:
         raise InvalidCubeFileError(str(error)) from error
 
@@ -92,14 +90,13 @@ def unpack_bytes(packed: bytes, most: int | None = None) -> bytes:
 
     Raises:
         InvalidCubeFileError: it is damaged, or would take more memory than bytes of its packed
-            size have a reason to.
+            size have a reason to; OutOfMemoryError, which is one too: than `most`.
     """
-    limit = _limit(packed) if most is None else min(_limit(packed), most)
-    return _unpacked(memoryview(packed)[_padding_before(packed) :], limit)
+    return _unpacked(memoryview(packed)[_padding_before(packed) :], _limit(packed), most)
 
 
-def _unpacked(frame: bytes | memoryview, limit: int) -> bytes:
-    """Return the bytes in exactly one zstd frame, at most `limit`."""
+def _unpacked(frame: bytes | memoryview, limit: int, most: int | None) -> bytes:
+    """Return the bytes in exactly one zstd frame, at most `limit` and `most`."""
     try:
         declared = zstandard.get_frame_parameters(frame).content_size
         if declared in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR):
@@ -108,6 +105,8 @@ def _unpacked(frame: bytes | memoryview, limit: int) -> bytes:
             raise InvalidCubeFileError(
                 f"{len(frame)} packed bytes declare {declared} bytes, more than {limit}"
             )
+        if most is not None and declared > most:
+            raise OutOfMemoryError(f"it takes {declared} bytes, max_memory is {most}")
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
         return unpacker.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
