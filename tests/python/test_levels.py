@@ -81,6 +81,10 @@ def test_large_frames_have_more_levels(smooth_volume: SmoothVolume) -> None:
     with reader_of(volume) as reader:
         assert reader.levels == 7
         assert np.array_equal(reader.read_frames(level=7), reduced(volume, 7))
+    for side, levels in ((2048, 5), (2049, 6), (2080, 6), (4096, 6), (4097, 7)):
+        with reader_of(smooth_volume((1, side, 70), "uint8")) as reader:
+            assert reader.levels == levels
+            assert max(reader.frame_shape_at(levels)) <= 64
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,8 @@ private:
         // Five levels as published; more where HTJ2K RPCL of DICOM (PS3.5 10.18) needs the lowest
         // resolution to be at most 64 pixels a side.
         uint32_t levels = 5;
-        while ((std::max(image.rows, image.columns) >> levels) > 64 && levels < 12) ++levels;
+        uint64_t side = std::max(image.rows, image.columns);
+        while (((side - 1) >> levels) + 1 > 64 && levels < 12) ++levels;
         cod.set_num_decomposition(levels);
         cod.set_block_dims(64, 64);
         cod.set_progression_order("RPCL");
