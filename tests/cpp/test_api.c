@@ -487,6 +487,9 @@ static void misuse(const char* folder) {
     snprintf(path, sizeof path, "%s/missing-folder/x.dcbs", folder);
     EXPECT(dicube_writer_open_path(path, &image, 1, NULL, &writer) == DICUBE_ERROR_NOT_FOUND);
     EXPECT(writer == NULL);
+    writer = (dicube_writer*)&image;
+    EXPECT(dicube_writer_open_path(NULL, &image, 1, NULL, &writer) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(writer == NULL);
     EXPECT(dicube_writer_open_path(folder, &image, 1, NULL, &writer) == DICUBE_ERROR_IO);
     snprintf(path, sizeof path, "%s/never.dcbs", folder);
     EXPECT(dicube_writer_open_path(path, &image, UINT64_MAX, NULL, &writer) ==

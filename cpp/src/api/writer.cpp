@@ -38,8 +38,8 @@ CodingPlan writer_plan(dicube_writer** writer, const dicube_image* image, uint64
 int32_t dicube_writer_open_path(const char* path, const dicube_image* image, uint64_t frames,
                                 const dicube_codec_options* options, dicube_writer** writer) {
     return guard([&] {
-        expect(path, "path");
         CodingPlan plan = writer_plan(writer, image, frames, options);
+        expect(path, "path");
         open_writer(writer, open_sink(std::string(path)), image, frames, plan);
     });
 }
