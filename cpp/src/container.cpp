@@ -42,8 +42,6 @@ constexpr std::array<std::string_view, 6> header_sections = {
 // are the ones known here.
 constexpr std::array<std::string_view, 1> known_critical = {"Image"};
 
-bool is_critical(std::string_view name) { return name[0] >= 'A' && name[0] <= 'Z'; }
-
 template <typename List>
 bool contains(const List& list, std::string_view name) {
     return std::find(list.begin(), list.end(), name) != list.end();
@@ -157,7 +155,7 @@ void read_directory(const Source& source, Bytes header, uint64_t first_section, 
         check_inside(extent, file_size, name);
         if (contents.find(name))
             fail(DICUBE_ERROR_FORMAT, "extension directory: two sections are named ", name);
-        if (is_critical(name) && !contains(known_critical, name))
+        if (is_refused(name))
             fail(DICUBE_ERROR_UNSUPPORTED, "section ", name,
                  ": must be understood to read this file, and this library does not");
         contents.sections.push_back({name, extent});
@@ -215,6 +213,11 @@ void check_section_name(std::string_view name) {
     if (!valid)
         fail(DICUBE_ERROR_ARGUMENT,
              "section: a name has 1 to 16 of the characters A-Z a-z 0-9 _ - and dot");
+}
+
+bool is_refused(std::string_view section_name) {
+    bool is_critical = section_name[0] >= 'A' && section_name[0] <= 'Z';
+    return is_critical && !contains(known_critical, section_name);
 }
 
 const Section* Contents::find(std::string_view name) const {

@@ -30,6 +30,9 @@ uint64_t checksum_of(Bytes bytes);
 // Fails unless `name` can name a section.
 void check_section_name(std::string_view name);
 
+// Whether readers refuse a file for having such a section, which they must understand and don't.
+bool is_refused(std::string_view section_name);
+
 // The front of a file, read and checked.
 struct Contents {
     char kind = 0;  // the last letter of the magic

@@ -163,6 +163,11 @@ void Writer::expect_room(uint64_t count) const {
 
 void Writer::add_section(std::string_view name, Bytes data) {
     expect_open();
+    check_section_name(name);
+    if (is_refused(name))
+        fail(DICUBE_ERROR_ARGUMENT, "section ", name,
+             ": no reader would take the file, since a name that begins with a capital letter must "
+             "be understood");
     layout_.add_section(name, data);
 }
 

@@ -46,6 +46,9 @@ static void write_file(const char* path, uint32_t codec, uint32_t num_threads) {
     EXPECT(dicube_writer_open_path(path, &image, FRAMES, &options, &writer) == DICUBE_OK);
     EXPECT(dicube_writer_section(writer, "dicom_status", "consistent", 10) == DICUBE_OK);
     EXPECT(dicube_writer_section(writer, "mine", NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_writer_section(writer, "Mine", "x", 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(strstr(dicube_last_error(), "capital letter") != NULL);
+    EXPECT(dicube_writer_section(writer, "", "x", 1) == DICUBE_ERROR_ARGUMENT);
     EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
     dicube_writer_close(writer);
 

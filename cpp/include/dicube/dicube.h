@@ -407,7 +407,8 @@ DICUBE_API int32_t dicube_writer_open_sink(const dicube_sink* sink, const dicube
  * @since 0.4.0 */
 DICUBE_API void dicube_writer_close(dicube_writer* writer);
 
-/* Add a section. Those added before the first frame stand at the front of the file. @since 0.4.0 */
+/* Add a section, of a name that does not begin with a capital letter. Those added before the first
+ * frame stand at the front of the file; four at most can be added later. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_section(dicube_writer* writer, const char* name, const void* data,
                                          size_t size);
 

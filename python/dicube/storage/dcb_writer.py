@@ -109,7 +109,7 @@ class DcbWriter:
         """Add a section. Those added before the first frame stand at the front of the file.
 
         Args:
-            name: 1 to 16 of the characters A-Z a-z 0-9 _ - and dot.
+            name: 1 to 16 of the characters A-Z a-z 0-9 _ - and dot, the first no capital letter.
             data: any bytes.
 
         Raises:
