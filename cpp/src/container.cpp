@@ -99,15 +99,15 @@ bool has_directory(const Source& source, uint64_t file_size) {
 // can't be trusted to say anything.
 void read_directory(const Source& source, Bytes header, uint64_t first_section, Contents& contents,
                     bool check) {
-    if (contents.file_size < header_size + directory_head_size) return;
-    std::array<uint8_t, directory_head_size> head;
-    source.read_at(header_size, head.data(), head.size());
+    std::array<uint8_t, directory_head_size> head = {};
+    if (contents.file_size >= header_size + directory_head_size)
+        source.read_at(header_size, head.data(), head.size());
     ByteReader cursor(head, "extension directory");
     Bytes magic = cursor.take(extension_magic.size());
     if (!std::equal(magic.begin(), magic.end(), extension_magic.begin())) {
-        // Published writers put the first section right behind the header; bytes that nothing
-        // points to are a directory that was damaged.
-        if (first_section > header_size)
+        // Published writers put the first section right behind the header; where none stands there
+        // was a directory, which is damaged or cut off.
+        if (first_section != header_size)
             fail(DICUBE_ERROR_FORMAT, "extension directory: expected ", extension_magic,
                  " at offset ", header_size);
         return;
@@ -250,7 +250,7 @@ Contents read_contents(const Source& source, uint64_t max_memory, bool check) {
              " is not the ", format_version, " that this library reads");
 
     std::array<Extent, header_sections.size()> extents;
-    uint64_t first_section = contents.file_size;
+    uint64_t first_section = largest_file;
     for (Extent& extent : extents) {
         extent.offset = cursor.u64();
         extent.length = cursor.u64();

@@ -84,10 +84,16 @@ void damage() {
             if (status_of(bad) == DICUBE_OK) ++unnoticed;
         }
     EXPECT(unnoticed == 0);
-    for (size_t size = 0; size < good.size(); ++size) {
-        std::vector<uint8_t> bad(good.begin(), good.begin() + static_cast<ptrdiff_t>(size));
-        if (status_of(bad) == DICUBE_OK) ++unnoticed;
-    }
+    MemorySink sink;
+    Layout layout(sink, 'S', 0);
+    layout.add_section("notes", bytes_of("nothing in the header points here"));
+    layout.finish();
+    EXPECT(status_of(sink.bytes) == DICUBE_OK);
+    for (const std::vector<uint8_t>& whole : {good, sink.bytes})
+        for (size_t size = 0; size < whole.size(); ++size) {
+            std::vector<uint8_t> bad(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(size));
+            if (status_of(bad) == DICUBE_OK) ++unnoticed;
+        }
     std::vector<uint8_t> longer = good;
     longer.push_back(0);
     EXPECT(status_of(longer) == DICUBE_ERROR_FORMAT);
