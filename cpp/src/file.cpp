@@ -284,6 +284,7 @@ public:
         for (unsigned number = 0; number < most_names; ++number)
             remove_unless_held(temporary_beside(target_, number));
         for (unsigned number = 0; !handle_; ++number) create(number);
+        handle_->copy_permissions(target_);  // what others may not read they don't meanwhile
     }
 
     ~FileSink() override {

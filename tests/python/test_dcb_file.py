@@ -608,6 +608,18 @@ class TestTargets:
         (tmp_path / "plain").touch()
         assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
+    def test_permissions_are_those_of_the_old_file_from_the_first_byte(
+        self, tmp_path: Path
+    ) -> None:
+        volume = np.zeros((1, 2, 2), np.uint8)
+        path = write(tmp_path / "x.dcbs", volume)
+        path.chmod(0o600)
+        with DcbWriter(path, volume.shape, volume.dtype) as writer:
+            writer.write_frames(volume)
+            modes = [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()]
+        assert modes == [0o600, 0o600]
+        assert path.stat().st_mode & 0o777 == 0o600
+
     def test_a_name_as_long_as_can_be(self, tmp_path: Path) -> None:
         longest = min(os.pathconf(tmp_path, "PC_NAME_MAX"), 255)
         name = "x" * (longest - 5) + ".dcbs"
