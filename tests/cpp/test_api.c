@@ -433,6 +433,29 @@ static void coded_frames(const char* folder) {
     remove(path);
 }
 
+/* Noise in a single row, of which code blocks are 64 x 1, gets as large as anything can. */
+static void bound_of_a_row(void) {
+    enum { SIZE = 400000 };
+    unsigned char* pixels = malloc(SIZE);
+    unsigned char* coded = NULL;
+    dicube_image image = volume_image();
+    uint32_t state = 1;
+    size_t size = 0, bound = 0, i;
+    for (i = 0; i < SIZE; ++i) {
+        state = state * 1664525u + 1013904223u;
+        pixels[i] = (unsigned char)(state >> 24);
+    }
+    image.rows = 1;
+    image.columns = SIZE;
+    image.sample_type = DICUBE_SAMPLE_UINT8;
+    EXPECT(dicube_encode_bound(&image, NULL, &bound) == DICUBE_OK);
+    coded = malloc(bound);
+    EXPECT(dicube_encode(&image, NULL, pixels, SIZE, coded, bound, &size) == DICUBE_OK);
+    EXPECT(size > SIZE * 3 / 2 + 65536);
+    free(coded);
+    free(pixels);
+}
+
 static void byte_orders(void) {
     const unsigned char big[] = {0x01, 0x02, 0xFF, 0xFE, 0x00, 0x80};
     const int16_t native[] = {0x0102, -2, 0x0080};
@@ -562,6 +585,7 @@ int main(int argc, char** argv) {
     cancelled(folder);
     decodings(folder);
     coded_frames(folder);
+    bound_of_a_row();
     byte_orders();
     misuse(folder);
     empty_file();

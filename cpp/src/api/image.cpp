@@ -13,13 +13,13 @@ using namespace dicube::api;
 
 namespace {
 
-// No lossless codec here makes noise half as large again; a mask adds a second layer, and lossy
-// samples may be as fine as those of 16 bits.
+// No lossless codec here makes noise twice as large, not even of a single row; a mask adds a second
+// layer, and lossy samples may be as fine as those of 16 bits.
 size_t encode_bound(const Image& image, const WriterSettings& settings) {
     size_t size = size_of(image, 1);
     if (!settings.tolerance.is_lossless() || kind_has_masks(settings.kind))
         size += 2 * size_of({image.rows, image.columns, image.samples, DICUBE_SAMPLE_UINT16}, 1);
-    return size + size / 2 + 65536;
+    return 2 * size + 65536;
 }
 
 // Copies bytes to the caller, whose room is limited.
