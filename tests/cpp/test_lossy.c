@@ -88,6 +88,14 @@ static void one_image_with_a_mask(void) {
                              PIXELS) == DICUBE_ERROR_CODEC);
     EXPECT(all_zero(decoded, frame_size) && all_zero(decoded_masks, PIXELS));
 
+    /* An offset of samples far beyond their type: that is seen when all else is decoded. */
+    for (size_t i = 0; i + 16 < size; ++i)
+        if (memcmp(coded + i, "dcub", 4) == 0) coded[i + 14] = 1;
+    EXPECT(dicube_decode_roi(coded, size, &image, 0, decoded, frame_size, decoded_masks, PIXELS) ==
+           DICUBE_ERROR_CODEC);
+    EXPECT(strstr(dicube_last_error(), "outside its type") != NULL);
+    EXPECT(all_zero(decoded, frame_size) && all_zero(decoded_masks, PIXELS));
+
     EXPECT(dicube_encode_roi(&image, &options, volume, frame_size, masks, PIXELS + 1, coded,
                              sizeof coded, &size) == DICUBE_ERROR_ARGUMENT);
     EXPECT(dicube_encode_roi(&image, &options, volume, frame_size, NULL, PIXELS, coded,

@@ -49,9 +49,9 @@ void encode_one(const dicube_image* image, const dicube_codec_options* options, 
     copy_out(bytes, coded, capacity, "coded", size);
 }
 
-template <typename Decode>
+// `mask` is null where it is not asked for.
 void decode_one(const void* coded, size_t coded_size, const dicube_image* image,
-                uint32_t num_threads, void* pixels, size_t pixels_size, Decode&& decode) {
+                uint32_t num_threads, void* pixels, size_t pixels_size, uint8_t* mask) {
     expect(coded, "coded");
     Image described = image_in(image);
     expect(pixels, "pixels");
@@ -60,9 +60,14 @@ void decode_one(const void* coded, size_t coded_size, const dicube_image* image,
     try {
         const Codec& codec = codec_of(bytes);
         unsigned threads = codec.splits_frames ? thread_count(num_threads) : 1;
-        decode(*codec.make_decoder({0, threads, default_max_memory}), bytes, described);
+        auto decoder = codec.make_decoder({0, threads, default_max_memory});
+        if (mask == nullptr)
+            decoder->decode(bytes, described, pixels);
+        else
+            decoder->decode_roi(bytes, described, pixels, mask);
     } catch (...) {
         std::memset(pixels, 0, pixels_size);
+        if (mask != nullptr) std::memset(mask, 0, described.pixel_count());
         throw;
     }
 }
@@ -148,12 +153,8 @@ int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec, dicu
 
 int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* image,
                       uint32_t num_threads, void* pixels, size_t pixels_size) {
-    return guard([&] {
-        decode_one(coded, coded_size, image, num_threads, pixels, pixels_size,
-                   [&](Decoder& decoder, Bytes bytes, const Image& described) {
-                       decoder.decode(bytes, described, pixels);
-                   });
-    });
+    return guard(
+        [&] { decode_one(coded, coded_size, image, num_threads, pixels, pixels_size, nullptr); });
 }
 
 int32_t dicube_decode_roi(const void* coded, size_t coded_size, const dicube_image* image,
@@ -162,10 +163,7 @@ int32_t dicube_decode_roi(const void* coded, size_t coded_size, const dicube_ima
     return guard([&] {
         expect(mask, "mask");
         expect_size(mask_size, mask_size_of(image_in(image), 1), "mask");
-        std::memset(mask, 0, mask_size);
         decode_one(coded, coded_size, image, num_threads, pixels, pixels_size,
-                   [&](Decoder& decoder, Bytes bytes, const Image& described) {
-                       decoder.decode_roi(bytes, described, pixels, static_cast<uint8_t*>(mask));
-                   });
+                   static_cast<uint8_t*>(mask));
     });
 }
