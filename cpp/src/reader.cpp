@@ -208,25 +208,23 @@ Image Reader::decoded_image(uint32_t level, uint32_t real_type) const {
     return image;
 }
 
-void Reader::expect_frames(const Selection& selection) const {
+size_t Reader::decoded_size(const Selection& selection) const {
     uint64_t frames = contents_.frames.size(), first = selection.first, count = selection.count;
     if (selection.frames != nullptr)
         for (uint64_t i = 0; i < count; ++i) frame(selection.frames[i]);
     else if (first > frames || count > frames - first)
         fail(DICUBE_ERROR_NOT_FOUND, "frames ", first, " to ", first, " + ", count,
              ": the file has ", frames, " frames");
+    // A file without frames does not say what one would be.
+    return count == 0 ? 0 : decoded_image(selection.level, selection.real_type).frame_size();
 }
 
 Decoding::Decoding(Reader& reader, const Selection& selection, void* pixels)
     : reader_(reader),
       selection_(selection),
       pixels_(static_cast<uint8_t*>(pixels)),
-      // A file without frames does not say what one would be.
-      frame_size_(selection.count == 0
-                      ? 0
-                      : reader.decoded_image(selection.level, selection.real_type).frame_size()),
+      frame_size_(reader.decoded_size(selection)),
       split_(reader.codec_->splits_frames && selection.count < reader.settings_.threads) {
-    reader.expect_frames(selection);
     unsigned across = split_ ? 1 : reader.settings_.threads;
     workers_.resize(across);
     loop_.emplace(across, selection.count,

@@ -59,7 +59,8 @@ private:
     friend class Decoding;
     struct Worker;
 
-    void expect_frames(const Selection& selection) const;
+    // Of each frame of a selection; fails unless the file has them all.
+    size_t decoded_size(const Selection& selection) const;
     std::unique_ptr<Worker> take_worker(unsigned threads);
     void give_back(std::unique_ptr<Worker> worker);
     void decode_one(Worker& worker, const Selection& selection, uint64_t i, void* pixels) const;

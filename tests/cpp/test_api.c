@@ -565,6 +565,8 @@ static void empty_file(void) {
     EXPECT(dicube_reader_image(reader, &image, &frames) == DICUBE_OK && frames == 0);
     EXPECT(image.rows == 0);
     EXPECT(dicube_reader_decode(reader, 0, 0, NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_reader_decode(reader, 0, 1, room, 0) == DICUBE_ERROR_NOT_FOUND);
+    EXPECT(strcmp(dicube_last_error(), "frames 0 to 0 + 1: the file has 0 frames") == 0);
     dicube_reader_close(reader);
 }
 
