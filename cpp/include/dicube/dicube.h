@@ -9,7 +9,8 @@
  *   once; a writer or a decoding by one at a time. Functions that code or decode frames spread them
  *   over `num_threads` threads, the caller's among them, and return when all have ended;
  *   dicube_decoding_begin alone returns at once. Nothing needs to be initialised, and what is
- *   written does not depend on the number of threads.
+ *   written does not depend on the number of threads. After a fork a handle belongs to the process
+ *   that opened it: the other must neither use nor close it.
  *
  * Errors.  Every function that can fail returns an int32_t: DICUBE_OK (0) or one of the negative
  *   DICUBE_ERROR_* codes. After a failure dicube_last_error() gives one line of text with the
@@ -129,7 +130,7 @@ DICUBE_API const char* dicube_last_error(void);
 typedef struct dicube_image {
     size_t struct_size;   /* sizeof(dicube_image)                                                */
     uint64_t rows;        /* 1 to 2^31 - 1                                                       */
-    uint64_t columns;     /* 1 to 2^31 - 1                                                       */
+    uint64_t columns;     /* 1 to 2^31 - 1; with 2^40 pixels at most                             */
     uint32_t samples;     /* samples a pixel: 1, or 3 that are interleaved                       */
     uint32_t sample_type; /* DICUBE_SAMPLE_*                                                     */
     uint32_t byte_order;  /* DICUBE_BYTE_ORDER_*; set to NATIVE by functions that fill this in   */
