@@ -13,7 +13,7 @@ import pydicom
 import pydicom.data
 import pytest
 from dicom_frames import several_frames
-from dicom_series import SERIES_UID, each, make_series, make_slice, pixels_of, write_series
+from dicom_series import SERIES_UID, each, item, make_series, make_slice, pixels_of, write_series
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -234,6 +234,16 @@ class TestDatasets:
         series[1].PixelData = series[1].PixelData[:-4]
         with pytest.raises(DataConsistencyError, match="dataset 1 is truncated"):
             read_dicom_folder(series)
+
+    def test_values_that_pydicom_left_in_the_file(self, tmp_path: Path) -> None:
+        series = make_series(2)
+        for dataset in series:
+            dataset.ReferencedImageSequence = [item(ReferencedSOPInstanceUID="1.2.3")]
+        paths = sorted(write_series(tmp_path, series).iterdir())
+        meta, volume, _ = read_dicom_folder([pydicom.dcmread(path, defer_size=2) for path in paths])
+        whole, pixels, _ = read_dicom_folder(tmp_path)
+        assert meta == whole
+        np.testing.assert_array_equal(volume, pixels)
 
     def test_no_dataset(self) -> None:
         with pytest.raises(MetaDataError, match="0 files"):

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
@@ -87,8 +87,8 @@ def item_of(dataset: Dataset, parent: Item | None = None) -> Item:
             continue
         if not isinstance(element, RawDataElement):
             converted[int(tag)] = element
-        elif element.value is None and element.length:
-            found[int(tag)] = _undeferred(dataset, tag)
+        elif element.value is None and element.length:  # pydicom left the value in the file
+            converted[int(tag)] = dataset[tag]
         else:
             found[int(tag)] = element
     for number in (CHARACTER_SET, PIXEL_REPRESENTATION):  # which the others depend on
@@ -246,11 +246,6 @@ def _dictionary_vr(tag: BaseTag, item: Item) -> str:
         except KeyError:
             pass
     return "UN"
-
-
-def _undeferred(dataset: Dataset, tag: BaseTag) -> RawDataElement:
-    """Return an element whose value pydicom left in the file."""
-    return cast(RawDataElement, dataset.get_item(tag, keep_deferred=False))
 
 
 def _taken_apart(element: DataElement, item: Item) -> Element:
