@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import DataElement
 from pydicom.uid import UID
-from pydicom.valuerep import DSfloat, PersonName
+from pydicom.valuerep import DA, TM, DSfloat, PersonName
 
 from dicube.dicom.element_values import (
     ElementValue,
@@ -24,6 +26,7 @@ from dicube.exceptions import MetaDataError
 LATIN = encodings_of(b"ISO_IR 100")
 UTF8 = encodings_of(b"ISO_IR 192")
 JAPANESE = encodings_of(b"\\ISO 2022 IR 87")
+LATE = datetime(2020, 1, 2, 3, 4, 5, 6, timezone(-timedelta(hours=5)))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +182,14 @@ def test_number_text_fits_ds() -> None:
         ("LO", [], ElementValue("LO", [])),
         ("AT", 0x00100010, ElementValue("AT", ["00100010"])),
         ("OB", b"\0\1", ElementValue("OB", None, "AAE=")),
+        ("DA", date(2020, 1, 2), ElementValue("DA", ["20200102"])),
+        ("DA", [date(2020, 1, 2), date(987, 3, 4)], ElementValue("DA", ["20200102", "09870304"])),
+        ("DA", DA("20200102"), ElementValue("DA", ["20200102"])),
+        ("TM", time(1, 2, 3), ElementValue("TM", ["010203"])),
+        ("TM", TM("0102"), ElementValue("TM", ["0102"])),
+        ("DT", LATE, ElementValue("DT", ["20200102030405.000006-0500"])),
+        ("DT", date(2020, 1, 2), ElementValue("DT", ["20200102"])),
+        ("DA", np.datetime64("2020-01-02"), ElementValue("DA", ["20200102"])),
     ],
 )
 def test_value_of_what_a_caller_gives(vr: str, given: Any, value: ElementValue) -> None:
@@ -187,7 +198,11 @@ def test_value_of_what_a_caller_gives(vr: str, given: Any, value: ElementValue) 
 
 @pytest.mark.parametrize(
     ("vr", "given"),
-    [("DS", "abc"), ("IS", "x"), ("US", -1), ("US", 70000), ("OB", "text"), ("SS", 40000)],
+    [
+        *(("DS", "abc"), ("IS", "x"), ("US", -1), ("US", 70000), ("OB", "text"), ("SS", 40000)),
+        *(("LO", b"text"), ("PN", b"A^B"), ("LO", DataElement(0x00100020, "LO", "x"))),
+        *(("LO", {"Value": ["x"]}), ("LO", LATE), ("TM", date(2020, 1, 2)), ("DA", time(1))),
+    ],
 )
 def test_values_that_do_not_suit(vr: str, given: Any) -> None:
     with pytest.raises(MetaDataError):

@@ -135,7 +135,10 @@ def test_set_private_and_ambiguous(meta: DicomMeta) -> None:
     assert meta.get_vr("SmallestImagePixelValue") == "SS"
 
 
-@pytest.mark.parametrize(("tag", "value"), [("InstanceNumber", "x"), ("Rows", -1), ("Rows", "a")])
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [("InstanceNumber", "x"), ("Rows", -1), ("Rows", "a"), ("PixelData", b"ab")],
+)
 def test_set_what_does_not_suit(meta: DicomMeta, tag: str, value: Any) -> None:
     before = copy.deepcopy(meta)
     with pytest.raises(MetaDataError, match=tag):

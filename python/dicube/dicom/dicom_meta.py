@@ -25,7 +25,7 @@ from dicube.dicom.element_values import (
     encodings_of,
     value_of,
 )
-from dicube.dicom.elements import Item, frame_count, item_of
+from dicube.dicom.elements import PIXEL_ELEMENTS, Item, frame_count, item_of
 from dicube.dicom.entry_checks import checked, slices_told, wellformed
 from dicube.dicom.first_slice import FirstSlice, first_slice
 from dicube.dicom.frame_edits import set_in_macro
@@ -499,6 +499,11 @@ class DicomMeta(MetadataLookup):
 
     def _assignable(self, tag: TagLike, vr: str | None) -> tuple[str, str]:
         key = get_tag_key(tag)
+        if int(key, 16) in PIXEL_ELEMENTS:
+            raise MetaDataError(
+                f"{tag_name(key)} is no part of the metadata",
+                suggestion="pixels are raw_image of a DicomCubeImage",
+            )
         entry = self._holder(key).get(key)
         if vr is None and entry is not None:
             vr = str(entry["vr"])

@@ -16,7 +16,9 @@ import operator
 import struct
 import warnings
 from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time
 from functools import lru_cache
+from numbers import Number
 from typing import Any, NamedTuple
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
@@ -43,6 +45,7 @@ NUMBER_FORMAT = {
 }
 DECIMAL_TEXT = frozenset({"DS", "IS"})
 ONE_TEXT = frozenset({"ST", "LT", "UT", "UR"})  # a backslash is an ordinary character in these
+_MOMENTS = frozenset({"DA", "TM", "DT"})
 TEXT_IN_CHARSET = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 # Value representations with a 4-byte length field in explicit encodings (PS3.5 7.1.2).
 LONG_LENGTH = frozenset(
@@ -145,8 +148,9 @@ def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) 
 def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> ElementValue:
     """Return the element value for what a caller gives: one value, a list of them, None for empty.
 
-    Takes Python, numpy and pydicom types, and JSON-model values; bytes for binary. A floating-point
-    number becomes the nearest that the 16 characters of DS hold, a text stays as it is.
+    Takes Python, numpy and pydicom types, and JSON-model values; bytes for binary; dates and times
+    of datetime for DA, TM and DT. A floating-point number becomes the nearest that the 16
+    characters of DS hold, a text stays as it is.
 
     Raises:
         MetaDataError: it doesn't suit the value representation or the character set.
@@ -174,8 +178,10 @@ def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> E
 def _value_of(vr: str, given: Any) -> Any:
     if given is None or given == "":
         return None
-    if vr == "PN":
-        return given if isinstance(given, dict) else person_name_value(str(given))
+    if vr == "PN" and isinstance(given, dict):
+        return given
+    if vr == "PN" and isinstance(given, (str, PersonName)):
+        return person_name_value(str(given))
     if vr == "AT":
         return given if isinstance(given, str) else f"{int(given):08X}"
     if vr in DECIMAL_TEXT:
@@ -185,7 +191,26 @@ def _value_of(vr: str, given: Any) -> Any:
         return str(text or given)
     if vr in NUMBER_FORMAT:
         return float(given) if vr in ("FL", "FD") else operator.index(given)
+    if vr in _MOMENTS and isinstance(given, (date, time)):
+        return _moment(vr, given)
+    if vr == "PN" or not isinstance(given, (str, Number)):
+        raise MetaDataError(f"{vr} elements take text, not {type(given).__name__}")
     return str(given)
+
+
+def _moment(vr: str, given: date | time) -> str:
+    """Return a date, a time or both as DICOM has them (PS3.5 6.2)."""
+    told = getattr(given, "original_string", None)  # of those that pydicom read
+    if told:
+        return str(told)
+    day = f"{given.year:04}{given:%m%d}" if isinstance(given, date) else ""
+    clock = ""
+    if isinstance(given, (datetime, time)):
+        clock = f"{given:%H%M%S.%f}" if given.microsecond else f"{given:%H%M%S}"
+    text = {"DA": day, "TM": clock, "DT": day and f"{day}{clock}{given:%z}"}[vr]
+    if not text:
+        raise MetaDataError(f"{vr} elements don't take {type(given).__name__}")
+    return text
 
 
 def plain_values(value: ElementValue) -> Any:
