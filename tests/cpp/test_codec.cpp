@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../../cpp/src/codec.h"
+#include "../../cpp/src/codecs/allowance.h"
 #include "../../cpp/src/loss.h"
 #include "expect.h"
 
@@ -377,9 +378,19 @@ void bits_are_tight() {
     EXPECT(tight_bits(image, {0, 1}) == 1);
 }
 
+void no_allowance_is_beyond_the_address_space() {
+    Allowance allowance(std::numeric_limits<uint64_t>::max());
+    EXPECT(Allowance::allocate(&allowance, std::numeric_limits<size_t>::max()) == nullptr);
+    EXPECT(allowance.exceeded() && !allowance.lacked());
+    void* block = Allowance::allocate(&allowance, 100);
+    EXPECT(block != nullptr);
+    Allowance::release(&allowance, block);
+}
+
 }  // namespace
 
 int main() {
+    no_allowance_is_beyond_the_address_space();
     bits_are_tight();
     claims_are_within_max_memory();
     masks_come_back();

@@ -183,3 +183,45 @@ with DcbReader(sys.argv[1], num_threads=1000) as reader:
 """
     done = run_python("-c", script, tmp_path / "x.dcba")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_memory_that_the_system_lacks(tmp_path: Path) -> None:
+    """libjxl does not tell that from other failures."""
+    script = """
+import pathlib, re, resource, sys
+import numpy as np
+from dicube.exceptions import OutOfMemoryError
+from dicube.storage.dcb_file import DcbReader, DcbWriter
+
+def outcomes_of(call):
+    found = set()
+    text = pathlib.Path("/proc/self/status").read_text()
+    held = int(re.findall(r"VmSize:\\s*(\\d+)", text)[0]) << 10
+    for room in range(0, 32 << 20, 2 << 20):
+        resource.setrlimit(resource.RLIMIT_AS, (held + room, resource.RLIM_INFINITY))
+        try:
+            call()
+        except OutOfMemoryError as error:
+            found.add(error.message)
+        else:
+            found.add("done")
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+    print(*sorted(found), sep=", ")
+
+noise = np.random.default_rng(0).integers(0, 1 << 16, (1, 1500, 1500)).astype(np.uint16)
+def write():
+    with DcbWriter(sys.argv[1], noise.shape, noise.dtype, num_threads=1) as writer:
+        writer.write_frames(noise)
+
+if sys.argv[2] == "encode":
+    outcomes_of(write)
+    write()
+else:
+    with DcbReader(sys.argv[1], num_threads=1) as reader:
+        outcomes_of(lambda: reader.read_frames(out=noise))
+"""
+    for action in ("encode", "decode"):
+        done = run_python("-c", script, tmp_path / "x.dcba", action)
+        assert done.stdout in ("done, out of memory\n", "out of memory\n"), done.stderr

@@ -2,6 +2,7 @@
 // bytes can ask for gigabytes. Knows no library.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -12,11 +13,14 @@ namespace dicube {
 
 class Allowance {
 public:
-    explicit Allowance(uint64_t most) : most_(most) {}
+    // What is beyond the address space is beyond any allowance.
+    explicit Allowance(uint64_t most) : most_(std::min<uint64_t>(most, PTRDIFF_MAX)) {}
     bool exceeded() const { return exceeded_; }
+    // Whether the system had no more.
+    bool lacked() const { return lacked_; }
     uint64_t most() const { return most_; }
 
-    // `opaque` is the allowance. Gives nullptr where it is used up.
+    // `opaque` is the allowance. Gives nullptr where it is used up, or the system's memory is.
     static void* allocate(void* opaque, size_t size) {
         Allowance& self = *static_cast<Allowance*>(opaque);
         if (size > self.most_ || (self.used_ += size + head) > self.most_) {
@@ -27,6 +31,7 @@ public:
         uint8_t* block = static_cast<uint8_t*>(std::malloc(size + head));
         if (block == nullptr) {
             self.used_ -= size + head;
+            self.lacked_ = true;
             return nullptr;
         }
         std::memcpy(block, &size, sizeof size);
@@ -48,6 +53,7 @@ private:
     uint64_t most_;
     std::atomic<uint64_t> used_ = 0;
     std::atomic<bool> exceeded_ = false;
+    std::atomic<bool> lacked_ = false;
 };
 
 }  // namespace dicube

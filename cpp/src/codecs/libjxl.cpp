@@ -44,6 +44,7 @@ void EncoderHandle::check(JxlEncoderStatus status) const {
     if (allowance_.exceeded())
         fail(DICUBE_ERROR_LIMIT, "JPEG XL encoder: needs more than the ", allowance_.most(),
              " bytes of max_memory");
+    if (allowance_.lacked()) throw std::bad_alloc();
     const JxlEncoderError error = JxlEncoderGetError(encoder_.get());
     if (error == JXL_ENC_ERR_BAD_INPUT)
         fail(DICUBE_ERROR_CODEC,
@@ -100,6 +101,7 @@ void DecoderHandle::fail_with(JxlDecoderStatus status) const {
     if (allowance_.exceeded())
         fail(DICUBE_ERROR_LIMIT, "JPEG XL codestream: needs more than the ", allowance_.most(),
              " bytes of max_memory");
+    if (allowance_.lacked()) throw std::bad_alloc();
     if (status == JXL_DEC_NEED_MORE_INPUT) refuse("it ends too early");
     refuse("libjxl refuses it, with status ", static_cast<int>(status));
 }
