@@ -91,10 +91,18 @@ Loss loss_between(const Image& image, const void* given, const void* decoded, co
     return loss;
 }
 
-void check_lossy(const Image& image) {
+void check_lossy(const Image& image, const Tolerance& tolerance) {
     if (!image.is_integer() || image.sample_size() == 8)
         fail(DICUBE_ERROR_ARGUMENT, "image: ", image.text(),
              " is not coded lossily; integers of at most 32 bits are");
+    if (!tolerance.range) return;
+    with_integer(image, [&](auto type) {
+        using Limits = std::numeric_limits<decltype(type)>;
+        Range range = *tolerance.range;
+        if (range.least < int64_t{Limits::min()} || range.greatest > int64_t{Limits::max()})
+            fail(DICUBE_ERROR_ARGUMENT, "range: ", range.least, " to ", range.greatest,
+                 " is beyond samples of ", image.text());
+    });
 }
 
 }  // namespace dicube

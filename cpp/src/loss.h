@@ -45,7 +45,7 @@ void quantise_background(const Image& image, void* pixels, uint32_t max_error, R
 Loss loss_between(const Image& image, const void* given, const void* decoded,
                   const uint8_t* mask = nullptr);
 
-// Fails unless samples are integers of at most 32 bits.
-void check_lossy(const Image& image);
+// Fails unless samples are integers of at most 32 bits, and the range one of such samples.
+void check_lossy(const Image& image, const Tolerance& tolerance);
 
 }  // namespace dicube

@@ -247,6 +247,36 @@ static void a_lossy_file(void) {
     EXPECT(dicube_writer_loss(NULL, &loss) == DICUBE_ERROR_ARGUMENT);
 }
 
+/* A range that samples can't have would round them to what their type has not. */
+static void ranges(void) {
+    const struct {
+        uint32_t sample_type;
+        int64_t least, greatest;
+        int32_t status;
+    } cases[] = {{DICUBE_SAMPLE_UINT8, 0, 255, DICUBE_OK},
+                 {DICUBE_SAMPLE_UINT8, -8, 255, DICUBE_ERROR_ARGUMENT},
+                 {DICUBE_SAMPLE_UINT8, 0, 256, DICUBE_ERROR_ARGUMENT},
+                 {DICUBE_SAMPLE_INT16, -32768, 32767, DICUBE_OK},
+                 {DICUBE_SAMPLE_INT16, -32769, 32767, DICUBE_ERROR_ARGUMENT},
+                 {DICUBE_SAMPLE_UINT32, 0, UINT32_MAX, DICUBE_OK},
+                 {DICUBE_SAMPLE_INT32, 0, UINT32_MAX, DICUBE_ERROR_ARGUMENT}};
+    static const int32_t pixels[4];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        dicube_image image = {sizeof image, 2, 2, 1, cases[i].sample_type, 0, 0};
+        dicube_codec_options options = jxl(DICUBE_KIND_LOSSY);
+        size_t size = 0;
+        options.max_error = 10;
+        options.has_range = 1;
+        options.least = cases[i].least;
+        options.greatest = cases[i].greatest;
+        EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_OK);
+        EXPECT(dicube_encode(&image, &options, pixels, size, coded, sizeof coded, &size) ==
+               cases[i].status);
+    }
+    EXPECT(strcmp(dicube_last_error(),
+                  "range: 0 to 4294967295 is beyond samples of 2 x 2 x 1 int32") == 0);
+}
+
 /* ISO/IEC 10918-1 Annex B: 8 x 8 gray samples of 128, with one code in each Huffman table. */
 static size_t gray_jpeg(unsigned char* jpeg) {
     static const unsigned char tables[] = {0xFF, 0xD8, 0xFF, 0xDB, 0, 67, 0};
@@ -317,6 +347,7 @@ int main(void) {
     one_image_with_a_mask();
     a_file_with_masks();
     a_lossy_file();
+    ranges();
     jpeg_there_and_back();
     return report();
 }

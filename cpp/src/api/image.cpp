@@ -41,7 +41,8 @@ void encode_one(const dicube_image* image, const dicube_codec_options* options, 
     expect(coded, "coded");
     expect(size, "size");
     expect_size(pixels_size, size_of(described, 1), "pixels");
-    if (!plan.settings.tolerance.is_lossless()) check_lossy(described);
+    const Tolerance& tolerance = plan.settings.tolerance;
+    if (!tolerance.is_lossless()) check_lossy(described, tolerance);
     unsigned threads = plan.codec.splits_frames ? plan.settings.threads : 1;
     FrameCoder coder(plan.codec, described, plan.settings, threads);
     std::vector<uint8_t> bytes;
