@@ -74,6 +74,18 @@ def test_slices_in_any_order(tmp_path: Path) -> None:
         assert z == [0, 2.5, 5, 7.5, 10]
 
 
+def test_all_volumes_go_the_same_way() -> None:
+    """Of one and the same place, where numbers run to and fro, as they do by chance."""
+    series = repeated(2, 3, "EchoTime", [1, 2])
+    to_and_fro = DicomMeta.from_datasets([*series[:3], *series[:2:-1]])
+    found = series_volumes(to_and_fro)
+    assert found is not None
+    assert found.slices == [[0, 1, 2], [5, 4, 3]]
+    against = series_volumes(DicomMeta.from_datasets(series[::-1]))
+    assert against is not None
+    assert against.slices == [[3, 4, 5], [0, 1, 2]]
+
+
 def test_numbers_are_in_order() -> None:
     found = series_volumes(DicomMeta.from_datasets(repeated(3, 2, "EchoTime", [30, 4, 10])))
     assert found is not None

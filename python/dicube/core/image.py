@@ -574,8 +574,9 @@ class DicomCubeImage(ImageContent):
         """Return the volumes of a series in which the same slices come several times.
 
         Such are series over time, of several echoes or b-values. What tells their slices apart
-        tells the order of the volumes too. Each has the metadata and geometry of its slices, in the
-        order along their normal, and pixels of its own.
+        tells the order of the volumes too, if that is numbers; else their first slices do. Each has
+        the metadata and geometry of its slices, in the order along their normal (or all against it,
+        as they stand), and pixels of its own.
 
         Returns:
             The volumes; [self] if there is only one, or if nothing tells them apart.

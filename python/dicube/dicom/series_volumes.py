@@ -45,7 +45,7 @@ class SeriesVolumes:
     Attributes:
         name: what tells them apart: keywords of elements.
         values: of each volume.
-        slices: of each volume, in the order along the normal.
+        slices: of each volume, in the order along the normal, or all against it.
     """
 
     name: str
@@ -158,10 +158,11 @@ def _split(name: str, values: Sequence[Any], places: Sequence[int]) -> SeriesVol
     told = list(slices)
     if all(isinstance(value, (int, float)) for value in told):
         told.sort()
-    return SeriesVolumes(name, told, [_in_order(slices[value], places) for value in told])
+    return SeriesVolumes(name, told, _in_order([slices[value] for value in told], places))
 
 
-def _in_order(slices: list[int], places: Sequence[int]) -> list[int]:
-    """Return slices as they are if they go one way along the normal, else along it."""
-    along = sorted(slices, key=lambda index: places[index])
-    return slices if slices in (along, along[::-1]) else along
+def _in_order(volumes: list[list[int]], places: Sequence[int]) -> list[list[int]]:
+    """Return volumes as they are if all go against the normal, else each along it."""
+    along = [sorted(slices, key=lambda index: places[index]) for slices in volumes]
+    against = [slices[::-1] for slices in along]
+    return volumes if volumes == against else along
