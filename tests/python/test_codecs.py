@@ -158,7 +158,7 @@ def test_efforts_in_words(smooth_volume: SmoothVolume) -> None:
     assert imencode_jxl(image) == imencode_jxl(image, effort="balanced")
 
 
-@pytest.mark.parametrize("effort", [10, 100, -1, "hard"])
+@pytest.mark.parametrize("effort", [10, 100, 0, -1, "hard"])
 def test_unknown_effort(effort: int | str) -> None:
     with pytest.raises(DataConsistencyError, match=str(effort)):
         imencode_jxl(np.zeros((4, 4), np.uint8), effort=effort)

@@ -213,6 +213,11 @@ def test_right_hand_is_along_row_cross_column() -> None:
     assert meta.get("InstanceNumber") == [2, 1]
 
 
+def test_an_order_that_is_none(meta: DicomMeta) -> None:
+    with pytest.raises(DataConsistencyError, match="'position'"):
+        meta.sort_files("position")  # type: ignore[arg-type]
+
+
 def test_sorting_what_instance_numbers_do_not_order() -> None:
     series = each(make_series(4), "ImagePositionPatient", [[0, 0, z] for z in (3, 1, 2, 0)])
     meta = DicomMeta.from_datasets(each(series, "InstanceNumber", [5, 5, 5, 5]))

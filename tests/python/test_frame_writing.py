@@ -91,5 +91,7 @@ def test_faults_leave_what_was_there(volume: NDArray[Any], tmp_path: Path) -> No
     fails(DataConsistencyError, "frame 30: expected shape .* '?<i2.* found .*<u2", wrong)
     fails(DataConsistencyError, "frame 0: expected shape", iter(volume[:, :5]))
     fails(DataConsistencyError, "frame 0: .* found .*f8|frame 0", [[1.0, 2.0]])
+    lists = [frame.tolist() for frame in volume]
+    fails(DataConsistencyError, "frame 0: expected .* found .*<i8", lists)
     fails(DataConsistencyError, "space of shape", iter(volume), space=Space(shape=(1, 2, 3)))
     fails(DataConsistencyError, "expected frames of shape", volume[:, :5])

@@ -375,6 +375,18 @@ class TestTargets:
             written = [(tmp_path / f"{name}{suffix}").read_bytes() for name in "125p"]
             assert len(set(written)) == 1
 
+    def test_fewer_threads_than_none(self, tmp_path: Path, volume: np.ndarray[Any, Any]) -> None:
+        image = DicomCubeImage(volume)
+        image.init_meta()
+        image.to_dicom_folder(tmp_path / "dicom")
+        for work in (
+            lambda: image.to_dicom_folder(tmp_path / "o", transfer_syntax="htj2k", num_threads=-1),
+            lambda: DicomCubeImage.from_dicom_folder(tmp_path / "dicom", num_threads=-1),
+            lambda: image.to_file(tmp_path / "x.dcbs", num_threads=-1),
+        ):
+            with pytest.raises(DataConsistencyError, match="num_threads"):
+                work()
+
     def test_effort(self, tmp_path: Path, smooth_volume: SmoothVolume) -> None:
         image = DicomCubeImage(smooth_volume((3, 128, 128), "uint16"))
         for effort in (1, 7):

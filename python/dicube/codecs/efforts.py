@@ -28,6 +28,6 @@ def effort_number(effort: Effort | None) -> int:
                 f"expected an effort of 1 to 9, {', '.join(EFFORTS)}, found {effort!r}"
             )
         return EFFORTS[effort]
-    if effort < 0:
+    if effort < 1:
         raise DataConsistencyError(f"expected an effort of 1 to 9, found {effort}")
     return effort

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from dicube.codecs.samples import thread_count
 from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_export import write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
@@ -119,7 +120,7 @@ def read_series(
         if progress is not None:
             progress(files + files * frames // len(instances), 2 * files)
 
-    threads = num_threads or os.cpu_count() or 1
+    threads = thread_count(num_threads) or os.cpu_count() or 1
     keeper = OriginalsKeeper(source, instances, slices)
     volume, interpretations = read_volume(instances, slices, threads, on_frame, keeper.keep)
     if len(interpretations) == 1:

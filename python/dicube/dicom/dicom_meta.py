@@ -393,7 +393,10 @@ class DicomMeta(MetadataLookup):
 
         Raises:
             MetaDataError: sorting by position, and slices have none.
+            DataConsistencyError: it is no SortMethod.
         """
+        if not isinstance(sort_method, SortMethod):
+            raise DataConsistencyError(f"expected a SortMethod, found {sort_method!r}")
         descending = sort_method in (SortMethod.INSTANCE_NUMBER_DESC, SortMethod.POSITION_LEFT_HAND)
         by_position = sort_method in (SortMethod.POSITION_RIGHT_HAND, SortMethod.POSITION_LEFT_HAND)
         order = slice_order(self, by_position=by_position, descending=descending)

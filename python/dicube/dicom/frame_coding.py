@@ -19,6 +19,7 @@ from dicube.codecs.jph import imdecode_jph, imencode_jph
 from dicube.codecs.jph.codestream import read_jph
 from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
 from dicube.codecs.jxl.codestream import read_jxl
+from dicube.codecs.samples import thread_count
 from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
 
@@ -124,7 +125,7 @@ def code_frames(
                 found[index] = encode_frame(frames.pixels(index), syntax, bits)
                 encoded.add(index)
 
-    with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(thread_count(num_threads) or os.cpu_count() or 1) as pool:
         for done, _ in enumerate(pool.map(code, range(len(found))), 1):
             if progress is not None:
                 progress(done, len(found))

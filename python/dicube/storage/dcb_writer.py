@@ -257,10 +257,11 @@ def _gathered(
     turns, filled = cycle(buffers), 0
     buffer = next(turns)
     for number, frame in enumerate(frames):
-        if np.shape(frame) != buffer.shape[1:] or frame.dtype != buffer.dtype:
+        frame = np.asarray(frame)
+        if frame.shape != buffer.shape[1:] or frame.dtype != buffer.dtype:
             raise DataConsistencyError(
                 f"frame {number}: expected shape {buffer.shape[1:]} and dtype "
-                f"{buffer.dtype.str}, found {np.shape(frame)} and {np.asarray(frame).dtype.str}"
+                f"{buffer.dtype.str}, found {frame.shape} and {frame.dtype.str}"
             )
         buffer[filled] = frame
         filled += 1
