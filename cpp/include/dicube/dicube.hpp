@@ -159,14 +159,17 @@ public:
         check(dicube_writer_open_path(path.c_str(), &image, frames, options, &writer));
         handle_.reset(writer);
         check(dicube_image_size(&image, 1, &frame_size_));
+        sample_type_ = image.sample_type;
     }
 
     void section(const std::string& name, std::span<const std::byte> data) {
         check(dicube_writer_section(handle_.get(), name.c_str(), data.data(), data.size()));
     }
-    // One frame or more, which are the next ones.
+    // One frame or more, which are the next ones. `Sample` must be the file's, or std::byte.
     template <typename Sample>
     void encode(std::span<const Sample> pixels) {
+        if (!std::is_same_v<Sample, std::byte> && sample_type_ != sample_type<Sample>())
+            throw Error(DICUBE_ERROR_ARGUMENT, "the file has another sample type");
         check(dicube_writer_encode(handle_.get(), pixels.size_bytes() / frame_size_, pixels.data(),
                                    pixels.size_bytes()));
     }
@@ -184,6 +187,7 @@ private:
     };
     std::unique_ptr<dicube_writer, Close> handle_;
     size_t frame_size_ = 0;
+    uint32_t sample_type_ = 0;
 };
 
 }  // namespace dicube
