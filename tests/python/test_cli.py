@@ -77,6 +77,32 @@ def series(tmp_path: Path, smooth_volume: SmoothVolume) -> Path:
     return tmp_path / "series"
 
 
+class TestWhatFilesSay:
+    @pytest.fixture
+    def path(self, series: Path, tmp_path: Path) -> Path:
+        image = DicomCubeImage.from_dicom_folder(series)
+        assert image.dicom_meta is not None
+        image.dicom_meta.set_shared_item("SpecificCharacterSet", "ISO_IR 192")
+        image.dicom_meta.set_shared_item("SeriesDescription", "Größe\x1b]0;owned\x07\nlength 頭")
+        image.to_file(tmp_path / "x.dcbs")
+        return tmp_path / "x.dcbs"
+
+    def test_terminals_obey_nothing_of_it(self, path: Path) -> None:
+        told = run("info", path, PYTHONIOENCODING="utf-8")
+        assert told.returncode == 0
+        assert "Größe\\x1b]0;owned\\x07 length 頭\n" in told.stdout
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+    def test_what_cant_be_shown_is_escaped(self, path: Path, series: Path) -> None:
+        told = run("info", path, PYTHONIOENCODING="ascii")
+        assert told.returncode == 0
+        assert "Gr\\xf6\\xdfe" in told.stdout
+        target = os.fsdecode(os.fsencode(path.parent) + b"/\xff.dcbs")
+        told = run("convert", series, target, PYTHONIOENCODING="utf-8:strict")
+        assert (told.returncode, told.stderr) == (0, "")
+        assert "\\udcff.dcbs: 5 slices" in told.stdout
+
+
 class TestConvert:
     def test_there_and_back(self, series: Path, tmp_path: Path) -> None:
         steps = [

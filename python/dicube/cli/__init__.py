@@ -5,6 +5,7 @@ What the commands do is done by `core` and `demo`. Here errors and warnings beco
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from dicube.cli.arguments import parser
+from dicube.cli.one_line import one_line
 from dicube.exceptions import DicomCubeError
 
 _OPTION_OF_ARGUMENT = {"overwrite=True": "--overwrite", "series_uid=": "--series-uid"}
@@ -24,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 after one line on the standard error output, or 3 where damaged
         parts were left out as asked for. Wrong usage ends in SystemExit with status 2.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as the standard error output
     try:
         try:
             return _run(arguments)
@@ -66,7 +70,7 @@ def _with_suggestion(error: DicomCubeError) -> str:
 
 def _fail(message: str) -> int:
     """Print one line of error; return the exit status."""
-    print(f"dicube: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"dicube: error: {one_line(message)}", file=sys.stderr)
     return 1
 
 
@@ -79,4 +83,4 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print one line of warning."""
-    print(f"dicube: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"dicube: warning: {one_line(str(message))}", file=sys.stderr)

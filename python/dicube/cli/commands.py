@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dicube.cli.one_line import one_line
 from dicube.cli.progress_bar import ProgressBar
 from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, TargetExistsError
 
@@ -195,7 +196,7 @@ def info(options: argparse.Namespace) -> int:
     lines += [(f"[{name}]", f"{size:,} bytes") for name, size in summary.sections.items()]
     width = max(len(name) for name, _ in lines) + 2
     for name, value in lines:
-        print(f"{name:{width}}{value}")
+        print(f"{name:{width}}{one_line(str(value))}")
     return 0
 
 
@@ -212,9 +213,9 @@ def verify(options: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2, default=lambda outcome: outcome.value))
     else:
         for check in report.checks:
-            print(f"{check.outcome.value:9}{check.name:19}{check.message}")
+            print(f"{check.outcome.value:9}{check.name:19}{one_line(check.message)}")
             for problem in check.problems:
-                print(f"{'':9}  {problem}")
+                print(f"{'':9}  {one_line(problem)}")
         print(f"{report.path}: {'all holds' if report.ok else 'FAILED'}")
     return 0 if report.ok else 1
 
