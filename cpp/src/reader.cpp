@@ -18,6 +18,8 @@ constexpr Kind kinds[] = {{DICUBE_KIND_ARCHIVE, DICUBE_CODEC_JXL},
                           {DICUBE_KIND_LOSSY, DICUBE_CODEC_JXL},
                           {DICUBE_KIND_ROI, DICUBE_CODEC_JXL}};
 
+constexpr size_t image_size = 32;
+
 Image parse_image(Bytes bytes, uint32_t codec) {
     ByteReader cursor(bytes, image_section);
     Image image;
@@ -79,7 +81,10 @@ Reader::Reader(std::unique_ptr<Source> source, const ReaderSettings& settings)
       codec_(&codec_by_id(codec_of_kind(contents_.kind))) {
     if (contents_.frames.empty()) return;
     if (const Section* described = contents_.find(image_section)) {
-        std::vector<uint8_t> bytes(section(image_section).extent.length);
+        std::vector<uint8_t> bytes(image_size);
+        if (described->extent.length != image_size)
+            fail(DICUBE_ERROR_FORMAT, "section ", image_section, ": expected ", image_size,
+                 " bytes, found ", described->extent.length);
         read_section(*described, bytes.data());
         image_ = parse_image(bytes, codec_->id);
     } else if (contents_.has_checksums || contents_.kind != DICUBE_KIND_SPEED) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../../cpp/src/container.h"
+#include "../../cpp/src/reader.h"
 #include "expect.h"
 
 using namespace dicube;
@@ -208,6 +209,28 @@ void unknown_sections() {
     EXPECT(status_of(sink.bytes) == DICUBE_ERROR_UNSUPPORTED);
 }
 
+// What says how large an image is may not be large itself: it is read when a file is opened.
+void image_of_another_size() {
+    for (size_t size : {size_t{0}, size_t{28}, size_t{31}, size_t{33}, size_t{1} << 20}) {
+        Image image = {4, 4, 1, DICUBE_SAMPLE_UINT16};
+        std::vector<uint8_t> bytes = image_bytes(image, DICUBE_CODEC_HTJ2K);
+        bytes.resize(size);
+        MemorySink sink;
+        Layout layout(sink, 'S', 1);
+        layout.add_section("Image", bytes);
+        layout.add_frame(bytes_of("first"));
+        layout.finish();
+        std::string message;
+        try {
+            Reader(open_source(Bytes(sink.bytes)), {1 << 20, 1, true});
+        } catch (const Error& error) {
+            message = error.what();
+            EXPECT(error.status() == DICUBE_ERROR_FORMAT);
+        }
+        EXPECT(message == "section Image: expected 32 bytes, found " + std::to_string(size));
+    }
+}
+
 void refused_layouts() {
     MemorySink sink;
     Layout layout(sink, 'S', 1);
@@ -243,6 +266,7 @@ int main() {
     unknown_size_of_source();
     tables_first();
     unknown_sections();
+    image_of_another_size();
     refused_layouts();
     return report();
 }
