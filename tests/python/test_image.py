@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -558,9 +559,10 @@ class TestBadFiles:
             DicomCubeImage.from_file(path)
 
     def test_no_frames(self, tmp_path: Path) -> None:
-        header = b"DCMCUBES" + (1).to_bytes(4, "little") + bytes(13 * 8)
+        status = b"consistent"
+        header = b"DCMCUBES" + struct.pack("<L13Q", 1, 116, len(status), *[0] * 11)
         with pytest.raises(InvalidCubeFileError, match="no frames"):
-            DicomCubeImage.from_file(header)
+            DicomCubeImage.from_file(header + status)
 
 
 SERIES = ("ct_philips_thin", "mr_siemens_sag", "ct_ge_head")
