@@ -25,7 +25,7 @@ from dicube import DicomCubeImage
 from dicube.codecs.efforts import EFFORTS
 from dicube.storage import DcbReader, DcbWriter
 
-REPEATS = 3
+REPEATS = 7
 
 
 def seconds(action: Any, repeats: int) -> float:
