@@ -107,8 +107,8 @@ bool round_trips(const Codec& codec, Encoder& encoder, Decoder& decoder, const I
 }
 
 void conformance() {
-    constexpr uint64_t shapes[][2] = {{1, 1}, {1, 2},   {2, 1},   {1, 300},  {300, 1},
-                                      {7, 5}, {63, 65}, {64, 64}, {257, 129}};
+    constexpr uint64_t shapes[][2] = {{1, 1}, {1, 2},   {2, 1},   {1, 300},   {300, 1},
+                                      {7, 5}, {63, 65}, {64, 64}, {257, 129}, {66, 260}};
     for (const Codec* codec : codecs) {
         for (uint32_t effort : {0u, 1u, 2u}) {
             if (effort > codec->most_effort) continue;

@@ -4,7 +4,7 @@ import os
 
 from conan import ConanFile
 from conan.tools.cmake import CMake, CMakeDeps
-from conan.tools.files import apply_conandata_patches, copy, export_conandata_patches
+from conan.tools.files import copy
 
 UNWANTED = (
     "BENCHMARK DOXYGEN EXAMPLES FUZZERS JNI JPEGLI MANPAGES OPENEXR PLUGINS SJPEG SKCMS"
@@ -30,13 +30,6 @@ class LibjxlRecipe(ConanFile):
         self.requires("highway/1.2.0")
         self.requires("brotli/1.1.0")
         self.requires("lcms/2.19.1")
-
-    def export_sources(self):
-        export_conandata_patches(self)
-
-    def source(self):
-        super().source()
-        apply_conandata_patches(self)
 
     def generate(self):
         toolchain = self.static_toolchain(

@@ -1,4 +1,4 @@
-"""What the dependencies' recipes share: fetching a pinned archive, static-library build flags.
+"""What the dependencies' recipes share: fetching a pinned archive and patching it, build flags.
 
 Knows the kinds of places an archive can come from; must not know any particular library.
 
@@ -26,7 +26,13 @@ import requests
 from conan import ConanFile
 from conan.errors import ConanException
 from conan.tools.cmake import CMakeToolchain, cmake_layout
-from conan.tools.files import copy, rmdir, unzip
+from conan.tools.files import (
+    apply_conandata_patches,
+    copy,
+    export_conandata_patches,
+    rmdir,
+    unzip,
+)
 
 CONNECT_SECONDS = 4
 STALL_SECONDS = 15
@@ -38,10 +44,17 @@ class PlaceError(Exception):
 
 
 class PinnedSource:
-    """Base of every recipe: the source of the pinned version, from whichever place has it."""
+    """Base of every recipe: the source of the pinned version, from whichever place has it.
+
+    What a recipe's conandata.yml lists under `patches` is applied to it.
+    """
+
+    def export_sources(self):
+        export_conandata_patches(self)
 
     def source(self):
         unpack_first_reachable(self, self.conan_data["sources"][self.version])
+        apply_conandata_patches(self)
 
     def copy_license(self):
         copy(self, "LICENSE", self.source_folder, os.path.join(self.package_folder, "licenses"))
