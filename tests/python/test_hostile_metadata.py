@@ -87,7 +87,7 @@ WITH_KEYWORD = {"PatientSex": {"vr": "CS", "shared": True}}
 
 def twice_in_letters(found: Any) -> None:
     for key in ("0008103e", "0008103E"):
-        found[MERGED][key] = {"vr": "LO", "shared": True, "Value": []}
+        found[MERGED][key] = {"vr": "LO", "shared": True, "Value": [key]}
 
 
 MERGED, NUMBER, NAME, SEQUENCE = "_merged_data", "00200013", "00100010", "00081140"

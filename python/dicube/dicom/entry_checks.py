@@ -92,7 +92,7 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
                 )
         if shared is not None and not _has_sound_values(entry):
             raise MetaDataError(f"metadata entry {key!r}: values are malformed")
-    ordered = dict(sorted((key.upper(), entry) for key, entry in entries.items()))
+    ordered = {key.upper(): entries[key] for key in sorted(entries, key=str.upper)}
     if len(ordered) < len(entries):
         raise MetaDataError("a tag is there twice, in small and in capital letters")
     return ordered
