@@ -171,7 +171,7 @@ def test_out_that_does_not_fit(
 
 
 class TestMeanwhile:
-    @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 300, 500)], ids=["small", "large"])
+    @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 700, 700)], ids=["small", "large"])
     @pytest.mark.parametrize("num_threads", [1, 3])
     @pytest.mark.parametrize("of", [bytes, io.BytesIO], ids=["memory", "file object"])
     def test_is_called_once(
@@ -192,7 +192,7 @@ class TestMeanwhile:
             assert not len(reader.read_frames(2, 2, meanwhile=lambda: called.append(b"none")))
             assert called[-1] == b"none"
 
-    @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 300, 500)], ids=["small", "large"])
+    @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 700, 700)], ids=["small", "large"])
     def test_what_it_raises_comes_through(
         self, shape: tuple[int, ...], smooth_volume: SmoothVolume
     ) -> None:
@@ -208,14 +208,23 @@ class TestMeanwhile:
                 reader.read_frames(out=out, meanwhile=fail)
             assert not out.any()
 
+    def test_only_what_takes_long_takes_a_thread(self, smooth_volume: SmoothVolume) -> None:
+        main: list[bool] = []
+        for shape in ((9, 300, 500), (9, 700, 700)):
+            reader = DcbReader(file_bytes(smooth_volume(shape, "<i2")))
+            reader.read_frames(
+                meanwhile=lambda: main.append(threading.current_thread() is threading.main_thread())
+            )
+        assert main == [True, False]
+
     def test_damage_is_told_when_it_has_ended(self, smooth_volume: SmoothVolume) -> None:
         called = []
-        reader = DcbReader(damaged(file_bytes(smooth_volume((9, 300, 500), "<i2"))))
+        reader = DcbReader(damaged(file_bytes(smooth_volume((9, 700, 700), "<i2"))))
         with pytest.raises(InvalidCubeFileError, match="frame 8: expected checksum"):
             reader.read_frames(meanwhile=lambda: called.append(1))
         assert called == [1]
         skipping = DcbReader(
-            damaged(file_bytes(smooth_volume((9, 300, 500), "<i2"))), on_error="skip"
+            damaged(file_bytes(smooth_volume((9, 700, 700), "<i2"))), on_error="skip"
         )
         skipping.read_frames(meanwhile=lambda: called.append(2))
         assert called == [1, 2]
@@ -239,7 +248,7 @@ class TestMeanwhile:
         assert not out.any()
 
     def test_it_may_close_the_reader(self, smooth_volume: SmoothVolume) -> None:
-        volume = smooth_volume((9, 300, 500), "<i2")
+        volume = smooth_volume((9, 700, 700), "<i2")
         reader = DcbReader(file_bytes(volume))
         assert (reader.read_frames(meanwhile=reader.close) == volume).all()
         assert reader.closed

@@ -23,8 +23,9 @@ from dicube.storage.opened_file import OpenedFile
 from dicube.storage.progress import Progress, batches
 from dicube.storage.real_values import RealValues, real_dtype
 
-# Frames of fewer bytes are decoded in a tenth of a second at worst: nothing for Ctrl-C to end.
-_LEAST_INTERRUPTIBLE = 1 << 20
+# Frames of fewer bytes, by codec, leave Ctrl-C nothing to end: even one thread decodes them in some
+# tenths of a second, and mostly in some hundredths.
+_LEAST_INTERRUPTIBLE = {"jph": 8 << 20, "jxl": 1 << 20}
 
 
 class DcbReader:
@@ -331,7 +332,7 @@ class DcbReader:
                 options.slopes = _native.doubles_at(rescale[0].ctypes.data)
                 options.intercepts = _native.doubles_at(rescale[1].ctypes.data)
             call = partial(self._decode, wanted, part, options, rescale, meanwhile)
-            if len(wanted) > 1 and part.nbytes >= _LEAST_INTERRUPTIBLE:
+            if len(wanted) > 1 and part.nbytes >= _LEAST_INTERRUPTIBLE[self.codec]:
                 interruptible(call, cancel)
             else:
                 call()
