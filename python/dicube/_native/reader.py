@@ -63,11 +63,13 @@ class Reader(Handle):
         self._call("dicube_reader_info", info)
         return info
 
-    def section_name(self, index: int) -> str:
-        """Return the name of a section by its number."""
-        name = ctypes.create_string_buffer(_SECTION_NAME_SIZE)
-        self._call("dicube_reader_section_name", index, name)
-        return name.value.decode("ascii")
+    def section_names(self, count: int) -> tuple[str, ...]:
+        """Return the names of the first `count` sections."""
+        name, names = ctypes.create_string_buffer(_SECTION_NAME_SIZE), []
+        for index in range(count):
+            self._call("dicube_reader_section_name", index, name)
+            names.append(name.value.decode("ascii"))
+        return tuple(names)
 
     def section(self, name: str) -> bytes:
         """Return the bytes of a section."""

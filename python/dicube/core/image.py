@@ -205,19 +205,20 @@ class DicomCubeImage(ImageContent):
         )
         reader.expect_frames()
         pixels = Pixels(reader)
-        rest: list[tuple[CubeParts, Provenance]] = []
+        made: list[tuple[DicomCubeImage, CubeParts]] = []
 
-        def read_rest() -> None:
-            rest.append(read_parts_and_provenance(reader))
+        def make_image() -> None:
+            parts, provenance = read_parts_and_provenance(reader)
+            image = cls(pixels, parts.header, parts.meta, parts.space, parts.status)
+            image._provenance, image._coded_source = provenance, source
+            image._nifti, image._losses = parts.nifti, parts.losses
+            made.append((image, parts))
 
         if dtype is None:
-            pixels.stored(progress, read_rest)
+            pixels.stored(progress, make_image)
         else:
-            read_rest()
-        parts, provenance = rest[0]
-        image = cls(pixels, parts.header, parts.meta, parts.space, parts.status)
-        image._provenance, image._coded_source = provenance, source
-        image._nifti, image._losses = parts.nifti, parts.losses
+            make_image()
+        image, parts = made[0]
         image._damage = Damage(None, reader.damaged_sections)
         if dtype is not None and image._bits_of_slices() is not None:
             pixels.stored(progress)
@@ -226,7 +227,7 @@ class DicomCubeImage(ImageContent):
         image._damage = Damage(reader.damaged_frames, reader.damaged_sections)
         if image._damage:
             reason = f"the file read is damaged: {image._damage}"
-            image._damaged_provenance = provenance
+            image._damaged_provenance = image._provenance
             image._provenance = Provenance(reason, None, parts.header, parts.space)
             image._coded_source = None
             name = path if isinstance(path, (str, os.PathLike)) else type(path).__name__

@@ -399,7 +399,7 @@ class Sections(Mapping[str, bytes]):
     def __init__(self, file: OpenedFile, count: int, skipped: dict[str, str] | None) -> None:
         """Take the file, how many it has, and where to put down those that are skipped."""
         self._file, self._skipped = file, skipped
-        self._names = tuple(file.reader.section_name(index) for index in range(count))
+        self._names = file.reader.section_names(count)
 
     def __getitem__(self, name: str) -> bytes:
         if name not in self._names:
