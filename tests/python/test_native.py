@@ -203,6 +203,10 @@ def load_in_a_new_process(library: Path) -> subprocess.CompletedProcess[str]:
     return run_python("-c", "import dicube._native", DICUBE_LIBRARY=str(library))
 
 
+def test_handle_that_a_signal_left_half_built_is_let_go_quietly() -> None:
+    _native.Reader.__new__(_native.Reader).__del__()
+
+
 def test_missing_library_says_what_was_tried(tmp_path: Path) -> None:
     result = load_in_a_new_process(tmp_path / "libdicube.so")
     assert result.returncode != 0

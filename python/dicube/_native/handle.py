@@ -34,6 +34,8 @@ class Handle:
     its locks may be those of threads that are not there, and what a writer closes is not its own.
     """
 
+    _process = 0  # no process: of a handle that a signal left half built nothing can be closed
+
     def __init__(
         self, address: int | None, close: str, kept: Any, callback: Callback | None
     ) -> None:
