@@ -34,15 +34,16 @@ Loop::Loop(unsigned threads, uint64_t count, Work work) : count_(count), work_(s
     others_.reserve(wanted);
     try {
         for (unsigned worker = 1; worker < wanted; ++worker)
-            others_.emplace_back(&Loop::run, this, worker);
+            others_.emplace_back(&Loop::run, this, worker, Clock::time_point::max());
     } catch (const std::exception&) {
         // The system has no more threads, or no memory for them: those that there are do the work.
     }
 }
 
-void Loop::run(unsigned worker) {
+void Loop::run(unsigned worker, Clock::time_point end) {
     try {
-        for (uint64_t i; !stopped_ && (i = next_++) < count_;) work_(worker, i);
+        for (uint64_t i; !stopped_ && Clock::now() < end && (i = next_++) < count_;)
+            work_(worker, i);
     } catch (...) {
         stopped_ = true;
         std::lock_guard lock(mutex_);
@@ -50,8 +51,13 @@ void Loop::run(unsigned worker) {
     }
 }
 
+uint64_t Loop::help(std::chrono::milliseconds time) {
+    run(0, Clock::now() + time);
+    return stopped_ ? 0 : count_ - std::min<uint64_t>(next_, count_);
+}
+
 void Loop::finish() {
-    run(0);
+    run(0, Clock::time_point::max());
     join();
     if (first_) std::rethrow_exception(first_);
 }

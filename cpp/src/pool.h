@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -31,13 +32,18 @@ public:
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
+    // Joins in, and begins no further call when so long has passed. Returns how many nobody has
+    // begun: 0 too when one threw, which finish() tells.
+    uint64_t help(std::chrono::milliseconds time);
     // Joins in; returns when all calls have ended, or throws the first exception of one. Once only.
     void finish();
     // Starts no further call; returns when those that were started have ended.
     void stop();
 
 private:
-    void run(unsigned worker);
+    using Clock = std::chrono::steady_clock;
+
+    void run(unsigned worker, Clock::time_point end);
     void join();
 
     uint64_t count_;

@@ -242,8 +242,17 @@ Decoding::~Decoding() {
     clear();
 }
 
-void Decoding::finish() {
+void Decoding::expect_unfinished() const {
     if (is_finished_) fail(DICUBE_ERROR_STATE, "decoding: is finished already");
+}
+
+uint64_t Decoding::help(std::chrono::milliseconds time) {
+    expect_unfinished();
+    return loop_->help(time);
+}
+
+void Decoding::finish() {
+    expect_unfinished();
     is_finished_ = true;
     try {
         loop_->finish();

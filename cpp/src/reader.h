@@ -84,9 +84,12 @@ public:
     Decoding(Reader& reader, const Selection& selection, void* pixels);
     ~Decoding();
 
+    // As Loop::help.
+    uint64_t help(std::chrono::milliseconds time);
     void finish();
 
 private:
+    void expect_unfinished() const;
     void decode(unsigned number, uint64_t i);
     void clear();
 

@@ -355,6 +355,7 @@ static void decodings(const char* folder) {
     for (uint32_t threads = 1; threads < 4; ++threads) {
         const dicube_reader_options options = {sizeof options, 0, threads, 0};
         uint32_t cancel = 0;
+        uint64_t left = 9;
         dicube_decode_options how = {sizeof how, 0, 0, NULL, NULL, &cancel};
         dicube_reader* reader = NULL;
         dicube_decoding* decoding = NULL;
@@ -367,6 +368,8 @@ static void decodings(const char* folder) {
             EXPECT(memcmp(pixels + i * ROWS * COLUMNS, volume + frames[i] * ROWS * COLUMNS,
                           frame) == 0);
         EXPECT(dicube_decoding_finish(decoding) == DICUBE_ERROR_STATE);
+        EXPECT(dicube_decoding_help(decoding, 1, &left) == DICUBE_ERROR_STATE);
+        EXPECT(left == 9);
         dicube_decoding_close(decoding);
         EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, frame) == 0);
 
@@ -374,6 +377,16 @@ static void decodings(const char* folder) {
                DICUBE_OK);
         dicube_decoding_close(decoding);
         EXPECT(pixels[0] == 0 && memcmp(pixels, pixels + 1, sizeof pixels - 2) == 0);
+
+        EXPECT(dicube_decoding_begin(reader, frames, 3, &how, pixels, sizeof pixels, &decoding) ==
+               DICUBE_OK);
+        EXPECT(dicube_decoding_help(decoding, 0, &left) == DICUBE_OK);
+        EXPECT(threads > 1 ? left <= 3 : left == 3);
+        EXPECT(dicube_decoding_help(decoding, 60000, &left) == DICUBE_OK && left == 0);
+        EXPECT(dicube_decoding_help(decoding, 0, NULL) == DICUBE_ERROR_ARGUMENT);
+        EXPECT(dicube_decoding_finish(decoding) == DICUBE_OK);
+        EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, frame) == 0);
+        dicube_decoding_close(decoding);
 
         memset(pixels, 1, sizeof pixels);
         EXPECT(dicube_decoding_begin(reader, frames, 3, &how, pixels, sizeof pixels, &decoding) ==
@@ -400,6 +413,7 @@ static void decodings(const char* folder) {
         EXPECT(dicube_decoding_begin(reader, frames, 3, NULL, pixels, sizeof pixels, NULL) ==
                DICUBE_ERROR_ARGUMENT);
         EXPECT(dicube_decoding_finish(NULL) == DICUBE_ERROR_ARGUMENT);
+        EXPECT(dicube_decoding_help(NULL, 1, &left) == DICUBE_ERROR_ARGUMENT);
         EXPECT(dicube_decoding_begin(reader, NULL, 0, NULL, NULL, 0, &decoding) == DICUBE_OK);
         EXPECT(dicube_decoding_finish(decoding) == DICUBE_OK);
         dicube_decoding_close(decoding);

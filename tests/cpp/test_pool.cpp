@@ -1,5 +1,7 @@
-// parallel_for: every index once, errors reach the caller. Loop: others begin at once, and stop.
+// parallel_for: every index once, errors reach the caller. Loop: others begin at once, and stop;
+// who helps may leave again.
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -56,6 +58,38 @@ int main() {
         EXPECT(calls == 0);
         loop.finish();
         EXPECT(calls == 3);
+    }
+    {
+        // Helps for a while, as often as it likes.
+        using std::chrono::milliseconds;
+        std::atomic<int> calls = 0;
+        dicube::Loop loop(1, 30, [&](unsigned, uint64_t) {
+            ++calls;
+            std::this_thread::sleep_for(milliseconds(1));
+        });
+        EXPECT(loop.help(milliseconds(0)) == 30);
+        EXPECT(calls == 0);
+        uint64_t left = loop.help(milliseconds(5));
+        EXPECT(calls <= 5);
+        EXPECT(left == 30 - static_cast<uint64_t>(calls));
+        EXPECT(loop.help(std::chrono::hours(1)) == 0);
+        EXPECT(calls == 30);
+        EXPECT(loop.help(milliseconds(1)) == 0);
+        loop.finish();
+        EXPECT(calls == 30);
+    }
+    {
+        dicube::Loop loop(1, 10, [&](unsigned, uint64_t i) {
+            if (i == 2) throw std::runtime_error("two");
+        });
+        EXPECT(loop.help(std::chrono::hours(1)) == 0);
+        bool caught = false;
+        try {
+            loop.finish();
+        } catch (const std::runtime_error&) {
+            caught = true;
+        }
+        EXPECT(caught);
     }
     {
         std::atomic<uint64_t> started = 0, ended = 0;

@@ -208,15 +208,6 @@ class TestMeanwhile:
                 reader.read_frames(out=out, meanwhile=fail)
             assert not out.any()
 
-    def test_only_what_takes_long_takes_a_thread(self, smooth_volume: SmoothVolume) -> None:
-        main: list[bool] = []
-        for shape in ((9, 300, 500), (9, 700, 700)):
-            reader = DcbReader(file_bytes(smooth_volume(shape, "<i2")))
-            reader.read_frames(
-                meanwhile=lambda: main.append(threading.current_thread() is threading.main_thread())
-            )
-        assert main == [True, False]
-
     def test_damage_is_told_when_it_has_ended(self, smooth_volume: SmoothVolume) -> None:
         called = []
         reader = DcbReader(damaged(file_bytes(smooth_volume((9, 700, 700), "<i2"))))

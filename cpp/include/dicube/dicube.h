@@ -7,10 +7,10 @@
  *
  * Threads.  Every function may be called from any thread. A reader may be used by many threads at
  *   once; a writer or a decoding by one at a time. Functions that code or decode frames spread them
- *   over `num_threads` threads, the caller's among them, and return when all have ended;
- *   dicube_decoding_begin alone returns at once. Nothing needs to be initialised, and what is
- *   written does not depend on the number of threads. After a fork a handle belongs to the process
- *   that opened it: the other must neither use nor close it.
+ *   over `num_threads` threads, the caller's among them, and return when all have ended; only
+ *   dicube_decoding_begin and dicube_decoding_help return before. Nothing needs to be initialised,
+ *   and what is written does not depend on the number of threads. After a fork a handle belongs to
+ *   the process that opened it: the other must neither use nor close it.
  *
  * Errors.  Every function that can fail returns an int32_t: DICUBE_OK (0) or one of the negative
  *   DICUBE_ERROR_* codes. After a failure dicube_last_error() gives one line of text with the
@@ -357,6 +357,13 @@ DICUBE_API int32_t dicube_decoding_begin(dicube_reader* reader, const uint64_t* 
                                          uint64_t count, const dicube_decode_options* options,
                                          void* pixels, size_t pixels_size,
                                          dicube_decoding** decoding);
+
+/* Join in, and begin no further frame when so long has passed: for callers that have to look at
+ * something else now and then, and can close the decoding if that is to end it. Store in `left` how
+ * many frames nobody has begun; 0 too when one failed, which dicube_decoding_finish tells.
+ * @since 0.4.0 */
+DICUBE_API int32_t dicube_decoding_help(dicube_decoding* decoding, uint32_t milliseconds,
+                                        uint64_t* left);
 
 /* Join in, and return when all frames are decoded, or one failed: then as
  * dicube_reader_decode_frames does. May be called once. @since 0.4.0 */

@@ -209,6 +209,14 @@ int32_t dicube_decoding_begin(dicube_reader* reader, const uint64_t* frames, uin
     });
 }
 
+int32_t dicube_decoding_help(dicube_decoding* decoding, uint32_t milliseconds, uint64_t* left) {
+    return guard([&] {
+        expect(decoding, "decoding");
+        expect(left, "left");
+        *left = decoding->help(std::chrono::milliseconds(milliseconds));
+    });
+}
+
 int32_t dicube_decoding_finish(dicube_decoding* decoding) {
     return guard([&] {
         expect(decoding, "decoding");

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dicube._native.library import functions
-
 
 class Callback:
     """A Python function that libdicube calls, and the exception that it ended in.
@@ -96,14 +94,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_calls.forget)
 
 
-def call_with(callback: Callback | None, name: str, *arguments: Any) -> None:
-    """Call a function of libdicube; if a callback raised, raise that."""
+def call_with(callback: Callback | None, function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function of libdicube, or one that calls such; if a callback raised, raise that."""
     if callback is None:
-        functions[name](*arguments)
+        function(*arguments)
         return
     with _calls:
         try:
-            functions[name](*arguments)
+            function(*arguments)
         except Exception:
             error = callback.take_error()
             if error is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from dicube._native.callbacks import Callback, call_with
@@ -22,7 +23,7 @@ def encoded_path(path: str | os.PathLike[str]) -> bytes:
 def opened(callback: Callback | None, name: str, *arguments: Any) -> int | None:
     """Return the handle that the function `name` opens."""
     address = ctypes.c_void_p()
-    call_with(callback, name, *arguments, address)
+    call_with(callback, functions[name], *arguments, address)
     return address.value
 
 
@@ -50,26 +51,23 @@ class Handle:
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Call a function on the handle; raise what the caller's callback raised meanwhile."""
-        self._enter()
-        try:
-            call_with(self._callback, name, self._address, *arguments)
-        finally:
-            self._leave()
+        self._call_all(functions[name], *arguments)
 
-    def _enter(self) -> None:
-        """Keep the handle open until `_leave`."""
+    def _call_all(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call what calls functions on the handle, whose address it is given, as `_call` does."""
         if not self.is_here:
             raise ValueError(f"{type(self).__name__.lower()} belongs to process {self._process}")
         with self._lock:
             if self._closed:
                 raise ValueError(f"{type(self).__name__.lower()} is closed")
             self._in_flight += 1
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._in_flight -= 1
-            if self._closed:
-                self._release()
+        try:
+            call_with(self._callback, function, self._address, *arguments)
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                if self._closed:
+                    self._release()
 
     def _release(self) -> None:
         """Close the handle if no call is in flight."""

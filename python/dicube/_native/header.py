@@ -286,6 +286,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         STATUS,
         (_HANDLE, _NUMBERS, _U64, _DECODE_OPTIONS, _DATA, _SIZE, _OUT_HANDLE),
     ),
+    "dicube_decoding_help": (STATUS, (_HANDLE, _U32, _OUT_U64)),
     "dicube_decoding_finish": (STATUS, (_HANDLE,)),
     "dicube_decoding_close": (None, (_HANDLE,)),
     "dicube_reader_decode_roi": (STATUS, (_HANDLE, _U64, _U64, _DATA, _SIZE, _DATA, _SIZE)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from dicube._native.header import READ_AT, DecodeOptions, FileInfo, Image, Reade
 from dicube._native.library import functions
 from dicube.exceptions import CubeFileNotFoundError
 
+_MILLISECONDS = 100  # that signals wait for at most, or for the end of a frame
 _SECTION_NAME_SIZE = 17  # 16 characters and the zero byte
 
 
@@ -108,24 +110,12 @@ class Reader(Handle):
         """Decode the frames whose numbers stand at the address `frames` to the address `pixels`.
 
         `meanwhile` is called once, while they are decoded: of a path or memory only, since bytes
-        that Python reads would wait for it.
+        that Python reads would wait for it. In the main thread a signal, such as Ctrl-C, is handled
+        soon; what its handler raises ends the decoding.
         """
         numbers = ctypes.c_uint64.from_address(frames) if count else None
         arguments = numbers, count, options, pixels, pixels_size
-        if meanwhile is None:
-            self._call("dicube_reader_decode_frames", *arguments)
-            return
-        decoding = ctypes.c_void_p()  # here before it begins: Ctrl-C right then must not leave it
-        self._enter()
-        try:
-            try:
-                functions["dicube_decoding_begin"](self._address, *arguments, decoding)
-                meanwhile()
-                functions["dicube_decoding_finish"](decoding)
-            finally:
-                functions["dicube_decoding_close"](decoding)
-        finally:
-            self._leave()
+        self._call_all(_decode, meanwhile, *arguments)
 
     def decode_roi(
         self, first: int, count: int, pixels: int, pixels_size: int, masks: int, masks_size: int
@@ -146,3 +136,20 @@ class Reader(Handle):
         coded = ctypes.create_string_buffer(size)
         self._call("dicube_reader_coded_read", frame, coded, size)
         return coded.raw
+
+
+def _decode(reader: int, meanwhile: Callable[[], None] | None, *arguments: Any) -> None:
+    """Begin a decoding of these arguments, call `meanwhile`, and help until it has ended."""
+    # Here before it begins: when a signal has anything raised, the next that runs is close().
+    decoding, close = ctypes.c_void_p(), functions["dicube_decoding_close"]
+    try:
+        functions["dicube_decoding_begin"](reader, *arguments, decoding)
+        if meanwhile is not None:
+            meanwhile()
+        if threading.get_ident() == threading.main_thread().ident:
+            left = ctypes.c_uint64(1)
+            while left.value:
+                functions["dicube_decoding_help"](decoding, _MILLISECONDS, left)
+        functions["dicube_decoding_finish"](decoding)
+    finally:
+        close(decoding)

@@ -23,10 +23,6 @@ from dicube.storage.opened_file import OpenedFile
 from dicube.storage.progress import Progress, batches
 from dicube.storage.real_values import RealValues, real_dtype
 
-# Frames of fewer bytes, by codec, leave Ctrl-C nothing to end: even one thread decodes them in some
-# tenths of a second, and mostly in some hundredths.
-_LEAST_INTERRUPTIBLE = {"jph": 8 << 20, "jxl": 1 << 20}
-
 
 class DcbReader:
     """An open dicube file. May be used by many threads at once.
@@ -127,8 +123,8 @@ class DcbReader:
             start, stop: frame numbers as in a Python slice of step 1; negative ones count from the
                 end.
             out, level, real, progress: as in `read_frame_list`.
-            meanwhile: called once while frames are decoded, or before; it may be in another thread.
-                What it raises ends the decoding.
+            meanwhile: called once while frames are decoded, or before. What it raises ends the
+                decoding.
 
         Returns:
             `out`, or a new array: (stop - start, rows, columns[, 3]).
@@ -332,7 +328,8 @@ class DcbReader:
                 options.slopes = _native.doubles_at(rescale[0].ctypes.data)
                 options.intercepts = _native.doubles_at(rescale[1].ctypes.data)
             call = partial(self._decode, wanted, part, options, rescale, meanwhile)
-            if len(wanted) > 1 and part.nbytes >= _LEAST_INTERRUPTIBLE[self.codec]:
+            # Python that reads bytes must not run where signals are handled: one could end it.
+            if self._file.needs_python and len(wanted) > 1:
                 interruptible(call, cancel)
             else:
                 call()
