@@ -263,15 +263,21 @@ private:
     Bytes bytes_;
 };
 
+// What a callback of the caller's returned and stored.
+void expect_all(int32_t status, const char* what, size_t done, size_t size, uint64_t offset) {
+    if (status != 0 || done != size)
+        fail(DICUBE_ERROR_IO, what, done, " of ", size, " bytes at offset ", offset,
+             ", and returned ", status);
+}
+
 class CallbackSource : public Source {
 public:
     explicit CallbackSource(const dicube_source& callbacks) : callbacks_(callbacks) {}
     uint64_t size() const override { return callbacks_.size; }
     void read_at(uint64_t offset, void* buffer, size_t size) const override {
-        int32_t status = callbacks_.read_at(callbacks_.user, offset, buffer, size);
-        if (status != 0)
-            fail(DICUBE_ERROR_IO, "source: reading ", size, " bytes at offset ", offset,
-                 " failed with ", status);
+        size_t done = 0;
+        int32_t status = callbacks_.read_at(callbacks_.user, offset, buffer, size, &done);
+        expect_all(status, "source: read ", done, size, offset);
     }
 
 private:
@@ -372,10 +378,9 @@ class CallbackSink : public Sink {
 public:
     explicit CallbackSink(const dicube_sink& callbacks) : callbacks_(callbacks) {}
     void write_at(uint64_t offset, const void* data, size_t size) override {
-        int32_t status = callbacks_.write_at(callbacks_.user, offset, data, size);
-        if (status != 0)
-            fail(DICUBE_ERROR_IO, "sink: writing ", size, " bytes at offset ", offset,
-                 " failed with ", status);
+        size_t done = 0;
+        int32_t status = callbacks_.write_at(callbacks_.user, offset, data, size, &done);
+        expect_all(status, "sink: wrote ", done, size, offset);
     }
     void finish() override {}
 

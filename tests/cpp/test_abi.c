@@ -113,18 +113,20 @@ static uint16_t volume[FRAMES * ROWS * COLUMNS];
 static unsigned char file[1 << 16];
 static size_t file_size;
 
-static int32_t write_at(void* user, uint64_t offset, const void* data, size_t size) {
+static int32_t write_at(void* user, uint64_t offset, const void* data, size_t size, size_t* done) {
     (void)user;
     if (offset > sizeof file || size > sizeof file - offset) return 1;
     memcpy(file + offset, data, size);
     if (file_size < offset + size) file_size = (size_t)offset + size;
+    *done = size;
     return 0;
 }
 
-static int32_t read_at(void* user, uint64_t offset, void* buffer, size_t size) {
+static int32_t read_at(void* user, uint64_t offset, void* buffer, size_t size, size_t* done) {
     (void)user;
     if (offset > file_size || size > file_size - offset) return 1;
     memcpy(buffer, file + offset, size);
+    *done = size;
     return 0;
 }
 

@@ -129,6 +129,7 @@ struct memory {
     size_t size;
     size_t room;
     int broken;
+    size_t lost; /* bytes that are not done, though 0 is returned */
 };
 
 static void frames_at_levels(const char* path, uint32_t codec) {
@@ -200,18 +201,21 @@ static void frames_at_levels(const char* path, uint32_t codec) {
     dicube_reader_close(reader);
 }
 
-static int32_t memory_write(void* user, uint64_t offset, const void* data, size_t size) {
+static int32_t memory_write(void* user, uint64_t offset, const void* data, size_t size,
+                            size_t* done) {
     struct memory* memory = user;
     if (memory->broken || offset + size > memory->room) return 7;
     memcpy(memory->bytes + offset, data, size);
     if (offset + size > memory->size) memory->size = (size_t)offset + size;
+    *done = size - memory->lost;
     return 0;
 }
 
-static int32_t memory_read(void* user, uint64_t offset, void* buffer, size_t size) {
+static int32_t memory_read(void* user, uint64_t offset, void* buffer, size_t size, size_t* done) {
     struct memory* memory = user;
     if (memory->broken || offset + size > memory->size) return 9;
     memcpy(buffer, memory->bytes + offset, size);
+    *done = size - memory->lost;
     return 0;
 }
 
@@ -260,7 +264,7 @@ static void files(const char* folder, uint32_t codec) {
 
 static void callbacks(void) {
     dicube_image image = volume_image();
-    struct memory memory = {NULL, 0, 1 << 20, 0};
+    struct memory memory = {NULL, 0, 1 << 20, 0, 0};
     dicube_sink sink = {sizeof sink, NULL, memory_write};
     dicube_source source = {sizeof source, NULL, 0, memory_read};
     dicube_writer* writer = NULL;
@@ -279,13 +283,20 @@ static void callbacks(void) {
     read_file(reader, DICUBE_CODEC_HTJ2K);
     memory.broken = 1;
     EXPECT(dicube_reader_decode(reader, 0, FRAMES, volume, sizeof volume) == DICUBE_ERROR_IO);
-    EXPECT(strstr(dicube_last_error(), "failed with 9") != NULL);
+    EXPECT(strstr(dicube_last_error(), "returned 9") != NULL);
+    memory.broken = 0;
+    memory.lost = 1;
+    EXPECT(dicube_reader_decode(reader, 0, FRAMES, volume, sizeof volume) == DICUBE_ERROR_IO);
+    EXPECT(strstr(dicube_last_error(), "returned 0") != NULL);
     fill_volume();
     dicube_reader_close(reader);
-    EXPECT(dicube_writer_open_sink(&sink, &image, FRAMES, NULL, &writer) == DICUBE_OK);
-    EXPECT(dicube_writer_encode(writer, FRAMES, volume, sizeof volume) == DICUBE_ERROR_IO);
-    EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
-    dicube_writer_close(writer);
+    for (memory.broken = 0; memory.broken < 2; ++memory.broken) {
+        EXPECT(dicube_writer_open_sink(&sink, &image, FRAMES, NULL, &writer) == DICUBE_OK);
+        EXPECT(dicube_writer_encode(writer, FRAMES, volume, sizeof volume) == DICUBE_ERROR_IO);
+        EXPECT(strstr(dicube_last_error(), memory.broken ? "returned 7" : "returned 0") != NULL);
+        EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
+        dicube_writer_close(writer);
+    }
     free(memory.bytes);
 }
 
@@ -299,9 +310,11 @@ static void set_cancel(uint32_t* cancel) {
 
 /* A number that is set beforehand ends a call before its first frame, and one that a callback sets
  * in the middle of it before its last. */
-static int32_t cancelling_write(void* user, uint64_t offset, const void* data, size_t size) {
+static int32_t cancelling_write(void* user, uint64_t offset, const void* data, size_t size,
+                                size_t* done) {
     (void)offset, (void)data;
     if (size > 100) set_cancel(user);
+    *done = size;
     return 0;
 }
 
@@ -565,7 +578,7 @@ static void misuse(const char* folder) {
 static void empty_file(void) {
     dicube_image image = volume_image();
     unsigned char room[4096];
-    struct memory memory = {NULL, 0, sizeof room, 0};
+    struct memory memory = {NULL, 0, sizeof room, 0, 0};
     dicube_sink sink = {sizeof sink, NULL, memory_write};
     dicube_writer* writer = NULL;
     dicube_reader* reader = NULL;

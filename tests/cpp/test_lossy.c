@@ -116,11 +116,12 @@ static void one_image_with_a_mask(void) {
     EXPECT(strstr(dicube_last_error(), "mask") != NULL);
 }
 
-static int32_t write_at(void* user, uint64_t offset, const void* data, size_t size) {
+static int32_t write_at(void* user, uint64_t offset, const void* data, size_t size, size_t* done) {
     (void)user;
     if (offset + size > sizeof file) return 1;
     memcpy(file + offset, data, size);
     if (offset + size > file_size) file_size = (size_t)offset + size;
+    *done = size;
     return 0;
 }
 

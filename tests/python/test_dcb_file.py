@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import struct
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import DTYPES, LOSSLESS, SmoothVolume, run_python
 
+from dicube._native.callbacks import Callback
 from dicube._native.library import functions
 from dicube.codecs import get_codec
 from dicube.exceptions import (
@@ -670,3 +672,39 @@ def test_a_frame_that_is_damaged_is_zeroed(extension: str, smooth_volume: Smooth
         assert not out[1].any()
         assert np.array_equal(reader.read_frames(0, 1), volume[:1])
         assert np.array_equal(reader.read_frames(2, 3), volume[2:])
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+def test_a_call_of_a_file_object_that_ends_before_it_begins(
+    way: str, smooth_volume: SmoothVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal does that to a function, and ctypes then returns what may pass for success."""
+    volume = smooth_volume((2, 20, 30), "<i2")
+    good = file_bytes(volume)
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: lost.append(1))
+    call = Callback.__call__
+    calls = 0
+
+    def ended_once(*arguments: Any) -> int:
+        nonlocal calls
+        calls -= 1
+        if calls == 0:
+            raise KeyboardInterrupt
+        return call(*arguments)
+
+    monkeypatch.setattr(Callback, "__call__", ended_once)
+    for number in range(1, 100):
+        calls = number
+        try:
+            if way == "read":
+                with DcbReader(io.BytesIO(good), verify=False) as reader:
+                    assert reader.sections["note"] == b"first"
+                    assert (reader.read_frames() == volume).all()
+            else:
+                assert file_bytes(volume) == good
+        except CubeFileAccessError as error:
+            assert " 0 of " in str(error)
+        if calls > 0:
+            break
+    assert len(lost) == number - 1 > 5

@@ -255,8 +255,10 @@ typedef struct dicube_source {
     uint64_t size;      /* bytes there are; DICUBE_SIZE_UNKNOWN where asking would cost a request
                            over a network: the file itself is believed, and read_at has to fail
                            beyond the end                                                        */
-    /* Fill `buffer` with the `size` bytes at `offset`; return 0, or anything else on failure. */
-    int32_t (*read_at)(void* user, uint64_t offset, void* buffer, size_t size);
+    /* Fill `buffer` with the `size` bytes at `offset`, store in `done` that it is `size`, and
+     * return 0; all else is a failure. `done` is 0 before: in many languages an exception that
+     * leaves a callback makes it return 0. */
+    int32_t (*read_at)(void* user, uint64_t offset, void* buffer, size_t size, size_t* done);
 } dicube_source;
 
 /* Open a file by its path, from memory (which must outlive the reader), or over a callback. The
@@ -395,9 +397,10 @@ typedef struct dicube_writer dicube_writer;
 typedef struct dicube_sink {
     size_t struct_size; /* sizeof(dicube_sink)                                                   */
     void* user;         /* handed to write_at as it is                                           */
-    /* Store `size` bytes at `offset`; return 0, or anything else on failure. What was written at an
-     * offset may be written again. */
-    int32_t (*write_at)(void* user, uint64_t offset, const void* data, size_t size);
+    /* Write `size` bytes at `offset`, store in `done` that it is `size`, and return 0; all else is
+     * a failure. `done` is as of dicube_source. What was written at an offset may be written again.
+     */
+    int32_t (*write_at)(void* user, uint64_t offset, const void* data, size_t size, size_t* done);
 } dicube_sink;
 
 /* Begin a file of `frames` frames. A path is written under a temporary name beside it, and takes

@@ -23,13 +23,16 @@ class Callback:
         self._lock = threading.Lock()
         self._error: BaseException | None = None
 
-    def __call__(self, _user: int | None, offset: int, address: int | None, size: int) -> int:
+    def __call__(
+        self, _user: int | None, offset: int, address: int | None, size: int, done: int
+    ) -> int:
         if _calls.are_ending:
             return 1
         try:
             if size:
                 buffer = (ctypes.c_char * size).from_address(address or 0)
                 self._function(offset, memoryview(buffer).cast("B"))
+            ctypes.c_size_t.from_address(done).value = size
             return 0
         except BaseException as error:  # KeyboardInterrupt too: it must not vanish
             with self._lock:

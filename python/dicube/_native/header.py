@@ -174,11 +174,9 @@ class Loss(_Struct):
     ]
 
 
-READ_AT = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_size_t
-)
-WRITE_AT = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_size_t
+READ_AT = WRITE_AT = ctypes.CFUNCTYPE(
+    *(ctypes.c_int32, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_size_t),
+    ctypes.c_void_p,
 )
 
 
