@@ -102,6 +102,74 @@ else:
 """
 
 
+@pytest.mark.parametrize("way", ["write", "read", "read unverified", "read a path"])
+def test_signals_at_any_instant(way: str, tmp_path: Path) -> None:
+    """No call hangs, and none gives other bytes, also where they end a callback unheard."""
+    done = run_python("-c", INTERRUPTED_ANYWHERE, way, tmp_path / "x.dcbs")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 100
+
+
+INTERRUPTED_ANYWHERE = """
+import io, random, signal, sys
+import numpy as np
+from dicube.exceptions import CubeFileAccessError
+from dicube.storage.dcb_file import DcbReader, DcbWriter
+
+way, path = sys.argv[1:]
+volume = np.random.default_rng(0).integers(0, 4000, (3, 40, 40), np.uint16)
+
+class Stop(BaseException):
+    pass
+
+def stop(*_):
+    raise Stop
+
+def write(target):
+    with DcbWriter(target, volume.shape, volume.dtype, codec="jph") as writer:
+        for number in range(20):
+            writer.write_section(f"note.{number}", b"abc" * 50)
+        writer.write_frames(volume)
+
+def bytes_of():
+    target = io.BytesIO()
+    write(target)
+    return target.getvalue()
+
+def read():
+    source = path if way == "read a path" else io.BytesIO(good)
+    with DcbReader(source, verify=way != "read unverified", num_threads=2) as reader:
+        sections = [reader.sections[name] for name in reader.sections]
+        return reader.read_frames().tobytes(), sections
+
+def run():
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 6e-3))
+            found = bytes_of() if way == "write" else read()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except (Stop, CubeFileAccessError):
+        return 1
+    assert found == expected
+    return 0
+
+random.seed(0)
+write(path)
+good = bytes_of()
+expected = good if way == "write" else read()
+signal.signal(signal.SIGALRM, stop)
+sys.unraisablehook = lambda _: None
+stopped = 0
+for _ in range(1000):
+    try:
+        stopped += run()
+    except Stop:  # it came when all was done
+        pass
+print(stopped)
+"""
+
+
 def test_the_command(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(2000, 40, (200, 256, 256)).astype(np.uint16)
     DicomCubeImage(noise).to_file(tmp_path / "x.dcbs")

@@ -6,6 +6,7 @@ thousand frames, would have to end first. Must not know what a call does.
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
 
@@ -26,11 +27,13 @@ def interruptible(call: Callable[[], None], cancel: Callable[[], None]) -> None:
     Raises:
         BaseException: what the call raised, or the signal's handler.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.get_ident() != threading.main_thread().ident:
         call()
         return
     errors: list[BaseException] = []
-    ended = threading.Event()
+    is_running = [True]
+    ended = _thread.allocate_lock()
+    ended.acquire()
 
     def run() -> None:
         try:
@@ -38,21 +41,25 @@ def interruptible(call: Callable[[], None], cancel: Callable[[], None]) -> None:
         except BaseException as error:
             errors.append(error)
         finally:
-            ended.set()
+            is_running.clear()
+            ended.release()
 
-    thread = threading.Thread(target=run)
+    # A signal may raise between any two steps of Python. In threading's classes, which are written
+    # in it, that can leave a lock locked that the other thread then waits for, for ever. And as it
+    # has to be known whether there is a thread, that is started and put down in one step.
+    threads: list[int] = []
     try:
         try:
-            thread.start()
+            threads.extend(map(_thread.start_new_thread, (run,), ((),)))
         except RuntimeError:  # the system has no more threads, or Python is ending
             run()
-        while not ended.wait(_SECONDS):
-            pass
+        while is_running:
+            ended.acquire(timeout=_SECONDS)
     except BaseException:
-        cancel()
+        if threads:
+            cancel()
+            while is_running:
+                ended.acquire(timeout=_SECONDS)
         raise
-    finally:
-        if thread.ident is not None:
-            thread.join()
     if errors:
         raise errors.pop()
