@@ -708,3 +708,29 @@ def test_a_call_of_a_file_object_that_ends_before_it_begins(
         if calls > 0:
             break
     assert len(lost) == number - 1 > 5
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+def test_ctrl_c_at_the_very_opening_leaves_nothing_open(
+    way: str, tmp_path: Path, smooth_volume: SmoothVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = smooth_volume((2, 20, 30), "<i2")
+    path = write(tmp_path / "x.dcbs", volume)
+    name = "dicube_reader_open_path" if way == "read" else "dicube_writer_open_path"
+    open_path = functions[name]
+
+    def interrupted(*arguments: Any) -> None:
+        open_path(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(functions, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        if way == "read":
+            DcbReader(path)
+        else:
+            write(path, volume)
+    gc.collect()  # what the exception held
+    assert [file.name for file in tmp_path.iterdir()] == ["x.dcbs"]
+    if sys.platform == "linux":
+        links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        assert not any(str(tmp_path) in link for link in links)

@@ -20,15 +20,8 @@ def encoded_path(path: str | os.PathLike[str]) -> bytes:
     return encoded
 
 
-def opened(callback: Callback | None, name: str, *arguments: Any) -> int | None:
-    """Return the handle that the function `name` opens."""
-    address = ctypes.c_void_p()
-    call_with(callback, functions[name], *arguments, address)
-    return address.value
-
-
 class Handle:
-    """A handle of libdicube.
+    """A handle of libdicube, opened by the function `name`.
 
     It is closed by `close`, or when the last reference to it goes; never below a
     call in flight, which is counted. It is of use only in the process that opened it: after a fork
@@ -38,9 +31,10 @@ class Handle:
     _process = 0  # no process: of a handle that a signal left half built nothing can be closed
 
     def __init__(
-        self, address: int | None, close: str, kept: Any, callback: Callback | None
+        self, close: str, kept: Any, callback: Callback | None, name: str, *arguments: Any
     ) -> None:
-        self._address = address
+        # Here before it is opened: a signal right then must not leave a handle that nobody closes.
+        self._handle = ctypes.c_void_p()
         self._close_handle = functions[close]
         self._kept = kept  # what the handle points into must live as long
         self._callback = callback
@@ -48,13 +42,14 @@ class Handle:
         self._in_flight = 0
         self._closed = False
         self._process = os.getpid()
+        call_with(callback, functions[name], *arguments, self._handle)
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Call a function on the handle; raise what the caller's callback raised meanwhile."""
         self._call_all(functions[name], *arguments)
 
     def _call_all(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call what calls functions on the handle, whose address it is given, as `_call` does."""
+        """Call what calls functions on the handle, which it is given, as `_call` does."""
         if not self.is_here:
             raise ValueError(f"{type(self).__name__.lower()} belongs to process {self._process}")
         with self._lock:
@@ -62,7 +57,7 @@ class Handle:
                 raise ValueError(f"{type(self).__name__.lower()} is closed")
             self._in_flight += 1
         try:
-            call_with(self._callback, function, self._address, *arguments)
+            call_with(self._callback, function, self._handle, *arguments)
         finally:
             with self._lock:
                 self._in_flight -= 1
@@ -70,10 +65,11 @@ class Handle:
                     self._release()
 
     def _release(self) -> None:
-        """Close the handle if no call is in flight."""
-        if not self._in_flight:
-            self._close_handle(self._address)
-            self._address = self._kept = None
+        """Close the handle, if it is open and no call is in flight."""
+        if self._handle and not self._in_flight:
+            address, self._handle.value = self._handle.value, None
+            self._close_handle(address)
+            self._kept = None
 
     @property
     def closed(self) -> bool:
@@ -90,9 +86,9 @@ class Handle:
         if not self.is_here:
             return
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._release()
+            self._closed = True
+            self._release()
 
     def __del__(self) -> None:
+        self._in_flight = 0  # a signal may have left another number
         self.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dicube._native.callbacks import Callback
-from dicube._native.handle import Handle, encoded_path, opened
+from dicube._native.handle import Handle, encoded_path
 from dicube._native.header import READ_AT, DecodeOptions, FileInfo, Image, ReaderOptions, Source
 from dicube._native.library import functions
 from dicube.exceptions import CubeFileNotFoundError
@@ -21,15 +21,15 @@ _SECTION_NAME_SIZE = 17  # 16 characters and the zero byte
 class Reader(Handle):
     """An open file. May be used by many threads at once."""
 
-    def __init__(self, address: int | None, kept: Any, callback: Callback | None) -> None:
-        super().__init__(address, "dicube_reader_close", kept, callback)
+    def __init__(self, kept: Any, callback: Callback | None, name: str, *arguments: Any) -> None:
+        super().__init__("dicube_reader_close", kept, callback, name, *arguments)
 
     @classmethod
     def open_path(cls, path: str | os.PathLike[str], options: ReaderOptions) -> Reader:
         """Open the file at a path."""
         encoded = encoded_path(path)
         try:
-            return cls(opened(None, "dicube_reader_open_path", encoded, options), None, None)
+            return cls(None, None, "dicube_reader_open_path", encoded, options)
         except CubeFileNotFoundError as error:
             error.filename = os.fspath(path)
             raise
@@ -37,7 +37,7 @@ class Reader(Handle):
     @classmethod
     def open_memory(cls, data: int, size: int, options: ReaderOptions, kept: Any) -> Reader:
         """Open the `size` bytes at the address `data`, which belong to the object `kept`."""
-        return cls(opened(None, "dicube_reader_open_memory", data, size, options), kept, None)
+        return cls(kept, None, "dicube_reader_open_memory", data, size, options)
 
     @classmethod
     def open_source(
@@ -49,8 +49,7 @@ class Reader(Handle):
         """
         callback = Callback(read_at)
         source = Source(size=size, read_at=READ_AT(callback))
-        address = opened(callback, "dicube_reader_open_source", source, options)
-        return cls(address, source, callback)
+        return cls(source, callback, "dicube_reader_open_source", source, options)
 
     def image(self) -> tuple[Image, int]:
         """Return what each frame is, and how many there are."""
@@ -138,7 +137,7 @@ class Reader(Handle):
         return coded.raw
 
 
-def _decode(reader: int, meanwhile: Callable[[], None] | None, *arguments: Any) -> None:
+def _decode(reader: ctypes.c_void_p, meanwhile: Callable[[], None] | None, *arguments: Any) -> None:
     """Begin a decoding of these arguments, call `meanwhile`, and help until it has ended."""
     # Here before it begins: when a signal has anything raised, the next that runs is close().
     decoding, close = ctypes.c_void_p(), functions["dicube_decoding_close"]

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from dicube._native.callbacks import Callback
-from dicube._native.handle import Handle, encoded_path, opened
+from dicube._native.handle import Handle, encoded_path
 from dicube._native.header import WRITE_AT, CodecOptions, Image, Loss, Sink
 
 
 class Writer(Handle):
     """A file that is being written. For one thread at a time."""
 
-    def __init__(self, address: int | None, kept: Any, callback: Callback | None) -> None:
-        super().__init__(address, "dicube_writer_close", kept, callback)
+    def __init__(self, kept: Any, callback: Callback | None, name: str, *arguments: Any) -> None:
+        super().__init__("dicube_writer_close", kept, callback, name, *arguments)
 
     @classmethod
     def open_path(
@@ -23,8 +23,7 @@ class Writer(Handle):
     ) -> Writer:
         """Begin a file, which takes its name when it is finished."""
         encoded = encoded_path(path)
-        address = opened(None, "dicube_writer_open_path", encoded, image, frames, options)
-        return cls(address, None, None)
+        return cls(None, None, "dicube_writer_open_path", encoded, image, frames, options)
 
     @classmethod
     def open_sink(
@@ -37,8 +36,7 @@ class Writer(Handle):
         """Begin a file that `write_at(offset, data)` stores; it raises where it fails."""
         callback = Callback(write_at)
         sink = Sink(write_at=WRITE_AT(callback))
-        address = opened(callback, "dicube_writer_open_sink", sink, image, frames, options)
-        return cls(address, sink, callback)
+        return cls(sink, callback, "dicube_writer_open_sink", sink, image, frames, options)
 
     def section(self, name: str, data: bytes) -> None:
         """Add a section."""
