@@ -352,8 +352,8 @@ DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint
 typedef struct dicube_decoding dicube_decoding;
 
 /* Begin what dicube_reader_decode_frames does, on all threads but the caller's, and return. With
- * one thread all is left to dicube_decoding_finish, and with fewer JPEG XL frames than threads,
- * each of which takes them all. The reader, and all that the arguments point to or that the options
+ * one thread all is left to the functions below, and with fewer JPEG XL frames than threads, each
+ * of which takes them all. The reader, and all that the arguments point to or that the options
  * do, must stay until the decoding is closed. @since 0.4.0 */
 DICUBE_API int32_t dicube_decoding_begin(dicube_reader* reader, const uint64_t* frames,
                                          uint64_t count, const dicube_decode_options* options,
@@ -398,8 +398,7 @@ typedef struct dicube_sink {
     size_t struct_size; /* sizeof(dicube_sink)                                                   */
     void* user;         /* handed to write_at as it is                                           */
     /* Write `size` bytes at `offset`, store in `done` that it is `size`, and return 0; all else is
-     * a failure. `done` is as of dicube_source. What was written at an offset may be written again.
-     */
+     * a failure. `done` is as of dicube_source. An offset may be written again. */
     int32_t (*write_at)(void* user, uint64_t offset, const void* data, size_t size, size_t* done);
 } dicube_sink;
 

@@ -328,7 +328,8 @@ class DcbReader:
                 options.slopes = _native.doubles_at(rescale[0].ctypes.data)
                 options.intercepts = _native.doubles_at(rescale[1].ctypes.data)
             call = partial(self._decode, wanted, part, options, rescale, meanwhile)
-            # Python that reads bytes must not run where signals are handled: one could end it.
+            # A signal, where it is handled, can end Python that reads bytes before that knows. Of
+            # one frame that is an error, and not worth a thread.
             if self._file.needs_python and len(wanted) > 1:
                 interruptible(call, cancel)
             else:
