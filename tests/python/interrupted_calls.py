@@ -2,8 +2,8 @@
 
     python interrupted_calls.py SCENE FOLDER
 
-Each scene runs whole first, then again with a SIGINT in the middle, then whole once more. Fails
-unless the second run raises KeyboardInterrupt long before it would have ended, and leaves nothing.
+Each scene runs whole first, then with a SIGINT after an eighth of that work, then whole once more.
+Fails unless the second run raises KeyboardInterrupt, has read and written less, and leaves nothing.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from dicube import DicomCubeImage
 from dicube.storage.dcb_file import DcbReader, DcbWriter
 
 THREADS = 2
-SHAPE = (16, 160, 160)
+SIDE = 160
 
 
-def volume_of(frames: int) -> np.ndarray:
+def volume_of(frames: int, side: int = SIDE) -> np.ndarray:
     """Return frames that take JPEG XL long."""
-    axes = np.meshgrid(*(np.linspace(0, 3, side) for side in SHAPE[1:]), indexing="ij")
-    noise = np.random.default_rng(0).normal(0, 40, (frames, *SHAPE[1:]))
-    return (np.sin(axes[0] + axes[1]) * 1000 + 2000 + noise).astype(np.uint16)
+    line = np.linspace(0, 3, side)
+    noise = np.random.default_rng(0).normal(0, 40, (frames, side, side))
+    return (np.sin(line + line[:, None]) * 1000 + 2000 + noise).astype(np.uint16)
 
 
 def file_of(path: Path, frames: int) -> None:
     """Write a file of many frames, of which few are different."""
     few = volume_of(4)
     image, small = DicomCubeImage(few), path.with_name("few" + path.suffix)
-    image.to_file(small, roi=few > 2000 if path.suffix == ".dcbr" else None)
+    image.to_file(small, effort=7, roi=few > 2000 if path.suffix == ".dcbr" else None)
     with DcbReader(small) as reader:
         coded = reader.coded_frames()
     small.unlink()
-    with DcbWriter(path, (frames, *SHAPE[1:]), few.dtype) as writer:
+    with DcbWriter(path, (frames, SIDE, SIDE), few.dtype) as writer:
         writer.write_coded_frames([coded[number % 4] for number in range(frames)])
 
 
 def encode(folder: Path) -> Callable[[], bytes]:
     """Write an image."""
-    image = DicomCubeImage(volume_of(SHAPE[0]))
+    image = DicomCubeImage(volume_of(8, 448))
     target = folder / "x.dcba"
 
     def run() -> bytes:
@@ -59,11 +59,11 @@ def encode(folder: Path) -> Callable[[], bytes]:
 
 def generator(folder: Path) -> Callable[[], bytes]:
     """Write frames as they come."""
-    volume, target = volume_of(SHAPE[0]), folder / "x.dcba"
+    volume, target = volume_of(8, 448), folder / "x.dcba"
 
     def run() -> bytes:
-        frames = iter(volume)
-        dicube.write_frames(target, frames, SHAPE, volume.dtype, effort=7, num_threads=THREADS)
+        frames, kind = iter(volume), (volume.shape, volume.dtype)
+        dicube.write_frames(target, frames, *kind, effort=7, num_threads=THREADS)
         return target.read_bytes()
 
     return run
@@ -71,7 +71,7 @@ def generator(folder: Path) -> Callable[[], bytes]:
 
 def transfer_syntax(folder: Path) -> Callable[[], bytes]:
     """Write DICOM files of frames that have to be encoded."""
-    image = DicomCubeImage(volume_of(60))
+    image = DicomCubeImage(volume_of(300))
     image.init_meta()
     target = folder / "out"
 
@@ -85,14 +85,14 @@ def transfer_syntax(folder: Path) -> Callable[[], bytes]:
 def decode(folder: Path) -> Callable[[], bytes]:
     """Read an image."""
     path = folder / "x.dcba"
-    file_of(path, 150)
+    file_of(path, 1000)
     return lambda: DicomCubeImage.from_file(path, num_threads=THREADS).raw_image.tobytes()
 
 
 def real_values(folder: Path) -> Callable[[], bytes]:
     """Read real values of an open file, which stays open."""
     path = folder / "x.dcba"
-    file_of(path, 150)
+    file_of(path, 1000)
     cube = dicube.open(path, num_threads=THREADS)
     return lambda: cube.get_fdata().tobytes()
 
@@ -100,7 +100,7 @@ def real_values(folder: Path) -> Callable[[], bytes]:
 def file_object(folder: Path) -> Callable[[], bytes]:
     """Read a file object, which libdicube calls back for."""
     path = folder / "x.dcba"
-    file_of(path, 150)
+    file_of(path, 1000)
     file = path.open("rb")
     return lambda: DicomCubeImage.from_file(file, num_threads=THREADS).raw_image.tobytes()
 
@@ -108,7 +108,7 @@ def file_object(folder: Path) -> Callable[[], bytes]:
 def masks(folder: Path) -> Callable[[], bytes]:
     """Read an image and its masks."""
     path = folder / "x.dcbr"
-    file_of(path, 80)
+    file_of(path, 400)
     return lambda: DicomCubeImage.from_file(path, num_threads=THREADS).raw_image.tobytes()
 
 
@@ -132,34 +132,42 @@ def threads_beyond(number: int) -> int:
     return len(os.listdir("/proc/self/task")) - number
 
 
+def bytes_moved() -> int:
+    """Return how many bytes this process has read and written by calls of the system."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    counts = dict(line.split(": ") for line in lines)
+    return int(counts["rchar"]) + int(counts["wchar"])
+
+
 def main() -> None:
     """Run the scene of the command line."""
     folder = Path(sys.argv[2])
     run = SCENES[sys.argv[1]](folder)
-    run()  # loads what is loaded once
-    begin = time.monotonic()
+    moved, worked = bytes_moved(), time.process_time()
     expected = run()
-    whole = time.monotonic() - begin
+    all_moved, all_worked = bytes_moved() - moved, time.process_time() - worked
     before, threads = files_in(folder), len(os.listdir("/proc/self/task"))
 
-    sent = [0.0]
-
-    def interrupt() -> None:
-        sent[0] = time.monotonic()
+    def interrupt(at: float) -> None:
+        while time.process_time() < at:
+            time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
 
-    timer = threading.Timer(whole / 4, interrupt)
-    timer.start()
+    moved, worked = bytes_moved(), time.process_time()
+    thread = threading.Thread(target=interrupt, args=(worked + all_worked / 8,))
+    thread.start()
     try:
         run()
     except KeyboardInterrupt:
-        waited = time.monotonic() - sent[0]
-    timer.join()
+        moved = bytes_moved() - moved
+    else:
+        raise AssertionError("ran to its end")
+    thread.join()
+    assert moved < all_moved, f"{moved} of {all_moved} bytes"
     assert files_in(folder) == before
     assert threads_beyond(threads) <= 0
-    assert waited < whole / 2, f"{waited:.2f} of {whole:.2f} s"
     assert run() == expected
-    print(f"{whole:.2f} s, interrupted in {waited:.3f} s")
+    print(f"interrupted after {moved} of {all_moved} bytes")
 
 
 main()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -160,11 +159,9 @@ ANY_FILE: list[tuple[str, Damage, type[DicomCubeError], str | None]] = [
 def test_damage_to_any_file(
     damage: Damage, expected: type[DicomCubeError], told: str | None, any_file: bytes
 ) -> None:
-    start = time.process_time()
     with pytest.raises(expected, match=told) as caught:
         read_all(damage(any_file))
     assert type(caught.value) is expected
-    assert time.process_time() - start < 2
 
 
 def table_entry(table: int, frame: int, value: int) -> Damage:
@@ -242,10 +239,8 @@ def test_flipped_bytes_of_a_published_file_end_in_our_exceptions(published_file:
     for offset in offsets:
         bad = bytearray(published_file)
         bad[offset] ^= 1 << int(random.integers(8))
-        start = time.process_time()
         with contextlib.suppress(InvalidCubeFileError, CodecError):
             read_all(bytes(bad))
-        assert time.process_time() - start < 2, offset
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,13 +61,11 @@ def test_deep_sequences(depth: int, defined: bool, tmp_path: Path) -> None:
         pytest.skip("takes long to make")
     folder = write_series(tmp_path / "in", [make_slice(0)])
     with_element(next(folder.iterdir()), nested(depth, defined))
-    start = time.process_time()
     if depth <= 50:
         whole_way(folder, tmp_path)
     else:
         with pytest.raises(DicomCubeError, match=r"nested|sequence|deep"):
             whole_way(folder, tmp_path)
-    assert time.process_time() - start < 20
 
 
 def pixels_of(count: int) -> Callable[[Dataset], None]:

