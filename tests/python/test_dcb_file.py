@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import io
 import os
 import struct
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -672,6 +674,25 @@ def test_a_frame_that_is_damaged_is_zeroed(extension: str, smooth_volume: Smooth
         assert not out[1].any()
         assert np.array_equal(reader.read_frames(0, 1), volume[:1])
         assert np.array_equal(reader.read_frames(2, 3), volume[2:])
+
+
+@pytest.mark.parametrize("source", [bytes, io.BytesIO])
+def test_what_could_not_be_read_holds_no_memory(source: Any, smooth_volume: SmoothVolume) -> None:
+    """Until the garbage collector runs: the next attempt may need it."""
+    data = damaged(file_bytes(smooth_volume((3, 40, 40), "uint16")))
+
+    def attempt() -> weakref.ref[np.ndarray[Any, Any]]:
+        with DcbReader(source(data)) as reader:
+            out = np.empty(reader.shape, reader.dtype)
+            with contextlib.suppress(InvalidCubeFileError):
+                reader.read_frames(out=out)
+        return weakref.ref(out)
+
+    gc.disable()
+    try:
+        assert attempt()() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("way", ["read", "write"])

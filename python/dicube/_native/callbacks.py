@@ -107,6 +107,9 @@ def call_with(callback: Callback | None, function: Callable[..., Any], *argument
             function(*arguments)
         except Exception:
             error = callback.take_error()
-            if error is not None:
+            if error is None:
+                raise
+            try:
                 raise error from None
-            raise
+            finally:
+                del error  # which holds this frame

@@ -105,7 +105,10 @@ def _check(status: int, _function: Any, _arguments: Any) -> int:
     error = _EXCEPTIONS.get(status, DicomCubeError)(message)
     if isinstance(error, CubeFileNotFoundError):
         error.errno = errno.ENOENT
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # which holds this frame, and by that would hold itself and its callers' arrays
 
 
 _library, LIBRARY_PATH = _load()
