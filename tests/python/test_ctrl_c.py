@@ -15,7 +15,6 @@ import pytest
 from conftest import run_python
 
 from dicube import DicomCubeImage
-from dicube.storage.interruption import interruptible
 
 HERE = Path(__file__).parent
 
@@ -52,12 +51,10 @@ def test_two_signals_take_no_memory_away(of: str, real: bool, tmp_path: Path) ->
     DicomCubeImage(noise).to_file(tmp_path / "x.dcba", effort=1, verify=False)
     done = run_python("-c", INTERRUPTED_TWICE, tmp_path / "x.dcba", of, "real" if real else "")
     assert (done.returncode, done.stderr) == (0, "")
-    # Of a file object decoding may go on, and then has what it writes to.
-    assert done.stdout == "ended\n" or (of == "file" and done.stdout == "held\nlet go\n")
 
 
 INTERRUPTED_TWICE = """
-import gc, signal, sys, time, weakref
+import signal, sys, time, weakref
 import numpy as np
 from dicube.storage.dcb_file import DcbReader
 from dicube.storage.real_values import RealValues
@@ -67,8 +64,8 @@ signals = []
 
 def handler(*_):
     signals.append(time.monotonic())
-    if len(signals) == 2:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    if len(signals) == 1:
+        signal.setitimer(signal.ITIMER_REAL, 0.005)
     raise KeyboardInterrupt
 
 def read():
@@ -78,7 +75,7 @@ def read():
     signals.clear()
     try:
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.005)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             reader.read_frames(out=out, real=real)
         except KeyboardInterrupt:
             time.sleep(1)  # for the second, if it has not come yet
@@ -89,16 +86,7 @@ def read():
     return weakref.ref(out)
 
 signal.signal(signal.SIGALRM, handler)
-out = read()
-if out() is not None:
-    print("held")
-    end = time.monotonic() + 60  # join() returns at once of a thread that it was interrupted for
-    while out() is not None and time.monotonic() < end:
-        time.sleep(0.01)
-        gc.collect()
-    print("let go" if out() is None else "kept")
-else:
-    print("ended")
+assert read()() is None, "something goes on, and holds what it writes to"
 """
 
 
@@ -186,11 +174,3 @@ def test_the_command(tmp_path: Path) -> None:
     assert process.communicate()[1] == "dicube: error: interrupted\n"
     assert process.returncode == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.dcbs"]
-
-
-def test_errors_of_the_call_reach_the_caller() -> None:
-    def fail() -> None:
-        raise ValueError("of the call")
-
-    with pytest.raises(ValueError, match="of the call"):
-        interruptible(fail, lambda: None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from dicube.nifti import NiftiHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
+from dicube.threads import Threads
 
 _STATUS = "dicom_status"  # the status value as text
 METADATA = "dicom_meta"  # JSON, packed with zstd
@@ -87,10 +87,10 @@ def parts_around_frames(
     if provenance is None or volume is None:
         yield
         return
-    with ThreadPoolExecutor(1) as packer:
-        packed = packer.submit(provenance.pack_originals, volume)
+    with Threads(1) as threads:
+        packed = threads.map(provenance.pack_originals, [volume])
         yield
-        writer.write_section(ORIGINALS, packed.result())
+        writer.write_section(ORIGINALS, next(packed))
 
 
 def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced]:

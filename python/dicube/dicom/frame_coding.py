@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -22,6 +21,7 @@ from dicube.codecs.jxl.codestream import read_jxl
 from dicube.codecs.samples import thread_count
 from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
+from dicube.threads import Threads
 
 # Photometric interpretations that codecs keep as they are (PS3.5 8.2.4, 8.2.15). JPEG XL tells the
 # colour space itself, and here always RGB or gray.
@@ -125,11 +125,11 @@ def code_frames(
                 found[index] = encode_frame(frames.pixels(index), syntax, bits)
                 encoded.add(index)
 
-    with ThreadPoolExecutor(thread_count(num_threads) or os.cpu_count() or 1) as pool:
-        for done, _ in enumerate(pool.map(code, range(len(found))), 1):
+    with Threads(thread_count(num_threads) or os.cpu_count() or 1) as threads:
+        for done, _ in enumerate(threads.map(code, range(len(found))), 1):
             if progress is not None:
                 progress(done, len(found))
-        for _ in pool.map(adapt, instances):
+        for _ in threads.map(adapt, instances):
             pass
     coded = [frame for frame in found if frame is not None]
     return CodedSeries(syntax, coded, len(encoded))

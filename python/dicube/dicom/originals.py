@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from dicube.codecs import get_codec
 from dicube.codecs.jxl import restore_jpeg
 from dicube.exceptions import CodecError, DataConsistencyError
+from dicube.threads import Threads
 
 Bytes: TypeAlias = "bytes | memoryview"
 
@@ -274,8 +274,8 @@ class Originals:
                 and self._gives_frames(file, volume)
             )
 
-        with ThreadPoolExecutor(max(1, num_threads)) as pool:
-            held = pool.map(holds, self.all_files)
+        with Threads(max(1, num_threads)) as threads:
+            held = threads.map(holds, self.all_files)
             yield from (f for f, holds in zip(self.all_files, held, strict=True) if not holds)
 
 

@@ -11,12 +11,12 @@ import stat
 import sys
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
 from io import BufferedWriter
 
 from dicube.exceptions import CubeFileAccessError, TargetExistsError
+from dicube.threads import Task, Threads
 
 if sys.platform != "win32":
     import fcntl
@@ -74,8 +74,8 @@ class WholeFiles:
     _MOST_WAITING = 16  # files, each of which is open
 
     def __enter__(self) -> WholeFiles:
-        self._pool = ThreadPoolExecutor(self._THREADS)
-        self._waiting: deque[Future[None]] = deque()
+        self._threads = Threads(self._THREADS)
+        self._waiting: deque[Task[None]] = deque()
         self._folders: dict[str, None] = {}
         return self
 
@@ -88,11 +88,11 @@ class WholeFiles:
         while len(self._waiting) >= self._MOST_WAITING:
             self._waiting.popleft().result()
         file = _written_beside(path, parts)
-        self._waiting.append(self._pool.submit(_settle, file, path))
+        self._waiting.append(self._threads.submit(_settle, file, path))
         self._folders[os.path.dirname(path)] = None
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
-        self._pool.shutdown()
+        self._threads.__exit__(None, None, None)  # also those that wait are brought to the disk
         for file in self._waiting:
             if kind is None:
                 file.result()

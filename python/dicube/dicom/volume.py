@@ -11,7 +11,6 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -37,6 +36,7 @@ from dicube.dicom.instance import (
 from dicube.dicom.series import describe_series
 from dicube.dicom.sources import Opened
 from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyError
+from dicube.threads import Threads
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
 _ROWS, _COLUMNS, _ALLOCATED, _SIGNED = 0x00280010, 0x00280011, 0x00280100, 0x00280103
@@ -176,8 +176,8 @@ def read_volume(
         if on_read is not None:
             on_read(index, volume, coded)
 
-    with ThreadPoolExecutor(max(1, num_threads)) as pool:
-        for _ in pool.map(read, range(len(instances))):
+    with Threads(max(1, num_threads)) as threads:
+        for _ in threads.map(read, range(len(instances))):
             if on_frame is not None:
                 on_frame()
     return volume, interpretations

@@ -13,7 +13,6 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -26,6 +25,7 @@ from dicube.exceptions import (
     InvalidCubeFileError,
     MissingPackageError,
 )
+from dicube.threads import Dropped, Task, Threads
 
 # The first request. Header, tables and metadata of a thousand slices are in it; at 10 MB/s it takes
 # as long as the round trip to a server that is near.
@@ -164,7 +164,7 @@ class RemoteFile:
                 try:
                     buffer[:] = block.bytes_at(offset, stop)
                     return
-                except CancelledError:  # whoever asked for it has failed elsewhere
+                except Dropped:  # whoever asked for it has failed elsewhere
                     continue
         # Of a front that is longer than thought: what comes next will be asked for next.
         wanted = max(len(buffer), _FRONT_SIZE)
@@ -186,7 +186,7 @@ class RemoteFile:
         if not parts:
             yield
             return
-        with ThreadPoolExecutor(min(len(parts), _MOST_CONNECTIONS)) as threads:
+        with Threads(min(len(parts), _MOST_CONNECTIONS)) as threads:
             blocks = [
                 _Block(start, stop, threads.submit(self._fetch, start, stop))
                 for start, stop in parts
@@ -198,7 +198,7 @@ class RemoteFile:
             finally:
                 with self._lock:
                     self._held = [block for block in self._held if block not in blocks]
-                threads.shutdown(cancel_futures=True)
+                threads.drop()
 
     def _is_held(self, start: int, stop: int) -> bool:
         """Return whether a range is there, or was asked for by a caller of the caller."""
@@ -271,7 +271,7 @@ class _Block:
         thread: that asked for them.
     """
 
-    def __init__(self, start: int, stop: int, data: bytes | Future[bytes]) -> None:
+    def __init__(self, start: int, stop: int, data: bytes | Task[bytes]) -> None:
         self.start, self.stop = start, stop
         self.thread = threading.get_ident()
         self._data = data

@@ -18,10 +18,10 @@ from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_ty
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.formats import EXTENSIONS, codec_name
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
-from dicube.storage.interruption import interruptible
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.progress import Progress, batches
 from dicube.storage.real_values import RealValues, real_dtype
+from dicube.threads import interruptible
 
 
 class DcbReader:

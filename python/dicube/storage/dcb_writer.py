@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import cycle
+from itertools import chain, cycle
 from types import TracebackType
 from typing import Any
 
@@ -23,8 +22,8 @@ from dicube.codecs.samples import image_of, thread_count
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.formats import codec_of_path, kind_of
-from dicube.storage.interruption import interruptible
 from dicube.storage.progress import Progress, batches
+from dicube.threads import Task, Threads, interruptible
 
 # Bytes of frames that are gathered before they are encoded together, if those are several.
 _MOST_WAITING = 8 << 20
@@ -177,20 +176,18 @@ class DcbWriter:
         size = int(np.prod(self._frame_shape)) * self._dtype.itemsize
         batch = max(1, min(4 * self._threads, _MOST_WAITING // max(size, 1), self.shape[0]))
         buffers = [np.empty((batch, *self._frame_shape), self._dtype) for _ in range(2)]
-        encoding: Future[None] | None = None
+        encoding: list[Task[None]] = []
         done = 0
-        with ThreadPoolExecutor(1) as encoder:
+        with Threads(1) as threads:
             try:
-                for part in _gathered(frames, buffers):
-                    if encoding is not None:
-                        encoding.result()
+                for part in chain(_gathered(frames, buffers), [None]):
+                    if encoding:
+                        encoding.pop().result()
                         if progress:
                             progress(done, self.shape[0])
-                    encoding, done = encoder.submit(self.write_frames, part), done + len(part)
-                if encoding is not None:
-                    encoding.result()
-                    if progress:
-                        progress(done, self.shape[0])
+                    if part is not None:
+                        encoding.append(threads.submit(self.write_frames, part))
+                        done += len(part)
             except BaseException:
                 self._cancel()
                 raise
