@@ -176,10 +176,11 @@ void dicube_decode_all(const Series& series, unsigned threads, void* pixels) {
     dicube_reader_close(reader);
 }
 
-int32_t keep(void* user, uint64_t offset, const void* data, size_t size) {
+int32_t keep(void* user, uint64_t offset, const void* data, size_t size, size_t* done) {
     std::vector<uint8_t>& file = *static_cast<std::vector<uint8_t>*>(user);
     if (file.size() < offset + size) file.resize(offset + size);
     std::memcpy(file.data() + offset, data, size);
+    *done = size;
     return 0;
 }
 
