@@ -36,13 +36,13 @@ if TYPE_CHECKING:
         save_to_nifti,
     )
     from dicube.core.num_threads import get_num_threads, set_num_threads
-    from dicube.core.pixel_header import PixelDataHeader
     from dicube.core.verification import verify_file
     from dicube.dicom.dicom_check import check_dicom
     from dicube.dicom.dicom_io import read_dicom_dir
     from dicube.dicom.dicom_meta import DicomMeta, SortMethod
     from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
     from dicube.dicom.dicom_tags import CommonTags
+    from dicube.pixel_header import PixelDataHeader
 
     __version__: str
 
@@ -81,7 +81,7 @@ _HOMES = {
     "DicomCubeImageIO": "dicube.core.io",
     "DicomMeta": "dicube.dicom",
     "DicomStatus": "dicube.dicom",
-    "PixelDataHeader": "dicube.core.pixel_header",
+    "PixelDataHeader": "dicube.pixel_header",
     "SortMethod": "dicube.dicom",
     "build_info": "dicube._native",
     "check_dicom": "dicube.dicom",

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dicube.dicom.output_folder import WholeFiles, write_whole
 from dicube.exceptions import CubeFileAccessError
 from dicube.storage.dcb_file import DcbWriter
+from dicube.whole_files import WholeFiles, write_whole
 
 KILLS = 200
 ROUNDS = 60

@@ -13,7 +13,6 @@ from dicom_series import each, item, make_series, make_slice, set_pixels, write_
 from pydicom.sequence import Sequence
 
 from dicube import DicomCubeImage
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
 from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
 from dicube.dicom.geometry import Space, same_space
@@ -24,6 +23,7 @@ from dicube.exceptions import (
     MetaDataError,
     TargetExistsError,
 )
+from dicube.pixel_header import PixelDataHeader
 
 Series = tuple[DicomMeta, Any, PixelDataHeader]
 

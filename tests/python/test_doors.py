@@ -62,7 +62,7 @@ FORBIDDEN = {
     "nifti": ["_native", "codecs", "storage", "core", "cli"],
     "strict_json": [""],
     "threads": [""],
-    "core.pixel_header": ["_native", "codecs", "storage", "core", "dicom", "nifti", "cli"],
+    "pixel_header": ["_native", "codecs", "storage", "core", "dicom", "nifti", "cli"],
     "core.image": ["_native", "codecs", "cli"],
     "core.image_content": ["_native", "codecs", "core.image", "nifti.nifti_file", "cli"],
     "cli": ["_native"],

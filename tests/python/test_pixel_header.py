@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from dicube.core.pixel_header import PixelDataHeader
+from dicube.pixel_header import PixelDataHeader
 
 
 def test_defaults_are_the_published_ones() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import DTYPES, SmoothVolume
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.pixel_utils import (
     convert_to_minimal_int,
     derive_pixel_header_from_array,

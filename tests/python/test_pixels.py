@@ -11,9 +11,9 @@ import pytest
 from conftest import SmoothVolume
 
 from dicube import DicomCubeImage
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage import DcbReader
 
 

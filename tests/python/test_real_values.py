@@ -10,8 +10,8 @@ import pytest
 from conftest import SmoothVolume
 from numpy.typing import NDArray
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage import DcbReader, DcbWriter, RealValues, get_float_data
 
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dicube.core.pixel_header import PixelDataHeader
+from dicube.pixel_header import PixelDataHeader
 
 if TYPE_CHECKING:
     from dicube.core.image import DicomCubeImage

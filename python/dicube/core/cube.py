@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.damage import Damage
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.frame_cache import FrameCache
 from dicube.storage.frame_index import FrameIndex, frame_index

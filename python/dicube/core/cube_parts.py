@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from dicube.core.loss import Loss, read_losses
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom.coded_frames import has_own_codec
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
@@ -25,6 +24,7 @@ from dicube.dicom.original_elements import OriginalElements
 from dicube.dicom.pixel_attributes import Replaced
 from dicube.exceptions import InvalidCubeFileError
 from dicube.nifti import NiftiHeader
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text

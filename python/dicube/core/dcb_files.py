@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from dicube.core.cube_parts import read_header, read_meta, read_space, read_status
 from dicube.core.image import DicomCubeImage
 from dicube.core.num_threads import get_num_threads
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.geometry import Space, space_to_json
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.validation import validate_string_not_empty
 

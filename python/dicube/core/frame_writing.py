@@ -15,11 +15,11 @@ from numpy.typing import DTypeLike, NDArray
 from dicube.core.cube_parts import parts_around_frames
 from dicube.core.image import DicomCubeImage
 from dicube.core.loss import Loss, write_losses
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.geometry import Space
 from dicube.dicom.stored_bits import most_bits_stored
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.progress import Progress
 

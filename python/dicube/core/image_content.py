@@ -19,7 +19,6 @@ from dicube.core.cube_parts import CubeParts
 from dicube.core.damage import Damage
 from dicube.core.loss import Loss
 from dicube.core.meta_edits import MetaEdits, header_of_part
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
 from dicube.core.slice_values import bits_of_slices, real_values, rescale_of_slices
@@ -29,6 +28,7 @@ from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.geometry import Space, plane_attributes, same_space, space_or_reason
 from dicube.dicom.stored_bits import UNUSED_BITS, StoredBits
 from dicube.nifti import NiftiHeader
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.pixel_utils import stored_volume
 from dicube.storage.real_values import RealValues
 

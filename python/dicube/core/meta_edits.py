@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
 from dicube.dicom.first_slice import FirstSlice, first_slice
 from dicube.dicom.frames import FUNCTIONAL_GROUPS
+from dicube.pixel_header import PixelDataHeader
 
 _PLACES = {
     ANY_ELEMENT,

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.dicom_tags import CommonTags
@@ -33,6 +32,7 @@ from dicube.nifti import (
     header_and_voxels,
     read_nifti_file,
 )
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.pixel_utils import get_float_data, value_of_words
 
 

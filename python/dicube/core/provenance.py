@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.geometry import Space, space_fields
 from dicube.dicom.original_elements import OriginalElements
 from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes
 from dicube.dicom.originals import Originals
 from dicube.exceptions import InvalidCubeFileError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
 from dicube.storage.pixel_utils import frame_checksums
 

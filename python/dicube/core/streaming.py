@@ -18,7 +18,6 @@ from dicube.core.cube_parts import derived_attributes, read_header, read_meta, r
 from dicube.core.dcb_files import DcbFile
 from dicube.core.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_export import SeriesFiles, check_coded
 from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import DicomMeta
@@ -27,6 +26,7 @@ from dicube.dicom.frame_coding import CodedSeries, check_samples, kept_in
 from dicube.dicom.new_series import make_meta
 from dicube.dicom.transfer_syntaxes import HTJ2K, JPEG_XL
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 
 _SYNTAXES = {syntax.codec: syntax for syntax in (HTJ2K, JPEG_XL)}

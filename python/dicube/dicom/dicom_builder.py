@@ -18,7 +18,6 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import dcmwrite, write_dataset, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.coded_frames import coded_pixels, has_own_codec
 from dicube.dicom.dicom_export import (
     IMPLEMENTATION_CLASS_UID,
@@ -27,9 +26,10 @@ from dicube.dicom.dicom_export import (
 )
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.new_series import sop_class_of
-from dicube.dicom.output_folder import write_whole
 from dicube.dicom.pixel_attributes import pixel_attributes
 from dicube.exceptions import CodecError, DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
+from dicube.whole_files import write_whole
 
 
 class DicomBuilder:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import DEFAULT_ENCODINGS
 from dicube.dicom.encapsulation import pixel_element
@@ -22,7 +21,6 @@ from dicube.dicom.frame_coding import INTERPRETATIONS, CodedSeries
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.merge_utils import JsonElement, slice_items
-from dicube.dicom.output_folder import WholeFiles, make_folder
 from dicube.dicom.pixel_attributes import (
     BYTES_AS_OW,
     Replaced,
@@ -38,6 +36,8 @@ from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
 from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
+from dicube.whole_files import WholeFiles, make_folder
 
 # A UUID made once (PS3.5 B.2): says who wrote a file, so it is the same in all of them.
 IMPLEMENTATION_CLASS_UID = "2.25.276819327744341003361683454210354626763"

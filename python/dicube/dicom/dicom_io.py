@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from dicube.codecs.samples import thread_count
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_export import write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
@@ -26,6 +25,7 @@ from dicube.dicom.series import Progress, choose_series, find_instances
 from dicube.dicom.sources import Source
 from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.dicom.volume import common_layout, read_volume
+from dicube.pixel_header import PixelDataHeader
 
 __all__ = ["read_dicom_dir", "read_dicom_folder", "write_dicom_folder"]
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.frame_positions import are_lengths, step_between_frames
@@ -24,6 +23,7 @@ from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.slice_order import numbers, positions
 from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
 
 _SOP_INSTANCE, _FRAMES, _POSITION, _OFFSETS = "00080018", "00280008", "00200032", "3004000C"
 _DETECTORS, _BETWEEN = "00540022", "00180088"

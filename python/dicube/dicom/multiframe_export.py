@@ -14,7 +14,6 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.converted_elements import (
     CLASSIC,
     SECONDARY_CAPTURE,
@@ -30,11 +29,12 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.frame_coding import CodedSeries
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import encode_each
-from dicube.dicom.output_folder import write_whole
 from dicube.dicom.pixel_attributes import Replaced
 from dicube.dicom.slice_order import numbers, positions_along_normal
 from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError, TargetExistsError
+from dicube.pixel_header import PixelDataHeader
+from dicube.whole_files import write_whole
 
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
 # PS3.4 B.5: multi-frame secondary captures, by samples a pixel and bytes a sample.

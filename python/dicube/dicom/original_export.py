@@ -12,8 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicube.dicom.originals import Originals, digest_of
-from dicube.dicom.output_folder import WholeFiles, make_folder
 from dicube.exceptions import CubeFileAccessError, InvalidCubeFileError
+from dicube.whole_files import WholeFiles, make_folder
 
 
 def write_originals(

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.element_values import NUMBER_FORMAT, number_text
@@ -23,6 +22,7 @@ from dicube.dicom.merge_utils import JsonElement, slice_entry
 from dicube.dicom.slice_order import numbers
 from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
 
 # In a pixel header's Extras: samples of 8 bits stood in an element of OW, where OB is usual.
 BYTES_AS_OW = "BytesAsOW"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.element_values import number_text
 from dicube.dicom.first_slice import first_window
 from dicube.dicom.pixel_attributes import Replaced
 from dicube.exceptions import DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
 
 _CENTER, _WIDTH = "00281050", "00281051"
 

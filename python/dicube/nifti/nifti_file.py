@@ -15,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.dicom.output_folder import write_whole
 from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,
@@ -23,6 +22,7 @@ from dicube.exceptions import (
     InvalidCubeFileError,
 )
 from dicube.nifti.header import NiftiHeader, NiftiVolume, read_header
+from dicube.whole_files import write_whole
 
 NIFTI_EXTENSIONS = (".nii", ".nii.gz")
 

@@ -13,8 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
 from dicube.codecs.samples import SUPPORTED_DTYPES
-from dicube.core.pixel_header import PixelDataHeader
 from dicube.exceptions import DataConsistencyError
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.real_values import RealValues, real_dtype
 
 # Integers up to this are exact in float32.
