@@ -23,7 +23,7 @@ from dicube.codecs.jxl import (
     imencode_jxl,
     imencode_jxl_roi,
 )
-from dicube.core.roi import find_body
+from dicube.core.lossy.roi import find_body
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.storage import DcbReader
 

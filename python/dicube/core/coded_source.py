@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
-from dicube.core.loss import has_plain_frames
+from dicube.core.lossy.loss import has_plain_frames
 from dicube.exceptions import DicomCubeError
 from dicube.storage.dcb_reader import DcbReader
 

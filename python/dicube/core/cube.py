@@ -26,7 +26,7 @@ from dicube.storage.pixel_utils import compute_real_values
 from dicube.storage.real_values import RealValues, real_dtype
 
 if TYPE_CHECKING:
-    from dicube.core.loss import Loss
+    from dicube.core.lossy.loss import Loss
     from dicube.dicom.dicom_meta import DicomMeta
     from dicube.dicom.dicom_status import DicomStatus
     from dicube.dicom.geometry import Space
@@ -454,7 +454,7 @@ class _Parts:
     def losses(self) -> tuple[Loss, ...]:
         """What lossy coding has changed."""
         if "losses" not in self._read:
-            from dicube.core.loss import read_losses
+            from dicube.core.lossy.loss import read_losses
 
             with self.warning():
                 self._read["losses"] = read_losses(self._reader)

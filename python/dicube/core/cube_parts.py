@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from dicube.core.loss import Loss, read_losses
+from dicube.core.lossy.loss import Loss, read_losses
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom.coded_frames import has_own_codec
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta

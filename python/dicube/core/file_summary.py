@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from dicube.core.cube_parts import read_parts
-from dicube.core.loss import Loss
+from dicube.core.lossy.loss import Loss
 from dicube.dicom.dicom_check import check_dicom
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import Finding

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.cube_parts import parts_around_frames
 from dicube.core.image import DicomCubeImage
-from dicube.core.loss import Loss, write_losses
+from dicube.core.lossy.loss import Loss, write_losses
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.geometry import Space

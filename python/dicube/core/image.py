@@ -26,8 +26,8 @@ from dicube.core.cube_parts import (
 )
 from dicube.core.damage import Damage
 from dicube.core.image_content import ImageContent
-from dicube.core.loss import measured_loss, write_losses
-from dicube.core.lossy_coding import lossy_coding
+from dicube.core.lossy.coding import lossy_coding
+from dicube.core.lossy.loss import measured_loss, write_losses
 from dicube.core.nifti_image import (
     fitting_nifti,
     grid_of_parts,
@@ -344,7 +344,7 @@ class DicomCubeImage(ImageContent):
             distance: of `.dcba` and `.dcbl`: JPEG XL's, above 0 and at most 25, over the range of
                 the image's values. Errors are not bounded. A `.dcbl` has 0.5 by default.
             roi: of `.dcbr`: a mask of shape (slices, rows, columns), 0 outside; or 'auto' for the
-                body (see `dicube.core.roi`); None for `roi_mask`.
+                body (see `dicube.core.lossy.roi`); None for `roi_mask`.
             foreground, background: of `.dcbr`: `max_error` inside and outside the mask. `math.inf`
                 makes the background of a slice one value; None stands for a hundredth of the range
                 of the image's values.

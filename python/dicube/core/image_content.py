@@ -17,7 +17,7 @@ from dicube.core.coded_source import CodedSource
 from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts
 from dicube.core.damage import Damage
-from dicube.core.loss import Loss
+from dicube.core.lossy.loss import Loss
 from dicube.core.meta_edits import MetaEdits, header_of_part
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance

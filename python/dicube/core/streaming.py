@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dicube.core.cube_parts import derived_attributes, read_header, read_meta, read_space
 from dicube.core.dcb_files import DcbFile
-from dicube.core.loss import has_plain_frames, read_losses
+from dicube.core.lossy.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
 from dicube.dicom.dicom_export import SeriesFiles, check_coded
 from dicube.dicom.dicom_io import pixel_header_of

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.codecs.jxl import checked_distance, error_bound, mask_bytes
-from dicube.core.roi import find_body
+from dicube.core.lossy.roi import find_body
 from dicube.exceptions import DataConsistencyError
 
 # Of a `.dcbl` for which nothing else is asked: errors below the noise of CT and MR.
