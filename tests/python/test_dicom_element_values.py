@@ -12,7 +12,7 @@ from pydicom import DataElement
 from pydicom.uid import UID
 from pydicom.valuerep import DA, TM, DSfloat, PersonName
 
-from dicube.dicom.element_values import (
+from dicube.dicom.elements.values import (
     ElementValue,
     decode_value,
     encode_value,

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.element_parser import CutOff, Unusual, parse_elements
+from dicube.dicom.elements.parser import CutOff, Unusual, parse_elements
 from dicube.dicom.instance import _read_by_pydicom, read_instance
 from dicube.dicom.sources import FileOnDisk
 from dicube.exceptions import CubeFileAccessError, MetaDataError

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.element_values import DEFAULT_ENCODINGS
+from dicube.dicom.elements.values import DEFAULT_ENCODINGS
 from dicube.dicom.encapsulation import pixel_element
 from dicube.dicom.frame_attributes import frame_attributes, has_groups, with_groups_changed
 from dicube.dicom.frame_coding import INTERPRETATIONS, CodedSeries

@@ -17,7 +17,8 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
-from dicube.dicom.element_values import (
+from dicube.dicom.elements.items import PIXEL_ELEMENTS, Item, frame_count, item_of
+from dicube.dicom.elements.values import (
     DEFAULT_ENCODINGS,
     ElementValue,
     Encodings,
@@ -25,7 +26,6 @@ from dicube.dicom.element_values import (
     encodings_of,
     value_of,
 )
-from dicube.dicom.elements import PIXEL_ELEMENTS, Item, frame_count, item_of
 from dicube.dicom.entry_checks import checked, slices_told, wellformed
 from dicube.dicom.first_slice import FirstSlice, first_slice
 from dicube.dicom.frame_edits import set_in_macro

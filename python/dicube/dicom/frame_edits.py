@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 
-from dicube.dicom.element_values import ElementValue
+from dicube.dicom.elements.values import ElementValue
 from dicube.dicom.frames import PER_FRAME, SHARED, Frame
 from dicube.dicom.merge_utils import (
     Entry,

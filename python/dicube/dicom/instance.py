@@ -20,8 +20,7 @@ from pydicom.filereader import dcmread, read_dataset, read_partial
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from dicube.dicom.element_parser import UNDEFINED_LENGTH, CutOff, Unusual, parse_elements
-from dicube.dicom.elements import (
+from dicube.dicom.elements.items import (
     PIXEL_ELEMENTS,
     Item,
     SequenceElement,
@@ -31,6 +30,7 @@ from dicube.dicom.elements import (
     same_item,
     value_in,
 )
+from dicube.dicom.elements.parser import UNDEFINED_LENGTH, CutOff, Unusual, parse_elements
 from dicube.dicom.sources import DatasetInMemory, File, FileOnDisk, Opened
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 

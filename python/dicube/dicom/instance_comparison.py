@@ -19,8 +19,7 @@ from pydicom.filereader import dcmread
 from pydicom.uid import UID
 
 from dicube.dicom.dicom_tags import tag_name
-from dicube.dicom.element_values import decode_value, encode_value
-from dicube.dicom.elements import (
+from dicube.dicom.elements.items import (
     Element,
     Item,
     SequenceElement,
@@ -28,6 +27,7 @@ from dicube.dicom.elements import (
     sequence_items,
     value_representation,
 )
+from dicube.dicom.elements.values import decode_value, encode_value
 from dicube.dicom.instance import is_encapsulated, read_instance
 from dicube.dicom.volume import read_volume
 from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError

@@ -12,8 +12,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from dicube.dicom.element_values import plain_values
-from dicube.dicom.elements import item_of
+from dicube.dicom.elements.items import item_of
+from dicube.dicom.elements.values import plain_values
 from dicube.dicom.merge_utils import Entry, JsonElement, element_value, merge_items
 from dicube.exceptions import MetaDataError
 

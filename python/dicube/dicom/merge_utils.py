@@ -39,8 +39,7 @@ from collections.abc import (
 from copy import deepcopy
 from typing import Any, TypeAlias
 
-from dicube.dicom.element_values import BINARY_UNIT, ElementValue, decode_value
-from dicube.dicom.elements import (
+from dicube.dicom.elements.items import (
     Element,
     Item,
     SequenceElement,
@@ -49,6 +48,7 @@ from dicube.dicom.elements import (
     sequence_items,
     value_representation,
 )
+from dicube.dicom.elements.values import BINARY_UNIT, ElementValue, decode_value
 from dicube.exceptions import MetaDataError
 
 Entry: TypeAlias = dict[str, Any]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
-from dicube.dicom.element_values import NUMBER_FORMAT, number_text
+from dicube.dicom.elements.values import NUMBER_FORMAT, number_text
 from dicube.dicom.first_slice import first_rescale
 from dicube.dicom.frame_coding import CodedFrame
 from dicube.dicom.frames import PER_FRAME

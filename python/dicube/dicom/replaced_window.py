@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.element_values import number_text
+from dicube.dicom.elements.values import number_text
 from dicube.dicom.first_slice import first_window
 from dicube.dicom.pixel_attributes import Replaced
 from dicube.exceptions import DataConsistencyError

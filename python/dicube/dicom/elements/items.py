@@ -24,8 +24,8 @@ from pydicom.filereader import read_sequence
 from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 
-from dicube.dicom.element_parser import UNDEFINED_LENGTH
-from dicube.dicom.element_values import (
+from dicube.dicom.elements.parser import UNDEFINED_LENGTH
+from dicube.dicom.elements.values import (
     DEFAULT_ENCODINGS,
     LONG_LENGTH,
     Encodings,

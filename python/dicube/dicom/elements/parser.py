@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-from dicube.dicom.element_values import LONG_LENGTH
+from dicube.dicom.elements.values import LONG_LENGTH
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
