@@ -11,6 +11,6 @@ Encoding is lossless, and keeps the colours as they are: give datasets RGB, not 
 
 from __future__ import annotations
 
-from dicube.dicom.pydicom_coding import register
+from dicube.dicom.export.pydicom_coding import register
 
 register()

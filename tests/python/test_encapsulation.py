@@ -10,7 +10,7 @@ from pydicom.encaps import generate_frames, parse_basic_offsets
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, HTJ2KLossless
 
-from dicube.dicom.encapsulation import pixel_element
+from dicube.dicom.export.encapsulation import pixel_element
 from dicube.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError
 

@@ -98,7 +98,7 @@ def test_samples_of_another_sign_than_told_are_an_error(dtype: str) -> None:
 
 
 def test_registering_again_changes_nothing() -> None:
-    from dicube.dicom.pydicom_coding import register
+    from dicube.dicom.export.pydicom_coding import register
 
     register()
     assert get_decoder(JPH).available_plugins.count("dicube") == 1

@@ -27,7 +27,7 @@ from dicube.cli import main
 from dicube.codecs.jph import imdecode_jph
 from dicube.codecs.jph.codestream import read_jph
 from dicube.codecs.jxl import imdecode_jxl
-from dicube.dicom import frame_coding
+from dicube.dicom.export import frame_coding
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.storage.dcb_file import DcbReader
 

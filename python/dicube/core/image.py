@@ -41,10 +41,10 @@ from dicube.core.slice_values import keep_rescale
 from dicube.dicom.dicom_io import read_series, write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import get_dicom_status
-from dicube.dicom.frame_coding import CodedSeries, code_frames
+from dicube.dicom.export.frame_coding import CodedSeries, code_frames
+from dicube.dicom.export.multiframe import frames_in_instances, write_dicom_file
+from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.geometry import get_space_from_DicomMeta, space_of_slices, space_or_reason
-from dicube.dicom.multiframe_export import frames_in_instances, write_dicom_file
-from dicube.dicom.new_series import make_meta
 from dicube.dicom.original_export import write_originals
 from dicube.dicom.originals import Originals
 from dicube.dicom.replaced_window import take_window_of_part

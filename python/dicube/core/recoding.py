@@ -11,8 +11,8 @@ import numpy as np
 
 from dicube.core.coded_source import FileFrames
 from dicube.core.cube_parts import derived_attributes, read_parts
-from dicube.dicom.dicom_export import write_dicom_folder
-from dicube.dicom.frame_coding import code_frames
+from dicube.dicom.export.folder import write_dicom_folder
+from dicube.dicom.export.frame_coding import code_frames
 from dicube.dicom.stored_bits import most_bits_stored
 from dicube.dicom.transfer_syntaxes import TransferSyntax
 from dicube.exceptions import MetaDataError

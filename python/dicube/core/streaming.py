@@ -18,12 +18,12 @@ from dicube.core.cube_parts import derived_attributes, read_header, read_meta, r
 from dicube.core.dcb_files import DcbFile
 from dicube.core.lossy.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
-from dicube.dicom.dicom_export import SeriesFiles, check_coded
 from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.frame_attributes import with_all_changed
-from dicube.dicom.frame_coding import CodedSeries, check_samples, kept_in
-from dicube.dicom.new_series import make_meta
+from dicube.dicom.export.folder import SeriesFiles, check_coded
+from dicube.dicom.export.frame_attributes import with_all_changed
+from dicube.dicom.export.frame_coding import CodedSeries, check_samples, kept_in
+from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.transfer_syntaxes import HTJ2K, JPEG_XL
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader

@@ -19,14 +19,14 @@ from pydicom.filewriter import dcmwrite, write_dataset, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from dicube.dicom.coded_frames import coded_pixels, has_own_codec
-from dicube.dicom.dicom_export import (
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.export.folder import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     pixel_element_of,
 )
-from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.new_series import sop_class_of
-from dicube.dicom.pixel_attributes import pixel_attributes
+from dicube.dicom.export.new_series import sop_class_of
+from dicube.dicom.export.pixel_attributes import pixel_attributes
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole

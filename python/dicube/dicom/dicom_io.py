@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from dicube.codecs.samples import thread_count
-from dicube.dicom.dicom_export import write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
+from dicube.dicom.export.folder import write_dicom_folder
+from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
 from dicube.dicom.first_slice import first_slice
 from dicube.dicom.instance import Instance
 from dicube.dicom.original_files import OriginalsKeeper
 from dicube.dicom.originals import Originals
-from dicube.dicom.pixel_attributes import BYTES_AS_OW
 from dicube.dicom.series import Progress, choose_series, find_instances
 from dicube.dicom.sources import Source
 from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits

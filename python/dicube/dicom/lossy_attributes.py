@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.merge_utils import JsonElement
-from dicube.dicom.pixel_attributes import Replaced
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE = "00080008", "00080016", "00080018"
 _DESCRIPTION, _SOURCES, _DERIVATION = "00082111", "00082112", "00089215"

@@ -15,13 +15,10 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.elements.values import DEFAULT_ENCODINGS
-from dicube.dicom.encapsulation import pixel_element
-from dicube.dicom.frame_attributes import frame_attributes, has_groups, with_groups_changed
-from dicube.dicom.frame_coding import INTERPRETATIONS, CodedSeries
-from dicube.dicom.geometry import Space
-from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
-from dicube.dicom.merge_utils import JsonElement, slice_items
-from dicube.dicom.pixel_attributes import (
+from dicube.dicom.export.encapsulation import pixel_element
+from dicube.dicom.export.frame_attributes import frame_attributes, has_groups, with_groups_changed
+from dicube.dicom.export.frame_coding import INTERPRETATIONS, CodedSeries
+from dicube.dicom.export.pixel_attributes import (
     BYTES_AS_OW,
     Replaced,
     as_slice,
@@ -29,12 +26,15 @@ from dicube.dicom.pixel_attributes import (
     photometric_interpretation,
     pixel_attributes,
 )
-from dicube.dicom.replaced_geometry import geometry_attributes
+from dicube.dicom.export.replaced import geometry_attributes
+from dicube.dicom.export.uids import uid_from
+from dicube.dicom.geometry import Space
+from dicube.dicom.instance_bytes import InstanceEncoder, element_header, encode_element
+from dicube.dicom.merge_utils import JsonElement, slice_items
 from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.slice_order import numbers
 from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
-from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import WholeFiles, make_folder

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.elements.values import NUMBER_FORMAT, number_text
+from dicube.dicom.export.frame_coding import CodedFrame
 from dicube.dicom.first_slice import first_rescale
-from dicube.dicom.frame_coding import CodedFrame
 from dicube.dicom.frames import PER_FRAME
 from dicube.dicom.merge_utils import JsonElement, slice_entry
 from dicube.dicom.slice_order import numbers

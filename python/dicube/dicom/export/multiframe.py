@@ -14,7 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from dicube.dicom.converted_elements import (
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.export.converted_elements import (
     CLASSIC,
     SECONDARY_CAPTURE,
     Elements,
@@ -24,14 +25,13 @@ from dicube.dicom.converted_elements import (
     merge_instances,
     text_of,
 )
-from dicube.dicom.dicom_export import SeriesFiles, encode_file_meta, instance_parts
-from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.frame_coding import CodedSeries
+from dicube.dicom.export.folder import SeriesFiles, encode_file_meta, instance_parts
+from dicube.dicom.export.frame_coding import CodedSeries
+from dicube.dicom.export.pixel_attributes import Replaced
+from dicube.dicom.export.uids import uid_from
 from dicube.dicom.geometry import Space
 from dicube.dicom.instance_bytes import encode_each
-from dicube.dicom.pixel_attributes import Replaced
 from dicube.dicom.slice_order import numbers, positions_along_normal
-from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError, TargetExistsError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole

@@ -13,15 +13,15 @@ from typing import Any
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
+from dicube.dicom.export.pixel_attributes import Replaced, replaced_rescale
+from dicube.dicom.export.replaced import geometry_attributes
+from dicube.dicom.export.uids import uid_from
 from dicube.dicom.frame_positions import are_lengths, step_between_frames
 from dicube.dicom.frames import FUNCTIONAL_GROUPS, PER_FRAME
 from dicube.dicom.geometry import Space
 from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
-from dicube.dicom.pixel_attributes import Replaced, replaced_rescale
-from dicube.dicom.replaced_geometry import geometry_attributes
 from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.slice_order import numbers, positions
-from dicube.dicom.uids import uid_from
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 
