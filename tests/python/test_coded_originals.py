@@ -28,7 +28,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from dicube import DicomCubeImage, verify_file
 from dicube.codecs.jph import imencode_jph
 from dicube.codecs.jxl import imencode_jxl
-from dicube.dicom.coded_frames import coded_pixels
+from dicube.dicom.files.coded_frames import coded_pixels
 from dicube.dicom.originals import Originals
 from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError
 from dicube.storage import DcbReader, DcbWriter

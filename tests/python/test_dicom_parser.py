@@ -21,8 +21,8 @@ from pydicom.uid import (
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.elements.parser import CutOff, Unusual, parse_elements
-from dicube.dicom.instance import _read_by_pydicom, read_instance
-from dicube.dicom.sources import FileOnDisk
+from dicube.dicom.files.instance import _read_by_pydicom, read_instance
+from dicube.dicom.files.sources import FileOnDisk
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 
 SYNTAXES = (

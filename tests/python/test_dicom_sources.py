@@ -24,7 +24,7 @@ from pydicom.uid import (
 from dicube import DicomCubeImage
 from dicube.dicom import read_dicom_dir
 from dicube.dicom.dicom_io import read_dicom_folder
-from dicube.dicom.sources import files_of
+from dicube.dicom.files.sources import files_of
 from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,

@@ -33,7 +33,7 @@ from pydicom.uid import (
 
 from dicube import DicomCubeImage, verify_file
 from dicube.codecs.jph import imencode_jph
-from dicube.dicom.coded_frames import has_own_codec
+from dicube.dicom.files.coded_frames import has_own_codec
 from dicube.exceptions import DataConsistencyError
 from dicube.storage import DcbReader
 from dicube.storage.formats import codec_of_path

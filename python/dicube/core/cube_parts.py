@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from dicube.core.lossy.loss import Loss, read_losses
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
-from dicube.dicom.coded_frames import has_own_codec
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.export.pixel_attributes import Replaced
+from dicube.dicom.files.coded_frames import has_own_codec
 from dicube.dicom.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.lossy_attributes import lossy_attributes
 from dicube.dicom.original_elements import OriginalElements

@@ -19,9 +19,9 @@ import numpy as np
 from dicube.core.image import DicomCubeImage
 from dicube.core.verification_report import MOST_PROBLEMS, Check, judged, unknown
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.instance import Instance
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.series import find_instances
 from dicube.dicom.instance_comparison import first_different_byte, instance_differences
-from dicube.dicom.series import find_instances
 from dicube.exceptions import DicomCubeError
 
 _SOP_INSTANCE = "SOPInstanceUID"

@@ -18,7 +18,6 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import dcmwrite, write_dataset, write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
-from dicube.dicom.coded_frames import coded_pixels, has_own_codec
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import (
     IMPLEMENTATION_CLASS_UID,
@@ -27,6 +26,7 @@ from dicube.dicom.export.folder import (
 )
 from dicube.dicom.export.new_series import sop_class_of
 from dicube.dicom.export.pixel_attributes import pixel_attributes
+from dicube.dicom.files.coded_frames import coded_pixels, has_own_codec
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole

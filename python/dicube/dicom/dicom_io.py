@@ -17,14 +17,14 @@ from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.series import Progress, choose_series, find_instances
+from dicube.dicom.files.sources import Source
+from dicube.dicom.files.volume import common_layout, read_volume
 from dicube.dicom.first_slice import first_slice
-from dicube.dicom.instance import Instance
 from dicube.dicom.original_files import OriginalsKeeper
 from dicube.dicom.originals import Originals
-from dicube.dicom.series import Progress, choose_series, find_instances
-from dicube.dicom.sources import Source
 from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits
-from dicube.dicom.volume import common_layout, read_volume
 from dicube.pixel_header import PixelDataHeader
 
 __all__ = ["read_dicom_dir", "read_dicom_folder", "write_dicom_folder"]

@@ -28,8 +28,8 @@ from dicube.dicom.elements.items import (
     value_representation,
 )
 from dicube.dicom.elements.values import decode_value, encode_value
-from dicube.dicom.instance import is_encapsulated, read_instance
-from dicube.dicom.volume import read_volume
+from dicube.dicom.files.instance import is_encapsulated, read_instance
+from dicube.dicom.files.volume import read_volume
 from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
 
 Path_ = str | os.PathLike[str]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dicube.dicom.elements.items import Item
 from dicube.dicom.elements.parser import CutOff, Unusual
-from dicube.dicom.instance import item_around
+from dicube.dicom.files.instance import item_around
 from dicube.dicom.merge_utils import LONG_BINARY, Entry, map_entries, merge_element
 from dicube.dicom.originals import Coded, Original, Originals, Samples
 from dicube.exceptions import DicomCubeError, InvalidCubeFileError

@@ -13,8 +13,10 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from dicube.dicom.coded_frames import CodedPixels
-from dicube.dicom.instance import Instance
+from dicube.dicom.files.coded_frames import CodedPixels
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.sources import Source
+from dicube.dicom.files.volume import frame_layout
 from dicube.dicom.original_index import fault_of
 from dicube.dicom.originals import (
     BIG,
@@ -33,8 +35,6 @@ from dicube.dicom.originals import (
     frames_in,
     runs_of,
 )
-from dicube.dicom.sources import Source
-from dicube.dicom.volume import frame_layout
 
 
 class OriginalsKeeper:

@@ -18,8 +18,8 @@ from pydicom.pixels.encoders import base as encoders
 from pydicom.pixels.encoders.base import EncodeRunner
 from pydicom.uid import UID
 
-from dicube.dicom.coded_frames import codec_of_syntax, decode_frame, decoded_interpretation
 from dicube.dicom.export.frame_coding import INTERPRETATIONS, check_samples, encode_frame
+from dicube.dicom.files.coded_frames import codec_of_syntax, decode_frame, decoded_interpretation
 from dicube.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, transfer_syntax_of
 from dicube.exceptions import CodecError, DataConsistencyError
 

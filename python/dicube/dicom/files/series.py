@@ -11,8 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from dicube.dicom.instance import SMALLEST_HEAD, Instance, instance_of, read_instance, same_content
-from dicube.dicom.sources import DatasetInMemory, Source, files_of, name_of
+from dicube.dicom.files.instance import (
+    SMALLEST_HEAD,
+    Instance,
+    instance_of,
+    read_instance,
+    same_content,
+)
+from dicube.dicom.files.sources import DatasetInMemory, Source, files_of, name_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 
 Progress: TypeAlias = Callable[[int, int], None]

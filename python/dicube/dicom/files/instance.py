@@ -31,7 +31,7 @@ from dicube.dicom.elements.items import (
     value_in,
 )
 from dicube.dicom.elements.parser import UNDEFINED_LENGTH, CutOff, Unusual, parse_elements
-from dicube.dicom.sources import DatasetInMemory, File, FileOnDisk, Opened
+from dicube.dicom.files.sources import DatasetInMemory, File, FileOnDisk, Opened
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 
 SMALLEST_HEAD = 1 << 16  # bytes read at first: more than most headers have

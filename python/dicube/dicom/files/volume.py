@@ -27,14 +27,14 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicube.dicom.coded_frames import CodedPixels, coded_pixels, has_own_codec
-from dicube.dicom.instance import (
+from dicube.dicom.files.coded_frames import CodedPixels, coded_pixels, has_own_codec
+from dicube.dicom.files.instance import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     Instance,
 )
-from dicube.dicom.series import describe_series
-from dicube.dicom.sources import Opened
+from dicube.dicom.files.series import describe_series
+from dicube.dicom.files.sources import Opened
 from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyError
 from dicube.threads import Threads
 
