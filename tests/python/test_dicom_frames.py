@@ -28,7 +28,7 @@ from dicube.dicom.dicom_io import (
     write_dicom_folder,
 )
 from dicube.dicom.geometry import get_space_from_DicomMeta, space_or_reason
-from dicube.dicom.slice_order import positions
+from dicube.dicom.metadata.slice_order import positions
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
-from dicube.dicom.first_slice import FirstSlice, first_slice
-from dicube.dicom.frames import FUNCTIONAL_GROUPS
+from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
+from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
 from dicube.pixel_header import PixelDataHeader
 
 _PLACES = {

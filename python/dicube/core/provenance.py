@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.geometry import Space, space_fields
-from dicube.dicom.original_elements import OriginalElements
+from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes
 from dicube.dicom.originals import Originals
 from dicube.exceptions import InvalidCubeFileError

@@ -20,8 +20,8 @@ from dicube.dicom.dicom_status import (
     text_of,
 )
 from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
 from dicube.dicom.series_volumes import series_volumes
-from dicube.dicom.slice_order import normal_of, numbers, orientations, positions
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta

@@ -26,12 +26,6 @@ from dicube.dicom.elements.values import (
     encodings_of,
     value_of,
 )
-from dicube.dicom.entry_checks import checked, slices_told, wellformed
-from dicube.dicom.first_slice import FirstSlice, first_slice
-from dicube.dicom.frame_edits import set_in_macro
-from dicube.dicom.frames import frames_from_json, frames_of, frames_to_json
-from dicube.dicom.instance_bytes import InstanceEncoder
-from dicube.dicom.json_elements import dataset_of, merge_items_of, without_raw
 from dicube.dicom.merge_utils import (
     Entry,
     JsonElement,
@@ -42,12 +36,22 @@ from dicube.dicom.merge_utils import (
     slice_entry,
     slice_items,
 )
-from dicube.dicom.metadata_lookup import MetadataLookup
-from dicube.dicom.metadata_lookup import NotSharedError as NotSharedError
-from dicube.dicom.metadata_table import metadata_table
-from dicube.dicom.original_elements import OriginalElements, has_long_binary, without_long_binary
-from dicube.dicom.published_entries import entry_from_published
-from dicube.dicom.slice_order import slice_order
+from dicube.dicom.metadata.entry_checks import checked, slices_told, wellformed
+from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
+from dicube.dicom.metadata.frame_edits import set_in_macro
+from dicube.dicom.metadata.frames import frames_from_json, frames_of, frames_to_json
+from dicube.dicom.metadata.json_elements import dataset_of, merge_items_of, without_raw
+from dicube.dicom.metadata.lookup import MetadataLookup
+from dicube.dicom.metadata.lookup import NotSharedError as NotSharedError
+from dicube.dicom.metadata.original_elements import (
+    OriginalElements,
+    has_long_binary,
+    without_long_binary,
+)
+from dicube.dicom.metadata.published_entries import entry_from_published
+from dicube.dicom.metadata.slice_bytes import InstanceEncoder
+from dicube.dicom.metadata.slice_order import slice_order
+from dicube.dicom.metadata.table import metadata_table
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
 

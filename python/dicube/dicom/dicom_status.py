@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.slice_order import (
+from dicube.dicom.metadata.slice_order import (
     numbers,
     orientations,
     positions,

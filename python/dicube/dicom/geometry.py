@@ -24,7 +24,7 @@ from spacetransformer.core.exceptions import SpaceTransformerError
 
 from dicube.dicom.dicom_status import grid_findings
 from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.slice_order import normal_of, numbers, orientations, positions
+from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
 

@@ -10,7 +10,7 @@ import math
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.elements.values import number_text
 from dicube.dicom.export.pixel_attributes import Replaced
-from dicube.dicom.first_slice import first_window
+from dicube.dicom.metadata.first_slice import first_window
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicube.dicom.dicom_tags import tag_name
-from dicube.dicom.slice_order import positions_along_normal
+from dicube.dicom.metadata.slice_order import positions_along_normal
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.dicom.slice_order import numbers
+from dicube.dicom.metadata.slice_order import numbers
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta

@@ -16,8 +16,8 @@ from pydicom.datadict import dictionary_VR
 
 from dicube.dicom.dicom_tags import get_tag_key
 from dicube.dicom.export.uids import uid_from
-from dicube.dicom.frames import PER_FRAME, SHARED
 from dicube.dicom.merge_utils import JsonElement
+from dicube.dicom.metadata.frames import PER_FRAME, SHARED
 from dicube.exceptions import DataConsistencyError
 
 Elements: TypeAlias = "dict[str, JsonElement]"

@@ -16,10 +16,10 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.elements.values import NUMBER_FORMAT, number_text
 from dicube.dicom.export.frame_coding import CodedFrame
-from dicube.dicom.first_slice import first_rescale
-from dicube.dicom.frames import PER_FRAME
 from dicube.dicom.merge_utils import JsonElement, slice_entry
-from dicube.dicom.slice_order import numbers
+from dicube.dicom.metadata.first_slice import first_rescale
+from dicube.dicom.metadata.frames import PER_FRAME
+from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader

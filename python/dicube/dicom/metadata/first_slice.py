@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dicube.dicom.dicom_tags import CommonTags, TagLike
-from dicube.dicom.metadata_lookup import MetadataLookup
-from dicube.dicom.slice_order import numbers
+from dicube.dicom.metadata.lookup import MetadataLookup
+from dicube.dicom.metadata.slice_order import numbers
 
 
 class FirstSlice(NamedTuple):

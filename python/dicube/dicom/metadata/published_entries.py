@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from dicube.dicom.elements.values import BINARY_UNIT
-from dicube.dicom.entry_checks import wellformed
 from dicube.dicom.merge_utils import Entry, slice_entry
+from dicube.dicom.metadata.entry_checks import wellformed
 
 _ABSENT = "None"
 

@@ -10,15 +10,15 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
-from dicube.dicom.frames import (
+from dicube.dicom.merge_utils import Entries, Entry, MergedElements, is_uniform, slice_entry
+from dicube.dicom.metadata.frames import (
     FUNCTIONAL_GROUPS,
     Frame,
     FrameElements,
     frames_of,
     slices_by_instance,
 )
-from dicube.dicom.json_elements import json_values, plain_value
-from dicube.dicom.merge_utils import Entries, Entry, MergedElements, is_uniform, slice_entry
+from dicube.dicom.metadata.json_elements import json_values, plain_value
 from dicube.exceptions import MetaDataError
 
 T = TypeVar("T")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 
 from dicube.dicom.elements.values import ElementValue
-from dicube.dicom.frames import PER_FRAME, SHARED, Frame
 from dicube.dicom.merge_utils import (
     Entry,
     entry_of,
@@ -20,6 +19,7 @@ from dicube.dicom.merge_utils import (
     per_slice_entry,
     shared_entry,
 )
+from dicube.dicom.metadata.frames import PER_FRAME, SHARED, Frame
 from dicube.exceptions import MetaDataError
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import CommonTags, TagLike
-from dicube.dicom.frame_positions import spread_over_frames, values_of_detector
-from dicube.dicom.metadata_lookup import MetadataLookup
+from dicube.dicom.metadata.frame_positions import spread_over_frames, values_of_detector
+from dicube.dicom.metadata.lookup import MetadataLookup
 from dicube.exceptions import MetaDataError
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,7 @@ from typing import Any
 from pydicom.datadict import keyword_for_tag
 
 from dicube.dicom.merge_utils import Entry, is_uniform
-from dicube.dicom.metadata_lookup import MetadataLookup
+from dicube.dicom.metadata.lookup import MetadataLookup
 
 _WIDEST_VALUE = 60
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key
-from dicube.dicom.metadata_lookup import MetadataLookup
+from dicube.dicom.metadata.lookup import MetadataLookup
 
 _GRID_OFFSETS, _DETECTORS, _BETWEEN = "3004000C", "00540022", "00180088"
 _IMAGE_TYPE = "00080008"
