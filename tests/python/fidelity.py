@@ -29,7 +29,7 @@ from pydicom.uid import (
 
 from dicube import DicomCubeImage, verify_file
 from dicube.core.verification_report import Outcome
-from dicube.dicom.instance_comparison import first_different_byte, instance_differences
+from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import DicomCubeError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

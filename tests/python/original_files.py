@@ -17,8 +17,8 @@ from pydicom.uid import (
 )
 
 from dicube import DicomCubeImage
-from dicube.dicom.original_index import originals_from_bytes
-from dicube.dicom.originals import Originals
+from dicube.dicom.originals.model import Originals
+from dicube.dicom.originals.section import originals_from_bytes
 from dicube.storage import DcbReader
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
 

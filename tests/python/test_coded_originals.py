@@ -29,7 +29,7 @@ from dicube import DicomCubeImage, verify_file
 from dicube.codecs.jph import imencode_jph
 from dicube.codecs.jxl import imencode_jxl
 from dicube.dicom.files.coded_frames import coded_pixels
-from dicube.dicom.originals import Originals
+from dicube.dicom.originals.model import Originals
 from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import unpack_bytes

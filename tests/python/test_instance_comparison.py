@@ -19,7 +19,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicube.dicom.instance_comparison import first_different_byte, instance_differences
+from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import CubeFileAccessError
 
 Change = Callable[[Dataset], object]

@@ -15,7 +15,7 @@ from original_files import SYNTAXES
 from pydicom.dataset import Dataset
 
 from dicube import DicomCubeImage
-from dicube.dicom.original_index import originals_from_bytes, originals_to_bytes
+from dicube.dicom.originals.section import originals_from_bytes, originals_to_bytes
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import unpack_bytes

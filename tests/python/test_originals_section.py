@@ -14,7 +14,7 @@ from dicom_series import make_series, write_series
 from original_files import PIXEL_DATA, contents, packed
 
 from dicube import DicomCubeImage
-from dicube.dicom.originals import Coded
+from dicube.dicom.originals.model import Coded
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import unpack_bytes

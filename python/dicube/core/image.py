@@ -46,8 +46,8 @@ from dicube.dicom.export.multiframe import frames_in_instances, write_dicom_file
 from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.geometry import get_space_from_DicomMeta, space_of_slices, space_or_reason
-from dicube.dicom.original_export import write_originals
-from dicube.dicom.originals import Originals
+from dicube.dicom.originals.model import Originals
+from dicube.dicom.originals.restore import write_originals
 from dicube.dicom.replaced_window import take_window_of_part
 from dicube.dicom.series_volumes import series_volumes
 from dicube.dicom.stored_bits import UNUSED_BITS, most_bits_stored

@@ -21,7 +21,7 @@ from dicube.core.verification_report import MOST_PROBLEMS, Check, judged, unknow
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.series import find_instances
-from dicube.dicom.instance_comparison import first_different_byte, instance_differences
+from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import DicomCubeError
 
 _SOP_INSTANCE = "SOPInstanceUID"

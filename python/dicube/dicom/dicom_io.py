@@ -22,8 +22,8 @@ from dicube.dicom.files.series import Progress, choose_series, find_instances
 from dicube.dicom.files.sources import Source
 from dicube.dicom.files.volume import common_layout, read_volume
 from dicube.dicom.metadata.first_slice import first_slice
-from dicube.dicom.original_files import OriginalsKeeper
-from dicube.dicom.originals import Originals
+from dicube.dicom.originals.keeper import OriginalsKeeper
+from dicube.dicom.originals.model import Originals
 from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.pixel_header import PixelDataHeader
 

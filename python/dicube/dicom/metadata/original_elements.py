@@ -11,7 +11,7 @@ from dicube.dicom.elements.items import Item
 from dicube.dicom.elements.parser import CutOff, Unusual
 from dicube.dicom.files.instance import item_around
 from dicube.dicom.merge_utils import LONG_BINARY, Entry, map_entries, merge_element
-from dicube.dicom.originals import Coded, Original, Originals, Samples
+from dicube.dicom.originals.model import Coded, Original, Originals, Samples
 from dicube.exceptions import DicomCubeError, InvalidCubeFileError
 
 _LONG_TEXT = LONG_BINARY * 4 // 3  # in base64

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dicube.dicom.originals import Originals, digest_of
+from dicube.dicom.originals.model import Originals, digest_of
 from dicube.exceptions import CubeFileAccessError, InvalidCubeFileError
 from dicube.whole_files import WholeFiles, make_folder
 

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.dicom.originals import Coded, Original, Originals, Piece, Runs, SampleForm, Samples
+from dicube.dicom.originals.model import (
+    Coded,
+    Original,
+    Originals,
+    Piece,
+    Runs,
+    SampleForm,
+    Samples,
+)
 from dicube.exceptions import InvalidCubeFileError
 from dicube.strict_json import parse_json
 

@@ -17,8 +17,7 @@ from dicube.dicom.files.coded_frames import CodedPixels
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.sources import Source
 from dicube.dicom.files.volume import frame_layout
-from dicube.dicom.original_index import fault_of
-from dicube.dicom.originals import (
+from dicube.dicom.originals.model import (
     BIG,
     IN_MEMORY,
     LITTLE,
@@ -35,6 +34,7 @@ from dicube.dicom.originals import (
     frames_in,
     runs_of,
 )
+from dicube.dicom.originals.section import fault_of
 
 
 class OriginalsKeeper:
