@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     )
     from dicube.core.num_threads import get_num_threads, set_num_threads
     from dicube.core.verification import verify_file
-    from dicube.dicom.dicom_check import check_dicom
     from dicube.dicom.dicom_io import read_dicom_dir
     from dicube.dicom.dicom_meta import DicomMeta, SortMethod
     from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
     from dicube.dicom.dicom_tags import CommonTags
+    from dicube.dicom.series.check import check_dicom
     from dicube.pixel_header import PixelDataHeader
 
     __version__: str

@@ -24,7 +24,7 @@ from pydicom.data import get_testdata_file
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
 from dicube.codecs.jph import imdecode_jph, imencode_jph
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.storage.dcb_file import DcbReader, DcbWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))

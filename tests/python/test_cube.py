@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 
 import dicube
 from dicube import Cube, DicomCubeImage, PixelDataHeader
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,

@@ -16,7 +16,7 @@ from dicube import DicomCubeImage
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
 from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
 from dicube.dicom.export.new_series import make_meta
-from dicube.dicom.geometry import Space, same_space
+from dicube.dicom.series.geometry import Space, same_space
 from dicube.exceptions import (
     CubeFileAccessError,
     DataConsistencyError,

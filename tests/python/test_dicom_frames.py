@@ -27,8 +27,8 @@ from dicube.dicom.dicom_io import (
     read_dicom_folder,
     write_dicom_folder,
 )
-from dicube.dicom.geometry import get_space_from_DicomMeta, space_or_reason
 from dicube.dicom.metadata.slice_order import positions
+from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_or_reason
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.geometry import (
+from dicube.dicom.series.geometry import (
     Space,
     get_space_from_DicomMeta,
     plane_attributes,

@@ -10,7 +10,7 @@ import pytest
 
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
 from dicube.dicom.dicom_io import read_dicom_dir, read_dicom_folder, write_dicom_folder
-from dicube.dicom.geometry import space_or_reason
+from dicube.dicom.series.geometry import space_or_reason
 from dicube.exceptions import DataConsistencyError
 
 SERIES = {

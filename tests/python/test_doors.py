@@ -16,7 +16,7 @@ CPP_SOURCES = sorted((ROOT / "cpp").rglob("*.cpp")) + sorted((ROOT / "cpp").rglo
 
 
 def room(path: Path) -> str:
-    """The module's name below dicube, such as 'dicom.geometry'."""
+    """The module's name below dicube, such as 'dicom.series.geometry'."""
     name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     return name.removesuffix(".__init__")
 
@@ -36,7 +36,7 @@ def imported(path: Path) -> set[str]:
     ("library", "doors"),
     [
         ("ctypes", r"_native(\..*)?"),
-        ("spacetransformer", r"dicom\.geometry"),
+        ("spacetransformer", r"dicom\.series\.geometry"),
         ("pydicom", r"dicom(\..*)?"),
         ("nibabel", r"nifti\.nibabel_door"),
         ("fsspec", r"storage\.byte_source"),

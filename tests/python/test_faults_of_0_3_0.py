@@ -36,7 +36,7 @@ from pydicom.uid import (
 
 from dicube import DicomCubeImage, DicomStatus, check_dicom, get_dicom_status, read_dicom_dir
 from dicube.codecs import get_codec
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import (
     CodecError,
     DataConsistencyError,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError, DicomCubeError
 
 SHAPE = (50, 30, 40)

@@ -27,7 +27,7 @@ from dicube import (
     read_dicom_dir,
 )
 from dicube.core.pixels import Pixels
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,

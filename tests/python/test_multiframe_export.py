@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from dicube import DicomCubeImage
-from dicube.dicom.geometry import same_space
+from dicube.dicom.series.geometry import same_space
 from dicube.exceptions import DataConsistencyError, TargetExistsError
 
 LEGACY = {

@@ -18,7 +18,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from dicube import DicomCubeImage
-from dicube.dicom.geometry import Space, grid_of_space
+from dicube.dicom.series.geometry import Space, grid_of_space
 from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,

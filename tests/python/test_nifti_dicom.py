@@ -18,7 +18,7 @@ from test_nifti import ORIENTATIONS, affine_of, nifti_bytes, same, samples
 
 from dicube import DicomCubeImage
 from dicube.cli import main
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError
 
 nib = pytest.importorskip("nibabel")

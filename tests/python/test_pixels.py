@@ -11,7 +11,7 @@ import pytest
 from conftest import SmoothVolume
 
 from dicube import DicomCubeImage
-from dicube.dicom.stored_bits import UNUSED_BITS
+from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage import DcbReader

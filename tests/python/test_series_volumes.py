@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from dicube import DicomCubeImage
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, read_dicom_dir
-from dicube.dicom.series_volumes import series_volumes
+from dicube.dicom.series.volumes import series_volumes
 
 
 def repeated(volumes: int, slices: int, keyword: str = "", values: Any = ()) -> list[Dataset]:

@@ -15,7 +15,7 @@ from dicom_series import make_series, write_series
 import dicube
 from dicube import DicomCubeImage, DicomStatus, verify_file
 from dicube.cli import main
-from dicube.dicom.geometry import Space, same_space
+from dicube.dicom.series.geometry import Space, same_space
 from dicube.exceptions import DataConsistencyError, DicomCubeError, InvalidCubeFileError
 from dicube.storage.dcb_file import DcbReader
 from dicube.storage.intact_frames import ranges_of

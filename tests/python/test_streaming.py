@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 import dicube.pydicom_plugin  # noqa: F401 (lets pydicom decode)
 from dicube import DicomCubeImage, PixelDataHeader
 from dicube.dicom import DcbStreamingReader
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import CubeFileNotFoundError, InvalidCubeFileError
 
 EXPLICIT, HTJ2K, JPEG_XL = (f"1.2.840.10008.1.2.{end}" for end in ("1", "4.201", "4.110"))

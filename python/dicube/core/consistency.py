@@ -6,7 +6,7 @@ Must not know pixels or files.
 from __future__ import annotations
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dicube.core.lossy.loss import Loss
     from dicube.dicom.dicom_meta import DicomMeta
     from dicube.dicom.dicom_status import DicomStatus
-    from dicube.dicom.geometry import Space
+    from dicube.dicom.series.geometry import Space
 
 # Of frames that are cropped so many bytes are decoded at a time: they stay in the processor's
 # cache, or near. But at least a few, for the threads.
@@ -238,7 +238,7 @@ class Cube:
     @property
     def space(self) -> Space | None:
         """The geometry of this level, in (z, y, x) order; None where it isn't known."""
-        from dicube.dicom.geometry import space_at_level
+        from dicube.dicom.series.geometry import space_at_level
 
         space = self._parts.space
         return space if space is None or not self.level else space_at_level(space, self.level)

@@ -18,7 +18,7 @@ from dicube.core.image import DicomCubeImage
 from dicube.core.num_threads import get_num_threads
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
-from dicube.dicom.geometry import Space, space_to_json
+from dicube.dicom.series.geometry import Space, space_to_json
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from dicube.core.cube_parts import read_parts
 from dicube.core.lossy.loss import Loss
-from dicube.dicom.dicom_check import check_dicom
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import Finding
-from dicube.dicom.geometry import Space
+from dicube.dicom.series.check import check_dicom
+from dicube.dicom.series.geometry import Space
 from dicube.storage.dcb_reader import DcbReader
 
 _SHOWN_TAGS = (

@@ -17,8 +17,8 @@ from dicube.core.image import DicomCubeImage
 from dicube.core.lossy.loss import Loss, write_losses
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
-from dicube.dicom.geometry import Space
-from dicube.dicom.stored_bits import most_bits_stored
+from dicube.dicom.series.geometry import Space
+from dicube.dicom.series.stored_bits import most_bits_stored
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.progress import Progress

@@ -25,8 +25,8 @@ from dicube.core.slice_values import bits_of_slices, real_values, rescale_of_sli
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
 from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.geometry import Space, plane_attributes, same_space, space_or_reason
-from dicube.dicom.stored_bits import UNUSED_BITS, StoredBits
+from dicube.dicom.series.geometry import Space, plane_attributes, same_space, space_or_reason
+from dicube.dicom.series.stored_bits import UNUSED_BITS, StoredBits
 from dicube.nifti import NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.pixel_utils import stored_volume

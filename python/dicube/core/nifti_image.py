@@ -19,10 +19,10 @@ from dicube.core.cube_parts import CubeParts
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.geometry import Grid, Space, grid_of_space, grid_or_reason, space_of_grid
 from dicube.dicom.metadata.slice_order import numbers
-from dicube.dicom.series_volumes import series_volumes
-from dicube.dicom.stored_bits import StoredBits
+from dicube.dicom.series.geometry import Grid, Space, grid_of_space, grid_or_reason, space_of_grid
+from dicube.dicom.series.stored_bits import StoredBits
+from dicube.dicom.series.volumes import series_volumes
 from dicube.exceptions import DataConsistencyError
 from dicube.nifti import (
     NiftiHeader,

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.geometry import Space, space_fields
 from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.originals.model import Originals
 from dicube.dicom.originals.section import originals_from_bytes, originals_to_bytes
+from dicube.dicom.series.geometry import Space, space_fields
 from dicube.exceptions import InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.packed_text import pack_bytes, unpack_bytes

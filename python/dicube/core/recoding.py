@@ -13,7 +13,7 @@ from dicube.core.coded_source import FileFrames
 from dicube.core.cube_parts import derived_attributes, read_parts
 from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.frame_coding import code_frames
-from dicube.dicom.stored_bits import most_bits_stored
+from dicube.dicom.series.stored_bits import most_bits_stored
 from dicube.dicom.transfer_syntaxes import TransferSyntax
 from dicube.exceptions import MetaDataError
 from dicube.storage.dcb_reader import DcbReader

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.metadata.slice_order import numbers
-from dicube.dicom.stored_bits import UNUSED_BITS, StoredBits, stored_bits
+from dicube.dicom.series.stored_bits import UNUSED_BITS, StoredBits, stored_bits
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.real_values import RealValues
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from dicube.dicom import dcb_streaming
-from dicube.dicom.dicom_check import check_dicom
 from dicube.dicom.dicom_io import read_dicom_dir
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import DicomStatus, Finding, get_dicom_status
 from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.geometry import get_space_from_DicomMeta
+from dicube.dicom.series.check import check_dicom
+from dicube.dicom.series.geometry import get_space_from_DicomMeta
 
 __all__ = [
     "CommonTags",

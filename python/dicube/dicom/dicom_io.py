@@ -24,7 +24,7 @@ from dicube.dicom.files.volume import common_layout, read_volume
 from dicube.dicom.metadata.first_slice import first_slice
 from dicube.dicom.originals.keeper import OriginalsKeeper
 from dicube.dicom.originals.model import Originals
-from dicube.dicom.stored_bits import UNUSED_BITS, has_unused_bits
+from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.pixel_header import PixelDataHeader
 
 __all__ = ["read_dicom_dir", "read_dicom_folder", "write_dicom_folder"]

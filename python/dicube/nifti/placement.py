@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.dicom.geometry import Grid
+from dicube.dicom.series.geometry import Grid
 from dicube.nifti.header import NiftiHeader
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])

@@ -29,9 +29,9 @@ from dicube.dicom.export.folder import SeriesFiles, encode_file_meta, instance_p
 from dicube.dicom.export.frame_coding import CodedSeries
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.uids import uid_from
-from dicube.dicom.geometry import Space
 from dicube.dicom.metadata.slice_bytes import encode_each
 from dicube.dicom.metadata.slice_order import numbers, positions_along_normal
+from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError, TargetExistsError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole

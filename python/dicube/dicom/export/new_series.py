@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.geometry import Grid, Space, grid_of_space, plane_attributes
+from dicube.dicom.series.geometry import Grid, Space, grid_of_space, plane_attributes
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
 _SOP_CLASSES = {

@@ -20,7 +20,7 @@ from dicube.dicom.merge_utils import JsonElement, slice_entry
 from dicube.dicom.metadata.first_slice import first_rescale
 from dicube.dicom.metadata.frames import PER_FRAME
 from dicube.dicom.metadata.slice_order import numbers
-from dicube.dicom.stored_bits import UNUSED_BITS
+from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 

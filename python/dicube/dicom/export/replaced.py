@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.pixel_attributes import Replaced
-from dicube.dicom.geometry import Space, get_space_from_DicomMeta, plane_attributes, same_space
 from dicube.dicom.merge_utils import JsonElement
+from dicube.dicom.series.geometry import (
+    Space,
+    get_space_from_DicomMeta,
+    plane_attributes,
+    same_space,
+)
 
 _POSITION, _ORIENTATION, _SPACING = "00200032", "00200037", "00280030"
 _THICKNESS, _BETWEEN, _LOCATION = "00180050", "00180088", "00201041"

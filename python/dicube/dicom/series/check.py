@@ -21,7 +21,7 @@ from dicube.dicom.dicom_status import (
 )
 from dicube.dicom.dicom_tags import CommonTags, TagLike
 from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
-from dicube.dicom.series_volumes import series_volumes
+from dicube.dicom.series.volumes import series_volumes
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
