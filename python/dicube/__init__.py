@@ -36,13 +36,13 @@ if TYPE_CHECKING:
         save_to_nifti,
     )
     from dicube.core.num_threads import get_num_threads, set_num_threads
-    from dicube.core.verification import verify_file
     from dicube.dicom.dicom_io import read_dicom_dir
     from dicube.dicom.dicom_meta import DicomMeta, SortMethod
     from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
     from dicube.dicom.dicom_tags import CommonTags
     from dicube.dicom.series.check import check_dicom
     from dicube.pixel_header import PixelDataHeader
+    from dicube.verify.verification import verify_file
 
     __version__: str
 
@@ -97,7 +97,7 @@ _HOMES = {
     "save_to_dicom_folder": "dicube.core.io",
     "save_to_nifti": "dicube.core.io",
     "set_num_threads": "dicube.core.num_threads",
-    "verify_file": "dicube.core.verification",
+    "verify_file": "dicube.verify.verification",
     "write_frames": "dicube.core.frame_writing",
 }
 

@@ -44,10 +44,10 @@ from dicom_series import each, item, make_series, write_series
 
 import dicube
 from dicube import DicomCubeImage
-from dicube.core.file_summary import summarize_file
 from dicube.exceptions import DicomCubeError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes
+from dicube.verify.file_summary import summarize_file
 
 MEMORY = 64 << 20
 SLICES = 3

@@ -28,9 +28,9 @@ from pydicom.uid import (
 )
 
 from dicube import DicomCubeImage, verify_file
-from dicube.core.verification_report import Outcome
 from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import DicomCubeError
+from dicube.verify.report import Outcome
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SERIES = (

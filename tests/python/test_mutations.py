@@ -73,7 +73,7 @@ def test_neither_memory_nor_handles_leak(
 def test_a_published_layout_is_read(
     mutations: Any, files: dict[str, bytes], tmp_path: Path
 ) -> None:
-    from dicube.core.file_summary import summarize_file
+    from dicube.verify.file_summary import summarize_file
 
     (tmp_path / "x.dcbs").write_bytes(files["published"])
     assert not summarize_file(tmp_path / "x.dcbs").has_checksums

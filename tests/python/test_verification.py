@@ -15,9 +15,9 @@ from dicom_series import each, make_series, write_series
 from numpy.typing import NDArray
 
 from dicube import DicomCubeImage, verify_file
-from dicube.core.verification_report import Check, Outcome
 from dicube.exceptions import CubeFileNotFoundError
 from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.verify.report import Check, Outcome
 
 COUNT = 40  # more than are decoded at a time
 

@@ -31,12 +31,12 @@ def convert(options: argparse.Namespace) -> int:
     """Run `dicube convert`."""
     from dicube import DicomCubeImage, SortMethod
     from dicube.core.cube_parts import METADATA, ORIGINALS
-    from dicube.core.file_summary import holds
     from dicube.core.image import FILE_EXTENSIONS
     from dicube.core.recoding import export_coded
     from dicube.dicom.transfer_syntaxes import transfer_syntax_of
     from dicube.nifti import NIFTI_EXTENSIONS
     from dicube.storage.formats import FORMATS, codec_of_path
+    from dicube.verify.file_summary import holds
 
     source: Path = options.source
     target = Path(options.target)
@@ -161,7 +161,7 @@ def convert(options: argparse.Namespace) -> int:
 
 def info(options: argparse.Namespace) -> int:
     """Run `dicube info`."""
-    from dicube.core.file_summary import summarize_file
+    from dicube.verify.file_summary import summarize_file
 
     summary = summarize_file(options.file)
     if options.json:
@@ -202,7 +202,7 @@ def info(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Run `dicube verify`."""
-    from dicube.core.verification import verify_file
+    from dicube.verify.verification import verify_file
 
     with ProgressBar(f"checking {options.file}") as bar:
         report = verify_file(

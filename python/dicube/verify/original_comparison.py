@@ -17,12 +17,12 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 
 from dicube.core.image import DicomCubeImage
-from dicube.core.verification_report import MOST_PROBLEMS, Check, judged, unknown
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.series import find_instances
 from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import DicomCubeError
+from dicube.verify.report import MOST_PROBLEMS, Check, judged, unknown
 
 _SOP_INSTANCE = "SOPInstanceUID"
 _SOP_INSTANCE_UID, _SERIES_UID = 0x00080018, 0x0020000E

@@ -13,15 +13,15 @@ from functools import partial
 from itertools import pairwise
 
 from dicube.core.cube_parts import CubeParts, read_parts_and_provenance
-from dicube.core.original_comparison import compare_with_originals
 from dicube.core.provenance import Provenance
-from dicube.core.verification_report import Check, VerificationReport, judged, unknown
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space, same_space, space_or_reason
 from dicube.exceptions import CodecError, DicomCubeError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
 from dicube.storage.progress import Progress
+from dicube.verify.original_comparison import compare_with_originals
+from dicube.verify.report import Check, VerificationReport, judged, unknown
 
 _BATCH = 32  # frames decoded at a time, into memory that is used again
 
