@@ -18,8 +18,8 @@ from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.export.pixel_attributes import Replaced
+from dicube.dicom.export.replaced import lossy_attributes
 from dicube.dicom.files.coded_frames import has_own_codec
-from dicube.dicom.lossy_attributes import lossy_attributes
 from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
 from dicube.exceptions import InvalidCubeFileError

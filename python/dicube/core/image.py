@@ -44,10 +44,10 @@ from dicube.dicom.dicom_status import get_dicom_status
 from dicube.dicom.export.frame_coding import CodedSeries, code_frames
 from dicube.dicom.export.multiframe import frames_in_instances, write_dicom_file
 from dicube.dicom.export.new_series import make_meta
+from dicube.dicom.export.replaced import take_window_of_part
 from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.originals.model import Originals
 from dicube.dicom.originals.restore import write_originals
-from dicube.dicom.replaced_window import take_window_of_part
 from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_of_slices, space_or_reason
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes

@@ -26,12 +26,11 @@ from dicube.dicom.export.pixel_attributes import (
     photometric_interpretation,
     pixel_attributes,
 )
-from dicube.dicom.export.replaced import geometry_attributes
+from dicube.dicom.export.replaced import geometry_attributes, window_attributes
 from dicube.dicom.export.uids import uid_from
 from dicube.dicom.merge_utils import JsonElement, slice_items
 from dicube.dicom.metadata.slice_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.metadata.slice_order import numbers
-from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax

@@ -14,13 +14,12 @@ from typing import Any
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.export.pixel_attributes import Replaced, replaced_rescale
-from dicube.dicom.export.replaced import geometry_attributes
+from dicube.dicom.export.replaced import geometry_attributes, window_attributes
 from dicube.dicom.export.uids import uid_from
 from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
 from dicube.dicom.metadata.frame_positions import are_lengths, step_between_frames
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS, PER_FRAME
 from dicube.dicom.metadata.slice_order import numbers, positions
-from dicube.dicom.replaced_window import window_attributes
 from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
