@@ -63,8 +63,6 @@ FrameCoder::FrameCoder(const Codec& codec, const Image& image, const WriterSetti
     CodecSettings codec_settings = {settings.effort,    threads,
                                     encoder_memory,     settings.least_bits,
                                     tolerance.distance, tolerance.range};
-    // Only from effort 2 on JPEG XL sees that most values are never used.
-    if (codec_settings.effort == 1 && !tolerance.is_lossless()) codec_settings.effort = 2;
     encoder_ = codec.make_encoder(codec_settings);
     if (settings.verify || !tolerance.is_lossless()) decoder_ = codec.make_decoder(codec_settings);
 }

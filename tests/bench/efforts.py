@@ -81,7 +81,7 @@ def main() -> None:
     )
     print("|---|" + "---|" * (3 * len(volumes)))
     words = {number: word for word, number in EFFORTS.items()}
-    rows = [(f"{e} {words.get(e, '')}".strip(), "jxl", e) for e in range(1, 10)]
+    rows = [(f"{e} {words.get(e, '')}".strip(), "jxl", e) for e in range(2, 10)]
     for name, codec, effort in [*rows, ("HTJ2K", "jph", None)]:
         cells = (measure(volume, codec, effort) for volume in volumes)
         print(f"| {name} | " + " | ".join(cells), "|", flush=True)

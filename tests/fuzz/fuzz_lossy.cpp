@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     options.num_threads = 1;
     options.skip_verify = data[5] / 4 % 2;
     // Higher ones take seconds under sanitizers.
-    options.effort = 1 + data[6] % (image.rows * image.columns > 2000 ? 2 : 7);
+    options.effort = 2 + data[6] % (image.rows * image.columns > 2000 ? 2 : 6);
     options.least_bits = data[6] / 7;
     if (has_distance)
         options.distance = 0.1 + data[7] / 16.0;

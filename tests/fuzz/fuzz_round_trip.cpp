@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     options.struct_size = sizeof options;
     options.codec = 1 + data[5] % 2;
     options.num_threads = 1;
-    options.effort = options.codec == DICUBE_CODEC_JXL ? 1 + data[5] / 2 % 4 : 0;
+    options.effort = options.codec == DICUBE_CODEC_JXL ? 2 + data[5] / 2 % 3 : 0;
     options.skip_verify = 1;
 
     size_t pixels_size, bound, coded_size;

@@ -41,7 +41,7 @@ def test_depth_and_samples_are_read(shape: tuple[int, ...], bits: int) -> None:
     assert jxl.codestream.startswith(b"\xff\x0a")
 
 
-@pytest.mark.parametrize("effort", range(1, 10))
+@pytest.mark.parametrize("effort", range(2, 10))
 def test_each_effort_of_jpeg_xl_is_plain(effort: int) -> None:
     jxl = read_jxl(imencode_jxl(image((70, 90), 12), effort=effort))
     assert (jxl.bits, jxl.is_plain) == (12, True)

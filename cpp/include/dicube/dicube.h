@@ -166,8 +166,8 @@ typedef struct dicube_codec_options {
     size_t struct_size;        /* sizeof(dicube_codec_options)                                   */
     uint32_t codec;            /* DICUBE_CODEC_*; default HTJ2K                                  */
     uint32_t num_threads;      /* default: one for each processor                                */
-    uint32_t effort;           /* JPEG XL: 1 (fast) to 9 (small), default 3, with a distance 7;
-                                  HTJ2K has no choice: 0                                         */
+    uint32_t effort;           /* JPEG XL: 2 (fast) to 9 (small), 1 means 2; default 3, with a
+                                  distance 7. HTJ2K has no choice: 0                             */
     uint32_t skip_verify;      /* 1: don't decode and compare each frame after it was encoded    */
     uint32_t least_bits;       /* bits a sample that a codestream declares at least, as far as its
                                   type has them; default: as few as hold the frame's samples. For

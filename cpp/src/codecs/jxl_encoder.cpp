@@ -1,9 +1,7 @@
 // Frames into JPEG XL codestreams. A frame with a mask becomes an image of two layers: what is
 // outside the mask, and over it what is inside, with the mask as its alpha channel (FORMAT.md,
 // "JPEG XL frames"). Knows nothing of decoding.
-#include <algorithm>
-#include <bit>
-#include <cstdlib>
+#include <cstring>
 #include <optional>
 
 #include "jxl.h"
@@ -16,70 +14,6 @@ namespace {
 constexpr uint32_t default_effort = 3;
 // Of lossy coding, whose lower efforts make files larger and errors greater; libjxl's own default.
 constexpr uint32_t default_lossy_effort = 7;
-
-// Whether libjxl 0.11 might write beyond its buffers at effort 1 (its issue 4829 is one case).
-// Those of colours are made for fewer bits than differences of more than 8 take; the one of gray
-// that fits a group of 256 x 256 has 16 bits a pixel and 100,000 more, where a pixel takes up to 8
-// and those of its difference from what is predicted, which lies between its neighbours.
-bool may_overrun_when_fast(const Image& image, const Planes& planes, const uint8_t* digits) {
-    if (planes.bits <= 8) return false;
-    if (image.samples > 1) return true;
-    if (image.rows > 256 || image.columns > 256) return false;
-    constexpr uint64_t headers = 4096;
-    const auto* samples = reinterpret_cast<const uint16_t*>(digits);
-    size_t columns = static_cast<size_t>(image.columns), count = image.pixel_count();
-    uint64_t bits = headers;
-    for (size_t i = 0; i < count; ++i) {
-        int above = i >= columns ? samples[i - columns] : i > 0 ? samples[i - 1] : 0;
-        int left = i % columns > 0 ? samples[i - 1] : above;
-        int difference = std::max(std::abs(samples[i] - left), std::abs(samples[i] - above));
-        bits += 8 + static_cast<uint64_t>(std::bit_width(static_cast<unsigned>(difference)));
-    }
-    return bits > 16 * uint64_t{count} + 100000;
-}
-
-// Whether libjxl 0.11 might take two colours for one at effort 1 (its issue 4287). It looks for a
-// palette by a table of hashes, and overlooks that two colours have one hash if they are new there
-// among the same eight pixels, or if one is black. Of more colours than these it makes no palette.
-bool may_mix_colours_when_fast(const Image& image, const Planes& planes, const uint8_t* digits) {
-    if (planes.bits != 8 || image.samples != 3) return false;
-    constexpr unsigned most_colours = 512;
-    constexpr uint32_t none = UINT32_MAX, multiplier = 2654435761;
-    std::vector<uint32_t> colours(1 << 16, none);
-    unsigned hashes = 0;
-    bool is_shared = false;
-    for (size_t i = 0, count = image.pixel_count(); i < count; ++i, digits += 3) {
-        uint32_t colour = digits[0] | uint32_t{digits[1]} << 8 | uint32_t{digits[2]} << 16;
-        uint32_t& known = colours[(colour * multiplier) >> 16];
-        if (known == colour) continue;
-        if (known != none)
-            is_shared = true;
-        else if (++hashes > most_colours + 1)  // black is not counted there
-            return false;
-        else
-            known = colour;
-    }
-    return is_shared;
-}
-
-// Whether libjxl 0.11 might write wrong bits at effort 1: its vector instructions do, seldom, where
-// samples take 16 bits each. Those can that are 256 or more beside a neighbour: of 8-bit colours,
-// where differences are coded in place of red and blue.
-bool may_break_colours_when_fast(const Image& image, const Planes& planes, const uint8_t* digits) {
-    if (planes.bits != 8 || image.samples != 3) return false;
-    constexpr int most = 255;
-    auto is_far = [&](size_t pixel, size_t neighbour) {
-        const uint8_t *a = digits + 3 * pixel, *b = digits + 3 * neighbour;
-        int orange_a = a[0] - a[2], orange_b = b[0] - b[2];
-        int green_a = a[1] - (a[2] + (orange_a >> 1)), green_b = b[1] - (b[2] + (orange_b >> 1));
-        return std::abs(orange_a - orange_b) > most || std::abs(green_a - green_b) > most;
-    };
-    size_t columns = static_cast<size_t>(image.columns), count = image.pixel_count();
-    for (size_t i = 1; i < count; ++i)
-        if ((i % columns > 0 && is_far(i, i - 1)) || (i >= columns && is_far(i, i - columns)))
-            return true;
-    return false;
-}
 
 class FrameEncoder : public Encoder {
 public:
@@ -96,7 +30,7 @@ public:
         encoder_.start();
         describe(image, planes, false);
         const uint8_t* digits = in_planes(image, planes, pixels);
-        add_image(frame_settings(image, planes, digits), image, planes, digits);
+        add_image(frame_settings(), image, planes, digits);
         encoder_.finish(image.frame_size() / 3, coded);
     }
 
@@ -122,7 +56,7 @@ public:
             else
                 fill_elsewhere(reinterpret_cast<uint16_t*>(layer_.data()), mask, inside, count,
                                image);
-            JxlEncoderFrameSettings* settings = frame_settings(image, planes, layer_.data());
+            JxlEncoderFrameSettings* settings = frame_settings();
             place_layer(settings, inside);
             // With several frames libjxl takes a palette of sample and alpha where none is worth
             // it: files get a fifth larger.
@@ -224,8 +158,7 @@ private:
         } else {
             describe_planes(info);
         }
-        // libjxl writes an invalid file at effort 1 when gray is only implied. Of lossy coding this
-        // is the curve along which errors are even over all values, nearly.
+        // With this transfer curve lossy coding spreads its errors almost evenly over all values.
         JxlColorEncoding colour;
         JxlColorEncodingSetToSRGB(&colour, image.samples == 1);
         check(JxlEncoderSetColorEncoding(encoder, &colour));
@@ -241,14 +174,8 @@ private:
         }
     }
 
-    JxlEncoderFrameSettings* frame_settings(const Image& image, const Planes& planes,
-                                            const uint8_t* digits) {
-        bool is_fast = effort_ == 1 && distance_ == 0;
-        bool may_fail = is_fast && (may_overrun_when_fast(image, planes, digits) ||
-                                    may_mix_colours_when_fast(image, planes, digits) ||
-                                    may_break_colours_when_fast(image, planes, digits));
-        uint32_t effort = may_fail ? 2 : effort_;
-        JxlEncoderFrameSettings* settings = encoder_.frame_settings(effort);
+    JxlEncoderFrameSettings* frame_settings() {
+        JxlEncoderFrameSettings* settings = encoder_.frame_settings(effort_);
         if (distance_ > 0)
             check(JxlEncoderSetFrameDistance(settings, static_cast<float>(distance_)));
         else

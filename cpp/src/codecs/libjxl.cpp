@@ -53,9 +53,13 @@ void EncoderHandle::check(JxlEncoderStatus status) const {
 }
 
 JxlEncoderFrameSettings* EncoderHandle::frame_settings(uint32_t effort) {
+    // libjxl codes effort 1 by an encoder of its own, which in libjxl 0.11 can write beyond its
+    // buffers, mix up colours and write invalid files (issues 4829, 4287 and 4587 of libjxl).
+    constexpr uint32_t least_effort = 2;
     JxlEncoderFrameSettings* settings = JxlEncoderFrameSettingsCreate(encoder_.get(), nullptr);
     if (settings == nullptr) throw std::bad_alloc();
-    check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT, effort));
+    check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT,
+                                           std::max(effort, least_effort)));
     return settings;
 }
 

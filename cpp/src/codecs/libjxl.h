@@ -39,7 +39,7 @@ public:
     JxlEncoder* get() const { return encoder_.get(); }
     void start();  // anew
     void check(JxlEncoderStatus status) const;
-    // Options of the next frame, which is to be coded with such an effort.
+    // Returns the options of the next frame, set to an effort; 1 means 2.
     JxlEncoderFrameSettings* frame_settings(uint32_t effort);
     // Replaces `coded` by what has been given to encode, of which about `expected` bytes will come.
     void finish(size_t expected, std::vector<uint8_t>& coded);

@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "--effort",
         type=_effort,
         metavar="1..9",
-        help=f"of JPEG XL: 1 is fast, 9 small; or {', '.join(EFFORTS)}"
+        help=f"of JPEG XL: 2 is fast, 9 small, 1 means 2; or {', '.join(EFFORTS)}"
         " (default: balanced; with a distance best)",
     )
     convert.add_argument(

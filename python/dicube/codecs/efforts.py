@@ -1,4 +1,4 @@
-"""How hard JPEG XL tries, in words and numbers. Their measured speed and ratio are in the README.
+"""JPEG XL's efforts, by word and number. The README has their measured speed and ratio.
 
 Knows no codec.
 """
@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from dicube.exceptions import DataConsistencyError
 
-# A number from 1 (fast) to 9 (small), or one of `EFFORTS`.
+# A number from 2 (fast) to 9 (small), or one of `EFFORTS`. libdicube takes 1 for 2.
 Effort = int | str
 
-# What the words stand for. Beyond 7 it takes four times as long for less than one per cent.
-EFFORTS = {"fast": 1, "balanced": 3, "best": 7}
+# Efforts above 7 take four times as long and save less than one per cent.
+EFFORTS = {"fast": 2, "balanced": 3, "best": 7}
 
 
 def effort_number(effort: Effort | None) -> int:
-    """Return an effort as libdicube takes it: 0 stands for the default.
+    """Return an effort as the number that libdicube expects: 0 for the default.
 
     Raises:
-        DataConsistencyError: the effort is no such word, and no number that can be one.
+        DataConsistencyError: the effort is neither one of these words nor a number above 0.
     """
     if effort is None:
         return 0

@@ -332,8 +332,8 @@ class DicomCubeImage(ImageContent):
                 lossy) or `.dcbr` (JPEG XL, a region of interest apart from the rest).
             num_threads: threads for encoding; None or 0 for one for each processor. What is written
                 does not depend on it.
-            effort: of JPEG XL, 1 (fast) to 9 (small), or 'fast' (1), 'balanced' (3), 'best' (7);
-                None for the default, 'balanced', or with a distance 'best'.
+            effort: of JPEG XL, 2 (fast) to 9 (small), or 'fast' (2), 'balanced' (3), 'best' (7); 1
+                means 2, None 'balanced', or with a distance 'best'.
             verify: decode each frame after it was encoded, and compare; lossy frames always are.
             progress: called as `progress(done, total)`, in slices.
             exact: keep what gives the original files back to the byte, as far as the image still

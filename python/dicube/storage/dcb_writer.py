@@ -42,8 +42,8 @@ class DcbWriter:
         dtype: of the frames that will be given, byte order included.
         codec: name of the codec; None for the one that the path's extension stands for.
         num_threads: threads for encoding; None or 0 for one for each processor.
-        effort: of JPEG XL, 1 (fast) to 9 (small), or 'fast', 'balanced', 'best'; None for the
-            default.
+        effort: of JPEG XL, 2 (fast) to 9 (small), or 'fast', 'balanced', 'best'; 1 means 2, None
+            the default.
         verify: decode each frame after it was encoded, and compare. Lossy frames always are.
         extension: of the kind of file, such as '.dcbr'; None for the path's.
         lossy: what may be lost, and of what: `max_error`, `background_error`, `distance`, `least`

@@ -39,8 +39,8 @@ def imencode_jxl(
         image: (rows, columns), or (rows, columns, 3) for colour; integers of 8 to 64
             bits or floating-point numbers of 16 to 64, in either byte order, with any strides.
             (rows, columns, 1) is taken as (rows, columns).
-        effort: 1 (fast) to 9 (small), or 'fast', 'balanced', 'best'; None for the default,
-            'balanced', or with a distance 'best'.
+        effort: 2 (fast) to 9 (small), or 'fast', 'balanced', 'best'; 1 means 2, None 'balanced',
+            or with a distance 'best'.
         num_threads: threads for this one image; None or 0 for one for each processor.
         least_bits: that the codestream declares a sample, as far as the dtype has them; None for
             as few as hold the samples. The samples are the same.
@@ -178,7 +178,7 @@ def recompress_jpeg(jpeg: bytes, effort: Effort | None = None) -> bytes:
 
     Args:
         jpeg: the JPEG (ISO/IEC 10918-1).
-        effort: 1 (fast) to 9 (small); None for the default.
+        effort: 2 (fast) to 9 (small); 1 means 2, None the default.
 
     Returns:
         The coded image, about a fifth smaller. `imdecode_jxl` gives its pixels, `restore_jpeg` the
