@@ -11,6 +11,8 @@ Must not know what a call does.
 from __future__ import annotations
 
 import _thread
+import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -20,10 +22,30 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from dicube.exceptions import DataConsistencyError
+
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 _SECONDS = 0.2  # Windows wakes nobody who waits for longer
+
+
+def thread_count(num_threads: int | None) -> int:
+    """Return how many threads to use: None or 0 means one for each processor this process may use.
+
+    Raises:
+        DataConsistencyError: the number is negative.
+    """
+    if num_threads is not None and num_threads < 0:
+        raise DataConsistencyError(f"expected num_threads of 0 or more, found {num_threads}")
+    return num_threads or _processor_count()
+
+
+def _processor_count() -> int:
+    """Count the processors by affinity: containers and job schedulers grant a part of them."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Dropped(Exception):

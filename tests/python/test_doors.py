@@ -61,7 +61,7 @@ FORBIDDEN = {
     "dicom": ["_native", "storage", "core.image", "nifti", "cli"],
     "nifti": ["_native", "codecs", "storage", "core", "cli"],
     "strict_json": [""],
-    "threads": [""],
+    "threads": ["_native", "codecs", "storage", "core", "dicom", "nifti", "cli"],
     "pixel_header": ["_native", "codecs", "storage", "core", "dicom", "nifti", "cli"],
     "core.image": ["_native", "codecs", "cli"],
     "core.image_content": ["_native", "codecs", "core.image", "nifti.nifti_file", "cli"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 import threading
 import weakref
@@ -12,7 +13,26 @@ import numpy as np
 import pytest
 from conftest import run_python
 
-from dicube.threads import Dropped, Threads, interruptible
+import dicube
+from dicube.exceptions import DataConsistencyError
+from dicube.threads import Dropped, Threads, interruptible, thread_count
+
+
+def test_a_number_of_threads_is_taken_as_given() -> None:
+    assert thread_count(3) == 3
+    with pytest.raises(DataConsistencyError, match="num_threads of 0 or more, found -1"):
+        thread_count(-1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the affinity of a process")
+def test_all_threads_are_those_that_the_affinity_allows() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})  # of this thread only
+    try:
+        assert thread_count(None) == thread_count(0) == dicube.get_num_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert thread_count(None) == len(allowed)
 
 
 def test_results_come_in_order() -> None:

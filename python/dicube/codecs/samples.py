@@ -103,19 +103,6 @@ def sample_type_of(dtype: np.dtype[Any]) -> int:
     return _SAMPLE_TYPES[dtype.name]
 
 
-def thread_count(num_threads: int | None) -> int:
-    """Return a number of threads as libdicube takes it: 0 stands for one for each processor.
-
-    Raises:
-        DataConsistencyError: the number is negative.
-    """
-    if num_threads is None:
-        return 0
-    if num_threads < 0:
-        raise DataConsistencyError(f"expected num_threads of 0 or more, found {num_threads}")
-    return num_threads
-
-
 def _byte_order(dtype: np.dtype[Any]) -> int:
     """Return the byte order of a dtype as libdicube numbers it."""
     order = dtype.byteorder

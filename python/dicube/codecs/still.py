@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.efforts import Effort, effort_number
-from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, new_array, thread_count
+from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, new_array
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
+from dicube.threads import thread_count
 
 _NAMES = {_native.CODEC_JXL: "JPEG XL", _native.CODEC_HTJ2K: "HTJ2K"}
 

@@ -58,6 +58,7 @@ from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import FORMATS, codec_of_path, extension_of
 from dicube.storage.progress import Progress
+from dicube.threads import thread_count
 
 Folder = str | os.PathLike[str]
 
@@ -675,8 +676,7 @@ class DicomCubeImage(ImageContent):
     def _changed_file(self, num_threads: int | None = None) -> str:
         """Return the name of an original file whose pixels were changed; '' if there is none."""
         assert self._provenance is not None
-        threads = num_threads or os.cpu_count() or 1
-        return self._provenance.changed_file(self._raw_image, threads)
+        return self._provenance.changed_file(self._raw_image, thread_count(num_threads))
 
     def _part(
         self,

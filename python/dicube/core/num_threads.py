@@ -1,22 +1,22 @@
-"""How many threads the functions of `core.io` and `core.dcb_files` use, which take no number.
+"""The number of threads of `dicube.load`, `dicube.save` and `DcbFile`, which take no such argument.
 
-All else is told by a parameter, and does not look here.
+All other functions take `num_threads` and ignore this setting.
 """
 
 from __future__ import annotations
 
-import os
+from dicube.threads import thread_count
 
 _num_threads: int | None = None
 
 
 def get_num_threads() -> int:
-    """Return what `set_num_threads` set; before, the number of processors."""
-    return _num_threads or os.cpu_count() or 1
+    """Return the number set by `set_num_threads`; by default one for each usable processor."""
+    return thread_count(_num_threads)
 
 
 def set_num_threads(num_threads: int) -> None:
-    """Set how many threads `dicube.load`, `save` and their like use from now on.
+    """Set how many threads `dicube.load`, `dicube.save` and `DcbFile` use from now on.
 
     Raises:
         ValueError: fewer than one.

@@ -6,13 +6,11 @@ Writing is in `dicom_export`. Must not know dicube files or spaces.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from dicube.codecs.samples import thread_count
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.export.folder import write_dicom_folder
@@ -26,6 +24,7 @@ from dicube.dicom.originals.keeper import OriginalsKeeper
 from dicube.dicom.originals.model import Originals
 from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.pixel_header import PixelDataHeader
+from dicube.threads import thread_count
 
 __all__ = ["read_dicom_dir", "read_dicom_folder", "write_dicom_folder"]
 
@@ -120,7 +119,7 @@ def read_series(
         if progress is not None:
             progress(files + files * frames // len(instances), 2 * files)
 
-    threads = thread_count(num_threads) or os.cpu_count() or 1
+    threads = thread_count(num_threads)
     keeper = OriginalsKeeper(source, instances, slices)
     volume, interpretations = read_volume(instances, slices, threads, on_frame, keeper.keep)
     if len(interpretations) == 1:

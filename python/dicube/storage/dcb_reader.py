@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
-from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of, thread_count
+from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.formats import EXTENSIONS, codec_name
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.progress import Progress, batches
 from dicube.storage.real_values import RealValues, real_dtype
-from dicube.threads import interruptible
+from dicube.threads import interruptible, thread_count
 
 
 class DcbReader:

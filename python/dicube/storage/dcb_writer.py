@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from dicube import _native
 from dicube.codecs import get_codec
 from dicube.codecs.efforts import Effort, effort_number
-from dicube.codecs.samples import image_of, thread_count
+from dicube.codecs.samples import image_of
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.formats import codec_of_path, kind_of
 from dicube.storage.progress import Progress, batches
-from dicube.threads import Task, Threads, interruptible
+from dicube.threads import Task, Threads, interruptible, thread_count
 
 # Bytes of frames that are gathered before they are encoded together, if those are several.
 _MOST_WAITING = 8 << 20
@@ -84,11 +84,11 @@ class DcbWriter:
             if not is_path:
                 raise DataConsistencyError("a codec must be named when the target is no path")
             codec = codec_of_path(target)
-        self._threads = thread_count(num_threads) or os.cpu_count() or 1
+        self._threads = thread_count(num_threads)
         self._cancel = _native.Cancel()
         options = _native.CodecOptions(
             codec=get_codec(codec).id,
-            num_threads=thread_count(num_threads),
+            num_threads=self._threads,
             effort=effort_number(effort),
             skip_verify=not verify,
             least_bits=least_bits or 0,

@@ -20,6 +20,7 @@ from dicube.exceptions import CodecError, DicomCubeError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
 from dicube.storage.progress import Progress
+from dicube.threads import thread_count
 from dicube.verify.original_comparison import compare_with_originals
 from dicube.verify.report import Check, VerificationReport, judged, unknown
 
@@ -60,7 +61,7 @@ def verify_file(
         checks = [judged("structure", "the file can't be opened", [error.message])]
     else:
         with reader:
-            checks = list(_checks_of(reader, num_threads or os.cpu_count() or 1, progress))
+            checks = list(_checks_of(reader, thread_count(num_threads), progress))
     report = VerificationReport(os.fspath(path), tuple(checks))
     if against is None:
         return report

@@ -6,7 +6,6 @@ Must not know files or elements.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -18,10 +17,9 @@ from dicube.codecs.jph import imdecode_jph, imencode_jph
 from dicube.codecs.jph.codestream import read_jph
 from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
 from dicube.codecs.jxl.codestream import read_jxl
-from dicube.codecs.samples import thread_count
 from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
-from dicube.threads import Threads
+from dicube.threads import Threads, thread_count
 
 # Photometric interpretations that codecs keep as they are (PS3.5 8.2.4, 8.2.15). JPEG XL tells the
 # colour space itself, and here always RGB or gray.
@@ -125,7 +123,7 @@ def code_frames(
                 found[index] = encode_frame(frames.pixels(index), syntax, bits)
                 encoded.add(index)
 
-    with Threads(thread_count(num_threads) or os.cpu_count() or 1) as threads:
+    with Threads(thread_count(num_threads)) as threads:
         for done, _ in enumerate(threads.map(code, range(len(found))), 1):
             if progress is not None:
                 progress(done, len(found))
