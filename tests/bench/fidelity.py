@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-from fidelity import Result, convert, sources
+from inputs.real_series import Result, convert, sources
 
 
 def outcome(result: Result) -> str:

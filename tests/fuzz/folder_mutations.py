@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from dicom_series import SERIES_UID, make_series, make_slice, write_series
+from inputs.dicom_series import SERIES_UID, make_series, make_slice, write_series
 from pydicom.pixels import pixel_array
 
 from dicube import DicomCubeImage

@@ -4,7 +4,7 @@
     python tests/fuzz/fuzz_python.py seeds FOLDER
 
 A finding is any exception that is none of dicube's, and any image that comes back as another one.
-tests/python/test_fuzz_python.py replays the inputs in corpus_python/.
+tests/python/fuzz/test_fuzz_python.py replays the inputs in corpus_python/.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if __name__ == "__main__" and sys.argv[1] != "seeds":
                 importlib.import_module(module.name)
 
 import numpy as np
-from dicom_frames import enhanced, several_frames
-from dicom_series import each, item, make_series, write_series
+from inputs.dicom_frames import enhanced, several_frames
+from inputs.dicom_series import each, item, make_series, write_series
 
 import dicube
 from dicube import DicomCubeImage

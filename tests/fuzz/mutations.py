@@ -34,8 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
 import folder_mutations
 import numpy as np
-from dicom_series import make_series, set_pixels, write_series
-from sealing import HEADER, entries, sealed, table
+from inputs.dicom_series import make_series, set_pixels, write_series
+from inputs.sealing import HEADER, entries, sealed, table
 
 from dicube import DicomCubeImage
 from dicube.exceptions import DicomCubeError

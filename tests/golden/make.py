@@ -32,7 +32,7 @@ from dicube.storage.dcb_file import DcbReader, DcbWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-from dicom_series import make_series, write_series
+from inputs.dicom_series import make_series, write_series
 
 COD = b"\xff\x52"  # the marker of an HTJ2K codestream's coding style
 

@@ -7,43 +7,15 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from inputs.arrays import SmoothVolume
 from numpy.typing import NDArray
+from programs.running import PUBLISHED, ROOT
 from pydicom.pixels.decoders import base as decoders
-
-PUBLISHED = "dicube[nifti]==0.3.0"
-
-ROOT = Path(__file__).resolve().parents[2]
-
-# Extensions of files that are lossless unless told otherwise.
-LOSSLESS = (".dcba", ".dcbs")
-
-DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
-
-SmoothVolume = Callable[..., NDArray[Any]]
-
-
-def run_python(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in a new process that imports what this one does."""
-    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return _run(sys.executable, arguments, {**os.environ, **path, **environment})
-
-
-def _run(
-    python: str | Path, arguments: Sequence[object], environment: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [python, *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="session")
@@ -75,24 +47,6 @@ def published_python() -> Path:
             pytest.skip(f"PyPI can't be reached for {PUBLISHED}: {result.stderr.strip()[-200:]}")
         (home / "ready").touch()
     return python
-
-
-def run_published(python: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the published package's Python, which must not see ours."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return _run(python, arguments, environment)
-
-
-def pixels_by_gdcm(path: Path) -> NDArray[Any]:
-    """The stored values of a DICOM file as gdcm decodes them; skips where it isn't installed."""
-    gdcm = pytest.importorskip("gdcm", reason="python-gdcm is not installed")
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    assert reader.Read()
-    image = reader.GetImage()
-    dtype = image.GetPixelFormat().GetScalarTypeAsString().lower()
-    data = image.GetBuffer().encode("utf-8", "surrogateescape")
-    return np.frombuffer(data, dtype).reshape(image.GetDimensions()[::-1])
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from dicom_series import make_series, write_series
+from inputs.dicom_series import make_series, write_series
+from programs.running import ROOT
 
 # Behind the tests' own folder: each has a fidelity.py.
 sys.path.append(str(ROOT / "tests" / "bench"))

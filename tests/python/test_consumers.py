@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
+from programs.running import ROOT
 
 from dicube import DicomCubeImage, __version__
 from dicube.storage import DcbReader
 
-ROOT = Path(__file__).parents[2]
 CONSUMERS = ROOT / "tests" / "consumers"
 
 

@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_python
+from programs.running import ROOT, run_python
 
 PACKAGE = ROOT / "python" / "dicube"
 SOURCES = sorted(PACKAGE.rglob("*.py"))

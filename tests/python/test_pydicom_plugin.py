@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from conftest import run_python
-from dicom_frames import enhanced
-from dicom_series import make_slice, set_pixels
+from inputs.dicom_frames import enhanced
+from inputs.dicom_series import make_slice, set_pixels
 from numpy.typing import NDArray
+from programs.running import run_python
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames

@@ -9,8 +9,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from conftest import ROOT, run_python
-from dicom_series import make_series, write_series
+from inputs.dicom_series import make_series, write_series
+from programs.running import ROOT, run_python
 
 from dicube import DicomCubeImage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import ROOT
+from programs.running import ROOT
 
 from dicube.codecs import still
 from dicube.dicom import dicom_meta

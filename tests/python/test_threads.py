@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-from conftest import run_python
+from programs.running import run_python
 
 import dicube
 from dicube.exceptions import DataConsistencyError

@@ -1,0 +1,363 @@
+"""dicom_export, pixel_attributes, new_series: instances that pydicom and we read back the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from inputs.dicom_series import each, item, make_series, make_slice, set_pixels, write_series
+from pydicom.sequence import Sequence
+
+from dicube import DicomCubeImage
+from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
+from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
+from dicube.dicom.export.new_series import make_meta
+from dicube.dicom.series.geometry import Space, same_space
+from dicube.exceptions import (
+    CubeFileAccessError,
+    DataConsistencyError,
+    MetaDataError,
+    TargetExistsError,
+)
+from dicube.pixel_header import PixelDataHeader
+
+Series = tuple[DicomMeta, Any, PixelDataHeader]
+
+
+def loaded(folder: Path, datasets: list[Any]) -> Series:
+    return read_dicom_folder(write_series(folder, datasets))
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Series:
+    return loaded(tmp_path / "in", make_series(4))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32"])
+@pytest.mark.parametrize("shape", [(6, 5), (1, 1), (3, 3, 3)])
+def test_round_trip(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    meta, volume, header = loaded(tmp_path / "in", make_series(3, shape=shape, dtype=dtype))
+    paths = write_dicom_folder(tmp_path / "out", meta, volume, header)
+    assert [os.path.basename(path) for path in paths] == [f"slice_{i:04d}.dcm" for i in range(3)]
+    assert sorted(os.listdir(tmp_path / "out")) == [f"slice_{i:04d}.dcm" for i in range(3)]
+    for index, path in enumerate(paths):
+        dataset = pydicom.dcmread(path)
+        np.testing.assert_array_equal(dataset.pixel_array, volume[index])
+        source = pydicom.dcmread(str(meta.filenames[index]))  # type: ignore[index]
+        assert dataset == source
+        assert list(dataset.keys()) == sorted(dataset.keys())
+    again, values, same_header = read_dicom_folder(tmp_path / "out")
+    assert again == meta
+    assert same_header == header
+    np.testing.assert_array_equal(values, volume)
+
+
+def test_everything_in_the_metadata_comes_back(tmp_path: Path) -> None:
+    datasets = make_series(3)
+    for i, dataset in enumerate(datasets):
+        dataset.PatientName = "Müller^Jörg"
+        dataset.SliceThickness = "2.50"
+        dataset.AccessionNumber = ""
+        dataset.ReferencedImageSequence = Sequence(
+            [item(ReferencedSOPInstanceUID=f"1.{i}.{k}") for k in range(i)]
+        )
+        block = dataset.private_block(0x0029, "ACME", create=True)
+        block.add_new(1, "OB", bytes([i]) * 20_000)
+        block.add_new(2, "UN", b"abc ")
+        dataset.add_new(0xFFFCFFFC, "OB", b"\0\0")
+        if i == 1:
+            dataset.ImageComments = "only here"
+    meta, volume, header = loaded(tmp_path / "in", datasets)
+    write_dicom_folder(tmp_path / "out", meta, volume, header)
+    for i, source in enumerate(datasets):
+        written = pydicom.dcmread(tmp_path / "out" / f"slice_{i:04d}.dcm")
+        assert written == pydicom.dcmread(str(meta.filenames[i]))  # type: ignore[index]
+        assert written.PatientName == source.PatientName
+        assert written.SliceThickness.original_string == "2.50"
+
+
+def test_file_meta(series: Series, tmp_path: Path) -> None:
+    meta, volume, header = series
+    write_dicom_folder(tmp_path / "out", meta, volume, header)
+    found = [pydicom.dcmread(path).file_meta for path in sorted((tmp_path / "out").iterdir())]
+    pydicom.dataset.validate_file_meta(found[0])
+    assert {info.TransferSyntaxUID for info in found} == {"1.2.840.10008.1.2.1"}
+    assert len({info.ImplementationClassUID for info in found}) == 1
+    assert found[0].ImplementationClassUID.is_valid
+    assert [info.MediaStorageSOPInstanceUID for info in found] == meta.get("SOPInstanceUID")
+    raw = (tmp_path / "out" / "slice_0000.dcm").read_bytes()
+    end = 144 + found[0].FileMetaInformationGroupLength
+    assert raw[128:132] == b"DICM"
+    assert raw[end : end + 2] == b"\x08\x00"
+
+
+def test_source_application_entity_stays(tmp_path: Path) -> None:
+    datasets = make_series(2)
+    for dataset in datasets:
+        dataset.file_meta.SourceApplicationEntityTitle = "SCANNER"
+    meta, volume, header = loaded(tmp_path / "in", datasets)
+    write_dicom_folder(tmp_path / "out", meta, volume, header)
+    written = pydicom.dcmread(tmp_path / "out" / "slice_0001.dcm")
+    assert written.file_meta.SourceApplicationEntityTitle == "SCANNER"
+
+
+def test_a_folder_that_is_not_empty(series: Series, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    (out / "slice_0000.dcm").write_text("old")
+    with pytest.raises(TargetExistsError, match="not empty") as caught:
+        write_dicom_folder(out, *series)
+    assert isinstance(caught.value, FileExistsError)
+    assert (out / "slice_0000.dcm").read_text() == "old"
+    write_dicom_folder(out, *series, overwrite=True)
+    assert (out / "thesis.txt").read_text() == "years of work"
+    assert pydicom.dcmread(out / "slice_0000.dcm").InstanceNumber == 1
+    assert len(os.listdir(out)) == 5
+
+
+def test_exporting_onto_the_source_is_refused(series: Series, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (tmp_path / "in").iterdir()}
+    with pytest.raises(TargetExistsError):
+        write_dicom_folder(tmp_path / "in", *series)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "in").iterdir()} == before
+
+
+def test_a_target_that_is_a_file(series: Series, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TargetExistsError):
+        write_dicom_folder(tmp_path / "file", *series, overwrite=True)
+    with pytest.raises(CubeFileAccessError):
+        write_dicom_folder(tmp_path / "file" / "below", *series)
+
+
+def test_a_failed_write_leaves_the_old_file(
+    series: Series, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "slice_0002.dcm").write_text("old")
+    replace = os.replace
+
+    def full(source: str, target: str) -> None:
+        if target.endswith("slice_0002.dcm"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CubeFileAccessError, match=r"slice_0002.*No space left"):
+        write_dicom_folder(out, *series, overwrite=True)
+    assert (out / "slice_0002.dcm").read_text() == "old"
+    assert all(name.startswith("slice_") for name in os.listdir(out))  # nothing half-written
+
+
+def test_progress(series: Series, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    write_dicom_folder(tmp_path / "out", *series, progress=lambda *step: steps.append(step))
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_counts_that_do_not_fit(series: Series, tmp_path: Path) -> None:
+    meta, volume, header = series
+    with pytest.raises(DataConsistencyError, match="3 slices, the metadata 4"):
+        write_dicom_folder(tmp_path / "out", meta, volume[:3], header)
+    with pytest.raises(DataConsistencyError, match="dimensions"):
+        write_dicom_folder(tmp_path / "out", meta, volume[0], header)
+    with pytest.raises(DataConsistencyError, match="space"):
+        write_dicom_folder(tmp_path / "out", meta, volume, header, Space(shape=(4, 5, 6)))
+    with pytest.raises(DataConsistencyError, match="int64"):
+        write_dicom_folder(tmp_path / "out", meta, volume.astype("int64"), header)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bits_stored_stays_if_the_data_fit(tmp_path: Path) -> None:
+    datasets = make_series(2)
+    for dataset in datasets:
+        dataset.BitsStored, dataset.HighBit = 12, 11
+        set_pixels(dataset, np.full((6, 5), 4095, "uint16"))
+    meta, volume, header = loaded(tmp_path / "in", datasets)
+    write_dicom_folder(tmp_path / "a", meta, volume, header)
+    written = pydicom.dcmread(tmp_path / "a" / "slice_0000.dcm")
+    assert (written.BitsStored, written.HighBit) == (12, 11)
+    volume[1, 0, 0] = 4096
+    write_dicom_folder(tmp_path / "b", meta, volume, header)
+    written = [pydicom.dcmread(path) for path in sorted((tmp_path / "b").iterdir())]
+    assert [(w.BitsStored, w.HighBit) for w in written] == [(12, 11), (16, 15)]
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "int32", "float32", "float64"])
+def test_a_volume_of_another_type(tmp_path: Path, dtype: str) -> None:
+    datasets = make_series(2)
+    for dataset in datasets:
+        dataset.PixelPaddingValue = 7
+        dataset.SmallestImagePixelValue = 60000
+    meta, _, header = loaded(tmp_path / "in", datasets)
+    volume = (np.arange(60).reshape(2, 6, 5) - 5).astype(dtype)
+    write_dicom_folder(tmp_path / "out", meta, volume, header)
+    written = pydicom.dcmread(tmp_path / "out" / "slice_0001.dcm")
+    np.testing.assert_array_equal(written.pixel_array, volume[1])
+    assert written.BitsAllocated == volume.dtype.itemsize * 8
+    if dtype.startswith("int"):
+        assert written["PixelPaddingValue"].VR == "SS"
+        assert "SmallestImagePixelValue" not in written
+    assert read_dicom_folder(tmp_path / "out")[1].dtype == dtype
+
+
+def test_a_volume_of_another_shape(series: Series, tmp_path: Path) -> None:
+    meta, _, header = series
+    volume = np.zeros((4, 7, 8), "uint16")
+    write_dicom_folder(tmp_path / "out", meta, volume, header)
+    assert read_dicom_folder(tmp_path / "out")[1].shape == (4, 7, 8)
+
+
+def test_big_endian_and_strided_arrays(series: Series, tmp_path: Path) -> None:
+    meta, volume, header = series
+    for name, array in {"a": volume.astype(">u2"), "b": np.asfortranarray(volume)}.items():
+        write_dicom_folder(tmp_path / name, meta, array, header)
+        np.testing.assert_array_equal(read_dicom_folder(tmp_path / name)[1], volume)
+
+
+def test_planar_colour_and_one_bit_stay_as_they_were(tmp_path: Path) -> None:
+    planar = make_slice(0, (4, 5, 3), "uint8")
+    planar.PlanarConfiguration = 1
+    one_bit = make_slice(0, (6, 5), "uint8")
+    one_bit.BitsAllocated, one_bit.BitsStored, one_bit.HighBit = 1, 1, 0
+    one_bit.PixelData = b"\xaa\x55\xff\x00"
+    for name, dataset in {"planar": planar, "bit": one_bit}.items():
+        meta, volume, header = loaded(tmp_path / name, [dataset])
+        write_dicom_folder(tmp_path / f"{name}-out", meta, volume, header)
+        written = pydicom.dcmread(tmp_path / f"{name}-out" / "slice_0000.dcm")
+        source = pydicom.dcmread(tmp_path / name / "I1")
+        np.testing.assert_array_equal(written.pixel_array, source.pixel_array)
+        assert read_dicom_folder(tmp_path / f"{name}-out")[0] == meta
+
+
+def test_rescale_is_the_metadata_s_slice_by_slice(tmp_path: Path) -> None:
+    datasets = each(make_series(3), "RescaleSlope", ["1.50", "2", "3"])
+    meta, volume, header = loaded(tmp_path / "in", datasets)
+    assert header.RescaleSlope == 1.5
+    write_dicom_folder(tmp_path / "a", meta, volume, header)
+    assert read_dicom_folder(tmp_path / "a")[0].get("RescaleSlope") == [1.5, 2.0, 3.0]
+    header.RescaleSlope, header.RescaleIntercept = 1.0, 0.1234567890123456
+    with pytest.warns(UserWarning, match=r"RescaleIntercept 0\.1234567890123456 is written as"):
+        write_dicom_folder(tmp_path / "b", meta, volume, header)
+    again = read_dicom_folder(tmp_path / "b")[0]
+    assert again.get("RescaleSlope") == 1.0
+    assert again.get("RescaleIntercept") == pytest.approx(0.123456789, abs=1e-9)
+    assert (
+        len(pydicom.dcmread(tmp_path / "b" / "slice_0000.dcm").RescaleIntercept.original_string)
+        <= 16
+    )
+
+
+def test_a_space_of_one_s_own(series: Series, tmp_path: Path) -> None:
+    meta, volume, header = series
+    told = get_space_from_DicomMeta(meta, "zyx")
+    write_dicom_folder(tmp_path / "a", meta, volume, header, told)
+    assert read_dicom_folder(tmp_path / "a")[0] == meta
+    moved = Space(
+        shape=(4, 6, 5),
+        origin=(1, 2, 3),
+        spacing=(4.0, 3.0, 2.0),
+        x_orientation=(1, 0, 0),
+        y_orientation=(0, 0, -1),
+        z_orientation=(0, 1, 0),
+    )
+    write_dicom_folder(tmp_path / "b", meta, volume, header, moved)
+    again = get_space_from_DicomMeta(read_dicom_folder(tmp_path / "b")[0], "zyx")
+    assert again is not None
+    assert same_space(again, moved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        *(("pixel_header", name) for name in ("RescaleSlope", "WindowCenter", "WindowWidth")),
+        ("space", "origin"),
+    ],
+)
+def test_numbers_that_dicom_has_not(of: str, name: str, value: float, tmp_path: Path) -> None:
+    image = DicomCubeImage.from_dicom_folder(write_series(tmp_path / "in", make_series(2)))
+    setattr(getattr(image, of), name, (0.0, 1.0, value) if of == "space" else value)
+    for write, target in ((image.to_dicom_folder, "out"), (image.to_dicom_file, "x.dcm")):
+        with pytest.raises(DataConsistencyError, match="DICOM can't hold"):
+            write(tmp_path / target)
+        assert not (tmp_path / target).exists()
+
+
+def test_instances_without_uids_of_their_own(series: Series, tmp_path: Path) -> None:
+    meta, volume, header = series
+    meta.set_shared_item("SOPInstanceUID", "1.2.3")
+    del meta["SOPClassUID"]
+    for name in ("a", "b"):
+        write_dicom_folder(tmp_path / name, meta, volume, header)
+    uids = [read_dicom_folder(tmp_path / name)[0].get("SOPInstanceUID") for name in ("a", "b")]
+    assert len(set(uids[0])) == 4
+    assert uids[0] == uids[1]
+
+
+def test_a_name_that_its_character_set_has_not_got(series: Series, tmp_path: Path) -> None:
+    meta, volume, header = series
+    with pytest.raises(MetaDataError, match="ISO_IR 192"):
+        meta.set_shared_item("PatientName", "王^小東")
+    meta.set_shared_item("SpecificCharacterSet", "ISO_IR 192")
+    meta.set_shared_item("PatientName", "王^小東")
+    write_dicom_folder(tmp_path / "out", meta, volume, header)
+    assert pydicom.dcmread(tmp_path / "out" / "slice_0000.dcm").PatientName == "王^小東"
+
+
+OBLIQUE = Space(
+    shape=(3, 4, 5),
+    origin=(-7.25, 2.5, 1.0),
+    spacing=(2.5, 0.5, 0.75),
+    x_orientation=(0, -0.6, 0.8),
+    y_orientation=(0, 0.8, 0.6),
+    z_orientation=(1, 0, 0),
+)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32"])
+@pytest.mark.parametrize("space", [None, OBLIQUE])
+def test_a_new_series(tmp_path: Path, dtype: str, space: Any) -> None:
+    volume = np.arange(60).reshape(3, 4, 5).astype(dtype)
+    meta = make_meta(volume.shape, volume.dtype, space, "MR", "王^小東", "id")
+    assert get_dicom_status(meta) in (DicomStatus.CONSISTENT, DicomStatus.MISSING_DTYPE)
+    write_dicom_folder(tmp_path / "out", meta, volume, PixelDataHeader(), space)
+    again, values, _ = read_dicom_folder(tmp_path / "out")
+    np.testing.assert_array_equal(values, volume)
+    assert again == meta
+    found = get_space_from_DicomMeta(again, "zyx")
+    assert found is not None
+    if space is not None:
+        assert same_space(found, space)
+    else:
+        assert (tuple(found.spacing), tuple(found.origin)) == ((1, 1, 1), (0, 0, 0))
+    written = pydicom.dcmread(tmp_path / "out" / "slice_0002.dcm")
+    assert written.SOPClassUID.name == "MR Image Storage"
+    assert (written.PatientName, written.PatientID) == ("王^小東", "id")
+    assert written.InstanceNumber == 3
+
+
+def test_new_series_differ_and_colour_is_rgb() -> None:
+    one, other = (make_meta((2, 3, 4, 3), "uint8") for _ in range(2))
+    assert one.get("SeriesInstanceUID") != other.get("SeriesInstanceUID")
+    assert len(set(one.get("SOPInstanceUID"))) == 2
+    assert (one.get("PhotometricInterpretation"), one.get("SamplesPerPixel")) == ("RGB", 3)
+    assert one.get("SOPClassUID") == pydicom.uid.SecondaryCaptureImageStorage
+    assert one.get("PatientName") == "ANONYMOUS^"
+
+
+def test_what_makes_no_series() -> None:
+    for empty in ({"modality": ""}, {"patient_name": " "}, {"patient_id": ""}):
+        with pytest.raises(MetaDataError):
+            make_meta((2, 3, 4), "uint8", **empty)
+    for shape in ((3, 4), (0, 3, 4), (1, 2, 3, 4, 5)):
+        with pytest.raises(DataConsistencyError):
+            make_meta(shape, "uint8")
+    with pytest.raises(DataConsistencyError):
+        make_meta((2, 3, 4), "uint8", Space(shape=(4, 3, 2)))

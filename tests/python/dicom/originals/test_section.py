@@ -1,0 +1,213 @@
+"""The section that holds the original files: as FORMAT.md has it, and of hostile bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from inputs.dicom_series import make_series, write_series
+from inputs.original_files import PIXEL_DATA, contents, packed
+
+from dicube import DicomCubeImage
+from dicube.dicom.originals.model import Coded
+from dicube.exceptions import InvalidCubeFileError
+from dicube.storage import DcbReader, DcbWriter
+from dicube.storage.packed_text import unpack_bytes
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*space is None")
+
+
+def test_the_section_is_what_format_md_says(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(2, shape=(5, 5)))
+    DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "x.dcbs")
+    with DcbReader(tmp_path / "x.dcbs") as reader:
+        section = reader.sections["originals"]
+        volume = reader.read_frames()
+    assert zstandard.get_frame_parameters(section).content_size > 0
+    data = zstandard.ZstdDecompressor().decompress(section)
+    (length,) = struct.unpack_from("<L", data)
+    index = json.loads(data[4 : 4 + length])
+    files = contents(tmp_path / "in")
+    head = files["I1"].rindex(PIXEL_DATA) + 12
+    assert index == {
+        "version": 1,
+        "forms": [["little", False, False]],
+        "files": [
+            {"name": "I1", "pieces": [head, [0, 0, 1]]},
+            {"name": "I2", "pieces": [head, [0, 1, 1]]},
+        ],
+    }
+    position = 4 + length + 2 * 32
+    for number, name in enumerate(("I1", "I2")):
+        piece = data[position + number * head : position + (number + 1) * head]
+        assert piece + volume[number].tobytes() == files[name]
+    assert position + 2 * head == len(data)
+
+
+def altered(path: Path, change: Callable[[dict[str, Any]], None] | bytes) -> Path:
+    """A copy of a dicube file with another originals section."""
+    with DcbReader(path) as reader:
+        sections = {name: reader.sections[name] for name in reader.sections}
+        volume = reader.read_frames()
+    data = unpack_bytes(sections["originals"])
+    (length,) = struct.unpack_from("<L", data)
+    if isinstance(change, bytes):
+        sections["originals"] = change
+    else:
+        index = json.loads(data[4 : 4 + length])
+        change(index)
+        text = json.dumps(index).encode()
+        sections["originals"] = packed(struct.pack("<L", len(text)) + text + data[4 + length :])
+    written = path.with_name("altered.dcbs")
+    with DcbWriter(written, volume.shape, volume.dtype) as writer:
+        for name in ("dicom_status", "dicom_meta", "space", "pixel_header", "originals"):
+            writer.write_section(name, sections[name])
+        writer.write_frames(volume)
+    return written
+
+
+def first_file(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Set something of the first file in an index."""
+
+    def change(index: dict[str, Any]) -> None:
+        index["files"][0][key] = value
+
+    return change
+
+
+def first_pixels(*pieces: Any) -> Callable[[dict[str, Any]], None]:
+    """Replace what the first file has for pixels."""
+
+    def change(index: dict[str, Any]) -> None:
+        index["files"][0]["pieces"][1:] = pieces
+
+    return change
+
+
+def first_literal(length: int) -> Callable[[dict[str, Any]], None]:
+    """Set the length of the first file's first piece."""
+
+    def change(index: dict[str, Any]) -> None:
+        index["files"][0]["pieces"][0] = length
+
+    return change
+
+
+def copy_of_first(*pieces: Any, name: str = "copy") -> Callable[[dict[str, Any]], None]:
+    """Add a copy of the first file, with bytes of a literal for its digest."""
+
+    def change(index: dict[str, Any]) -> None:
+        index["files"][-1]["pieces"][0] -= 32
+        index["copies"] = [{"name": name, "pieces": [*pieces]}]
+
+    return change
+
+
+UNSAFE = "is no name of a file within a folder"
+HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None] | bytes, str]] = {
+    "absolute": (first_file("name", "/tmp/evil"), UNSAFE),
+    "parent": (first_file("name", "../evil"), UNSAFE),
+    "parent within": (first_file("name", "a/../../evil"), UNSAFE),
+    "drive": (first_file("name", "C:evil"), UNSAFE),
+    "zero": (first_file("name", "a\0b"), UNSAFE),
+    "empty": (first_file("name", ""), UNSAFE),
+    "folder": (first_file("name", "a/"), UNSAFE),
+    "duplicate": (first_file("name", "I2"), "two files have the same name"),
+    "folder of another": (first_file("name", "I2/x"), "two files have the same name"),
+    "number": (first_file("name", 7), "a file has no name"),
+    "no pieces": (first_file("pieces", {}), "expected a list, found dict"),
+    "too long a piece": (first_literal(10**9), "expected 1000000000 bytes at"),
+    "negative piece": (first_literal(-1), "-1 is no piece of a file"),
+    "short piece": (first_literal(1), "there are bytes that no file has"),
+    "no form": (first_pixels([7, 0, 1]), "is no piece of a file"),
+    "no frames": (first_pixels([0]), r"\[\] are no frames"),
+    "half a run": (first_pixels([0, 0]), r"\[0\] are no frames"),
+    "empty run": (first_pixels([0, 0, 0]), r"\[0, 0\] are no frames"),
+    "unknown piece": (first_pixels("x"), "'x' is no piece of a file"),
+    "text for frames": (first_pixels([0, "0", 1]), "are no frames"),
+    "frame twice": (first_pixels([0, 0, 1], [0, 0, 1]), "frame 0 is not in one file"),
+    "frame of another": (first_pixels([0, 1, 1]), "frame 0 is not in one file"),
+    "frame of none": (first_pixels([0, 3, 1]), "frame 0 is not in one file"),
+    "frames beyond": (
+        lambda index: index["files"][2]["pieces"].append([0, 3, 10**15]),
+        "there are 3 frames, of which files hold 1000000000000003",
+    ),
+    "coded, with a gap": (
+        first_pixels([0, 0, 1], {"coded": [0, 5, 9]}),
+        "bytes of frame 0 are not each in one place",
+    ),
+    "coded backwards": (
+        first_pixels([0, 0, 1], {"jpeg": [0, 0, 9]}, {"jpeg": [0, 9, 5]}),
+        "bytes of frame 0 are not each in one place",
+    ),
+    "no digest": (
+        lambda index: index["files"][0].update(frames=[0, 1], pieces=[1]),
+        "there are bytes that no file has",
+    ),
+    "version": (lambda index: index.update(version=2), "of another version"),
+    "forms": (lambda index: index.update(forms=[["middle", False, False]]), "no form of samples"),
+    "files": (lambda index: index.update(files={}), "expected a list, found dict"),
+    "copies": (lambda index: index.update(copies={}), "expected a list, found dict"),
+    "copy of the same name": (copy_of_first(0, name="I1"), "two files have the same name"),
+    "copy of a frame twice": (copy_of_first([0, 0, 1], [0, 0, 1]), "copy is of other frames"),
+    "copy of no frames": (copy_of_first(0), "copy is of other frames"),
+    "coded copy, with a gap": (
+        copy_of_first([0, 0, 1], {"coded": [0, 5, 9]}),
+        "bytes of frame 0 are not each in one place",
+    ),
+    "no zstd": (b"rubbish", "Unknown frame descriptor"),
+    "no index": (packed(b"\xff\xff\xff\xff"), "the index is cut off"),
+    "no bytes": (packed(b""), "the index is cut off"),
+    "no JSON": (packed(b"\2\0\0\0{]"), "the index is not JSON"),
+    "deep JSON": (packed(struct.pack("<L", 200_000) + b"[" * 200_000), "the index is not JSON"),
+    "bomb": (
+        zstandard.ZstdCompressor(write_content_size=True).compress(bytes(1 << 28)),
+        "declare 268435456 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_originals(name: str, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(3))
+    DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "x.dcbs")
+    change, told = HOSTILE[name]
+    path = altered(tmp_path / "x.dcbs", change)
+    image = DicomCubeImage.from_file(path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InvalidCubeFileError, match=f"^section originals: .*{told}"):
+        image.to_dicom_folder(tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == before
+    image.to_dicom_folder(tmp_path / "out", exact=False)
+    assert len(contents(tmp_path / "out")) == 3
+
+
+def test_files_are_not_given_names_before_their_hash_is_right(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(3))
+    DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "x.dcbs")
+
+    def swap(index: dict[str, Any]) -> None:
+        first, second = index["files"][1:]
+        first["pieces"], second["pieces"] = second["pieces"], first["pieces"]
+
+    path = altered(tmp_path / "x.dcbs", swap)
+    image = DicomCubeImage.from_file(path)
+    assert image.why_not_exact() == "the pixels of I2 were changed"
+    with pytest.raises(InvalidCubeFileError, match="I2 can't be restored: its SHA-256 differs"):
+        image.to_dicom_folder(tmp_path / "out")
+    assert sorted(contents(tmp_path / "out")) == ["I1"]
+
+
+def test_coded_pieces_of_frames_that_are_none(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series(1))
+    originals = DicomCubeImage.from_dicom_folder(tmp_path / "in")._originals
+    for jpeg in (False, True):
+        originals.coded = ()
+        assert originals._coded_bytes(Coded(0, 0, 1, jpeg)) is None
+    originals.coded = (b"no JPEG XL",)
+    assert originals._coded_bytes(Coded(0, 0, 1, True)) is None

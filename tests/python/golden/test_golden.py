@@ -1,0 +1,66 @@
+"""Files of every released version open forever, with the pixels they had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs.running import GOLDEN
+
+from dicube import DicomCubeImage
+
+
+def golden_files() -> list[Any]:
+    """Return (path, what it must hold) of each golden file."""
+    return [
+        pytest.param(record.parent / name, expected, id=f"{record.parent.name}/{name}")
+        for record in sorted(GOLDEN.glob("*/expected.json"))
+        for name, expected in json.loads(record.read_text()).items()
+    ]
+
+
+def test_there_are_golden_files() -> None:
+    assert golden_files()
+
+
+@pytest.mark.parametrize(("path", "expected"), golden_files())
+def test_golden_file_reads_as_it_was_written(
+    path: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    image = DicomCubeImage.from_file(path)
+    assert image.shape == tuple(expected["shape"])
+    assert image.dtype == expected["dtype"]
+    if "sha256" in expected:
+        assert hashlib.sha256(image.raw_image.tobytes()).hexdigest() == expected["sha256"]
+    if "means" in expected:
+        assert image.raw_image.mean(axis=(1, 2)) == pytest.approx(expected["means"], abs=1)
+    if "max_error" in expected:
+        assert image.losses[0].max_error == expected["max_error"]
+    if "mask" in expected:
+        assert image.roi_mask is not None
+        assert hashlib.sha256(image.roi_mask.tobytes()).hexdigest() == expected["mask"]
+    if "originals" in expected:
+        image.to_dicom_folder(tmp_path, exact=True)
+        assert expected["originals"] == {
+            str(file.relative_to(tmp_path)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in tmp_path.rglob("*")
+            if file.is_file()
+        }
+    if "nifti" in expected:
+        pytest.importorskip("nibabel")
+        image.to_nifti(tmp_path / "a.nii")
+        written = (tmp_path / "a.nii").read_bytes()
+        assert hashlib.sha256(written).hexdigest() == expected["nifti"]
+    if "TextValue" in expected:
+        assert image.dicom_meta is not None
+        text = image.dicom_meta.get("TextValue")
+        assert hashlib.sha256(text.encode()).hexdigest() == expected["TextValue"]
+    if "PatientName" not in expected:
+        return
+    assert image.dicom_meta is not None and image.space is not None
+    assert image.dicom_meta.get("PatientName") == expected["PatientName"]
+    assert image.space.origin == tuple(expected["origin"])
+    assert image.space.spacing == tuple(expected["spacing"])

@@ -1,0 +1,480 @@
+"""Files over a network: few requests, only the bytes needed, and clear words when it fails."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import re
+import struct
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from inputs.arrays import SmoothVolume
+from programs.running import run_python
+
+import dicube
+from dicube import DicomCubeImage
+from dicube.cli import main
+from dicube.exceptions import (
+    CubeFileAccessError,
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    InvalidCubeFileError,
+    MetaDataError,
+    MissingPackageError,
+)
+from dicube.storage import DcbReader, DcbWriter, byte_source
+from dicube.storage.packed_text import pack_text
+
+fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("aiohttp")
+
+FRAMES = 120  # of 30 KB: together far more than comes with the first request
+
+
+class Server:
+    """An HTTP server on the loopback that gives files, and keeps a record of what was asked.
+
+    Attributes:
+        files: content by path.
+        latency: seconds before each answer.
+        requests: (method, start, stop) of each request so far; None and None for a whole file.
+        at_once: the most requests that were under way together.
+        ranges: whether it knows ranges.
+        failing: the status it answers, if not what was asked for.
+        lost: bytes that are missing at each file's end.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.latency = 0.0
+        self.ranges, self.failing, self.lost = True, 0, 0
+        self.requests: list[tuple[str, int | None, int | None]] = []
+        self.at_once = self._under_way = 0
+        self._lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            do_HEAD = do_GET  # noqa: N815
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
+        self._thread.start()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/{name}"
+
+    def add(self, name: str, content: bytes) -> str:
+        self.files[name] = content
+        return self.url(name)
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", handler.headers.get("Range", ""))
+        start, stop = (int(found[1]), int(found[2]) + 1) if found else (None, None)
+        with self._lock:
+            self.requests.append((handler.command, start, stop))
+            self._under_way += 1
+            self.at_once = max(self.at_once, self._under_way)
+        time.sleep(self.latency)
+        status, body, told = self._content(handler.path.split("?")[0][1:], start, stop)
+        with self._lock:
+            self._under_way -= 1
+        handler.send_response(status)
+        for name, value in {**told, "Content-Length": str(len(body))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        if handler.command != "HEAD":
+            handler.wfile.write(body)
+
+    def _content(
+        self, name: str, start: int | None, stop: int | None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        if self.failing:
+            return self.failing, b"no", {}
+        if name not in self.files:
+            return 404, b"", {}
+        content = self.files[name]
+        content = content[: len(content) - self.lost]
+        if start is None or stop is None or not self.ranges:
+            return 200, content, {}
+        if start >= len(content):
+            return 416, b"", {"Content-Range": f"bytes */{len(content)}"}
+        part = content[start:stop]
+        told = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+        return 206, part, {"Content-Range": told}
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def volume() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).integers(0, 4096, (FRAMES, 140, 150), np.uint16)
+
+
+def file_bytes(volume: np.ndarray[Any, Any]) -> bytes:
+    target = io.BytesIO()
+    with DcbWriter(target, volume.shape, volume.dtype, codec="jph") as writer:
+        writer.write_section("note", b"first")
+        writer.write_frames(volume)
+        writer.write_section("late", b"last")
+    return target.getvalue()
+
+
+@pytest.fixture(scope="module")
+def content(volume: np.ndarray[Any, Any]) -> bytes:
+    return file_bytes(volume)
+
+
+def test_frames_of_a_file_whose_metadata_are_bad_are_not_fetched(
+    volume: np.ndarray[Any, Any], server: Server
+) -> None:
+    target = io.BytesIO()
+    with DcbWriter(target, volume.shape, volume.dtype, codec="jph") as writer:
+        writer.write_section("dicom_meta", pack_text('{"_merged_data": []}'))
+        writer.write_frames(volume)
+    with pytest.raises(MetaDataError, match="_merged_data"):
+        DicomCubeImage.from_file(server.add("bad.dcbs", target.getvalue()))
+    asked = sum(stop - start for _, start, stop in server.requests if start is not None)
+    assert asked < len(target.getvalue()) / 2
+
+
+def published_bytes(frames: list[bytes], count: int | None = None) -> bytes:
+    """A file as published writers make them, without a directory; of `count` frames, it claims."""
+    count = len(frames) if count is None else count
+    at = 120 + 16 * len(frames)
+    offsets = [at + sum(map(len, frames[:frame])) for frame in range(len(frames))]
+    sections = [116, 4, 0, 0, 0, 0, 0, 0, 120, count * 8, 120 + 8 * len(frames), count * 8, count]
+    header = struct.pack("<8sI13Q", b"DCMCUBES", 1, *sections)
+    tables = struct.pack(f"<{2 * len(frames)}Q", *offsets, *map(len, frames))
+    return b"".join([header, b"okay", tables, *frames])
+
+
+def test_one_frame_takes_two_requests(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    server.latency = 0.02
+    with DcbReader(server.add("x.dcbs", content)) as reader:
+        assert len(server.requests) == 1
+        assert reader.shape == volume.shape
+        assert reader.file_size == len(content)
+        assert reader.sections["note"] == b"first"
+        assert np.array_equal(reader.read_frames(70, 71)[0], volume[70])
+        (_, _, first_stop), (method, start, stop) = server.requests
+        offset, size = reader.coded_range(70)
+        assert (method, start, stop) == ("GET", offset, offset + size)
+        assert first_stop == 1 << 18
+
+
+def test_requests_do_not_grow_with_the_frames(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    server.latency = 0.02
+    counts = []
+    for frames in (FRAMES // 2, FRAMES):
+        server.requests.clear()
+        url = server.add("x.dcbs", content if frames == FRAMES else file_bytes(volume[:frames]))
+        with DcbReader(url) as reader:
+            assert np.array_equal(reader.read_frames(), volume[:frames])
+        counts.append(len(server.requests))
+        given = sum(stop - start for _, start, stop in server.requests)
+        assert given < len(server.files["x.dcbs"]) + (1 << 18)
+    assert max(counts) <= 9
+    assert server.at_once > 1
+
+
+def test_near_frames_are_joined_and_far_ones_are_not(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    with DcbReader(server.add("x.dcbs", content)) as reader:
+        server.requests.clear()
+        frames = [30, 32, 35, 100, 102]
+        assert np.array_equal(reader.read_frame_list(frames), volume[frames])
+        assert len(server.requests) == 2
+        for (_, start, stop), first, last in zip(
+            sorted(server.requests), (30, 100), (35, 102), strict=True
+        ):
+            assert start == reader.coded_range(first)[0]
+            assert stop == sum(reader.coded_range(last))
+
+
+def test_several_reads_by_one_fetch(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    with DcbReader(server.add("x.dcbs", content)) as reader:
+        server.requests.clear()
+        with reader.fetched(range(40, 60)):
+            for frame in range(40, 60):
+                assert np.array_equal(reader.read_frames(frame, frame + 1)[0], volume[frame])
+        assert len(server.requests) == 1
+        reader.read_frames(50, 51)  # nothing was kept
+        assert len(server.requests) == 2
+
+
+def test_many_threads(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:
+    wrong = []
+    with DcbReader(server.add("x.dcbs", content)) as reader:
+
+        def read(first: int) -> None:
+            if not np.array_equal(
+                reader.read_frames(first, first + 40), volume[first : first + 40]
+            ):
+                wrong.append(first)
+
+        threads = [threading.Thread(target=read, args=(first,)) for first in range(0, 80, 10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+def test_front_longer_than_the_first_request(
+    server: Server, monkeypatch: pytest.MonkeyPatch, volume: np.ndarray[Any, Any], content: bytes
+) -> None:
+    monkeypatch.setattr(byte_source, "_FRONT_SIZE", 500)
+    with DcbReader(server.add("x.dcbs", content)) as reader:
+        assert reader.sections["note"] == b"first"
+        assert reader.sections["late"] == b"last"
+        assert np.array_equal(reader.read_frames(7, 9), volume[7:9])
+
+
+def test_published_files_do_not_say_their_size(server: Server, content: bytes) -> None:
+    reader = DcbReader(content)
+    published = published_bytes([reader.coded(frame) for frame in range(FRAMES)])
+    with DcbReader(server.add("x.dcbs", published)) as remote:
+        assert len(server.requests) == 1
+        assert remote.file_size == len(published)
+        assert not remote.has_checksums
+        assert np.array_equal(remote.read_frames(), reader.read_frames())
+
+
+def test_small_file_comes_at_once(server: Server, smooth_volume: SmoothVolume) -> None:
+    volume = smooth_volume((5, 20, 30), "int16")
+    with DcbReader(server.add("x.dcbs", file_bytes(volume))) as reader:
+        assert np.array_equal(reader.read_frames(), volume)
+    assert len(server.requests) == 1
+
+
+def test_server_without_ranges(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    server.ranges = False
+    with DcbReader(server.add("x.dcbs", content)) as reader:
+        assert np.array_equal(reader.read_frames(), volume)
+    assert len(server.requests) == 1
+
+
+def test_server_that_forgets_ranges(server: Server, content: bytes) -> None:
+    with DcbReader(server.add("x.dcbs", content)) as reader:
+        server.ranges = False
+        with pytest.raises(CubeFileAccessError, match="the server knows no ranges"):
+            reader.read_frames(50, 60)
+
+
+def test_no_such_file(server: Server) -> None:
+    with pytest.raises(CubeFileNotFoundError, match=r"nothing\.dcbs: no such file") as raised:
+        DcbReader(server.url("nothing.dcbs?key=secret"))
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [500, 503, 403])
+def test_failing_server(server: Server, content: bytes, status: int) -> None:
+    url = server.add("x.dcbs", content)
+    with DcbReader(url) as reader:
+        server.failing = status
+        out = np.ones((60, *reader.shape[1:]), reader.dtype)
+        with pytest.raises(CubeFileAccessError, match=f"x.dcbs: cannot read: {status}"):
+            reader.read_frames(30, 90, out=out)
+        assert not out.any()
+        with pytest.raises(CubeFileAccessError, match=str(status)):
+            DcbReader(url)
+        server.failing = 0
+        assert reader.read_frames(3, 5).any()
+
+
+def test_no_server(server: Server, content: bytes) -> None:
+    url = server.add("x.dcbs", content)
+    with DcbReader(url) as reader:
+        server.close()
+        with pytest.raises(CubeFileAccessError, match=r"x\.dcbs: cannot read"):
+            DcbReader(url.replace("127.0.0.1", "127.0.0.2"))
+        assert reader.shape[0] == FRAMES
+
+
+@pytest.mark.parametrize("lost", [1, 100_000, 2_000_000])
+def test_truncated(server: Server, content: bytes, lost: int) -> None:
+    server.lost = lost
+    url = server.add("x.dcbs", content)
+    with (
+        pytest.raises(InvalidCubeFileError, match=r"expected \d+ bytes at offset \d+, found"),
+        DcbReader(url) as reader,
+    ):
+        reader.read_frames()
+        assert reader.sections["late"]
+
+
+@pytest.mark.parametrize("size", [0, 5, 115, 300])
+def test_truncated_front(server: Server, content: bytes, size: int) -> None:
+    with pytest.raises(InvalidCubeFileError):
+        DcbReader(server.add("x.dcbs", content[:size]))
+
+
+def test_not_a_dicube_file(server: Server) -> None:
+    with pytest.raises(InvalidCubeFileError, match="not a dicube file"):
+        DcbReader(server.add("x.dcbs", b"<html>" * 100_000))
+
+
+def test_pickled(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:
+    packed = pickle.dumps(DcbReader(server.add("x.dcbs", content)))
+    with pickle.loads(packed) as again:
+        assert np.array_equal(again.read_frames(80, 85), volume[80:85])
+
+
+def test_cube(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:
+    with dicube.open(server.add("x.dcbs", content)) as cube:
+        assert np.array_equal(cube[70], volume[70])
+        assert len(server.requests) == 2
+        server.requests.clear()
+        assert np.array_equal(cube[10:100:2, 5:9, ::7], volume[10:100:2, 5:9, ::7])
+        assert len(server.requests) <= 8
+        server.requests.clear()
+        assert np.array_equal(np.asarray(cube), volume)
+        assert len(server.requests) <= 8
+
+
+def test_cache_spares_requests(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    with dicube.open(server.add("x.dcbs", content), cache=1 << 24) as cube:
+        assert np.array_equal(cube[40:60, 3:], volume[40:60, 3:])
+        server.requests.clear()
+        assert np.array_equal(cube[45:55, :, 4:], volume[45:55, :, 4:])
+        assert np.array_equal(cube[50], volume[50])
+        assert not server.requests
+
+
+def test_image_metadata_and_summary(
+    server: Server, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = DicomCubeImage.from_dicom_folder(shared_data / "mr_siemens_sag")
+    image.to_file(tmp_path / "x.dcbs")
+    url = server.add("x.dcbs", (tmp_path / "x.dcbs").read_bytes())
+    with dicube.open(url) as cube:
+        assert cube.dicom_meta == image.dicom_meta
+        assert cube.space == image.space
+        assert cube.dicom_status is image.dicom_status
+        before = len(server.requests)
+        assert before <= 2  # the front, and long elements in the originals behind the frames
+    back = DicomCubeImage.from_file(url, storage_options={})
+    assert len(server.requests) - before <= 10
+    assert np.array_equal(back.raw_image, image.raw_image)
+    assert back.dicom_meta == image.dicom_meta
+    assert back.why_not_exact() == ""
+    assert dicube.load_meta(url) == image.dicom_meta
+    assert main(["info", url]) == 0
+    told = capsys.readouterr().out
+    assert url in told and "35 x 256 x 256 uint16" in told
+
+
+_FORKS = """
+import multiprocessing, sys
+import dicube
+
+cube = dicube.open(sys.argv[1], num_threads=1)
+cube[70]  # now there are a connection and fsspec's thread, which no child has
+
+def read(frame):
+    return int(cube[frame].sum())
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(*pool.map_async(read, range(50, 60)).get(60))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_forked(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "forks.py").write_text(_FORKS)
+    url = server.add("x.dcbs", content)
+    done = run_python("-W", "ignore::DeprecationWarning", tmp_path / "forks.py", url)
+    assert done.stdout.split() == [str(volume[frame].sum()) for frame in range(50, 60)], done.stderr
+
+
+def test_any_file_system(content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe("/remote/x.dcbs", content)
+    (tmp_path / "x.dcbs").write_bytes(content)
+    for url in ("memory://remote/x.dcbs", (tmp_path / "x.dcbs").as_uri()):
+        with DcbReader(url) as reader:
+            assert np.array_equal(reader.read_frames(), volume)
+    with pytest.raises(CubeFileNotFoundError):
+        DcbReader("memory://remote/nothing.dcbs")
+
+
+def test_chained_url(content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.dcbs", content)
+    with DcbReader(f"zip://a.dcbs::{(tmp_path / 'x.zip').as_uri()}") as reader:
+        assert np.array_equal(reader.read_frames(50, 60), volume[50:60])
+
+
+def test_file_object_of_fsspec(
+    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+) -> None:
+    server.add("x.dcbs", content)
+    with fsspec.open(server.url("x.dcbs"), "rb") as file, DcbReader(file) as reader:
+        assert np.array_equal(reader.read_frames(50, 60), volume[50:60])
+
+
+def test_storage_options(server: Server, content: bytes) -> None:
+    url = server.add("x.dcbs", content)
+    with DcbReader(url, storage_options={"headers": {"X-Key": "1"}}) as reader:
+        assert reader.shape[0] == FRAMES
+    with pytest.raises(DataConsistencyError, match="for URLs only"):
+        DcbReader(io.BytesIO(content), storage_options={"key": 1})
+    with pytest.raises(DataConsistencyError, match="nonsense"):
+        DcbReader("nonsense://x.dcbs")
+
+
+def test_without_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "fsspec"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingPackageError, match=r"needs fsspec(.|\n)*dicube\[remote\]") as raised:
+        DcbReader("https://example.org/x.dcbs")
+    assert isinstance(raised.value, ImportError)
+
+
+def test_claims_of_a_server_allocate_nothing(server: Server) -> None:
+    claimed = published_bytes([b"x"], count=1 << 24) + bytes(1 << 18)
+    with pytest.raises(InvalidCubeFileError, match=f"expected {1 << 20} bytes at offset 120"):
+        DcbReader(server.add("x.dcbs", claimed))
