@@ -69,7 +69,8 @@ class DicomBuilder:
         is_coded = syntax.is_encapsulated if syntax.is_transfer_syntax else True  # JPEG XL, say
         if not is_coded and syntax != ExplicitVRLittleEndian:
             raise DataConsistencyError(
-                f"uncompressed pixels are written in Explicit VR Little Endian only, not in {syntax}"
+                f"uncompressed pixels are written in {ExplicitVRLittleEndian.name} only, "
+                f"not in {syntax}"
             )
         if is_compressed_data and pixel_data is not None:
             if not is_coded:
