@@ -25,6 +25,7 @@ from spacetransformer.core.exceptions import SpaceTransformerError
 from dicube.dicom.dicom_status import grid_findings
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
+from dicube.dicom.series.vendors import is_mosaic
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
 
@@ -91,8 +92,7 @@ class Grid:
 
 def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
     """Return the Grid of a series; or None and the reason: a status value and what is wrong."""
-    image_type = meta.get("ImageType", force_nonshared=True)[0]
-    if "MOSAIC" in (image_type if isinstance(image_type, list) else [image_type]):
+    if is_mosaic(meta):
         return None, "mosaic: each image is a tiling of several slices, which it doesn't place"
     for finding in grid_findings(meta):
         return None, f"{finding.kind}: {finding.message}"

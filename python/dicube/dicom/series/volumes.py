@@ -15,18 +15,19 @@ import numpy as np
 
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.metadata.slice_order import positions_along_normal
+from dicube.dicom.series.vendors import private_keys
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
 _SAME_PLACE = 1e-3  # mm, as `dicom_status` has it
 
-# What may tell volumes apart, what is made to do so first. Siemens and GE keep the b-value and the
-# direction of its gradient in private elements.
+# Elements that may tell volumes apart; those whose purpose this is come first. Each is followed by
+# the private elements of the same meaning.
 _TELLING = (
     *("ReferencedSegmentNumber", "TemporalPositionIndex", "TemporalPositionIdentifier"),
-    *("DiffusionBValue", "0019100C", "00431039", "DiffusionGradientOrientation", "0019100E"),
-    *("EchoNumbers", "EchoTime", "EffectiveEchoTime", "InversionTime", "FlipAngle"),
+    *("DiffusionBValue", "DiffusionGradientOrientation", "EchoNumbers"),
+    *("EchoTime", "EffectiveEchoTime", "InversionTime", "FlipAngle"),
     *("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime", "TriggerTime"),
     *("TemporalPositionTimeOffset", "FrameReferenceTime", "ComplexImageComponent", "StackID"),
     *("FrameType", "ImageType", "ConvolutionKernel", "KVP", "AcquisitionNumber"),
@@ -100,10 +101,12 @@ def _numbered_places(meta: DicomMeta) -> list[int] | None:
 def _telling_elements(meta: DicomMeta) -> list[Telling]:
     """Return the elements that differ between slices, with values that can be compared."""
     found: list[Telling] = []
-    for tag in _TELLING:
-        if not meta.is_missing(tag) and not meta.is_shared(tag):
-            values = [_comparable(value) for value in meta.get(tag, force_nonshared=True)]
-            found.append((tag if not tag[:4].isdigit() else tag_name(tag), values))
+    for keyword in _TELLING:
+        names = {keyword: keyword, **{key: tag_name(key) for key in private_keys(meta, keyword)}}
+        for tag, name in names.items():
+            if not meta.is_missing(tag) and not meta.is_shared(tag):
+                values = [_comparable(value) for value in meta.get(tag, force_nonshared=True)]
+                found.append((name, values))
     indices = [
         value if isinstance(value, list) else [value]
         for value in meta.get(_DIMENSION_INDICES, force_nonshared=True)
