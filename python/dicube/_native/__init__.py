@@ -17,5 +17,6 @@ from dicube._native.library import LIBRARY_PATH as LIBRARY_PATH
 from dicube._native.library import build_info as build_info
 from dicube._native.library import checksum as checksum
 from dicube._native.library import version as version
+from dicube._native.reader import Decoding as Decoding
 from dicube._native.reader import Reader as Reader
 from dicube._native.writer import Writer as Writer

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from dicube._native.callbacks import Callback, call_with
@@ -45,24 +44,32 @@ class Handle:
         call_with(callback, functions[name], *arguments, self._handle)
 
     def _call(self, name: str, *arguments: Any) -> None:
-        """Call a function on the handle; raise what the caller's callback raised meanwhile."""
-        self._call_all(functions[name], *arguments)
+        """Call a function on the handle; raise what its callback raised, if it raised."""
+        self._hold_open()
+        try:
+            call_with(self._callback, functions[name], self._handle, *arguments)
+        finally:
+            self._let_close()
 
-    def _call_all(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call what calls functions on the handle, which it is given, as `_call` does."""
+    def _hold_open(self) -> None:
+        """Put off any `close` until `_let_close` is called as often as this.
+
+        Raises:
+            ValueError: the handle is closed, or another process opened it.
+        """
         if not self.is_here:
             raise ValueError(f"{type(self).__name__.lower()} belongs to process {self._process}")
         with self._lock:
             if self._closed:
                 raise ValueError(f"{type(self).__name__.lower()} is closed")
             self._in_flight += 1
-        try:
-            call_with(self._callback, function, self._handle, *arguments)
-        finally:
-            with self._lock:
-                self._in_flight -= 1
-                if self._closed:
-                    self._release()
+
+    def _let_close(self) -> None:
+        """End one `_hold_open`."""
+        with self._lock:
+            self._in_flight -= 1
+            if self._closed:
+                self._release()
 
     def _release(self) -> None:
         """Close the handle, if it is open and no call is in flight."""

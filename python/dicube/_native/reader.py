@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from dicube._native.callbacks import Callback
+from dicube._native.callbacks import Callback, call_with
 from dicube._native.handle import Handle, encoded_path
 from dicube._native.header import READ_AT, DecodeOptions, FileInfo, Image, ReaderOptions, Source
 from dicube._native.library import functions
@@ -97,24 +97,33 @@ class Reader(Handle):
         self._call("dicube_reader_decoded_image", options, image)
         return image
 
-    def decode(
+    def begin_decoding(
         self,
         frames: int,
         count: int,
         options: DecodeOptions,
         pixels: int,
         pixels_size: int,
-        meanwhile: Callable[[], None] | None = None,
-    ) -> None:
-        """Decode the frames whose numbers stand at the address `frames` to the address `pixels`.
+        kept: Any,
+    ) -> Decoding:
+        """Begin to decode frames, and return. For paths and memory only.
 
-        `meanwhile` is called once, while they are decoded: of a path or memory only, since bytes
-        that Python reads would wait for it. In the main thread a signal, such as Ctrl-C, is handled
-        soon; what its handler raises ends the decoding.
+        Args:
+            frames: the address of `count` frame numbers.
+            options: the options.
+            pixels, pixels_size: the address to decode to, and the bytes that it has.
+            kept: objects that own this memory, and that which the options point to.
         """
         numbers = ctypes.c_uint64.from_address(frames) if count else None
-        arguments = numbers, count, options, pixels, pixels_size
-        self._call_all(_decode, meanwhile, *arguments)
+        return Decoding(self, numbers, count, options, pixels, pixels_size, kept)
+
+    def decode(self, *arguments: Any) -> None:
+        """Decode frames, given the arguments of `begin_decoding`.
+
+        In the main thread signals such as Ctrl-C are handled while frames are decoded; what a
+        handler raises cancels the decoding.
+        """
+        call_with(self._callback, lambda: self.begin_decoding(*arguments).finish())
 
     def decode_roi(
         self, first: int, count: int, pixels: int, pixels_size: int, masks: int, masks_size: int
@@ -137,18 +146,63 @@ class Reader(Handle):
         return coded.raw
 
 
-def _decode(reader: ctypes.c_void_p, meanwhile: Callable[[], None] | None, *arguments: Any) -> None:
-    """Begin a decoding of these arguments, call `meanwhile`, and help until it has ended."""
-    # Here before it begins: when a signal has anything raised, the next that runs is close().
-    decoding, close = ctypes.c_void_p(), functions["dicube_decoding_close"]
-    try:
-        functions["dicube_decoding_begin"](reader, *arguments, decoding)
-        if meanwhile is not None:
-            meanwhile()
-        if threading.get_ident() == threading.main_thread().ident:
-            left = ctypes.c_uint64(1)
-            while left.value:
-                functions["dicube_decoding_help"](decoding, _MILLISECONDS, left)
-        functions["dicube_decoding_finish"](decoding)
-    finally:
-        close(decoding)
+# What open decodings read from and write to, by the id of their handle. It outlives them even if a
+# signal interrupts the closing, or if the garbage collector finds reader and decoding together.
+_in_use: dict[int, tuple[Reader, ctypes.c_void_p, tuple[Any, ...]]] = {}
+
+
+class Decoding:
+    """Frames that threads of libdicube decode while Python does something else.
+
+    To be used by one thread at a time, as a context: leaving it before `finish` cancels what was
+    not begun, and fills all that was to be written with zeros. Until then it keeps the reader open.
+    """
+
+    _handle = ctypes.c_void_p()  # of a decoding that a signal left half built
+
+    def __init__(self, reader: Reader, *arguments: Any) -> None:
+        # Here before it begins: a signal right then must not leave a decoding that nobody closes.
+        self._handle = ctypes.c_void_p()
+        reader._hold_open()
+        _in_use[id(self._handle)] = reader, self._handle, arguments
+        try:
+            *given, _kept = arguments
+            functions["dicube_decoding_begin"](reader._handle, *given, self._handle)
+        except BaseException:
+            self.close()
+            raise
+
+    def finish(self) -> None:
+        """Wait until all frames are decoded, and close the decoding.
+
+        In the main thread signals are handled while frames are decoded.
+        """
+        try:
+            if threading.get_ident() == threading.main_thread().ident:
+                left = ctypes.c_uint64(1)
+                while left.value:
+                    functions["dicube_decoding_help"](self._handle, _MILLISECONDS, left)
+            functions["dicube_decoding_finish"](self._handle)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Cancel the decoding unless it has finished. May be called again."""
+        reader, *_ = _in_use.get(id(self._handle), (None,))
+        if reader is None or not reader.is_here:
+            return
+        address, self._handle.value = self._handle.value, None
+        try:
+            functions["dicube_decoding_close"](address)
+        finally:
+            if _in_use.pop(id(self._handle), None):
+                reader._let_close()
+
+    def __enter__(self) -> Decoding:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()

@@ -19,7 +19,6 @@ from numpy.typing import DTypeLike
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
 from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import (
-    CubeParts,
     derived_attributes,
     parts_around_frames,
     read_parts_and_provenance,
@@ -205,26 +204,22 @@ class DicomCubeImage(ImageContent):
             max_memory=max_memory,
         )
         reader.expect_frames()
-        pixels = Pixels(reader)
-        made: list[tuple[DicomCubeImage, CubeParts]] = []
-
-        def make_image() -> None:
-            parts, provenance = read_parts_and_provenance(reader)
-            image = cls(pixels, parts.header, parts.meta, parts.space, parts.status)
-            image._provenance, image._coded_source = provenance, source
-            image._nifti, image._losses = parts.nifti, parts.losses
-            made.append((image, parts))
-
         if dtype is None:
-            pixels.stored(progress, make_image)
+            with reader.begin_decoding(progress) as decoding:
+                parts, provenance = read_parts_and_provenance(reader)
+                pixels = Pixels(*decoding.finish())
         else:
-            make_image()
-        image, parts = made[0]
-        image._damage = Damage(None, reader.damaged_sections)
-        if dtype is not None and image._bits_of_slices() is not None:
-            pixels.stored(progress)
-        elif dtype is not None:
-            pixels.make_real(image._real_values(dtype), progress)
+            parts, provenance = read_parts_and_provenance(reader)
+            pixels = Pixels(reader)
+        image = cls(pixels, parts.header, parts.meta, parts.space, parts.status)
+        image._provenance, image._coded_source = provenance, source
+        image._nifti, image._losses = parts.nifti, parts.losses
+        if dtype is not None:
+            image._damage = Damage(None, reader.damaged_sections)
+            if image._bits_of_slices() is None:
+                pixels.make_real(image._real_values(dtype), progress)
+            else:
+                pixels.stored(progress)
         image._damage = Damage(reader.damaged_frames, reader.damaged_sections)
         if image._damage:
             reason = f"the file read is damaged: {image._damage}"

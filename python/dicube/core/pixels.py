@@ -6,7 +6,7 @@ Knows arrays and the reader of files. It must not know metadata or geometry.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,33 +56,23 @@ class Pixels:
         Pixels.__init__(self, state["source"], state["masks"])
         self.seen = state["seen"]
 
-    def stored(
-        self, progress: Progress | None = None, meanwhile: Callable[[], None] | None = None
-    ) -> NDArray[Any]:
+    def stored(self, progress: Progress | None = None) -> NDArray[Any]:
         """Return the stored values, decoding them at the first call.
 
         Args:
-            progress: called as `progress(done, total)`, in slices.
-            meanwhile: called once if they are decoded: while they are, or before. It may be in
-                another thread, and must not ask for the pixels.
+            progress: called as `progress(done, total)`, in slices, if they are decoded.
 
         Raises:
             InvalidCubeFileError: a checksum differs.
             CodecError: a frame does not decode.
         """
         with self._lock:
-            self._made = None  # who has the array may change it
+            self._made = None  # callers may change the array
             if isinstance(self._source, DcbReader):
-                # Not closed: after a failure it is needed again, and by other threads meanwhile. It
-                # closes when nobody has it.
+                # The reader is not closed here: after a failure it is needed again, and other
+                # threads may be using it. It closes when its last user lets it go.
                 reader = self._source
-                if reader.extension == ".dcbr":
-                    if meanwhile is not None:
-                        meanwhile()
-                    volume, masks = reader.read_frames_and_masks(progress=progress)
-                else:
-                    volume = reader.read_frames(progress=progress, meanwhile=meanwhile)
-                    masks = None
+                volume, masks = reader.begin_decoding(progress).finish()
                 self._check_damage(reader)
                 self._source, self._masks = volume, masks
             return self._source

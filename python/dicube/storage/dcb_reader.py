@@ -115,7 +115,6 @@ class DcbReader:
         level: int = 0,
         real: RealValues | None = None,
         progress: Progress | None = None,
-        meanwhile: Callable[[], None] | None = None,
     ) -> NDArray[Any]:
         """Decode frames `start` to `stop`, the latter not included.
 
@@ -123,8 +122,6 @@ class DcbReader:
             start, stop: frame numbers as in a Python slice of step 1; negative ones count from the
                 end.
             out, level, real, progress: as in `read_frame_list`.
-            meanwhile: called once while frames are decoded, or before. What it raises ends the
-                decoding.
 
         Returns:
             `out`, or a new array: (stop - start, rows, columns[, 3]).
@@ -133,33 +130,43 @@ class DcbReader:
             As `read_frame_list` does.
         """
         numbers = np.arange(*slice(start, stop).indices(self.shape[0]), dtype=np.uint64)
-        return self._read(numbers, out, level, real, progress, meanwhile)
+        return self._read(numbers, out, level, real, progress)
 
-    def read_frames_and_masks(
-        self, *, progress: Progress | None = None
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Decode all frames of a `.dcbr` file and their masks.
+    def begin_decoding(self, progress: Progress | None = None) -> Decoding:
+        """Begin to decode all frames, and let the caller do something else in the meantime.
+
+        For example::
+
+            with reader.begin_decoding() as decoding:
+                text = reader.sections["dicom_meta"]
+                frames, masks = decoding.finish()
+
+        `finish` decodes everything itself where Python has to take part in the decoding: with a
+        `progress` callback, with `on_error='skip'`, for bytes that Python reads (URLs and file
+        objects), and for the masks of a `.dcbr`.
 
         Args:
             progress: called as `progress(done, total)`, in frames.
 
-        Returns:
-            The frames, and the masks: (frames, rows, columns), True inside.
-
         Raises:
-            InvalidCubeFileError: a checksum differs.
-            CodecError: a frame does not decode, or has no mask.
+            OutOfMemoryError: the frames need more than `max_memory`, or more memory than there is.
+            ValueError: the file was closed.
         """
-        frames, masks = self.new_array(self.shape, self.dtype), self.new_array(self.shape[:3], bool)
+        if self.extension == ".dcbr":
+            return Decoding(partial(self._read_frames_and_masks, progress))
+        if self._skips or progress or self._file.needs_python or not self.shape[0]:
+            return Decoding(lambda: (self.read_frames(progress=progress), None))
+        numbers = np.arange(self.shape[0], dtype=np.uint64)
+        frames = self.new_array(self.shape, self.dtype)
+        begun = self._file.reader.begin_decoding(
+            *_decode_arguments(numbers, frames, _native.DecodeOptions())
+        )
 
-        def decode(first: int, last: int) -> None:
-            part, mask = frames[first:last], masks[first:last]
-            self._file.reader.decode_roi(
-                first, last - first, part.ctypes.data, part.nbytes, mask.ctypes.data, mask.nbytes
-            )
+        def finish() -> tuple[NDArray[Any], None]:
+            begun.finish()
+            return frames, None
 
-        self._decode_all(decode, np.arange(self.shape[0]), progress, split=True)
-        return frames, masks
+        return Decoding(finish, begun)
 
     def read_frame_list(
         self,
@@ -294,6 +301,21 @@ class DcbReader:
     def __repr__(self) -> str:
         return f"<DcbReader shape={self.shape} dtype={self.dtype.name} codec={self.codec!r}>"
 
+    def _read_frames_and_masks(
+        self, progress: Progress | None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Decode all frames of a `.dcbr` file, and their masks: True inside."""
+        frames, masks = self.new_array(self.shape, self.dtype), self.new_array(self.shape[:3], bool)
+
+        def decode(first: int, last: int) -> None:
+            part, mask = frames[first:last], masks[first:last]
+            self._file.reader.decode_roi(
+                first, last - first, part.ctypes.data, part.nbytes, mask.ctypes.data, mask.nbytes
+            )
+
+        self._decode_all(decode, np.arange(self.shape[0]), progress, split=True)
+        return frames, masks
+
     def _read(
         self,
         numbers: NDArray[np.uint64],
@@ -301,7 +323,6 @@ class DcbReader:
         level: int,
         real: RealValues | None,
         progress: Progress | None,
-        meanwhile: Callable[[], None] | None = None,
     ) -> NDArray[Any]:
         shape = (len(numbers), *self.frame_shape_at(level))
         cancel = _native.Cancel()
@@ -314,11 +335,6 @@ class DcbReader:
             out = self.new_array(shape, dtype)
         else:
             _check_out(out, shape, dtype)
-        # Frames may be decoded in several calls or none; and nobody waits for a download in vain.
-        at_once = not self._skips and progress is None and len(numbers)
-        if meanwhile is not None and (self._file.needs_python or not at_once):
-            meanwhile()
-            meanwhile = None
 
         def decode(first: int, last: int) -> None:
             wanted, part = numbers[first:last], out[first:last]
@@ -327,9 +343,10 @@ class DcbReader:
                 rescale = slopes[first:], intercepts[first:]
                 options.slopes = _native.doubles_at(rescale[0].ctypes.data)
                 options.intercepts = _native.doubles_at(rescale[1].ctypes.data)
-            call = partial(self._decode, wanted, part, options, rescale, meanwhile)
-            # A signal, where it is handled, can end Python that reads bytes before that knows. Of
-            # one frame that is an error, and not worth a thread.
+            arguments = _decode_arguments(wanted, part, options, cancel, *rescale)
+            call = partial(self._file.reader.decode, *arguments)
+            # A signal's handler may raise in the Python code that reads the bytes, and libdicube
+            # then reports a read error. One frame is not worth a thread that prevents this.
             if self._file.needs_python and len(wanted) > 1:
                 interruptible(call, cancel)
             else:
@@ -338,18 +355,6 @@ class DcbReader:
         with self.fetched(numbers):
             self._decode_all(decode, numbers, progress)
         return out
-
-    def _decode(
-        self,
-        numbers: NDArray[np.uint64],
-        pixels: NDArray[Any],
-        options: _native.DecodeOptions,
-        _rescale: Sequence[NDArray[np.float64]],
-        meanwhile: Callable[[], None] | None,
-    ) -> None:
-        """Decode frames to an array; hold it meanwhile, and that which the options point into."""
-        given = numbers.ctypes.data, len(numbers), options, pixels.ctypes.data, pixels.nbytes
-        self._file.reader.decode(*given, meanwhile)
 
     def _decode_all(
         self,
@@ -389,6 +394,41 @@ class DcbReader:
     def _check_frame(self, frame: int) -> None:
         if not 0 <= frame < self.shape[0]:
             raise IndexError(f"expected a frame of 0 to {self.shape[0] - 1}, found {frame}")
+
+
+class Decoding:
+    """All frames of a file, which are being decoded; see `DcbReader.begin_decoding`.
+
+    A context for one thread. Leaving it before `finish` cancels the decoding.
+    """
+
+    def __init__(
+        self,
+        finish: Callable[[], tuple[NDArray[Any], NDArray[np.bool_] | None]],
+        begun: _native.Decoding | None = None,
+    ) -> None:
+        """Take what ends the decoding and returns its result, and the decoding if it has begun."""
+        self._finish, self._begun = finish, begun
+
+    def finish(self) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Wait until all frames are decoded. To be called once.
+
+        Returns:
+            The frames, and the masks of a `.dcbr`: (frames, rows, columns), True inside. None in
+            place of masks for all other files.
+
+        Raises:
+            InvalidCubeFileError: a checksum differs.
+            CodecError: a frame does not decode, or has no mask.
+        """
+        return self._finish()
+
+    def __enter__(self) -> Decoding:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._begun is not None:
+            self._begun.close()
 
 
 class Sections(Mapping[str, bytes]):
@@ -436,3 +476,14 @@ def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) 
         )
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise DataConsistencyError("expected out to be C-contiguous and writeable")
+
+
+def _decode_arguments(
+    numbers: NDArray[np.uint64], pixels: NDArray[Any], options: _native.DecodeOptions, *kept: object
+) -> tuple[Any, ...]:
+    """Return the arguments of `_native.Reader.decode`: which frames, how, and to which array.
+
+    `kept`: what the options point to.
+    """
+    owners = numbers, pixels, options, *kept
+    return numbers.ctypes.data, len(numbers), options, pixels.ctypes.data, pixels.nbytes, owners

@@ -46,15 +46,20 @@ def test_real_and_stored_values(dtype: str, path: Path, image: DicomCubeImage) -
 
 
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return a list to which each reading of frames adds what real values it was asked for."""
-    reads = []
-    read_frames = DcbReader.read_frames
+    """Return a list to which each decoding adds the real values it gives, None for stored ones."""
+    reads: list[Any] = []
+    read_frames, begin_decoding = DcbReader.read_frames, DcbReader.begin_decoding
 
     def counted(reader: DcbReader, *arguments: Any, **options: Any) -> Any:
         reads.append(options.get("real"))
         return read_frames(reader, *arguments, **options)
 
+    def begun(reader: DcbReader, *arguments: Any) -> Any:
+        reads.append(None)
+        return begin_decoding(reader, *arguments)
+
     monkeypatch.setattr(DcbReader, "read_frames", counted)
+    monkeypatch.setattr(DcbReader, "begin_decoding", begun)
     return reads
 
 

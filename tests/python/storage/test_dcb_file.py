@@ -173,55 +173,84 @@ def test_out_that_does_not_fit(
         reader.read_frames(out=out)
 
 
-class TestMeanwhile:
+class TestBeginDecoding:
     @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 700, 700)], ids=["small", "large"])
     @pytest.mark.parametrize("num_threads", [1, 3])
     @pytest.mark.parametrize("of", [bytes, io.BytesIO], ids=["memory", "file object"])
-    def test_is_called_once(
+    def test_the_file_can_be_read_in_the_meantime(
         self, shape: tuple[int, ...], num_threads: int, of: Any, smooth_volume: SmoothVolume
     ) -> None:
         volume = smooth_volume(shape, "<i2")
-        called: list[bytes] = []
+        steps: list[int] = []
         with DcbReader(of(file_bytes(volume)), num_threads=num_threads) as reader:
-            found = reader.read_frames(meanwhile=lambda: called.append(reader.sections["note"]))
-            assert (found == volume).all()
-            assert called == [b"first"]
-            steps: list[int] = []
-            reader.read_frames(
-                progress=lambda done, _: steps.append(done), meanwhile=lambda: called.append(b"")
-            )
-            assert called == [b"first", b""]
-            assert steps[-1] == shape[0]
-            assert not len(reader.read_frames(2, 2, meanwhile=lambda: called.append(b"none")))
-            assert called[-1] == b"none"
+            for progress in (None, lambda done, _: steps.append(done)):
+                with reader.begin_decoding(progress) as decoding:
+                    assert reader.sections["note"] == b"first"
+                    found, masks = decoding.finish()
+                assert (found == volume).all()
+                assert masks is None
+        assert steps[-1] == shape[0]
 
-    @pytest.mark.parametrize("shape", [(5, 33, 21), (9, 700, 700)], ids=["small", "large"])
-    def test_what_it_raises_comes_through(
-        self, shape: tuple[int, ...], smooth_volume: SmoothVolume
+    def test_no_frames(self) -> None:
+        assert DcbReader(file_bytes(np.zeros((0, 3, 4)))).begin_decoding().finish()[0].size == 0
+
+    @pytest.mark.parametrize("num_threads", [1, 3])
+    def test_an_exception_cancels_it(
+        self, num_threads: int, smooth_volume: SmoothVolume, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        volume = smooth_volume(shape, "<i2")
-
-        def fail() -> None:
-            raise KeyError("mine")
-
-        for data in (file_bytes(volume), damaged(file_bytes(volume))):
-            reader = DcbReader(data)
-            out = np.ones(shape, np.int16)
-            with pytest.raises(KeyError, match="mine"):
-                reader.read_frames(out=out, meanwhile=fail)
+        data = file_bytes(smooth_volume((40, 300, 300), "<i2"))
+        out = np.ones((40, 300, 300), np.int16)
+        monkeypatch.setattr(DcbReader, "new_array", lambda *_: out)
+        for content in (data, damaged(data)):
+            reader = DcbReader(content, num_threads=num_threads)
+            with pytest.raises(KeyError, match="mine"), reader.begin_decoding():
+                raise KeyError("mine")
             assert not out.any()
+            out.fill(1)
 
-    def test_damage_is_told_when_it_has_ended(self, smooth_volume: SmoothVolume) -> None:
-        called = []
-        reader = DcbReader(damaged(file_bytes(smooth_volume((9, 700, 700), "<i2"))))
-        with pytest.raises(InvalidCubeFileError, match="frame 8: expected checksum"):
-            reader.read_frames(meanwhile=lambda: called.append(1))
-        assert called == [1]
-        skipping = DcbReader(
-            damaged(file_bytes(smooth_volume((9, 700, 700), "<i2"))), on_error="skip"
-        )
-        skipping.read_frames(meanwhile=lambda: called.append(2))
-        assert called == [1, 2]
+    def test_an_abandoned_one_keeps_its_memory_until_it_has_ended(
+        self, smooth_volume: SmoothVolume, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volume = smooth_volume((40, 300, 300), "<i2")
+        reader = DcbReader(file_bytes(volume), num_threads=3)
+        held_at_its_end = []
+        close = functions["dicube_decoding_close"]
+
+        def closed(address: int) -> None:
+            close(address)
+            held_at_its_end.append((frames() is not None, not native.closed))
+
+        monkeypatch.setitem(functions, "dicube_decoding_close", closed)
+        frames = weakref.ref(volume)
+        new_array = DcbReader.new_array
+
+        def watched(*arguments: Any) -> np.ndarray[Any, Any]:
+            nonlocal frames
+            array = new_array(*arguments)
+            frames = weakref.ref(array)
+            return array
+
+        monkeypatch.setattr(DcbReader, "new_array", watched)
+        decoding = reader.begin_decoding()
+        native = reader._file.reader
+        cycle: list[Any] = [decoding]
+        cycle.append(cycle)
+        assert (frames() is not None, held_at_its_end) == (True, [])
+        del decoding, cycle
+        gc.collect()
+        assert held_at_its_end == [(True, True)]
+        assert frames() is None
+        assert (reader.read_frames() == volume).all()
+
+    def test_damage_is_reported_at_the_end(self, smooth_volume: SmoothVolume) -> None:
+        data = damaged(file_bytes(smooth_volume((9, 700, 700), "<i2")))
+        told = pytest.raises(InvalidCubeFileError, match="frame 8: expected checksum")
+        with DcbReader(data).begin_decoding() as decoding, told:
+            decoding.finish()
+        skipping = DcbReader(data, on_error="skip")
+        with skipping.begin_decoding() as decoding:
+            assert not skipping.damaged_frames
+            decoding.finish()
         assert list(skipping.damaged_frames) == [8]
 
     def test_ctrl_c_at_its_very_beginning_ends_the_decoding(
@@ -238,14 +267,26 @@ class TestMeanwhile:
         reader = DcbReader(file_bytes(volume), num_threads=3)
         out = np.ones(volume.shape, volume.dtype)
         with pytest.raises(KeyboardInterrupt):
-            reader.read_frames(out=out, meanwhile=lambda: None)
+            reader.read_frames(out=out)
         assert not out.any()
 
-    def test_it_may_close_the_reader(self, smooth_volume: SmoothVolume) -> None:
+    @pytest.mark.parametrize("ends", ["close", "collect"])
+    def test_the_reader_may_go_before_it(self, ends: str, smooth_volume: SmoothVolume) -> None:
         volume = smooth_volume((9, 700, 700), "<i2")
         reader = DcbReader(file_bytes(volume))
-        assert (reader.read_frames(meanwhile=reader.close) == volume).all()
-        assert reader.closed
+        with reader.begin_decoding() as decoding:
+            if ends == "close":
+                reader.close()
+            else:
+                del reader
+                gc.collect()
+            assert (decoding.finish()[0] == volume).all()
+
+    def test_a_closed_reader(self, smooth_volume: SmoothVolume) -> None:
+        reader = DcbReader(file_bytes(smooth_volume((2, 7, 7), "<i2")))
+        reader.close()
+        with pytest.raises(ValueError, match="reader is closed"):
+            reader.begin_decoding()
 
 
 @extension

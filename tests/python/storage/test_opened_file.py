@@ -135,6 +135,33 @@ def test_forked_while_threads_read(volume: np.ndarray[Any, Any], tmp_path: Path)
     assert told == ["0"] * 20 + ["parent True", ""]
 
 
+_FORKS_WHILE_DECODING = """
+import gc, os, signal, sys
+import numpy as np
+from dicube.storage import DcbReader
+
+reader = DcbReader(sys.argv[1], num_threads=2)
+expected = reader.read_frames()
+for _ in range(20):
+    with reader.begin_decoding() as decoding:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            decoding.__exit__()
+            del decoding
+            gc.collect()
+            os._exit(0 if np.array_equal(reader.read_frames(), expected) else 1)
+        frames, _ = decoding.finish()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), np.array_equal(frames, expected))
+"""
+
+
+@needs_fork
+def test_forked_while_a_decoding_is_open(volume: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "x.dcbs", volume)
+    assert run_script(_FORKS_WHILE_DECODING, path) == "0 True\n" * 20
+
+
 _FORKS_WITH_FILE_OBJECT = """
 import io, os, sys
 from dicube.exceptions import CubeFileAccessError
