@@ -1,7 +1,7 @@
-"""libdicube as a Conan package, and the one home of the versions it is built with.
+"""libdicube as a Conan package. The versions of its dependencies are defined here only.
 
-The wheel and a plain CMake build install these same requirements (ci/dependencies). Knows nothing
-of where the sources come from; that is in ci/recipes.
+The wheel and a plain CMake build install the same requirements (ci/dependencies). Must not know
+where the sources come from; that is in ci/recipes.
 """
 
 import os
@@ -37,7 +37,7 @@ class DicubeRecipe(ConanFile):
         self.requires("xxhash/0.8.3", visible=False)
 
     def package_id(self):
-        # Its interface is C, and CMakeLists.txt says which C++ is inside.
+        # The interface is C, and CMakeLists.txt sets the C++ version used inside.
         self.info.settings.rm_safe("compiler.cppstd")
 
     def layout(self):
@@ -48,11 +48,11 @@ class DicubeRecipe(ConanFile):
         toolchain.user_presets_path = False
         toolchain.generate()
         deps = CMakeDeps(self)
-        # The dependencies are optimised whatever this build is: a debug or sanitizer build of
-        # libdicube links the same archives.
+        # The dependencies are always release builds: a debug or sanitizer build of libdicube links
+        # the same archives.
         for deps.configuration in ("Debug", "RelWithDebInfo", "MinSizeRel", "Release"):
             deps.generate()
-        # What is linked in is passed on with it, and its licenses ask to come along.
+        # Licenses of the linked libraries require their text to be distributed with libdicube.
         for dependency in self.dependencies.host.values():
             copy(
                 self,

@@ -1,9 +1,9 @@
-"""Writes the golden files of this version: `python tests/golden/make.py`.
+"""Write the golden files of this version: `python tests/golden/make.py`.
 
-Files of a released version must open forever, so they are added and never rewritten: what is there
-already stays as it is. `expected.json` of each version pins shape, dtype and the SHA-256 of the
-pixels in C order (where they are lossless: others depend on how a machine rounds), and that of the
-original files.
+Files of a released version must open forever, so golden files are added and never rewritten: existing
+ones are skipped. The `expected.json` of each version records shape, dtype and the SHA-256 of the
+pixels in C order (only of lossless files, because others depend on the machine's rounding), and the
+SHA-256 of the original files.
 
 The files effort1_* were written by libjxl's effort 1. Since effort 1 means 2, they can't be written
 again.
@@ -54,10 +54,10 @@ def synthetic_volume(dtype: str, samples: int) -> NDArray[Any]:
 
 
 def write_transformed(path: Path) -> NDArray[Any]:
-    """Write a file of one HTJ2K frame with a component transform; return its pixels."""
+    """Write a file with one HTJ2K frame that has a component transform; return its pixels."""
     planes = synthetic_volume("uint8", 3)[2:] % 32 + 48
     coded = bytearray(imencode_jph(planes[0]))
-    coded[coded.index(COD) + 8] = 1  # SGcod: the three planes are said to be Y, Cb and Cr
+    coded[coded.index(COD) + 8] = 1  # SGcod: declares the three planes as Y, Cb and Cr
     pixels = imdecode_jph(bytes(coded))[np.newaxis]
     header = PixelDataHeader(OriginalPixelDtype="uint8", PixelDtype="uint8")
     with DcbWriter(path, pixels.shape, pixels.dtype) as writer:
@@ -67,7 +67,7 @@ def write_transformed(path: Path) -> NDArray[Any]:
 
 
 def write_restorable(path: Path, source: Path, names: list[str]) -> dict[str, Any]:
-    """Write a file of DICOM files in a folder; return what it must give back."""
+    """Write a file from DICOM files in a folder; return the expected content."""
     image = DicomCubeImage.from_dicom_folder([source / name for name in names])
     image.to_file(path)
     return {
@@ -99,7 +99,7 @@ def write_nifti(path: Path) -> bytes:
 
 
 def write_lossy(path: Path) -> dict[str, Any]:
-    """Write a lossy file of the kind that the path names; return what it must give back."""
+    """Write a lossy file of the kind given by the path's suffix; return the expected content."""
     volume = synthetic_volume("int16", 1) // 16
     mask = np.indices(volume.shape).sum(axis=0) % 7 < 3
     options: dict[str, Any] = {
@@ -110,22 +110,22 @@ def write_lossy(path: Path) -> dict[str, Any]:
     DicomCubeImage(volume).to_file(path, **options)
     image = DicomCubeImage.from_file(path)
     values = image.raw_image
-    told: dict[str, Any] = {
+    expected: dict[str, Any] = {
         "shape": volume.shape,
         "dtype": "int16",
         "max_error": image.losses[0].max_error,
     }
-    if path.suffix == ".dcbl":  # decoders may differ in the last place
-        told["means"] = [float(frame.mean()) for frame in values]
+    if path.suffix == ".dcbl":  # decoders may differ in the last digit
+        expected["means"] = [float(frame.mean()) for frame in values]
     else:
-        told["sha256"] = hashlib.sha256(values.tobytes()).hexdigest()
+        expected["sha256"] = hashlib.sha256(values.tobytes()).hexdigest()
     if image.roi_mask is not None:
-        told["mask"] = hashlib.sha256(mask.tobytes()).hexdigest()
-    return told
+        expected["mask"] = hashlib.sha256(mask.tobytes()).hexdigest()
+    return expected
 
 
 def write_padded_metadata(path: Path) -> dict[str, Any]:
-    """Write a file whose metadata shrink so much that they are padded; return what it holds."""
+    """Write a file whose metadata compress so well that they need padding; return its content."""
     volume = synthetic_volume("uint16", 1)[2:]
     image = DicomCubeImage(volume)
     text = "GOLDEN FILE " * (3 << 19)
