@@ -1,6 +1,6 @@
-"""The `dicube` command: what it is asked, what it does, what it shows, and its exit status.
+"""The `dicube` command: runs the module of a verb, and turns errors and warnings into lines.
 
-What the commands do is done by `core` and `demo`. Here errors and warnings become lines.
+The verbs are `convert`, `info`, `verify` and `demo`; each module has a function `run`.
 """
 
 from __future__ import annotations
@@ -10,43 +10,50 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TextIO
 
 from dicube.cli.arguments import parser
 from dicube.cli.one_line import one_line
 from dicube.exceptions import DicomCubeError
 
-_OPTION_OF_ARGUMENT = {"overwrite=True": "--overwrite", "series_uid=": "--series-uid"}
+# What suggestions say of Python's arguments, and the options of the command.
+_OPTION_OF_ARGUMENT = {
+    "overwrite=True": "--overwrite",
+    "series_uid=": "--series-uid",
+    "to_dicom_folder": "a DICOM folder",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 0, or 1 after one line on the standard error output, or 3 where damaged
-        parts were left out as asked for. Wrong usage ends in SystemExit with status 2.
+        The exit status: 0; 1 after an error, which is one line on the standard error output; 3 if
+        damaged slices were left out on request. Wrong usage raises SystemExit with status 2.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # as the standard error output
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does
     try:
         try:
             return _run(arguments)
         finally:
-            if sys.stdout is not None:  # closed by who called
+            if sys.stdout is not None:  # the caller may have closed it
                 sys.stdout.flush()
     except OSError as error:
-        # Python must not try to write the rest at exit, where whoever read the output has gone.
+        # Without this, Python would try to flush the output again at exit and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1 if isinstance(error, BrokenPipeError) else _fail(str(error))
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
+    verb = import_module(f"dicube.cli.{options.command}")  # loads only what this command needs
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning
         try:
-            return int(options.run(options))
+            return int(verb.run(options))
         except DicomCubeError as error:
             message = error.message if error.suggestion is None else _with_suggestion(error)
             return _fail(message)
@@ -61,7 +68,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _with_suggestion(error: DicomCubeError) -> str:
-    """Return message and suggestion of an error on one line."""
+    """Return the message and the suggestion of an error, in terms of the command's options."""
     suggestion = str(error.suggestion)
     for argument, option in _OPTION_OF_ARGUMENT.items():
         suggestion = suggestion.replace(argument, option)
@@ -69,7 +76,7 @@ def _with_suggestion(error: DicomCubeError) -> str:
 
 
 def _fail(message: str) -> int:
-    """Print one line of error; return the exit status."""
+    """Print an error on one line; return the exit status."""
     print(f"dicube: error: {one_line(message)}", file=sys.stderr)
     return 1
 
@@ -82,5 +89,5 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print one line of warning."""
+    """Print a warning on one line."""
     print(f"dicube: warning: {one_line(str(message))}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What the `dicube` command can be asked: commands, options, their help. Does nothing."""
+"""The commands and options that `dicube` accepts, and their help. Must not know what they do."""
 
 from __future__ import annotations
 
@@ -7,51 +7,56 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dicube.cli import commands
-from dicube.codecs.efforts import EFFORTS, Effort
+from dicube.cli.convert_options import (
+    DICOM_TARGETS,
+    DICUBE_TARGETS,
+    OPTIONS,
+    SOURCES,
+    TARGETS,
+    THREADS_HELP,
+    ConvertOption,
+    thread_count,
+)
 
-# Whose versions matter to what the commands do; told where they are installed.
+# The packages that --version lists if they are installed: results depend on their versions.
 _PACKAGES = ("numpy", "pydicom", "spacetransformer-core", "zstandard", "nibabel")
 
 _EXAMPLES = """\
 examples:
-  dicube demo                                 see what it does, on a real series
-  dicube convert series/ head.dcbs            DICOM folder to HTJ2K: fast
-  dicube convert series/ head.dcba            DICOM folder to JPEG XL: small
-  dicube convert head.dcba out/               back to DICOM, to the byte
-  dicube convert head.dcba head.dcm           to one multi-frame DICOM file
-  dicube convert head.dcba head.nii.gz        to NIfTI, and from it
-  dicube info head.dcbs                       what is in a file
-  dicube verify head.dcbs --against series/   is all there, bit by bit?
+  dicube demo                                 try it on a real series
+  dicube convert series/ head.dcbs            compress a DICOM series: fast
+  dicube convert series/ head.dcba            compress a DICOM series: small
+  dicube convert head.dcba restored/          restore the original DICOM files
+  dicube convert head.dcba head.nii.gz        export to NIfTI
+  dicube info head.dcba                       show what the file contains
+  dicube verify head.dcba --against series/   compare with the original files
 
-dicube COMMAND --help lists the options of a command.
+'dicube COMMAND --help' lists the options of a command.
 """
 
-_CONVERT_EXAMPLES = """\
-What SRC and DST are is told from their names:
-  a folder        DICOM files, one for each slice
-  *.dcm           DICOM; as DST one multi-frame file (CT, MR, PET, secondary capture)
-  *.dcbs          HTJ2K, fast
-  *.dcba          JPEG XL, small
-  *.dcbl          JPEG XL, lossy
-  *.dcbr          JPEG XL, lossless inside the body, lossy outside
-  *.nii, *.nii.gz NIfTI (needs dicube[nifti])
-Conversions are lossless but for .dcbl, .dcbr and where --max-error or --distance is given. Each
-frame is decoded and compared before the file takes its name, and what was lost is recorded.
+_CONVERT = """\
+Convert a medical image series between DICOM, dicube files and NIfTI. The names
+of SRC and DST select the formats:
+
+  series/         DICOM files in a folder; SRC may also be a .zip of them
+  head.dcm        one DICOM file; as DST a multi-frame file
+  head.dcbs       dicube file, HTJ2K: fast
+  head.dcba       dicube file, JPEG XL: small
+  head.dcbl       dicube file, JPEG XL: lossy
+  head.dcbr       dicube file, JPEG XL: lossless in the body, lossy outside
+  head.nii[.gz]   NIfTI file (needs the package extra dicube[nifti])
 
 examples:
-  dicube convert series/ head.dcbs
-  dicube convert series/ head.dcba --effort best --threads 4
-  dicube convert series/ head.dcba --max-error 2
-  dicube convert series/ head.dcbl --distance 1
-  dicube convert series/ head.dcbr --roi auto --background 20
-  dicube convert head.dcba head.dcbs
-  dicube convert head.dcbs restored/
-  dicube convert brain.nii.gz brain.dcba
-  dicube convert brain.dcba brain.nii.gz
-  dicube convert brain.nii.gz dicom/ --modality MR
-  dicube convert head.dcbs htj2k/ --transfer-syntax htj2k   frames as they are
-  dicube convert head.dcbs head.dcm --transfer-syntax htj2k
+  dicube convert series/ head.dcbs                   compress a series
+  dicube convert head.dcbs restored/                 restore the DICOM files
+  dicube convert head.dcbs head.nii.gz               export to NIfTI
+  dicube convert brain.nii.gz dicom/ --modality MR   make DICOM from NIfTI
+  dicube convert series/ head.dcba --max-error 2     lossy, error at most 2
+  dicube convert head.dcbs out/ --transfer-syntax htj2k
+
+A conversion is lossless unless DST is .dcbl or .dcbr, or a lossy option is
+given. Each encoded frame is decoded and compared with its source before DST
+appears; dicube files record what was lost.
 """
 
 
@@ -59,162 +64,115 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     command = argparse.ArgumentParser(
         prog="dicube",
-        description="Store a series of medical images in one small file that opens fast.",
+        description="Store a DICOM series in one small file that opens fast, and restore the"
+        " original files from it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--version", action=_ShowVersion)
-    subparsers = command.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    convert = subparsers.add_parser(
-        "convert",
-        help="convert between DICOM, dicube files and NIfTI",
-        description="Convert between a DICOM folder, dicube files and NIfTI.",
-        epilog=_CONVERT_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    subparsers = command.add_subparsers(
+        title="commands", metavar="COMMAND", dest="command", required=True
     )
-    convert.add_argument(
-        "source", metavar="SRC", type=_path, help="DICOM folder, DICOM file, dicube or NIfTI file"
-    )
-    convert.add_argument(
-        "target", metavar="DST", help="dicube, NIfTI or DICOM file, or DICOM folder"
-    )
-    convert.add_argument(
-        "--effort",
-        type=_effort,
-        metavar="1..9",
-        help=f"of JPEG XL: 2 is fast, 9 small, 1 means 2; or {', '.join(EFFORTS)}"
-        " (default: balanced; with a distance best)",
-    )
-    convert.add_argument(
-        "--max-error",
-        type=float,
-        metavar="N",
-        help=".dcba, .dcbl: how far a stored value may be from what it was",
-    )
-    convert.add_argument(
-        "--distance",
-        type=float,
-        metavar="D",
-        help=".dcba, .dcbl: JPEG XL's, above 0 and up to 25 (default of .dcbl: 0.5)",
-    )
-    convert.add_argument(
-        "--roi",
-        choices=["auto"],
-        help=".dcbr: find the body, which is the foreground (default: the source's mask)",
-    )
-    convert.add_argument(
-        "--foreground",
-        type=float,
-        metavar="N",
-        default=0.0,
-        help=".dcbr: the --max-error of the foreground (default: 0, lossless)",
-    )
-    convert.add_argument(
-        "--background",
-        type=float,
-        metavar="N",
-        help=".dcbr: the --max-error of the background; inf for one value"
-        " (default: a hundredth of the range of values)",
-    )
-    convert.add_argument(
-        "--threads", type=_thread_count, metavar="N", help="default: one for each processor"
-    )
-    convert.add_argument(
-        "--overwrite", action="store_true", help="replace DST, or write into a folder in use"
-    )
-    convert.add_argument(
-        "--series-uid", metavar="UID", help="the series to take from a folder that holds several"
-    )
-    convert.add_argument(
-        "--sort",
-        choices=commands.SORT_METHODS,
-        help="order of a series' slices (default: instance)",
-    )
-    convert.add_argument(
-        "--no-verify",
-        dest="verify",
-        action="store_false",
-        help="don't decode and compare what was encoded",
-    )
-    convert.add_argument(
-        "--transfer-syntax",
-        metavar="NAME",
-        help="of DICOM files made anew: explicit, htj2k, htj2k-rpcl, jpegxl, or a UID; frames that"
-        " are coded so already are not recoded (default: the original files; of one file explicit)",
-    )
-    convert.add_argument(
-        "--on-error",
-        choices=["raise", "skip"],
-        default="raise",
-        help="of a damaged dicube file convert what is intact: damaged slices are left out, named,"
-        " and the exit status is 3",
-    )
-    convert.add_argument(
-        "--modality",
-        metavar="CODE",
-        help="of DICOM made from NIfTI, or from a file without metadata, such as MR (default: OT)",
-    )
-    convert.set_defaults(run=commands.convert)
+    _add_convert(subparsers)
 
     info = subparsers.add_parser(
         "info",
-        help="show what is in a file",
-        description="Show what is in a dicube file: pixels, series, geometry, sections.",
+        help="show what a dicube file contains",
+        description="Show the pixels, series, geometry and sections of a dicube file, without"
+        " decoding it.",
     )
-    info.add_argument("file", metavar="FILE", help="dicube file, or a URL of one")
+    info.add_argument("file", metavar="FILE", help="dicube file, or its URL")
     info.add_argument("--json", action="store_true", help="print one JSON object")
-    info.set_defaults(run=commands.info)
 
     verify = subparsers.add_parser(
         "verify",
-        help="check a file, and compare it with its originals",
-        description="Check a dicube file: structure, checksums, that every frame decodes, that"
-        " metadata, geometry and counts agree; and compare what it restores with the originals."
-        " Exit status 0 only if all holds.",
+        help="check a dicube file, and compare it with the original files",
+        description="Check a dicube file: structure, checksums, whether every frame decodes, and"
+        " whether metadata, geometry and counts agree. With --against, also compare it with the"
+        " DICOM files that it was made from. The exit status is 0 if every check passes, else 1.",
     )
     verify.add_argument("file", metavar="FILE", type=_path, help="dicube file")
     verify.add_argument(
-        "--against",
-        metavar="FOLDER",
-        type=_path,
-        help="compare with the DICOM files that it was made from",
+        "--against", metavar="FOLDER", type=_path, help="the original DICOM files to compare with"
     )
-    verify.add_argument(
-        "--threads", type=_thread_count, metavar="N", help="default: one for each processor"
-    )
+    _add_threads(verify)
     verify.add_argument("--json", action="store_true", help="print one JSON object")
-    verify.set_defaults(run=commands.verify)
 
     demo = subparsers.add_parser(
         "demo",
-        help="convert a series there and back, compare, and show sizes and times",
-        description="Convert a series to .dcbs and .dcba and back to DICOM, in a temporary folder;"
-        " compare it pixel by pixel and element by element; show sizes and times."
-        " Exit status 1 if anything differs.",
+        help="compress a series, restore it, compare, and show sizes and times",
+        description="Compress a series to .dcbs and .dcba and restore DICOM from each, in a"
+        " temporary folder; compare pixels, elements and geometry; show sizes and times. The exit"
+        " status is 1 if anything differs.",
     )
     demo.add_argument(
         "folder",
         metavar="FOLDER",
         type=_path,
         nargs="?",
-        help="DICOM folder (default: a small real CT series that comes with pydicom)",
+        help="DICOM folder (default: a small CT series that comes with pydicom)",
     )
-    demo.add_argument(
-        "--threads", type=_thread_count, metavar="N", help="default: one for each processor"
-    )
-    demo.set_defaults(run=commands.demo)
+    _add_threads(demo)
     return command
 
 
+def _add_convert(subparsers: Any) -> None:
+    """Add `dicube convert`; an option that is not given leaves no value behind."""
+    convert = subparsers.add_parser(
+        "convert",
+        help="convert between DICOM, dicube files and NIfTI",
+        usage="dicube convert [OPTIONS] SRC DST",
+        description=_CONVERT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    convert.add_argument("source", metavar="SRC", type=_path, help="file or folder to read")
+    convert.add_argument(
+        "target", metavar="DST", help="file or folder to write; end the name of a folder in /"
+    )
+    groups: dict[str, Any] = {"options": convert}
+    for option in OPTIONS:
+        title, kinds = _place_of(option)
+        if title not in groups:
+            groups[title] = convert.add_argument_group(title)
+        keywords: dict[str, Any] = {"dest": option.name, "help": kinds + option.help}
+        if option.metavar is None:
+            keywords |= {"action": "store_const", "const": option.switched}
+        else:
+            keywords |= {"metavar": option.metavar, "choices": option.choices}
+            keywords |= {"type": option.convert}
+        groups[title].add_argument(option.flag, **keywords)
+
+
+def _place_of(option: ConvertOption) -> tuple[str, str]:
+    """Return the group of the help that lists an option, and the kinds that its text begins with.
+
+    The kinds are '' where the group says them all.
+    """
+    for title, kinds in (("dicube files", DICUBE_TARGETS), ("DICOM", DICOM_TARGETS)):
+        if set(option.targets) <= set(kinds):
+            names = ", ".join(kind.value for kind in option.targets)
+            return f"writing {title}", "" if option.targets == kinds else f"{names}: "
+    assert option.targets == TARGETS
+    if option.sources == SOURCES:
+        return "options", ""
+    return f"reading {', '.join(kind.value for kind in option.sources)}", ""
+
+
+def _add_threads(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--threads", dest="num_threads", type=thread_count, metavar="N", help=THREADS_HELP
+    )
+
+
 class _ShowVersion(argparse.Action):
-    """Print versions and end. An action of its own, as the library is loaded only when asked."""
+    """Prints versions and exits; the library is loaded only if this is asked for."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **_options: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show versions and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_arguments: Any) -> None:
-        """Print the versions and end."""
+        """Print the versions and exit."""
         import platform
         from contextlib import suppress
         from importlib.metadata import PackageNotFoundError, version
@@ -231,22 +189,6 @@ class _ShowVersion(argparse.Action):
 
 def _path(text: str) -> Path:
     """Return a path from the command line."""
-    if not text:  # an unset variable of the shell, which Path takes for the working folder
-        raise argparse.ArgumentTypeError("expected a path, found nothing")
+    if not text:  # Path would take an unset shell variable for the working folder
+        raise argparse.ArgumentTypeError("expected a path, found an empty text")
     return Path(text)
-
-
-def _thread_count(text: str) -> int:
-    """Return a number of threads from the command line."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, found {number}")
-    return number
-
-
-def _effort(text: str) -> Effort:
-    """Return an effort from the command line."""
-    effort: Effort = int(text) if text.isdecimal() else text
-    if effort not in (*range(1, 10), *EFFORTS):
-        raise argparse.ArgumentTypeError(f"expected 1 to 9, {', '.join(EFFORTS)}, found {text}")
-    return effort

@@ -1,4 +1,4 @@
-"""ProgressBar: how far something is, on a terminal."""
+"""ProgressBar: shows progress on a terminal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from types import TracebackType
 
 
 class ProgressBar:
-    """A line on the terminal that shows how far something is; nothing where there is no terminal.
+    """A progress line on the standard error output; shows nothing if that is no terminal.
 
-    Called as `bar(done, total)`. As a context manager it leaves an empty line behind.
+    Called as `bar(done, total)`. Leaving its context clears the line.
     """
 
     _WIDTH = 30
@@ -22,7 +22,7 @@ class ProgressBar:
         self._last = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that `done` of `total` are done."""
+        """Show progress, at most once per `_SECONDS`."""
         now = time.monotonic()
         if not self._shown or (done < total and now - self._last < self._SECONDS):
             return

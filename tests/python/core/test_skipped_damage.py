@@ -403,7 +403,7 @@ def test_the_command(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     told = capsys.readouterr()
     assert "58 slices" in told.out
     assert "damaged: frames 3, 40" in told.err
-    assert "holds what is intact" in told.err
+    assert "holds only the intact slices" in told.err
     found = {file.name: file.read_bytes() for file in folder.iterdir()}
     assert len(found) == 58
     assert all(sources[name] == data for name, data in found.items())

@@ -349,7 +349,7 @@ def test_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
             ["has_meta.dcbs", "dicom2/", "--modality", "MR", "--transfer-syntax", "htj2k"],
             "--modality",
         ),
-        (["a.nii", "a.dcbs", "--sort", "position"], "DICOM only"),
+        (["a.nii", "a.dcbs", "--sort", "position"], "reading DICOM, not NIfTI"),
     ):
         paths = [os.path.join(tmp_path, name) for name in arguments[:2]]
         assert main(["convert", *paths, *arguments[2:]]) == 1

@@ -322,7 +322,7 @@ class TestRecord:
         series.to_dicom_folder(tmp_path / "other")
         assert main(["verify", target, "--against", str(tmp_path / "other")]) == 1
         assert main(["convert", source, str(tmp_path / "y.dcbs"), "--distance", "2"]) == 1
-        assert "lossless" in capsys.readouterr().err
+        assert "writing .dcba or .dcbl, not .dcbs" in capsys.readouterr().err
 
     def test_frames_of_one_file_are_compared_too(self, tmp_path: Path) -> None:
         files = [enhanced(3), enhanced(2, 2, lambda frame: plane(frame, start=7.5))]

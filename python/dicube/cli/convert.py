@@ -1,0 +1,187 @@
+"""`dicube convert`: carries out a plan, one function a source and one a target.
+
+Must not know how formats are read or written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+
+from dicube import DicomCubeImage, SortMethod
+from dicube.cli.convert_options import DICUBE_TARGETS, SORT_METHODS, SourceKind, TargetKind
+from dicube.cli.plan import Plan, make_plan
+from dicube.cli.progress_bar import ProgressBar
+from dicube.core.cube_parts import METADATA, ORIGINALS
+from dicube.core.recoding import export_coded
+from dicube.dicom.transfer_syntaxes import transfer_syntax_of
+from dicube.exceptions import DataConsistencyError
+from dicube.storage.formats import codec_of_path
+from dicube.verify.file_summary import holds
+
+_PARTLY_DONE = 3  # the exit status
+_LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `dicube convert`.
+
+    Returns:
+        The exit status: 0, or 3 if slices of a damaged file were left out.
+    """
+    plan = make_plan(arguments)
+    if "modality" in plan.options and _has_metadata(plan):
+        raise DataConsistencyError(
+            f"--modality applies to images without DICOM metadata, and {plan.source} has metadata"
+        )
+    if _copies_frames(plan):
+        _copy_frames(plan)
+        return 0
+    with ProgressBar(f"reading {plan.source}") as bar:
+        whole = _READERS[plan.source_kind](plan, bar)
+    image = whole.intact_part()
+    with ProgressBar(f"writing {plan.target}") as bar:
+        _WRITERS[plan.target_kind](image, plan, bar)
+    _print_result(image, plan)
+    if image is not whole:
+        _note(f"{plan.target} holds only the intact slices of {plan.source}")
+    elif _lost_originals(plan):
+        reason = image.why_not_exact(codec_of_path(plan.target))
+        _note(
+            f"{plan.target} holds every element and sample, but can't restore the original files "
+            f"to the byte: {reason}"
+        )
+    return 0 if image is whole else _PARTLY_DONE
+
+
+# ------------------------------------------------------------------------------------- sources
+
+
+def _read_dicom(plan: Plan, bar: ProgressBar) -> DicomCubeImage:
+    return DicomCubeImage.from_dicom_folder(
+        plan.source,
+        SortMethod[SORT_METHODS[plan.options.get("sort", "instance")]],
+        progress=bar,
+        **plan.given("num_threads", "series_uid"),
+    )
+
+
+def _read_dicube(plan: Plan, bar: ProgressBar) -> DicomCubeImage:
+    return DicomCubeImage.from_file(
+        plan.source, progress=bar, **plan.given("num_threads", "on_error")
+    )
+
+
+def _read_nifti(plan: Plan, _bar: ProgressBar) -> DicomCubeImage:
+    return DicomCubeImage.from_nifti(plan.source)
+
+
+_READERS = {
+    SourceKind.DICOM: _read_dicom,
+    SourceKind.DICUBE: _read_dicube,
+    SourceKind.NIFTI: _read_nifti,
+}
+
+# ------------------------------------------------------------------------------------- targets
+
+
+def _write_dicube(image: DicomCubeImage, plan: Plan, bar: ProgressBar) -> None:
+    options = plan.given("num_threads", "effort", "verify", *_LOSSY_OPTIONS)
+    image.to_file(plan.target, progress=bar, **options)
+
+
+def _write_nifti(image: DicomCubeImage, plan: Plan, _bar: ProgressBar) -> None:
+    image.to_nifti(plan.target)
+
+
+def _write_dicom_file(image: DicomCubeImage, plan: Plan, _bar: ProgressBar) -> None:
+    _ensure_metadata(image, plan)
+    options = plan.given("num_threads", "overwrite", "transfer_syntax")
+    image.to_dicom_file(plan.target, **options)
+
+
+def _write_dicom_folder(image: DicomCubeImage, plan: Plan, bar: ProgressBar) -> None:
+    _ensure_metadata(image, plan)
+    options = plan.given("num_threads", "overwrite", "transfer_syntax")
+    image.to_dicom_folder(plan.target, progress=bar, **options)
+
+
+_WRITERS = {
+    **dict.fromkeys(DICUBE_TARGETS, _write_dicube),
+    TargetKind.NIFTI: _write_nifti,
+    TargetKind.DICOM_FILE: _write_dicom_file,
+    TargetKind.DICOM_FOLDER: _write_dicom_folder,
+}
+
+
+def _ensure_metadata(image: DicomCubeImage, plan: Plan) -> None:
+    """Make the metadata that DICOM needs, unless the image has some."""
+    if image.dicom_meta is None:
+        image.init_meta(**plan.given("modality"))
+
+
+def _has_metadata(plan: Plan) -> bool:
+    """Return whether the source is a dicube file with DICOM metadata."""
+    return plan.source_kind is SourceKind.DICUBE and holds(plan.source, METADATA)
+
+
+# ------------------------------------------------------------------- frames without decoding
+
+
+def _copies_frames(plan: Plan) -> bool:
+    """Return whether coded frames may go from a dicube file to DICOM without being decoded."""
+    name = plan.options.get("transfer_syntax")
+    return (
+        name is not None
+        and plan.target_kind is TargetKind.DICOM_FOLDER
+        and plan.options.get("on_error") != "skip"
+        and bool(transfer_syntax_of(name).codec)
+        and _has_metadata(plan)
+    )
+
+
+def _copy_frames(plan: Plan) -> None:
+    """Write DICOM files from a dicube file; frames in another coding are recoded."""
+    syntax = transfer_syntax_of(plan.options["transfer_syntax"])
+    with ProgressBar(f"writing {plan.target}") as bar:
+        slices = export_coded(
+            plan.source,
+            plan.target,
+            syntax,
+            progress=bar,
+            **plan.given("overwrite", "num_threads"),
+        )
+    print(f"{plan.target}: {slices} slices")
+
+
+# ------------------------------------------------------------------------------------- output
+
+
+def _print_result(image: DicomCubeImage, plan: Plan) -> None:
+    """Print what was written."""
+    result = f"{plan.target}: {image.shape[0]} slices"
+    if plan.target_kind in (*DICUBE_TARGETS, TargetKind.NIFTI):
+        size = plan.target.stat().st_size
+        pixel_size = math.prod(image.shape) * image.dtype.itemsize
+        result += f", {size:,} bytes, compression ratio {pixel_size / size:.2f}"
+    print(result)
+
+
+def _note(text: str) -> None:
+    print(f"dicube: {text}", file=sys.stderr)
+
+
+def _lost_originals(plan: Plan) -> bool:
+    """Return whether the source gave its original files and the target, though lossless, can't."""
+    is_lossless = plan.target_kind in (TargetKind.DCBS, TargetKind.DCBA) and not any(
+        plan.given(*_LOSSY_OPTIONS).values()
+    )
+    return (
+        is_lossless
+        and (
+            plan.source_kind is SourceKind.DICOM
+            or (plan.source_kind is SourceKind.DICUBE and holds(plan.source, ORIGINALS))
+        )
+        and not holds(plan.target, ORIGINALS)
+    )

@@ -1,0 +1,149 @@
+"""Plan of a conversion: what is read, what is written, and the options that apply.
+
+A request that can't be carried out is refused here, before anything is read. Must not know how a
+conversion is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicube.cli.convert_options import (
+    DICUBE_TARGETS,
+    OPTIONS,
+    ConvertOption,
+    SourceKind,
+    TargetKind,
+)
+from dicube.dicom.transfer_syntaxes import transfer_syntax_of
+from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, TargetExistsError
+from dicube.nifti import NIFTI_EXTENSIONS
+
+_DICUBE_KINDS = {kind.value: kind for kind in DICUBE_TARGETS}
+_WRITTEN = f"{', '.join(_DICUBE_KINDS)}, {', '.join(NIFTI_EXTENSIONS)} or .dcm"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A conversion that can be carried out, as far as the request tells.
+
+    Attributes:
+        source, source_kind: what is read.
+        target, target_kind: what is written.
+        options: the values of the options that were given, by `ConvertOption.name`.
+    """
+
+    source: Path
+    source_kind: SourceKind
+    target: Path
+    target_kind: TargetKind
+    options: dict[str, Any]
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Return the options of these names that were given, as keyword arguments."""
+        return {name: self.options[name] for name in names if name in self.options}
+
+
+def make_plan(arguments: argparse.Namespace) -> Plan:
+    """Return the plan of a request.
+
+    Args:
+        arguments: `source` (a path), `target` (a text), and the options that were given.
+
+    Raises:
+        CubeFileNotFoundError: the source does not exist.
+        DataConsistencyError: the target's name stands for no format, an option doesn't apply to
+            the conversion, or one that it needs is missing.
+        TargetExistsError: the target is an existing file, and is not to be overwritten.
+    """
+    source: Path = arguments.source
+    if not source.exists():
+        raise CubeFileNotFoundError(f"{source}: no such file or folder")
+    given = vars(arguments)
+    plan = Plan(
+        source,
+        _kind_of_source(source),
+        Path(arguments.target),
+        _kind_of_target(arguments.target),
+        {option.name: given[option.name] for option in OPTIONS if option.name in given},
+    )
+    for option in OPTIONS:
+        if option.name in plan.options:
+            _check_applies(option, plan)
+    _check_together(plan)
+    is_file = plan.target_kind is not TargetKind.DICOM_FOLDER
+    if is_file and plan.target.exists() and not plan.options.get("overwrite"):
+        raise TargetExistsError(f"{plan.target} already exists; --overwrite replaces it")
+    return plan
+
+
+def _kind_of_source(path: Path) -> SourceKind:
+    """Return what a path holds, judged by its name."""
+    if path.is_dir():
+        return SourceKind.DICOM
+    if path.name.lower().endswith(NIFTI_EXTENSIONS):
+        return SourceKind.NIFTI
+    return SourceKind.DICUBE if path.suffix.lower() in _DICUBE_KINDS else SourceKind.DICOM
+
+
+def _kind_of_target(name: str) -> TargetKind:
+    """Return what is to be written, judged by its name; an existing folder is one of DICOM."""
+    path = Path(name)
+    extension = path.suffix.lower()
+    if not name.endswith(("/", os.sep)):
+        if path.name.lower().endswith(NIFTI_EXTENSIONS):
+            return TargetKind.NIFTI
+        if extension in _DICUBE_KINDS:
+            return _DICUBE_KINDS[extension]
+        if extension and not path.is_dir():
+            if extension == ".dcm":
+                return TargetKind.DICOM_FILE
+            raise DataConsistencyError(
+                f"{name}: unknown format {extension}; expected a name ending in {_WRITTEN}, "
+                f"or a folder (end its name in {os.sep})"
+            )
+    return TargetKind.DICOM_FOLDER
+
+
+def _check_applies(option: ConvertOption, plan: Plan) -> None:
+    """Refuse an option that has no meaning for the conversion."""
+    if plan.source_kind not in option.sources:
+        raise DataConsistencyError(
+            f"{option.flag} applies when reading {_listed(option.sources)}, "
+            f"not {plan.source_kind.value} ({plan.source})"
+        )
+    if plan.target_kind not in option.targets:
+        raise DataConsistencyError(
+            f"{option.flag} applies when writing {_listed(option.targets)}, "
+            f"not {plan.target_kind.value} ({plan.target})"
+        )
+
+
+def _check_together(plan: Plan) -> None:
+    """Refuse options that exclude each other, and a conversion that lacks one that it needs."""
+    options = plan.options
+    if "max_error" in options and "distance" in options:
+        raise DataConsistencyError("--max-error and --distance exclude each other: give one")
+    if "transfer_syntax" in options:
+        transfer_syntax_of(options["transfer_syntax"])
+    elif (plan.source_kind, plan.target_kind) == (SourceKind.DICOM, TargetKind.DICOM_FOLDER):
+        raise DataConsistencyError(
+            f"{plan.target}: DICOM to a DICOM folder needs --transfer-syntax; "
+            f"for another format end the name in {_WRITTEN}"
+        )
+    has_mask = plan.source_kind is SourceKind.DICUBE or "roi" in options
+    if plan.target_kind is TargetKind.DCBR and not has_mask:
+        raise DataConsistencyError(
+            f"{plan.target}: .dcbr needs --roi auto, as {plan.source} has no region of interest"
+        )
+
+
+def _listed(kinds: Sequence[SourceKind | TargetKind]) -> str:
+    """Return the names of kinds, as in 'a, b or c'."""
+    *names, last = (kind.value for kind in kinds)
+    return f"{', '.join(names)} or {last}" if names else last

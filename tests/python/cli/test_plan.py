@@ -1,0 +1,196 @@
+"""Which options `dicube convert` accepts: every option with every kind of source and target."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from inputs.dicom_series import SERIES_UID, make_series, write_series
+
+from dicube import DicomCubeImage
+from dicube.cli import convert, main
+from dicube.cli.arguments import parser
+from dicube.cli.convert_options import DICUBE_TARGETS, OPTIONS, SORT_METHODS, TargetKind
+from dicube.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from dicube.storage.formats import FORMATS
+
+SOURCES = ("dicom", "dicube", "nifti")
+TARGETS = ("x.dcbs", "x.dcba", "x.dcbl", "x.dcbr", "x.nii", "x.nii.gz", "x.dcm", "x/", "x")
+DICOM = ("x.dcm", "x/", "x")
+BOUNDED = ("x.dcba", "x.dcbl")
+
+# By hand, from what the formats can do: an option as given, the parameter of the Python interface
+# that takes it and its value there, and the sources and targets that it means anything to.
+RULES: dict[str, tuple[list[str], str, Any, tuple[str, ...], tuple[str, ...]]] = {
+    "--overwrite": (["--overwrite"], "overwrite", True, SOURCES, TARGETS),
+    "--threads": (["--threads", "1"], "num_threads", 1, SOURCES, TARGETS),
+    "--series-uid": (["--series-uid", SERIES_UID], "series_uid", SERIES_UID, ("dicom",), TARGETS),
+    "--sort": (["--sort", "instance-reverse"], "sort_method", None, ("dicom",), TARGETS),
+    "--on-error": (["--on-error", "skip"], "on_error", "skip", ("dicube",), TARGETS),
+    "--effort": (["--effort", "2"], "effort", 2, SOURCES, ("x.dcba", "x.dcbl", "x.dcbr")),
+    "--no-verify": (["--no-verify"], "verify", False, SOURCES, ("x.dcbs", "x.dcba")),
+    "--max-error": (["--max-error", "2"], "max_error", 2, SOURCES, BOUNDED),
+    "--distance": (["--distance", "1.5"], "distance", 1.5, SOURCES, BOUNDED),
+    "--roi": (["--roi", "auto"], "roi", "auto", SOURCES, ("x.dcbr",)),
+    "--foreground": (["--foreground", "1"], "foreground", 1, SOURCES, ("x.dcbr",)),
+    "--background": (["--background", "3"], "background", 3, SOURCES, ("x.dcbr",)),
+    "--transfer-syntax": (
+        ["--transfer-syntax", "explicit"],
+        "transfer_syntax",
+        "explicit",
+        SOURCES,
+        DICOM,
+    ),
+    "--modality": (["--modality", "MR"], "modality", "MR", ("dicube", "nifti"), DICOM),
+}
+
+CONVERSIONS = list(itertools.product(SOURCES, TARGETS))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A source of each kind; the dicube file has no DICOM metadata."""
+    folder = tmp_path_factory.mktemp("sources")
+    write_series(folder / "dicom", make_series(2, shape=(9, 8), dtype="int16"))
+    image = DicomCubeImage(np.arange(2 * 9 * 8, dtype=np.uint16).reshape(2, 9, 8))
+    image.to_file(folder / "dicube.dcbs")
+    image.to_nifti(folder / "nifti.nii")
+    return {
+        "dicom": folder / "dicom",
+        "dicube": folder / "dicube.dcbs",
+        "nifti": folder / "nifti.nii",
+    }
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The arguments that reach the Python interface, by name."""
+    found: dict[str, Any] = {}
+
+    def watch(holder: Any, name: str) -> None:
+        original: Callable[..., Any] = getattr(holder, name)
+
+        def watched(*arguments: Any, **keywords: Any) -> Any:
+            found.update(keywords)
+            return original(*arguments, **keywords)
+
+        monkeypatch.setattr(holder, name, watched)
+
+    for name in (
+        *("from_dicom_folder", "from_file", "from_nifti", "init_meta"),
+        *("to_file", "to_nifti", "to_dicom_file", "to_dicom_folder"),
+    ):
+        watch(DicomCubeImage, name)
+    watch(convert, "export_coded")
+    yield found
+
+
+def needed(source: str, target: str, flag: str) -> list[str]:
+    """Return what a conversion needs beside an option, so that it can succeed at all."""
+    if source == "dicom" and target in ("x/", "x") and flag != "--transfer-syntax":
+        return ["--transfer-syntax", "explicit"]
+    return ["--roi", "auto"] if target == "x.dcbr" and flag != "--roi" else []
+
+
+@pytest.mark.parametrize("flag", RULES)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # samples without geometry
+def test_options_reach_the_interface_or_are_refused(
+    flag: str,
+    sources: dict[str, Path],
+    passed: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given, name, value, its_sources, its_targets = RULES[flag]
+    for number, (source, target) in enumerate(CONVERSIONS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        passed.clear()
+        request = [str(sources[source]), f"{folder}/{target}", *needed(source, target, flag)]
+        status = main(["convert", *request, *given])
+        error = capsys.readouterr().err
+        applies = source in its_sources and target in its_targets
+        assert status == (0 if applies else 1), f"{source} to {target}: {error}"
+        if not applies:
+            assert error.startswith(f"dicube: error: {flag} applies when "), f"{source} to {target}"
+            assert error.count("\n") == 1
+            assert not list(folder.iterdir())
+            assert not passed
+        elif flag == "--threads" and (source, target[:5]) == ("nifti", "x.nii"):
+            pass  # one thread reads and writes NIfTI
+        elif flag == "--overwrite" and target not in DICOM:
+            assert main(["convert", *request]) == 1  # the target exists now
+            assert main(["convert", *request, *given]) == 0
+        elif value is not None:
+            assert passed[name] == value, f"{source} to {target}"
+
+
+def test_every_option_is_judged() -> None:
+    assert RULES.keys() == {option.flag for option in OPTIONS}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nifti", "x.dcbs", "--sort", "position"], "reading DICOM, not NIfTI ("),
+        (["dicom", "x.dcbs", "--effort", "3"], "writing .dcba, .dcbl or .dcbr, not .dcbs ("),
+        (["dicube", "x/", "--max-error", "2"], "writing .dcba or .dcbl, not DICOM folder ("),
+        (["dicom", "x.dcba", "--max-error", "1", "--distance", "1"], "exclude each other"),
+        (["dicom", "x.dcbr"], ".dcbr needs --roi auto"),
+        (["nifti", "x.dcbr", "--background", "2"], ".dcbr needs --roi auto"),
+        (["dicom", "x/"], "needs --transfer-syntax"),
+        (["dicube", "x/", "--transfer-syntax", "rle"], "'rle'"),
+    ],
+    ids=" ".join,
+)
+def test_messages(
+    arguments: list[str],
+    message: str,
+    sources: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, target, *options = arguments
+    assert main(["convert", str(sources[source]), f"{tmp_path}/{target}", *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flag", ["--series-uid", "--transfer-syntax", "--modality"])
+def test_an_unset_variable_is_wrong_usage(
+    flag: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", str(sources["dicube"]), f"{tmp_path}/x/", flag, ""])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("name", ["x.dcbs/", "x.nii/", "x.dcm/"])
+def test_a_name_that_ends_in_a_slash_is_a_folder(
+    name: str, sources: dict[str, Path], tmp_path: Path
+) -> None:
+    assert main(["convert", str(sources["dicube"]), f"{tmp_path}/{name}"]) == 0
+    assert len(list((tmp_path / name).glob("*.dcm"))) == 2
+
+
+def test_help_is_made_from_the_table() -> None:
+    shown = next(
+        each.choices["convert"].format_help()
+        for each in parser()._actions
+        if isinstance(each.choices, dict)
+    )
+    for option in OPTIONS:
+        assert f"  {option.flag}" in shown
+    for name in (*SORT_METHODS, *(syntax.name for syntax in TRANSFER_SYNTAXES)):
+        assert name in shown
+    assert "--max-error N         .dcba, .dcbl: lossy" in shown
+    assert "\nwriting DICOM:\n  --transfer-syntax NAME" in shown
+
+
+def test_kinds_are_those_of_the_file_formats() -> None:
+    assert [kind.value for kind in DICUBE_TARGETS] == list(FORMATS)
+    assert set(DICUBE_TARGETS) < set(TargetKind)
