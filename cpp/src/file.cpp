@@ -7,9 +7,6 @@
 #include <random>
 #include <system_error>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #ifdef _WIN32
 #ifndef NOMINMAX
 #define NOMINMAX
@@ -290,7 +287,7 @@ public:
         for (unsigned number = 0; number < most_names; ++number)
             remove_unless_held(temporary_beside(target_, number));
         for (unsigned number = 0; !handle_; ++number) create(number);
-        handle_->copy_permissions(target_);  // what others may not read they don't meanwhile
+        handle_->copy_permissions(target_);
     }
 
     ~FileSink() override {
@@ -314,7 +311,7 @@ public:
         handle_->copy_permissions(target_);
         handle_->flush();
         std::error_code error;
-        fs::rename(temporary_, target_, error);  // while it is held: nobody may remove it before
+        fs::rename(temporary_, target_, error);
         if (error) fail_io(name_, "write", error);
         finished_ = true;
         handle_->close();
@@ -322,7 +319,6 @@ public:
     }
 
 private:
-    // A link stays a link: what it points to is replaced, or made.
     static fs::path resolve(const std::string& path) {
         std::error_code error;
         fs::path target = fs::absolute(path_of(path), error);
@@ -343,18 +339,19 @@ private:
     // Of so many names for each target leftovers are looked for.
     static constexpr unsigned most_names = 8;
 
-    // Hidden, and recognisable: a process that is killed leaves it behind, and the next one that
-    // writes the target removes it. Not the target's name, which may be as long as one can be.
+    // Short, as the target's name may be as long as can be.
     static fs::path temporary_beside(const fs::path& target, unsigned number) {
         static constexpr char digits[] = "0123456789abcdef";
-        std::u8string stem = target.filename().u8string();
-        uint64_t bits = XXH3_64bits_withSeed(stem.data(), stem.size(), number);
+        std::u8string hashed = target.filename().u8string();
+        hashed += static_cast<char8_t>(number);
+        uint64_t bits = 0xcbf29ce484222325u;
+        for (char8_t byte : hashed) bits = (bits ^ byte) * 0x100000001b3u;
         if (number >= most_names) {
             std::random_device random;
             bits = (uint64_t{random()} << 32) | random();
         }
         std::string name = ".dicube-";
-        for (int i = 0; i < 12; ++i, bits >>= 4) name += digits[bits & 15];
+        for (int shift = 44; shift >= 0; shift -= 4) name += digits[(bits >> shift) & 15];
         return target.parent_path() / name;
     }
 

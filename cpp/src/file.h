@@ -30,6 +30,22 @@ std::unique_ptr<Source> open_source(const std::string& path);
 std::unique_ptr<Source> open_source(Bytes memory);
 std::unique_ptr<Source> open_source(const dicube_source& callbacks);
 
+// How a file is replaced, here and in python/dicube/whole_files.py. At any instant, even after a
+// kill or a loss of power, its name leads to the old file or to the complete new one:
+//
+// 1. Links are followed: the file they lead to is replaced, or created. If it exists and is not a
+//    regular file, nothing is written.
+// 2. The data goes to a temporary file in the same folder. It is created exclusively (O_EXCL) and
+//    named ".dicube-" and 12 hexadecimal digits: the low 48 bits of the 64-bit FNV-1a hash of the
+//    target's name and one more byte, 0 to 7. If all eight names are taken, the digits are random.
+// 3. Its writer holds an exclusive lock (flock) on it from its creation until it is renamed.
+// 4. It has the permissions of the file it replaces before any data is written, and again before 5.
+// 5. It is flushed to the disk (fsync), renamed to the target, and the folder is flushed.
+// 6. On failure its writer removes it. If the writer was killed, the next writer of the same target
+//    does, for each of the eight names whose file is not locked. Links there are left alone.
+//
+// Where there are no locks, nobody removes what others left. On Windows no permissions are copied,
+// and an open file can't be removed, which serves as the lock.
 class Sink {
 public:
     // A sink that was not finished leaves no trace.

@@ -143,6 +143,7 @@ def save_dicom(ds: Dataset, output_path: str | os.PathLike[str] | BinaryIO) -> N
     """Write a dataset to a path or a file object, as a DICOM file.
 
     Raises:
+        CubeFileNotFoundError: its folder does not exist.
         CubeFileAccessError: the operating system refuses.
     """
     data = DicomBuilder.to_bytes(ds)

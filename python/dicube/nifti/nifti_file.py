@@ -82,6 +82,7 @@ def write_nifti_file(
 
     Raises:
         DataConsistencyError: the name has another ending, or the voxels are not the header's.
+        CubeFileNotFoundError: its folder does not exist.
         CubeFileAccessError: the operating system refuses to write.
     """
     name = os.fspath(path)

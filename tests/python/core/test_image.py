@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 import struct
 import sys
@@ -30,7 +29,6 @@ from dicube import (
 from dicube.core.pixels import Pixels
 from dicube.dicom.series.geometry import Space
 from dicube.exceptions import (
-    CubeFileAccessError,
     CubeFileNotFoundError,
     DataConsistencyError,
     InvalidCubeFileError,
@@ -322,49 +320,6 @@ class TestTargets:
         assert len(list(tmp_path.iterdir())) == 5
         with pytest.raises(FileExistsError):
             image.to_dicom_folder(tmp_path / "thesis.txt", overwrite=True)
-
-    @pytest.mark.skipif(os.name != "posix", reason="links, pipes and permissions as POSIX has them")
-    @pytest.mark.parametrize("extension", [".dcbs", ".nii", ".dcm"])
-    def test_what_stands_where_a_file_goes(
-        self, extension: str, tmp_path: Path, smooth_volume: SmoothVolume
-    ) -> None:
-        image = DicomCubeImage(smooth_volume((4, 20, 24), "uint16"))
-        image.init_meta()
-
-        def write(path: Path) -> None:
-            if extension == ".nii":
-                pytest.importorskip("nibabel")
-                image.to_nifti(path)
-            elif extension == ".dcm":
-                image.to_dicom_file(path, overwrite=True)
-            else:
-                image.to_file(path)
-
-        write(tmp_path / f"plain{extension}")
-        expected = (tmp_path / f"plain{extension}").read_bytes()
-        (tmp_path / "kept").mkdir()
-        old = tmp_path / "kept" / f"old{extension}"
-        old.write_bytes(b"old")
-        old.chmod(0o600)
-        write(old)
-        assert (old.stat().st_mode & 0o777, old.read_bytes()) == (0o600, expected)
-        old.write_bytes(b"old")
-        for place in (old, tmp_path / "kept" / f"new{extension}"):
-            link, far = tmp_path / f"link{extension}", tmp_path / f"far{extension}"
-            far.symlink_to(Path("kept") / place.name)
-            link.symlink_to(far)
-            write(link)
-            assert link.is_symlink() and far.is_symlink()
-            assert place.read_bytes() == expected
-            link.unlink()
-            far.unlink()
-        pipe, loop = tmp_path / f"pipe{extension}", tmp_path / f"loop{extension}"
-        os.mkfifo(pipe)
-        loop.symlink_to(loop)
-        for path in (pipe, loop):
-            with pytest.raises(CubeFileAccessError):
-                write(path)
-        assert pipe.is_fifo() and loop.is_symlink()
 
     def test_bytes_do_not_depend_on_threads(
         self, tmp_path: Path, smooth_volume: SmoothVolume

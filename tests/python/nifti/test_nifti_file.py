@@ -441,7 +441,7 @@ def test_paths(tmp_path: Path) -> None:
     image = DicomCubeImage(np.zeros((1, 2, 3), np.uint8), space=Space(shape=(1, 2, 3)))
     with pytest.raises(DataConsistencyError, match=r"\.nii or \.nii\.gz"):
         image.to_nifti(tmp_path / "a.dcbs")
-    with pytest.raises(CubeFileAccessError):
+    with pytest.raises(CubeFileNotFoundError):
         image.to_nifti(tmp_path / "no" / "a.nii")
     (tmp_path / "a.nii").write_bytes(b"before")
     image.pixel_header.RescaleSlope = 0

@@ -86,6 +86,14 @@ ssize_t write(int file, const void* data, size_t size) {
     return done;
 }
 
+int fchmod(int file, mode_t mode) {
+    int (*real)(int, mode_t) = dlsym(RTLD_NEXT, "fchmod");
+    char place[64];
+    int status = real(file, mode);
+    if (status == 0 && is_watched(file, place)) tell("mode", place, mode, NULL, 0);
+    return status;
+}
+
 int fsync(int file) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
     char place[64];

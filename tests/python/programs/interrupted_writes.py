@@ -1,8 +1,9 @@
-"""Writers that are interrupted, run as a program of its own by test_interruption.py.
+"""Writers that are interrupted, run as a program of its own by test_whole_files.py.
 
-    python interrupted_writes.py killed|together|full|recorded|export x.dcbs|x.dcm FOLDER
+    python interrupted_writes.py killed|together|full|recorded|export TARGET FOLDER
 
-Prints one line with what was tried. Fails if the target is ever anything but one whole file.
+TARGET is a name in inputs.file_writers. Prints one line with what was tried. Fails if the target is
+ever anything but one whole file.
 """
 
 from __future__ import annotations
@@ -15,28 +16,14 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
+from inputs.file_writers import write_target
 
 from dicube.exceptions import CubeFileAccessError
-from dicube.storage.dcb_file import DcbWriter
-from dicube.whole_files import WholeFiles, write_whole
+from dicube.whole_files import WholeFiles
 
-KILLS = 200
-ROUNDS = 60
+KILLS = 60
+ROUNDS = 20
 FILES = 20
-
-
-def write(target: Path, value: int) -> None:
-    """Write a file of several frames and sections that follow them; or one of another kind."""
-    if target.suffix != ".dcbs":
-        write_whole(str(target), [bytes([value]) * 100000 for _ in range(6)])
-        return
-    frames = np.full((6, 32, 32), value, np.int16)
-    with DcbWriter(target, frames.shape, frames.dtype, num_threads=1) as writer:
-        writer.write_section("before", b"b" * 2000)
-        for index in range(len(frames)):
-            writer.write_frames(frames[index : index + 1])
-        writer.write_section("after", bytes([value]) * 50000)
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -52,7 +39,7 @@ def child(target: Path, values: list[int], rounds: int | None) -> int:
         try:
             while rounds is None or rounds > 0:
                 for value in values:
-                    write(target, value)
+                    write_target(target, value)
                 rounds = None if rounds is None else rounds - 1
             status = 0
         finally:
@@ -73,7 +60,7 @@ def killed(folder: Path, target: Path, whole: list[bytes]) -> None:
         found = leftovers(folder)
         assert len(found) <= 1, found
         left += len(found)
-    write(target, 1)
+    write_target(target, 1)
     assert leftovers(folder) == []
     print(f"{KILLS} killed, {left} left something behind")
     assert left > 0
@@ -98,15 +85,15 @@ def full(folder: Path, target: Path, whole: list[bytes]) -> None:
     """Let the disk be full at each call in turn."""
     disk = ctypes.CDLL(None)
     disk.disk_full_at(0)
-    write(target, 1)
+    write_target(target, 1)
     calls = disk.disk_calls()
     refused = 0
     for call in range(1, calls + 1):
         disk.disk_full_at(call)
         try:
-            write(target, 2)
+            write_target(target, 2)
         except CubeFileAccessError as error:
-            assert "No space left" in str(error)
+            assert str(error).startswith(f"{target}: cannot write: No space left")
             assert target.read_bytes() == whole[0]
             refused += 1
         else:  # the folder was not flushed, after the file took its name
@@ -118,9 +105,10 @@ def full(folder: Path, target: Path, whole: list[bytes]) -> None:
 
 def recorded(folder: Path, target: Path, whole: list[bytes]) -> None:
     """Record what a writer asks of the disk."""
+    target.chmod(0o600)
     disk = ctypes.CDLL(None)
     disk.record_to(os.fsencode(folder.parent / "record"))
-    write(target, 2)
+    write_target(target, 2)
     disk.record_to(None)
     assert target.read_bytes() == whole[1]
 
@@ -143,7 +131,7 @@ def main() -> None:
     target = folder / sys.argv[2]
     whole = []
     for value in (2, 1):
-        write(target, value)
+        write_target(target, value)
         whole.insert(0, target.read_bytes())
     scenes = (killed, together, full, recorded, export)
     {scene.__name__: scene for scene in scenes}[sys.argv[1]](folder, target, whole)

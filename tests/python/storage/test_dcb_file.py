@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from inputs.arrays import DTYPES, LOSSLESS, SmoothVolume
-from programs.running import GOLDEN, run_python
+from programs.running import GOLDEN
 
 from dicube._native.callbacks import Callback
 from dicube._native.library import functions
@@ -633,71 +633,6 @@ class TestReader:
             assert reader.sections["note"]
         with DcbReader(bytes(data), verify=False) as reader:
             assert reader.sections["note"] == b"girst"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
-class TestTargets:
-    def test_missing_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(CubeFileNotFoundError):
-            DcbWriter(tmp_path / "none" / "x.dcbs", (1, 2, 2), "u1")
-
-    def test_a_folder(self, tmp_path: Path) -> None:
-        (tmp_path / "x.dcbs").mkdir()
-        with pytest.raises(CubeFileAccessError):
-            write(tmp_path / "x.dcbs", np.zeros((1, 2, 2), np.uint8))
-        assert list((tmp_path / "x.dcbs").iterdir()) == []
-
-    def test_permissions_are_those_of_a_new_file(self, tmp_path: Path) -> None:
-        path = write(tmp_path / "x.dcbs", np.zeros((1, 2, 2), np.uint8))
-        (tmp_path / "plain").touch()
-        assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-    def test_permissions_are_those_of_the_old_file_from_the_first_byte(
-        self, tmp_path: Path
-    ) -> None:
-        volume = np.zeros((1, 2, 2), np.uint8)
-        path = write(tmp_path / "x.dcbs", volume)
-        path.chmod(0o600)
-        with DcbWriter(path, volume.shape, volume.dtype) as writer:
-            writer.write_frames(volume)
-            modes = [file.stat().st_mode & 0o777 for file in tmp_path.iterdir()]
-        assert modes == [0o600, 0o600]
-        assert path.stat().st_mode & 0o777 == 0o600
-
-    def test_a_name_as_long_as_can_be(self, tmp_path: Path) -> None:
-        longest = min(os.pathconf(tmp_path, "PC_NAME_MAX"), 255)
-        name = "x" * (longest - 5) + ".dcbs"
-        write(tmp_path / name, np.zeros((1, 2, 2), np.uint8))
-        assert os.listdir(tmp_path) == [name]
-
-    @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
-    @extension
-    def test_disk_full(self, extension: str, tmp_path: Path) -> None:
-        """A limit on file size stands in for a full disk: the old file survives it."""
-        path = tmp_path / f"x{extension}"
-        old = write(path, np.zeros((1, 4, 4), np.uint8)).read_bytes()
-        code = f"""
-import resource, signal, sys
-import numpy as np
-from dicube.exceptions import InvalidCubeFileError
-from dicube.storage import DcbWriter
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-volume = np.random.default_rng(0).integers(0, 60000, (4, 200, 200)).astype(np.uint16)
-try:
-    with DcbWriter({str(path)!r}, volume.shape, volume.dtype) as writer:
-        writer.write_section("note", bytes(3000))
-        writer.write_frames(volume)
-except InvalidCubeFileError as error:
-    assert isinstance(error, OSError)
-    print(error)
-"""
-        for limit in (0, 50, 3500, 100_000):
-            result = run_python("-c", code, limit)
-            assert result.returncode == 0, result.stderr
-            assert str(path) in result.stdout
-            assert path.read_bytes() == old
-            assert list(tmp_path.iterdir()) == [path]
 
 
 @extension

@@ -83,6 +83,7 @@ def write_dicom_file(
         DataConsistencyError: the SOP class has no multi-frame form, slices differ in what an
             instance has only once, or as for `write_dicom_folder`.
         MetaDataError: a value can't be encoded; names the tag.
+        CubeFileNotFoundError: its folder does not exist.
         CubeFileAccessError: the operating system refuses.
     """
     target = os.fspath(path)

@@ -12,8 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicube.dicom.originals.model import Originals, digest_of
-from dicube.exceptions import CubeFileAccessError, InvalidCubeFileError
-from dicube.whole_files import WholeFiles, make_folder
+from dicube.exceptions import InvalidCubeFileError
+from dicube.whole_files import WholeFiles, make_folder, refusals_named
 
 
 def write_originals(
@@ -50,10 +50,8 @@ def write_originals(
             if parts is None or (file.digest and digest_of(parts) != file.digest):
                 raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
             path = os.path.join(target, *file.name.split("/"))
-            try:
+            with refusals_named(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-            except OSError as error:
-                raise CubeFileAccessError(f"can't write {path}: {error.strerror}") from error
             writer.write(path, parts)
             paths.append(path)
             if progress is not None:

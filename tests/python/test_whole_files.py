@@ -1,0 +1,236 @@
+"""Every writer, in C++ and in Python, replaces files as cpp/src/file.h states.
+
+Writers are killed, find the disk full, lose power or meet: the target is always one whole file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from inputs.file_writers import WRITERS, write_target
+from programs.running import PROGRAMS, run_python
+
+from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError
+
+fcntl = pytest.importorskip("fcntl")
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    library = tmp_path_factory.mktemp("disk") / "interrupted_disk.so"
+    source = PROGRAMS / "interrupted_disk.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture(params=WRITERS)
+def target(request: pytest.FixtureRequest) -> str:
+    """The name of a file of each kind."""
+    if request.param == "x.nii":
+        pytest.importorskip("nibabel")
+    return str(request.param)
+
+
+def run_scene(name: str, target: str, folder: Path, **environment: str) -> str:
+    if sys.platform != "linux":
+        pytest.skip("forks, and preloads a library")
+    (folder / "files").mkdir()
+    script = PROGRAMS / "interrupted_writes.py"
+    done = run_python(script, name, target, folder / "files", **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_killed_at_any_instant(target: str, tmp_path: Path) -> None:
+    assert "60 killed" in run_scene("killed", target, tmp_path)
+
+
+def test_two_writers_of_one_target(target: str, tmp_path: Path) -> None:
+    assert "40 written" in run_scene("together", target, tmp_path)
+
+
+def test_disk_full_at_every_call(target: str, tmp_path: Path, disk: Path) -> None:
+    told = run_scene("full", target, tmp_path, LD_PRELOAD=str(disk)).split()
+    calls, refused = int(told[0]), int(told[2])
+    # Data, file flushed, renamed, folder flushed; the last one may fail.
+    assert refused == calls - 1
+    assert calls >= 4
+
+
+def test_power_lost_at_any_instant(target: str, tmp_path: Path, disk: Path) -> None:
+    """Of each beginning of the calls only what was synced is there, and perhaps the rename."""
+    run_scene("recorded", target, tmp_path, LD_PRELOAD=str(disk))
+    new = (tmp_path / "files" / target).read_bytes()
+    calls = calls_of((tmp_path / "record").read_bytes())
+    names = [name for name, *_ in calls if name != "write"]
+    assert names == ["mode", "mode", "sync", "rename", "sync-folder"]
+    assert [calls[0][0], calls[-4][0]] == ["mode", "mode"]
+    assert {mode for name, _, mode, _ in calls if name == "mode"} == {0o600}
+    for count in range(len(calls) + 1):
+        assert targets_after(calls[:count]) <= {None, new}
+    assert targets_after(calls) == {new}  # what is finished stays
+
+
+def test_power_lost_in_an_export(tmp_path: Path, disk: Path) -> None:
+    """Each file is there whole or not at all, at any instant; when the export ends all are."""
+    run_scene("export", "x.dcm", tmp_path, LD_PRELOAD=str(disk))
+    calls = calls_of((tmp_path / "record").read_bytes())
+    written = {path.read_bytes() for path in (tmp_path / "files").iterdir()}
+    names = {file for _, file, _, _ in calls} - {"."}
+    assert len(written) == len(names) == 20
+    seen = set[bytes | None]()
+    for name in names:
+        of_file = [call for call in calls if call[1] in (name, ".")]
+        (whole,) = targets_after(of_file)
+        for count in range(len(of_file)):
+            assert targets_after(of_file[:count]) <= {None, whole}
+        seen.add(whole)
+    assert seen == written
+
+
+Call = tuple[str, str, int, bytes]
+
+
+def calls_of(record: bytes) -> list[Call]:
+    calls = []
+    while record:
+        line, _, record = record.partition(b"\n")
+        name, file, offset, size = line.decode().split()
+        calls.append((name, file, int(offset), record[: int(size)]))
+        record = record[int(size) :]
+    return calls
+
+
+def targets_after(calls: list[Call]) -> set[bytes | None]:
+    """What may be the target after a loss of power; None for what it was before."""
+    synced, waiting, renamed, is_kept = bytearray(), list[Call](), False, False
+    for call in calls:
+        if call[0] == "write":
+            waiting.append(call)
+        elif call[0] == "sync":
+            for _, _, offset, data in waiting:
+                synced.extend(bytes(max(0, offset + len(data) - len(synced))))
+                synced[offset : offset + len(data)] = data
+            waiting = []
+        elif call[0] == "rename":
+            renamed = True
+        elif call[0] == "sync-folder":
+            is_kept = renamed
+    targets: set[bytes | None] = set() if is_kept else {None}
+    return targets | ({bytes(synced)} if renamed else set())
+
+
+def test_losing_power_before_a_sync_would_be_seen() -> None:
+    calls: list[Call] = [("write", "x", 0, b"new"), ("rename", "x", 0, b""), ("sync", "x", 0, b"")]
+    assert targets_after(calls[:2]) == {None, b""}
+    assert targets_after(calls) == {None, b"new"}
+
+
+def temporary_name(target: str, number: int) -> str:
+    """As the scheme has it: FNV-1a of the target's name and a number."""
+    bits = 0xCBF29CE484222325
+    for byte in target.encode() + bytes([number]):
+        bits = (bits ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f".dicube-{bits & 0xFFFFFFFFFFFF:012x}"
+
+
+def test_the_first_temporary_name_is_that_of_the_scheme(
+    target: str, tmp_path: Path, disk: Path
+) -> None:
+    run_scene("recorded", target, tmp_path, LD_PRELOAD=str(disk))
+    calls = calls_of((tmp_path / "record").read_bytes())
+    assert {file for _, file, _, _ in calls} == {temporary_name(target, 0), "."}
+
+
+def test_leftovers_are_removed_and_what_is_locked_is_not(target: str, tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    names = [temporary_name(target, number) for number in range(8)]
+    for name in (*names[2:], ".dicube-000000000000"):
+        (folder / name).write_bytes(b"left behind")
+    (folder / names[1]).symlink_to(tmp_path / "linked")
+    (tmp_path / "linked").write_bytes(b"not a leftover")
+    (folder / names[7]).chmod(0o400)
+    with (folder / names[0]).open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_target(folder / target, 1)
+    kept = {names[0], names[1], ".dicube-000000000000"}
+    assert {path.name for path in folder.iterdir()} == {*kept, target}
+    assert (tmp_path / "linked").read_bytes() == b"not a leftover"
+
+
+def test_where_all_names_are_taken_another_is_found(target: str, tmp_path: Path) -> None:
+    for number in range(8):
+        (tmp_path / temporary_name(target, number)).symlink_to(tmp_path / "nowhere")
+    write_target(tmp_path / target, 1)
+    assert len(list(tmp_path.iterdir())) == 9
+
+
+def test_permissions_are_those_of_a_new_file_or_of_the_old_one(target: str, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    path = tmp_path / "files" / target
+    path.parent.mkdir()
+    write_target(path, 1)
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    path.chmod(0o640)
+    write_target(path, 2)
+    assert path.stat().st_mode & 0o7777 == 0o640
+
+
+@pytest.mark.parametrize("extension", [".dcbs", ".nii", ".dcm"])
+def test_a_name_as_long_as_can_be(extension: str, tmp_path: Path) -> None:
+    name = "x" * (255 - len(extension)) + extension
+    write_target(tmp_path / name, 1)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("extension", [".dcbs", ".nii", ".dcm"])
+def test_a_folder_that_is_missing(extension: str, tmp_path: Path) -> None:
+    path = tmp_path / "none" / f"x{extension}"
+    with pytest.raises(CubeFileNotFoundError, match="cannot write: No such file or directory"):
+        write_target(path, 1)
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_and_the_file_it_leads_to_is_replaced(
+    target: str, exists: bool, tmp_path: Path
+) -> None:
+    for folder in ("plain", "files", "kept"):
+        (tmp_path / folder).mkdir()
+    write_target(tmp_path / "plain" / target, 1)
+    place, far, link = tmp_path / "kept" / "y", tmp_path / "far", tmp_path / "files" / target
+    if exists:
+        place.write_bytes(b"old")
+    far.symlink_to(Path("kept") / "y")
+    link.symlink_to(far)
+    write_target(link, 1)
+    assert link.is_symlink() and far.is_symlink()
+    assert place.read_bytes() == (tmp_path / "plain" / target).read_bytes()
+    assert [path.name for path in place.parent.iterdir()] == ["y"]
+
+
+def test_nothing_but_a_file_is_replaced(target: str, tmp_path: Path) -> None:
+    path = tmp_path / target
+    os.mkfifo(path)
+    with pytest.raises(CubeFileAccessError, match="cannot write: not a regular file"):
+        write_target(path, 1)
+    assert path.is_fifo()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CubeFileAccessError, match="cannot write: not a regular file"):
+        write_target(path, 1)
+    path.rmdir()
+    path.symlink_to(path)
+    with pytest.raises(CubeFileAccessError, match="cannot write"):
+        write_target(path, 1)
+    assert path.is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == [target]
