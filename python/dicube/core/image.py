@@ -40,7 +40,7 @@ from dicube.core.slice_values import keep_rescale
 from dicube.dicom.dicom_io import read_series, write_dicom_folder
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import get_dicom_status
-from dicube.dicom.export.frame_coding import CodedSeries, code_frames
+from dicube.dicom.export.frame_coding import CodedFrame, code_frames
 from dicube.dicom.export.multiframe import frames_in_instances, write_dicom_file
 from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.export.replaced import take_window_of_part
@@ -466,6 +466,7 @@ class DicomCubeImage(ImageContent):
             space=self.space,
             overwrite=overwrite,
             progress=progress,
+            syntax=syntax,
             coded=self._coded_in(syntax, meta.instances(), num_threads),
             derived=derived_attributes(meta, self._losses),
         )
@@ -498,9 +499,7 @@ class DicomCubeImage(ImageContent):
                 file has only once, or the transfer syntax is unknown or has no such samples.
         """
         meta = self._exportable_meta()
-        coded = self._coded_in(
-            transfer_syntax_of(transfer_syntax), frames_in_instances(meta), num_threads
-        )
+        syntax = transfer_syntax_of(transfer_syntax)
         write_dicom_file(
             path,
             meta,
@@ -508,7 +507,8 @@ class DicomCubeImage(ImageContent):
             self.pixel_header,
             self.space,
             overwrite,
-            coded,
+            syntax,
+            self._coded_in(syntax, frames_in_instances(meta), num_threads),
             derived_attributes(meta, self._losses),
         )
 
@@ -646,10 +646,10 @@ class DicomCubeImage(ImageContent):
 
     def _coded_in(
         self, syntax: TransferSyntax, instances: list[list[int]], num_threads: int | None
-    ) -> CodedSeries | None:
-        """Return the frames in a transfer syntax, by instances; None if that codes none."""
+    ) -> list[CodedFrame]:
+        """Return the frames in a coded transfer syntax; none for an uncompressed one."""
         if not syntax.codec:
-            return None
+            return []
         volume, seen, provenance = self._raw_image, self._pixels.seen, self._provenance
         with ExitStack() as stack:
             if self._coded_source is not None:

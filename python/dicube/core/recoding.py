@@ -34,7 +34,7 @@ def export_coded(
 
     Args:
         path: the dicube file.
-        folder: see `dicom_export.write_dicom_folder`.
+        folder: see `dicom.export.folder.write_dicom_folder`.
         syntax: the transfer syntax.
         overwrite: see there.
         num_threads: how many frames are encoded at a time.
@@ -62,6 +62,7 @@ def export_coded(
             parts.header,
             parts.space,
             overwrite,
+            syntax=syntax,
             coded=coded,
             derived=derived_attributes(parts.meta, parts.losses),
         )

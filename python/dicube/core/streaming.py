@@ -20,11 +20,11 @@ from dicube.core.lossy.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
 from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.export.folder import SeriesFiles, check_coded
+from dicube.dicom.export.folder import SeriesFiles, check_syntax
 from dicube.dicom.export.frame_attributes import with_all_changed
-from dicube.dicom.export.frame_coding import CodedSeries, check_samples, kept_in
+from dicube.dicom.export.frame_coding import CodedFrame, check_samples, kept_in
 from dicube.dicom.export.new_series import make_meta
-from dicube.dicom.transfer_syntaxes import HTJ2K, JPEG_XL
+from dicube.dicom.transfer_syntaxes import EXPLICIT, HTJ2K, JPEG_XL
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
@@ -149,21 +149,23 @@ class DcbStreamingReader:
             header.Extras = self.pixel_header.Extras
             frame = np.broadcast_to(np.zeros((), self._reader.dtype), (1, *self._reader.shape[1:]))
             coded = self._coded(index, meta, frame, header)
-            if coded is None:
+            if not coded:
                 frame = self._reader.read_frames(index, index + 1)
+            syntax = self._syntax if coded else EXPLICIT
             derived = derived_attributes(meta, self._losses)
-            return b"".join(SeriesFiles(meta, frame, header, None, coded, derived).parts(0))
+            files = SeriesFiles(meta, frame, header, None, syntax, coded, derived)
+            return b"".join(files.parts(0))
 
     def _coded(
         self, index: int, meta: DicomMeta, frame: NDArray[Any], header: PixelDataHeader
-    ) -> CodedSeries | None:
-        """Return a frame as it is coded; None if it has to be decoded."""
+    ) -> list[CodedFrame]:
+        """Return a frame as it is coded; none if it has to be decoded."""
         if self.force_uncompressed or not self._is_plain:
-            return None
+            return []
         try:
             check_samples(frame.dtype, self._syntax)
-            check_coded(meta, frame, header, self._syntax)
+            check_syntax(meta, frame, header, self._syntax)
         except DataConsistencyError:
-            return None
+            return []
         kept = kept_in(self._syntax, self._reader.coded(index))
-        return None if kept is None else CodedSeries(self._syntax, [kept], 0)
+        return [] if kept is None else [kept]

@@ -52,23 +52,30 @@ class DicomBuilder:
             pixel_header: rescale, and the dtype of samples that are given as bytes; None: as the
                 elements say.
             pixel_data: samples (rows, columns[, 3]), or their bytes, or one coded frame.
-            transfer_syntax_uid: of a coded frame; all else is Explicit VR Little Endian.
+            transfer_syntax_uid: of a coded frame; anything else is Explicit VR Little Endian.
             force_uncompressed: decode a coded frame.
             is_compressed_data: `pixel_data` is a coded frame.
 
         Raises:
-            DataConsistencyError: samples that DICOM has no element for, or a coded frame without a
-                transfer syntax.
+            DataConsistencyError: samples that DICOM has no element for, a coded frame without the
+                transfer syntax of a codec, or another uncompressed transfer syntax.
             CodecError: a coded frame that does not decode.
         """
         dataset = _dataset_of(meta_dict)
         dataset.file_meta = create_file_meta(dataset)
         ensure_required_tags(dataset)
         samples = pixel_data
+        syntax = UID(transfer_syntax_uid or ExplicitVRLittleEndian)
+        is_coded = syntax.is_encapsulated if syntax.is_transfer_syntax else True  # JPEG XL, say
+        if not is_coded and syntax != ExplicitVRLittleEndian:
+            raise DataConsistencyError(
+                f"uncompressed pixels are written in {ExplicitVRLittleEndian.name} only, "
+                f"not in {syntax}"
+            )
         if is_compressed_data and pixel_data is not None:
-            if not transfer_syntax_uid:
+            if not is_coded:
                 raise DataConsistencyError("a coded frame needs its transfer_syntax_uid")
-            dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+            dataset.file_meta.TransferSyntaxUID = syntax
             set_pixel_data_attributes(dataset, pixel_header)
             dataset.PixelData = encapsulate([bytes(pixel_data)])
             dataset["PixelData"].VR = "OB"

@@ -12,7 +12,7 @@ import pytest
 from inputs.arrays import SmoothVolume
 from inputs.dicom_series import make_slice
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, HTJ2KLossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, HTJ2KLossless
 
 from dicube import DicomMeta, PixelDataHeader
 from dicube.codecs import get_codec
@@ -104,6 +104,16 @@ def test_coded_frame_that_does_not_decode() -> None:
 def test_coded_frame_without_transfer_syntax() -> None:
     with pytest.raises(DataConsistencyError, match="transfer_syntax_uid"):
         DicomBuilder.build(elements(), PixelDataHeader(), b"xx", is_compressed_data=True)
+
+
+@pytest.mark.parametrize("is_coded", [False, True])
+def test_uncompressed_transfer_syntaxes_that_are_not_written(is_coded: bool) -> None:
+    with pytest.raises(DataConsistencyError, match=r"not in 1\.2\.840\.10008\.1\.2\.2"):
+        DicomBuilder.build(
+            elements(), None, b"xx", ExplicitVRBigEndian, is_compressed_data=is_coded
+        )
+    with pytest.raises(DataConsistencyError, match="transfer_syntax_uid"):
+        DicomBuilder.build(elements(), None, b"xx", ExplicitVRLittleEndian, is_compressed_data=True)
 
 
 def test_keywords_and_bytes(tmp_path: Path) -> None:

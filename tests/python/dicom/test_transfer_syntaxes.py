@@ -27,7 +27,10 @@ from dicube.cli import main
 from dicube.codecs.jph import imdecode_jph
 from dicube.codecs.jph.codestream import read_jph
 from dicube.codecs.jxl import imdecode_jxl
+from dicube.core.recoding import export_coded
+from dicube.dicom import transfer_syntaxes
 from dicube.dicom.export import frame_coding
+from dicube.dicom.transfer_syntaxes import TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.storage.dcb_file import DcbReader
 
@@ -285,6 +288,27 @@ def test_what_a_transfer_syntax_has_not(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("codec", ["", "jpeg2000"])
+def test_a_transfer_syntax_without_a_writer_is_refused(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written as if it were Explicit VR Little Endian, or coded by another codec."""
+    new = TransferSyntax("1.2.840.10008.1.2.2", "ExplicitVRBigEndian", "big-endian", codec)
+    known = (*transfer_syntaxes.TRANSFER_SYNTAXES, new)
+    monkeypatch.setattr(transfer_syntaxes, "TRANSFER_SYNTAXES", known)
+    image = cube(tmp_path)
+    cube_file, out = tmp_path / "x.dcbs", tmp_path / "out"
+    image.to_file(cube_file)
+    for write in (
+        lambda: image.to_dicom_folder(out, transfer_syntax="big-endian"),
+        lambda: image.to_dicom_file(out, transfer_syntax="big-endian"),
+        lambda: export_coded(cube_file, out, new),
+    ):
+        with pytest.raises(DataConsistencyError, match=r"ExplicitVRBigEndian \(1\.2\.840"):
+            write()
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_floating_point_is_refused(tmp_path: Path, syntax: str) -> None:
     image = DicomCubeImage(np.ones((2, 3, 4), "float32"))
@@ -297,7 +321,7 @@ def test_words_with_more_than_values_are_refused(tmp_path: Path) -> None:
     datasets = make_series(1)
     datasets[0].BitsStored, datasets[0].HighBit = 12, 11
     image = DicomCubeImage.from_dicom_folder(write_series(tmp_path / "in", datasets))
-    with pytest.raises(DataConsistencyError, match=r"more than BitsStored"):
+    with pytest.raises(DataConsistencyError, match=r"bits outside BitsStored"):
         image.to_dicom_folder(tmp_path / "out", transfer_syntax="htj2k")
 
 

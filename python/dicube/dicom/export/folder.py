@@ -1,7 +1,7 @@
-"""DICOM folders: writing metadata and a volume as the instances that their slices make.
+"""Write a series as DICOM files: a folder with one file for each instance.
 
-Explicit VR little endian, pixels native or coded; rebuilt from the metadata, and what describes the
-pixels is made true of them. Must not know dicube files.
+Elements are encoded in Explicit VR Little Endian, pixels natively or by a codec. Elements come from
+the metadata; those that describe the pixels are adapted to them. Must not know dicube files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.elements.values import DEFAULT_ENCODINGS
 from dicube.dicom.export.encapsulation import pixel_element
 from dicube.dicom.export.frame_attributes import frame_attributes, has_groups, with_groups_changed
-from dicube.dicom.export.frame_coding import INTERPRETATIONS, CodedSeries
+from dicube.dicom.export.frame_coding import INTERPRETATIONS, CodedFrame
 from dicube.dicom.export.pixel_attributes import (
     BYTES_AS_OW,
     Replaced,
@@ -58,7 +58,8 @@ def write_dicom_folder(
     space: Space | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    coded: CodedSeries | None = None,
+    syntax: TransferSyntax = EXPLICIT,
+    coded: Sequence[CodedFrame] = (),
     derived: Sequence[Replaced] = (),
 ) -> list[str]:
     """Write slice_0000.dcm, slice_0001.dcm, ... into a folder, which is made if need be.
@@ -82,20 +83,22 @@ def write_dicom_folder(
         overwrite: write into a folder that is not empty. Files of the names written are replaced,
             others stay. Each file is whole at any time.
         progress: called with files done and files in all.
-        coded: the volume's frames in a coded transfer syntax, which they are then written in;
-            nobody looks at the samples of `volume`.
-        derived: elements of each file that stand in place of the metadata's; none by default.
+        syntax: the transfer syntax of the files.
+        coded: the volume's frames in a coded transfer syntax, one for each slice; the samples of
+            `volume` are then not read.
+        derived: elements of each file that replace the metadata's; none by default.
 
     Returns:
         The paths written.
 
     Raises:
         TargetExistsError: the folder is not empty, or is a file.
-        DataConsistencyError: volume, metadata and space don't fit each other.
+        DataConsistencyError: volume, metadata and space don't fit each other, or the transfer
+            syntax isn't supported or has no such samples.
         MetaDataError: a value can't be encoded; names the tag.
         CubeFileAccessError: the operating system refuses.
     """
-    files = SeriesFiles(meta, volume, pixel_header, space, coded, derived)
+    files = SeriesFiles(meta, volume, pixel_header, space, syntax, coded, derived)
     target = os.fspath(folder)
     make_folder(target, overwrite)
     paths = []
@@ -115,12 +118,12 @@ class SeriesFiles:
     Attributes:
         meta: the metadata, functional groups made true of space and pixel header.
         instances: the slices of each file.
-        syntax: the transfer syntax.
+        syntax: their transfer syntax.
         pixel_parts: gives the pixel element of a file, in pieces, for its slices.
 
     Raises:
         DataConsistencyError: volume, metadata and space don't fit each other, or the transfer
-            syntax has no such samples.
+            syntax isn't supported or has no such samples.
     """
 
     def __init__(
@@ -129,23 +132,25 @@ class SeriesFiles:
         volume: NDArray[Any],
         pixel_header: PixelDataHeader,
         space: Space | None,
-        coded: CodedSeries | None,
-        derived: Sequence[Replaced] = (),
+        syntax: TransferSyntax,
+        coded: Sequence[CodedFrame],
+        derived: Sequence[Replaced],
     ) -> None:
         _check(meta, volume, space)
+        check_syntax(meta, volume, pixel_header, syntax)
+        if syntax.codec and len(coded) != len(volume):
+            raise DataConsistencyError(
+                f"expected {len(volume)} frames coded in {syntax.keyword}, found {len(coded)}"
+            )
         self.meta = meta = with_groups_changed(meta, space, pixel_header)
         self.instances = meta.instances()
-        self.syntax = EXPLICIT if coded is None else coded.syntax
-        if coded is not None:
-            check_coded(meta, volume, pixel_header, coded.syntax)
+        self.syntax = syntax
         self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
         self._encoder = InstanceEncoder(dict(meta.items()))
         # Groups tell it already, of each frame; the dataset of a file could only of them all.
         self._geometry = geometry_attributes(meta, None if has_groups(meta) else space)
         self._window = window_attributes(meta, pixel_header)
-        self._pixels = pixel_attributes(
-            meta, volume, pixel_header, () if coded is None else coded.frames
-        )
+        self._pixels = pixel_attributes(meta, volume, pixel_header, coded)
         self._frames_left = frame_attributes(meta)
         self._told = {key: _uids(meta, key) for key in _IN_FILE_META}
         self._uids = _instance_uids(meta, self.instances, self._told)
@@ -245,18 +250,25 @@ def _uids(meta: DicomMeta, key: str) -> list[str]:
     return found
 
 
-def check_coded(
+def check_syntax(
     meta: DicomMeta, volume: NDArray[Any], pixel_header: PixelDataHeader, syntax: TransferSyntax
 ) -> None:
-    """Raise unless frames of a series may stand in a coded transfer syntax.
+    """Raise unless a series can be written in a transfer syntax.
 
     Raises:
-        DataConsistencyError: words hold more than their values, or colours of a kind that the
-            transfer syntax has not.
+        DataConsistencyError: pixels are not written in it, or its codec would lose bits outside
+            BitsStored or has no such photometric interpretation.
     """
+    if not syntax.codec:
+        if syntax != EXPLICIT:
+            raise DataConsistencyError(
+                f"uncompressed pixels are written in {EXPLICIT.keyword} only, "
+                f"not in {syntax.keyword} ({syntax.uid})"
+            )
+        return
     if pixel_header.Extras.get(UNUSED_BITS):
         raise DataConsistencyError(
-            f"words hold more than BitsStored tells, which {syntax.keyword} can't keep",
+            f"samples use bits outside BitsStored, which {syntax.keyword} can't keep",
             suggestion="ExplicitVRLittleEndian",
         )
     samples = volume.shape[3] if volume.ndim == 4 else 1
@@ -275,12 +287,11 @@ def _pixel_writer(
     meta: DicomMeta,
     volume: NDArray[Any],
     pixel_header: PixelDataHeader,
-    coded: CodedSeries | None,
+    coded: Sequence[CodedFrame],
 ) -> Callable[[list[int]], list[bytes | memoryview]]:
     """Return what gives the pixel element of an instance, in pieces, for its slices."""
-    if coded is not None:
-        frames = coded.frames
-        return lambda slices: pixel_element([frames[index].data for index in slices])
+    if coded:
+        return lambda slices: pixel_element([coded[index].data for index in slices])
     key, vr = pixel_element_of(volume.dtype, pixel_header)
     packed, planar = one_bit(meta, volume), numbers(meta, _PLANAR_CONFIGURATION, 1)
 

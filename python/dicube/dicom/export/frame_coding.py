@@ -7,7 +7,6 @@ Must not know files or elements.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -63,21 +62,6 @@ class CodedFrame(NamedTuple):
     is_transformed: bool
 
 
-@dataclass(frozen=True)
-class CodedSeries:
-    """The frames of a volume in a transfer syntax.
-
-    Attributes:
-        syntax: the transfer syntax.
-        frames: one for each slice; those of one instance are alike in depth and colours.
-        encoded: how many were encoded, and not kept as they were coded.
-    """
-
-    syntax: TransferSyntax
-    frames: Sequence[CodedFrame]
-    encoded: int
-
-
 def code_frames(
     frames: Frames,
     syntax: TransferSyntax,
@@ -85,10 +69,11 @@ def code_frames(
     least_bits: int | None = None,
     num_threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> CodedSeries:
-    """Return the frames of a volume in a coded transfer syntax.
+) -> list[CodedFrame]:
+    """Return the frames of a volume in a coded transfer syntax, one for each slice.
 
-    Frames that are coded so already are kept; all others are encoded, decoded and compared.
+    Frames that are coded so already are kept; all others are encoded, decoded and compared. The
+    frames of one instance agree in depth and colours.
 
     Args:
         frames: the volume's.
@@ -104,13 +89,11 @@ def code_frames(
     """
     check_samples(frames.dtype, syntax)
     found: list[CodedFrame | None] = [None] * frames.shape[0]
-    encoded: set[int] = set()
 
     def code(index: int) -> None:
         found[index] = _kept(frames, syntax, index)
         if found[index] is None:
             found[index] = encode_frame(frames.pixels(index), syntax, least_bits)
-            encoded.add(index)
 
     def adapt(slices: Sequence[int]) -> None:
         """Encode anew what differs from the other frames of an instance."""
@@ -121,7 +104,6 @@ def code_frames(
         for index, frame in zip(slices, members, strict=True):
             if frame.bits < bits or frame.is_transformed:
                 found[index] = encode_frame(frames.pixels(index), syntax, bits)
-                encoded.add(index)
 
     with Threads(thread_count(num_threads)) as threads:
         for done, _ in enumerate(threads.map(code, range(len(found))), 1):
@@ -129,8 +111,7 @@ def code_frames(
                 progress(done, len(found))
         for _ in threads.map(adapt, instances):
             pass
-    coded = [frame for frame in found if frame is not None]
-    return CodedSeries(syntax, coded, len(encoded))
+    return [frame for frame in found if frame is not None]
 
 
 def kept_in(syntax: TransferSyntax, coded: bytes) -> CodedFrame | None:
@@ -179,11 +160,13 @@ def encode_frame(
 
 
 def check_samples(dtype: np.dtype[Any], syntax: TransferSyntax) -> None:
-    """Raise unless a transfer syntax has such samples.
+    """Raise unless such samples can be encoded in a transfer syntax.
 
     Raises:
-        DataConsistencyError: it has not.
+        DataConsistencyError: they can't.
     """
+    if syntax.codec not in INTERPRETATIONS:
+        raise DataConsistencyError(f"frames can't be encoded in {syntax.keyword} ({syntax.uid})")
     kind, bits = dtype.kind, dtype.itemsize * 8
     if syntax.codec == "jxl":
         if kind != "u" or bits > 16:

@@ -26,12 +26,13 @@ from dicube.dicom.export.converted_elements import (
     text_of,
 )
 from dicube.dicom.export.folder import SeriesFiles, encode_file_meta, instance_parts
-from dicube.dicom.export.frame_coding import CodedSeries
+from dicube.dicom.export.frame_coding import CodedFrame
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.uids import uid_from
 from dicube.dicom.metadata.slice_bytes import encode_each
 from dicube.dicom.metadata.slice_order import numbers, positions_along_normal
 from dicube.dicom.series.geometry import Space
+from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
 from dicube.exceptions import DataConsistencyError, TargetExistsError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole
@@ -63,7 +64,8 @@ def write_dicom_file(
     pixel_header: PixelDataHeader,
     space: Space | None = None,
     overwrite: bool = False,
-    coded: CodedSeries | None = None,
+    syntax: TransferSyntax = EXPLICIT,
+    coded: Sequence[CodedFrame] = (),
     derived: Sequence[Replaced] = (),
 ) -> None:
     """Write a series as one multi-frame instance; slices become frames in their order.
@@ -74,8 +76,8 @@ def write_dicom_file(
 
     Args:
         path: where to.
-        meta, volume, pixel_header, space, coded, derived: see `dicom_export.write_dicom_folder`;
-            the frames of `coded` are alike in depth.
+        meta, volume, pixel_header, space, syntax, coded, derived: see
+            `dicom.export.folder.write_dicom_folder`; the frames of `coded` agree in depth.
         overwrite: replace a file that is there. It is whole at any time.
 
     Raises:
@@ -89,7 +91,7 @@ def write_dicom_file(
     target = os.fspath(path)
     if os.path.exists(target) and not overwrite:
         raise TargetExistsError(f"{target} is there already", suggestion="overwrite=True")
-    files = SeriesFiles(meta, volume, pixel_header, space, coded, derived)
+    files = SeriesFiles(meta, volume, pixel_header, space, syntax, coded, derived)
     (declared,) = numbers(meta, "NumberOfFrames", 1)[0] or (1.0,)
     if meta.has_frames or declared > 1:
         if len(files.instances) > 1:
