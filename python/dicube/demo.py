@@ -1,6 +1,6 @@
-"""`dicube demo`: the main job on a real series, with proof that nothing was lost.
+"""`dicube demo`: compresses a real series, restores it, and shows that nothing was lost.
 
-Uses the package as any other program would.
+Uses the public interface only, as any other program would.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from dicube import DicomCubeImage, DicomMeta
 from dicube.exceptions import MetaDataError
 
-# The largest series of real slices, by bytes, that the pydicom wheel carries.
+# The largest series of real slices, in bytes, in the pydicom wheel.
 _SERIES_OF_PYDICOM = Path("data", "test_files", "dicomdirtests", "98892001", "CT5N")
 
 _CODEC_NAMES = {".dcbs": "HTJ2K", ".dcba": "JPEG XL"}
@@ -28,18 +28,18 @@ def run_demo(folder: Path | None, num_threads: int | None) -> bool:
 
     Args:
         folder: DICOM files; None for the series that comes with pydicom.
-        num_threads: None or 0 for one for each processor.
+        num_threads: None or 0 for one per available processor.
 
     Returns:
-        Whether all came back as it was.
+        Whether everything came back unchanged.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the status is shown
+        warnings.simplefilter("ignore", UserWarning)  # the output shows the status
         return _compare(folder or series_of_pydicom(), num_threads)
 
 
 def _compare(source: Path, num_threads: int | None) -> bool:
-    """Do what `run_demo` does."""
+    """Convert, compare and print; see `run_demo`."""
     watch = _Watch()
     image = DicomCubeImage.from_dicom_folder(source, num_threads=num_threads)
     read_time = watch.lap()
@@ -48,7 +48,7 @@ def _compare(source: Path, num_threads: int | None) -> bool:
     shape = " x ".join(map(str, image.shape))
     print(
         f"{source}\n{meta.get('Modality', '')} {shape} {image.dtype.name}, "
-        f"{len(meta)} elements a slice, status {image.dicom_status.value}\n"
+        f"{len(meta)} elements per slice, status {image.dicom_status.value}\n"
     )
     print(f"{'':20}{'bytes':>14}{'ratio':>9}{'write':>11}{'read':>11}")
     source_size = sum(os.path.getsize(path) for path in meta.filenames or [])
@@ -56,23 +56,23 @@ def _compare(source: Path, num_threads: int | None) -> bool:
     findings: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(prefix="dicube-demo-") as work:
         for extension in _CODEC_NAMES:
-            findings |= _there_and_back(
+            findings |= _round_trip(
                 image, source_size, Path(work) / f"series{extension}", num_threads
             )
 
-    print("\nratio: how many times smaller than the DICOM files.  Compared with the source:")
+    print("\nratio: size of the DICOM files / size.  Compared with the source:")
     for what, differences in findings.items():
         if differences:
             print(f"  {what:18}DIFFERS: {'; '.join(differences)}")
         else:
             print(
                 f"  {what:18}equal: {image.raw_image.size:,} stored values, {len(meta)} elements "
-                f"of {meta.slice_count} slices, geometry, status"
+                f"in {meta.slice_count} slices, geometry, status"
             )
     return not any(findings.values())
 
 
-def _there_and_back(
+def _round_trip(
     image: DicomCubeImage, source_size: int, path: Path, num_threads: int | None
 ) -> dict[str, list[str]]:
     """Write and read a file, and export DICOM from it; return the differences of both."""
@@ -100,13 +100,13 @@ def _there_and_back(
 
 
 class _Watch:
-    """Tells the seconds between one lap and the next."""
+    """A stopwatch."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
     def lap(self) -> float:
-        """Return the seconds since the last lap."""
+        """Return the seconds since the last lap, and start another."""
         start, self._start = self._start, time.perf_counter()
         return self._start - start
 
@@ -119,8 +119,8 @@ def series_of_pydicom() -> Path:
         if folder.is_dir():
             return folder
     raise MetaDataError(
-        "this installation of pydicom carries no test data",
-        suggestion="name a folder of DICOM files: dicube demo FOLDER",
+        "the installed pydicom has no test data",
+        suggestion="give a folder of DICOM files: dicube demo FOLDER",
     )
 
 
@@ -133,7 +133,7 @@ def _print_row(
 
 
 def _differences(image: DicomCubeImage, other: DicomCubeImage) -> list[str]:
-    """Return in what two images differ, a line for each kind of difference."""
+    """Return how two images differ, one text for each kind of difference."""
     found = []
     if image.dtype != other.dtype or image.shape != other.shape:
         found.append(f"{image.shape} {image.dtype.name} became {other.shape} {other.dtype.name}")
@@ -153,7 +153,7 @@ def _differences(image: DicomCubeImage, other: DicomCubeImage) -> list[str]:
 
 
 def _element_differences(meta: DicomMeta, other: DicomMeta) -> list[str]:
-    """Return the tags whose elements differ, with the number of slices in which they do."""
+    """Return the tags of the elements that differ, with the number of slices where they do."""
     slices: dict[str, int] = {}
     for index in range(min(meta.slice_count, other.slice_count)):
         one, two = meta.index(index), other.index(index)

@@ -1,7 +1,4 @@
-"""What a dicube file is, told without decoding its frames.
-
-Knows files and metadata. It must not know how the summary is shown.
-"""
+"""Summary of a dicube file, made without decoding its frames. Must not know how it is shown."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ _SPACE_FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation",
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What `dicube info` tells of a file.
+    """The facts that `dicube info` shows of a file.
 
     Attributes:
         path: the file.
@@ -43,14 +40,14 @@ class FileSummary:
         dtype: of the stored values.
         file_size, raw_size: bytes of the file, and of the decoded pixels.
         ratio: raw_size / file_size.
-        has_checksums: whether damage is noticed when it is read.
+        has_checksums: whether the file has checksums, so that damage is detected when it is read.
         sections: bytes of each section, by name.
         status: of the series, as text.
-        findings: all that is the matter with the series; see `dicube.check_dicom`.
+        findings: the problems of the series; see `dicube.check_dicom`.
         rescale: slope and intercept of the first slice.
-        losses: what lossy coding has changed; empty if all was lossless.
+        losses: what lossy coding changed; empty if everything was lossless.
         space: the geometry's fields, in (z, y, x) order; None where it isn't known.
-        tags: metadata that tell what the series is, by keyword; those that there are.
+        tags: the values that identify the series, by keyword; only those present.
     """
 
     path: str
@@ -72,11 +69,11 @@ class FileSummary:
 
 
 def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
-    """Return what the file at a path is.
+    """Return the summary of the file at a path.
 
     Raises:
-        InvalidCubeFileError: there is none, it can't be read, it is damaged or newer.
-        MetaDataError: its metadata can't be understood.
+        InvalidCubeFileError: the file does not exist, can't be read, is damaged or too new.
+        MetaDataError: its metadata is malformed.
     """
     with DcbReader(path) as reader:
         parts = read_parts(reader)
@@ -102,10 +99,10 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
 
 
 def holds(path: str | os.PathLike[str], section: str) -> bool:
-    """Return whether the file at a path has anything in a section, of which there may be none.
+    """Return whether the file at a path has a section of this name that is not empty.
 
     Raises:
-        InvalidCubeFileError: there is no file, it can't be read, it is damaged or newer.
+        InvalidCubeFileError: the file does not exist, can't be read, is damaged or too new.
     """
     with DcbReader(path) as reader:
         return section in reader.sections and reader.sections.size(section) > 0
@@ -117,7 +114,7 @@ def _space_fields(space: Space) -> dict[str, list[float]]:
 
 
 def _tags_of(meta: DicomMeta) -> dict[str, str]:
-    """Return the texts of the tags that are shown; of the first slice where they differ."""
+    """Return the texts of the tags that are shown; the first slice's where slices differ."""
     found = {}
     for keyword in _SHOWN_TAGS:
         value = meta.get(keyword, force_nonshared=True)[0]

@@ -1,7 +1,7 @@
-"""Whether a dicube file gives back the DICOM files that it was made from.
+"""Compares the DICOM files that a dicube file restores with those that it was made from.
 
-Restores them into a temporary folder, as any user would, finds the original of each, and compares
-the two. Must not know how files are laid out or how a report is shown.
+Restores them into a temporary folder, as a user would, finds the original of each, and compares the
+two. Must not know how files are laid out or how a report is shown.
 """
 
 from __future__ import annotations
@@ -43,21 +43,22 @@ def compare_with_originals(
 ) -> list[Check]:
     """Restore a file's DICOM files and compare each with its original.
 
-    The original of a restored file has its SOPInstanceUID; of several that do, its name or else its
-    bytes. Originals of the same series that nothing was restored of are missing; but where files
-    are made anew, there is one for all that are the same instance.
+    The original of a restored file is the file with its SOPInstanceUID; if several have it, the one
+    with its name, or else the one with its bytes. An original of the same series without a restored
+    file is reported as missing. If files are made from the metadata, one file stands for all copies
+    of an instance.
 
     Args:
         path: the dicube file.
-        folder: the originals, in folders inside it too; or a zip archive of them.
+        folder: the originals, also in subfolders; or a zip archive of them.
         num_threads: threads for decoding.
 
     Returns:
-        The checks: that all are there, that bytes are the same (only if the file keeps its
-        originals exactly), that elements and pixels are.
+        Three checks: that no file is missing, that bytes are equal (only if the dicube file keeps
+        its originals), that elements and pixels are equal.
 
     Raises:
-        CubeFileNotFoundError: file or folder does not exist.
+        CubeFileNotFoundError: the file or the folder does not exist.
     """
     with tempfile.TemporaryDirectory(prefix="dicube-verify-") as place:
         work = Path(place) / "restored"
@@ -67,7 +68,7 @@ def compare_with_originals(
         except OSError:
             raise
         except (DicomCubeError, BadZipFile) as error:
-            return [judged("originals", "can't be read", [" ".join(error.args[0].split())])]
+            return [judged("originals", "can't read them", [" ".join(error.args[0].split())])]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
@@ -77,17 +78,20 @@ def compare_with_originals(
                 why_not_exact = image.why_not_exact(num_threads=num_threads)
                 image.to_dicom_folder(work)
         except DicomCubeError as error:
-            return [judged("originals", "can't be restored", [error.message])]
+            return [judged("originals", "can't restore DICOM files", [error.message])]
         restored = find_instances(work).instances
         pairs, problems = _paired(restored, originals, work, root, bool(why_not_exact))
-        message = f"{len(pairs)} restored files have their original in {os.fspath(folder)}"
+        matched = len({pair.name for pair in pairs})
+        message = (
+            f"{matched} of {len(restored)} restored files have an original in {os.fspath(folder)}"
+        )
         return [judged("originals", message, problems), *_compared(pairs, why_not_exact)]
 
 
 def _lossy_check(image: DicomCubeImage, folder: Path, num_threads: int | None) -> Check:
     """Compare pixels that were coded lossily with those of the originals, slice by slice.
 
-    Its DICOM files are other instances, and nothing of them is to be the same to the bit.
+    DICOM files made from a lossy file are other instances, so files can't be compared.
     """
     assert image.dicom_meta is not None
     series = str(image.dicom_meta.get("SeriesInstanceUID", force_nonshared=True)[0])
@@ -96,7 +100,7 @@ def _lossy_check(image: DicomCubeImage, folder: Path, num_threads: int | None) -
     frames = _frame_names(image.dicom_meta)
     places = {frame: index for index, frame in enumerate(_frame_names(source.dicom_meta))}
     if source.shape != image.shape or len(places) < len(frames) or places.keys() != set(frames):
-        return judged("originals", "can't be compared", ["they are not the slices of the file"])
+        return judged("originals", "not compared", ["they are not the slices of the file"])
     allowed = sum(loss.max_error for loss in image.losses)
     found, problems = 0, []
     for index, frame in enumerate(frames):
@@ -104,18 +108,19 @@ def _lossy_check(image: DicomCubeImage, folder: Path, num_threads: int | None) -
         error = int(np.abs(image.raw_image[index] - before).max())
         found = max(found, error)
         if error > allowed:
-            problems.append(f"slice {index}: an error of {error}, the file tells of {allowed}")
-    return judged("originals", f"coded lossily: maximum error {found}, {allowed} told", problems)
+            problems.append(f"slice {index}: error {error}, above the recorded {allowed}")
+    message = f"coded lossily: maximum error {found}, at most {allowed} recorded"
+    return judged("originals", message, problems)
 
 
 def _frame_names(meta: DicomMeta) -> list[tuple[str, int]]:
-    """Return each slice's SOPInstanceUID, and which frame of that file it is."""
+    """Return the SOPInstanceUID of each slice, and the number of its frame in that file."""
     uids = meta.get(_SOP_INSTANCE, force_nonshared=True)
     return [(uid, frame.number) for uid, frame in zip(uids, meta.frames, strict=True)]
 
 
 def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:
-    """Return a folder as it is, and of an archive the folder that it was unpacked into."""
+    """Return a folder unchanged; unpack an archive and return the folder of its files."""
     if not os.path.isfile(source) or not is_zipfile(source):
         return Path(source)
     with ZipFile(source) as archive:
@@ -126,7 +131,10 @@ def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:
 def _paired(
     restored: list[Instance], originals: list[Instance], work: Path, folder: Path, anew: bool
 ) -> tuple[list[_Pair], list[str]]:
-    """Return the pairs, and which files have no counterpart; `anew`: restored ones were made so."""
+    """Return the pairs, and the files without a counterpart.
+
+    `anew` says that the restored files were made from the metadata.
+    """
     candidates: dict[str, list[Instance]] = defaultdict(list)
     for original in originals:
         candidates[original.text(_SOP_INSTANCE_UID)].append(original)
@@ -136,7 +144,7 @@ def _paired(
         uid = instance.text(_SOP_INSTANCE_UID)
         found = candidates[uid]
         if not found:
-            problems.append(f"{name}: no file of its SOPInstanceUID in {folder}")
+            problems.append(f"{name}: no file with its SOPInstanceUID in {folder}")
             continue
         original = _original_of(instance, name, found, folder)
         found.remove(original)
@@ -146,7 +154,7 @@ def _paired(
             found.clear()
     series = {instance.text(_SERIES_UID) for instance in restored}
     problems += [
-        f"{os.path.relpath(original.path, folder)}: of the series, and not in the file"
+        f"{os.path.relpath(original.path, folder)}: part of the series, but not restored"
         for left in candidates.values()
         for original in left
         if original.text(_SERIES_UID) in series and original.pixels is not None
@@ -155,7 +163,7 @@ def _paired(
 
 
 def _original_of(instance: Instance, name: str, found: list[Instance], folder: Path) -> Instance:
-    """Return which of the originals with a restored file's SOPInstanceUID is its own."""
+    """Return the original of a restored file among those with its SOPInstanceUID."""
     for one in found if len(found) > 1 else ():
         if os.path.relpath(one.path, folder) == name:
             return one
@@ -166,9 +174,9 @@ def _original_of(instance: Instance, name: str, found: list[Instance], folder: P
 
 
 def _compared(pairs: list[_Pair], why_not_exact: str) -> list[Check]:
-    """Compare the files of each pair: bytes, and where those differ elements and pixels.
+    """Compare the bytes of each pair, and if they differ its elements and pixels.
 
-    Bytes need not be the same if there is a reason why they can't be.
+    Differing bytes are no problem if there is a reason why they can't be restored.
     """
     different: list[tuple[_Pair, int]] = []
     for pair in pairs:
@@ -185,13 +193,13 @@ def _compared(pairs: list[_Pair], why_not_exact: str) -> list[Check]:
             found = [error.message]
         problems += [f"{pair.name}: {difference}" for difference in found]
     same = len(pairs) - len(different)
-    bytes_message = f"{same} of {len(pairs)} files are byte for byte the same"
+    bytes_message = f"{same} of {len(pairs)} files are equal byte by byte"
     if why_not_exact:
         bytes_check = unknown("original bytes", f"{bytes_message}: {why_not_exact}")
     else:
-        lines = [f"{pair.name}: differs from byte {offset} on" for pair, offset in different]
+        lines = [f"{pair.name}: first difference at byte {offset}" for pair, offset in different]
         bytes_check = judged("original bytes", bytes_message, lines)
     return [
         bytes_check,
-        judged("original elements", f"and pixels of {len(pairs)} files", problems),
+        judged("original elements", f"elements and pixels of {len(pairs)} files", problems),
     ]

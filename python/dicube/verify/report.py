@@ -1,4 +1,4 @@
-"""What a verification finds: checks, how each ended, and what is wrong. Knows nothing else."""
+"""The result of a verification: checks, their outcomes, and problems. Must not know files."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-MOST_PROBLEMS = 20  # lines kept of one check
+MOST_PROBLEMS = 20  # lines kept for one check
 
 
 class Outcome(Enum):
-    """How a check ended."""
+    """The outcome of a check."""
 
     HOLDS = "ok"
     FAILS = "failed"
-    UNKNOWN = "unknown"  # there is nothing that it could be told from
+    UNKNOWN = "unknown"  # the check could not be made
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check of a file.
 
     Attributes:
-        name: what, such as 'structure', 'checksums', 'frames' or 'original elements'.
-        outcome: how it ended.
-        message: what was looked at, on one line.
-        problems: what is wrong, a line each; if they are very many, the first of them.
+        name: such as 'structure', 'checksums', 'frames' or 'original elements'.
+        outcome: whether it passed.
+        message: what was checked, on one line; of an unknown outcome, why.
+        problems: one line each; only the first ones if there are very many.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """What `verify_file` found; true if no check failed.
+    """The result of `verify_file`; true if no check failed.
 
     Attributes:
         path: the file.
@@ -56,7 +56,7 @@ class VerificationReport:
 
 
 def judged(name: str, message: str, problems: Sequence[str]) -> Check:
-    """Return a check that fails if there are problems."""
+    """Return a check that failed if there are problems, and else passed."""
     kept = tuple(problems[:MOST_PROBLEMS])
     if len(problems) > len(kept):
         kept += (f"and {len(problems) - len(kept)} more",)
@@ -64,5 +64,5 @@ def judged(name: str, message: str, problems: Sequence[str]) -> Check:
 
 
 def unknown(name: str, message: str) -> Check:
-    """Return a check that could not be made; the message says why."""
+    """Return a check that could not be made; the message gives the reason."""
     return Check(name, Outcome.UNKNOWN, message)

@@ -1,7 +1,7 @@
-"""Whether a dicube file is whole and means what it says: `verify_file`.
+"""`verify_file`: checks that a dicube file is undamaged and consistent.
 
-Every section and frame is read and decoded, and the parts are held against each other. What the
-file restores is compared with originals in `original_comparison`. Must not know how a report is
+Reads every section, decodes every frame, and compares the parts with each other.
+`original_comparison` compares restored files with the originals. Must not know how a report is
 shown.
 """
 
@@ -24,7 +24,7 @@ from dicube.threads import thread_count
 from dicube.verify.original_comparison import compare_with_originals
 from dicube.verify.report import Check, VerificationReport, judged, unknown
 
-_BATCH = 32  # frames decoded at a time, into memory that is used again
+_BATCH = 32  # frames decoded at a time, into a buffer that is reused
 
 
 def verify_file(
@@ -36,18 +36,18 @@ def verify_file(
 ) -> VerificationReport:
     """Check a dicube file: structure, checksums, frames, metadata, counts, geometry, originals.
 
-    Files of published writers have no checksums; all else is checked of them too.
+    Files of the published package 0.3.0 have no checksums; all other checks apply to them too.
 
     Args:
         path: the file.
-        against: a folder or zip archive with the DICOM files that it was made from. Each is
-            compared with what the file restores: byte by byte if the file keeps its originals
-            exactly, and else element by element and sample by sample.
-        num_threads: threads for decoding; None or 0 for one for each processor.
+        against: a folder or zip archive with the DICOM files that the file was made from. Each is
+            compared with the file that is restored: byte by byte if the dicube file keeps its
+            originals, else element by element and sample by sample.
+        num_threads: threads for decoding; None or 0 for one per available processor.
         progress: called as `progress(done, total)`, in frames.
 
     Returns:
-        A report, true if all holds. That a file is damaged is a finding and not an exception.
+        A report, true if no check failed. Damage is reported there, not raised.
 
     Raises:
         CubeFileNotFoundError: the file or the folder does not exist.
@@ -58,7 +58,7 @@ def verify_file(
     except OSError:
         raise
     except DicomCubeError as error:
-        checks = [judged("structure", "the file can't be opened", [error.message])]
+        checks = [judged("structure", "can't open the file", [error.message])]
     else:
         with reader:
             checks = list(_checks_of(reader, thread_count(num_threads), progress))
@@ -66,7 +66,7 @@ def verify_file(
     if against is None:
         return report
     if not report.ok:
-        compared = [unknown("originals", "not compared, as the file is damaged")]
+        compared = [unknown("originals", "not compared, because the file is damaged")]
     else:
         compared = compare_with_originals(path, against, num_threads)
     return VerificationReport(report.path, (*checks, *compared))
@@ -78,13 +78,13 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
     damaged_sections = _damaged_sections(reader)
     damaged_frames, undecodable = _damaged_frames(reader, progress)
     frames, sections = reader.shape[0], len(reader.sections)
-    message = f"of {sections} sections and {frames} frames{_listed(damaged_frames)}"
-    decoded = f"{frames} decoded, by {reader.codec}"
+    message = f"{sections} sections and {frames} frames checked{_listed(damaged_frames)}"
+    decoded = f"{frames} decoded, codec {reader.codec}"
     if reader.has_checksums:
         yield judged("checksums", message, [*damaged_sections, *damaged_frames.values()])
         problems = list(undecodable.values())
     else:
-        yield unknown("checksums", "the file has none: a published writer's")
+        yield unknown("checksums", "the file has none (written by a published version)")
         undecodable |= damaged_frames
         problems = [*damaged_sections, *undecodable.values()]
     yield judged("frames", decoded + _listed(undecodable), problems)
@@ -93,13 +93,13 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
     except OSError:
         raise
     except DicomCubeError as error:
-        yield judged("metadata", "can't be read", [error.message])
+        yield judged("metadata", "can't read the metadata", [error.message])
         return
     if parts.meta is None:
         yield unknown("metadata", "the file has none")
     else:
         yield judged(
-            "metadata", f"{len(parts.meta)} elements of {parts.meta.slice_count} slices", []
+            "metadata", f"{len(parts.meta)} elements in {parts.meta.slice_count} slices", []
         )
     yield _counts(reader, parts)
     yield _geometry(reader, parts)
@@ -107,16 +107,16 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
 
 
 def _listed(failed: Mapping[int, str]) -> str:
-    """Return the numbers of all frames that fail: of problems only the first are kept."""
+    """Return the numbers of all failed frames; a check keeps only the first problems."""
     return f"; damaged: {ranges_of(sorted(failed))}" if failed else ""
 
 
 def _structure(reader: DcbReader) -> Check:
-    """Check that no two frames share bytes; opening the file has checked the rest."""
+    """Check that no two frames overlap; opening the file has checked the rest."""
     ranges = sorted((*reader.coded_range(index), index) for index in range(reader.shape[0]))
     shared = [
-        f"frames {one[2]} and {other[2]} share bytes: {one[1]} from {one[0]}, {other[1]} from "
-        f"{other[0]}"
+        f"frames {one[2]} and {other[2]} overlap: {one[1]} bytes at {one[0]}, {other[1]} bytes "
+        f"at {other[0]}"
         for one, other in pairwise(ranges)
         if one[0] + one[1] > other[0]
     ]
@@ -135,7 +135,7 @@ def _damaged_sections(reader: DcbReader) -> list[str]:
 def _damaged_frames(
     reader: DcbReader, progress: Progress | None
 ) -> tuple[dict[int, str], dict[int, str]]:
-    """Decode all frames; return what is wrong with their bytes, and what with decoding them."""
+    """Decode all frames; return the damaged ones and those that don't decode, with reasons."""
     damaged: dict[int, str] = {}
     undecodable: dict[int, str] = {}
     count = reader.shape[0]
@@ -155,41 +155,46 @@ def _damaged_frames(
 
 
 def _counts(reader: DcbReader, parts: CubeParts) -> Check:
-    """Check that frames, metadata and geometry are of the same volume."""
+    """Check that frames, metadata and geometry describe a volume of one shape."""
     problems = []
     if parts.meta is not None and parts.meta.slice_count != reader.shape[0]:
-        problems.append(f"{reader.shape[0]} frames, metadata of {parts.meta.slice_count} slices")
+        problems.append(
+            f"{reader.shape[0]} frames, but metadata of {parts.meta.slice_count} slices"
+        )
     if parts.space is not None and tuple(parts.space.shape) != reader.shape[:3]:
-        problems.append(f"frames of {reader.shape[:3]}, geometry of {tuple(parts.space.shape)}")
+        problems.append(
+            f"frames of shape {reader.shape[:3]}, but geometry of {tuple(parts.space.shape)}"
+        )
     if parts.meta is not None:
         for keyword, size in (("Rows", reader.shape[1]), ("Columns", reader.shape[2])):
-            told = {found[0] for found in numbers(parts.meta, keyword, 1) if found is not None}
-            if told - {size}:
-                problems.append(f"{keyword} is {max(told - {size}):g}, frames have {size}")
-    return judged("counts", "frames, metadata and geometry are of one volume", problems)
+            values = {found[0] for found in numbers(parts.meta, keyword, 1) if found is not None}
+            if values - {size}:
+                problems.append(f"{keyword} is {max(values - {size}):g}, but frames have {size}")
+    return judged("counts", "shape of frames, metadata and geometry", problems)
 
 
 def _geometry(reader: DcbReader, parts: CubeParts) -> Check:
-    """Check that metadata and geometry put the voxels at the same place."""
+    """Check that the metadata give the voxels the positions of the file's geometry."""
     if parts.space is None:
         return unknown("geometry", "the file has none")
-    told, reason = (
-        (None, "there are no metadata") if parts.meta is None else space_or_reason(parts.meta)
-    )
-    if told is None:
-        return unknown("geometry", f"the metadata don't tell it: {reason}")
-    if same_space(told.reverse_axis_order(), parts.space):
-        return judged("geometry", "is where the metadata tell", [])
-    message = "the metadata tell another geometry than the file's"
-    if not reader.has_checksums:  # published writers had other rules
+    if parts.meta is None:
+        return unknown("geometry", "not compared: the file has no metadata")
+    from_meta, reason = space_or_reason(parts.meta)
+    if from_meta is None:
+        return unknown("geometry", f"the metadata define none: {reason}")
+    expected = from_meta.reverse_axis_order()
+    if same_space(expected, parts.space):
+        return judged("geometry", "agrees with the metadata", [])
+    message = "differs from that of the metadata"
+    if not reader.has_checksums:  # published versions computed it by other rules
         return unknown("geometry", message)
-    return judged("geometry", message, _differing_fields(told.reverse_axis_order(), parts.space))
+    return judged("geometry", message, _differing_fields(expected, parts.space))
 
 
 def _originals(
     reader: DcbReader, parts: CubeParts, provenance: Provenance, num_threads: int
 ) -> Check:
-    """Check that each original file that is kept comes back with its SHA-256."""
+    """Check that each original file is restored with its SHA-256."""
     name = "original files"
     reason = provenance.objection(parts.meta, parts.header, parts.space)
     if reason:
@@ -202,17 +207,17 @@ def _originals(
 
     error = failure_of(restore)
     if error is not None:
-        return judged(name, "can't be restored", [error.message])
+        return judged(name, "can't restore them", [error.message])
     count = len(provenance.originals.all_files)
-    problems = [f"{file} is not what its SHA-256 says" for file in found]
-    return judged(name, f"{count} restored, as their SHA-256 says", problems)
+    problems = [f"{file}: the restored file has another SHA-256" for file in found]
+    return judged(name, f"{count} restored and compared with their SHA-256", problems)
 
 
-def _differing_fields(told: Space, stored: Space) -> list[str]:
-    """Return what two spaces differ in, the metadata's first."""
+def _differing_fields(expected: Space, stored: Space) -> list[str]:
+    """Return the fields in which two spaces differ, with the values of both."""
     problems = []
     for name in ("shape", "origin", "spacing", "z_orientation", "y_orientation", "x_orientation"):
-        one, other = (tuple(float(n) for n in getattr(space, name)) for space in (told, stored))
+        one, other = (tuple(float(n) for n in getattr(space, name)) for space in (expected, stored))
         if one != other:
-            problems.append(f"{name} {one} against {other}")
+            problems.append(f"{name}: expected {one}, found {other}")
     return problems

@@ -164,7 +164,7 @@ class TestPartsThatDoNotFit:
         with DcbReader(path.with_name("one.dcbs")) as reader:
             meta = reader.sections["dicom_meta"]
         sections_replaced(path, lambda sections: sections.update(dicom_meta=meta))
-        assert failing(path)["counts"].problems == (f"{COUNT} frames, metadata of 1 slices",)
+        assert failing(path)["counts"].problems == (f"{COUNT} frames, but metadata of 1 slices",)
 
     def test_metadata_that_are_none(self, path: Path) -> None:
         sections_replaced(path, lambda sections: sections.update(dicom_meta=b"nothing"))
@@ -193,7 +193,7 @@ class TestPartsThatDoNotFit:
         assert image.dicom_meta is not None
         image.dicom_meta.set_shared_item("Rows", 7)
         image.to_file(path)
-        assert "Rows is 7, frames have 6" in failing(path)["counts"].problems
+        assert "Rows is 7, but frames have 6" in failing(path)["counts"].problems
 
     def test_originals_of_other_pixels(self, path: Path) -> None:
         def flip(frames: NDArray[Any]) -> None:
@@ -204,7 +204,7 @@ class TestPartsThatDoNotFit:
         (name,) = failing(path)
         assert name == "original files"
         assert failing(path)[name].problems == tuple(
-            f"I{number} is not what its SHA-256 says" for number in (8, 31)
+            f"I{number}: the restored file has another SHA-256" for number in (8, 31)
         )
 
     def test_originals_that_are_none(self, path: Path) -> None:
@@ -233,7 +233,7 @@ class TestAgainst:
 
     def test_the_same(self, path: Path) -> None:
         found = checks(path, path.with_name("in"))
-        assert found["originals"].message.startswith("5 restored files")
+        assert found["originals"].message.startswith("5 of 5 restored files")
         assert found["original elements"].outcome is Outcome.HOLDS
 
     @pytest.mark.parametrize("syntax", ["htj2k", "jpegxl"])
@@ -259,7 +259,7 @@ class TestAgainst:
         target.write_bytes(data)
         found = failing(path, path.with_name("in"))
         assert list(found) == ["original bytes"]
-        assert found["original bytes"].problems == ("I3: differs from byte 5 on",)
+        assert found["original bytes"].problems == ("I3: first difference at byte 5",)
         DicomCubeImage.from_file(path).to_file(path, exact=False)
         assert verify_file(path, path.with_name("in"))
 
@@ -274,12 +274,12 @@ class TestAgainst:
     def test_an_original_is_missing(self, path: Path) -> None:
         (path.with_name("in") / "I3").unlink()
         (problem,) = failing(path, path.with_name("in"))["originals"].problems
-        assert "no file of its SOPInstanceUID" in problem
+        assert "no file with its SOPInstanceUID" in problem
 
     def test_an_original_that_the_file_lacks(self, path: Path) -> None:
         write_series(path.with_name("in"), make_series(6))
         (problem,) = failing(path, path.with_name("in"))["originals"].problems
-        assert problem == "I6: of the series, and not in the file"
+        assert problem == "I6: part of the series, but not restored"
 
     def test_names_do_not_matter_and_other_files_neither(self, path: Path) -> None:
         folder = path.with_name("in")

@@ -317,7 +317,7 @@ class TestRecord:
         assert main(["verify", target]) == 0
         series.to_dicom_folder(tmp_path / "dicom")
         assert main(["verify", target, "--against", str(tmp_path / "dicom")]) == 0
-        assert "maximum error 2, 2 told" in capsys.readouterr().out
+        assert "maximum error 2, at most 2 recorded" in capsys.readouterr().out
         series.raw_image[1, 5, 5] += 100
         series.to_dicom_folder(tmp_path / "other")
         assert main(["verify", target, "--against", str(tmp_path / "other")]) == 1
@@ -331,11 +331,11 @@ class TestRecord:
         image.to_file(tmp_path / "x.dcbl", max_error=2)
         report = verify_file(tmp_path / "x.dcbl", source)
         assert report.ok
-        assert report.checks[-1].message == "coded lossily: maximum error 2, 2 told"
+        assert report.checks[-1].message == "coded lossily: maximum error 2, at most 2 recorded"
         image.raw_image[4, 5, 4] ^= 64
         image.to_file(tmp_path / "x.dcbl", max_error=2)
         (problem,) = verify_file(tmp_path / "x.dcbl", source).checks[-1].problems
-        assert problem.startswith("slice 4: an error of 6")
+        assert problem.startswith("slice 4: error 6")
 
     @pytest.mark.parametrize("text", [b"{}", b"[]", b"{", b'{"losses": [{}]}', b"\xff"])
     def test_a_malformed_record(self, text: bytes, tmp_path: Path) -> None:
