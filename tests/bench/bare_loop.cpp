@@ -1,11 +1,12 @@
-// What the machine can do at most: the frames of a .dcbs file decoded and encoded again by OpenJPH
-// in a bare loop, without checks, checksums or a file; and libdicube doing the same, run for run.
+// Measures the upper bound of speed: OpenJPH decodes the frames of a .dcbs file and encodes them
+// again in a bare loop, without checks, checksums or a file. libdicube does the same, in turn.
 //
 // usage: bare_loop FILE.dcbs [THREADS [REPEATS]]
 //
-// Prints JSON: for each of "bare" and "dicube" the seconds of each repeat. "fresh" means memory
-// that the process never touched, so that page faults count; "warm" means that it did. Encoding is
-// without verifying, from memory to memory. Only for frames of one component and at most 16 bits.
+// Prints JSON: the seconds of each repeat, for "bare" and for "dicube". "fresh" decodes into memory
+// that the process never touched, so that page faults count; "warm" into memory that it did.
+// Encoding is from memory to memory, without verifying. Frames must have one component and at most
+// 16 bits.
 #include <dicube/dicube.h>
 #include <openjph/ojph_arch.h>
 #include <openjph/ojph_codestream.h>
@@ -89,7 +90,7 @@ Series read_series(const char* path) {
     return series;
 }
 
-// Calls work(i) for each frame on `threads` threads; make_work makes each its own.
+// Calls work(i) for each frame on `threads` threads; make_work makes one `work` for each thread.
 void spread(unsigned threads, uint64_t frames,
             const std::function<std::function<void(uint64_t)>()>& make_work) {
     std::atomic<uint64_t> next = 0;
@@ -205,7 +206,7 @@ struct Measure {
     std::vector<double> seconds = {};
 };
 
-// Runs all in turn, so that what disturbs one disturbs the others; the first round only warms up.
+// Runs all in turn, so that a disturbance affects all alike; the first round only warms up.
 void measure(std::vector<Measure>& measures, int repeats) {
     for (int round = 0; round <= repeats; ++round) {
         for (Measure& each : measures) {

@@ -1,9 +1,10 @@
-"""What checksums cost of a load: `python tests/bench/checks.py FOLDER [FOLDER ...] [--repeats N]`.
+"""Measure the cost of checksums: `python tests/bench/checks.py FOLDER [FOLDER ...] [--repeats N]`.
 
-Of each folder's series as .dcbs and .dcba: the processor time that the checksum of all the file's
-bytes takes, as a share of that of a load without checks on one thread, which is steady on a busy
-machine; and how much longer a load takes with checks than without, in one process, the two in
-turns, on one thread and on all, by the least and the middle of all repeats.
+For each folder's series, as .dcbs and as .dcba, prints two figures. The first is the processor time
+of the checksum of all bytes of the file, as a share of a load without checks on one thread; it is
+steady even on a busy machine. The second is the extra time of a load with checks, measured in one
+process that alternates loads with and without, on one thread and on all; minimum and median of the
+repeats.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ Times = dict[bool, list[tuple[float, float]]]
 
 
 def times_of(load: Callable[[bool], object], repeats: int) -> Times:
-    """Return wall and processor seconds of loads, with checks (True) and without, in turns."""
+    """Return wall and processor seconds of alternating loads, with checks (True) and without."""
     found: Times = {True: [], False: []}
     load(True)
     for number in range(2 * repeats):
-        verify = number % 4 in (0, 3)  # so that neither is always the second
+        verify = number % 4 in (0, 3)  # so that neither always comes second
         wall, processor = time.perf_counter(), time.process_time()
         load(verify)
         found[verify].append((time.perf_counter() - wall, time.process_time() - processor))
@@ -38,7 +39,7 @@ def times_of(load: Callable[[bool], object], repeats: int) -> Times:
 
 
 def share(path: Path, repeats: int) -> str:
-    """Return the time that the checksum of a file's bytes takes, in percent of a load's."""
+    """Return the time of the checksum of a file's bytes, in percent of the time of a load."""
     data = np.fromfile(path, np.uint8)
     checksum = seconds(lambda: _native.checksum(data.ctypes.data, data.nbytes), repeats)
     load = seconds(lambda: DicomCubeImage.from_file(path, num_threads=1, verify=False), repeats)
@@ -46,7 +47,7 @@ def share(path: Path, repeats: int) -> str:
 
 
 def overhead(times: Times, kind: int, of: Callable[[list[float]], float]) -> str:
-    """Return how much longer a load takes with checks, in percent."""
+    """Return the extra time of a load with checks, in percent."""
     with_checks, without = (of([time[kind] for time in times[verify]]) for verify in (True, False))
     return f"{100 * (with_checks / without - 1):+.1f} %"
 
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=40)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    columns = ("processor, least", "processor, middle", "wall, least", "wall, middle")
+    columns = ("processor, minimum", "processor, median", "wall, minimum", "wall, median")
     print(f"| series | checksum / load | threads | {' | '.join(columns)} |")
     print("|---|---|---|---|---|---|---|")
     for folder in options.folders:

@@ -1,6 +1,6 @@
-"""Has worker processes do the same operation by turns, and keeps how long they took.
+"""Run an operation in several worker processes in turn, and record the times.
 
-Must not know which operations and stores there are, or what is made of the figures.
+Must not know which operations and stores exist, or how the figures are used.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from stores import Store
 
 WORKER = str(Path(__file__).parent / "worker.py")
 
-# Who has run this often, and this long altogether, has been measured well enough: one that takes
-# seconds varies by little.
+# A contestant is done after this many runs if they took this long in total: runs of seconds vary
+# little.
 _ENOUGH_RUNS = 3
 _ENOUGH_SECONDS = 8.0
 
@@ -29,7 +29,7 @@ Jobs = list[dict[str, Any]]
 
 
 class WorkerFailed(Exception):
-    """A worker could not do what it was told, or (`wrong`) gave something else; says what."""
+    """A worker failed, or (`wrong`) returned wrong values; the message says how."""
 
     def __init__(self, message: str, wrong: bool = False) -> None:
         super().__init__(message)
@@ -38,14 +38,14 @@ class WorkerFailed(Exception):
 
 @dataclass
 class Measured:
-    """What was measured of one contestant.
+    """The measurements of one contestant.
 
     Attributes:
-        seconds: of each counted run, for one job.
-        peak: bytes of memory beyond the start, the most of all runs.
-        versions: of what did it.
+        seconds: time per job, for each counted run.
+        peak: bytes of memory beyond those at the start, the maximum of all runs.
+        versions: versions of the libraries measured.
         error: why there are no runs; '' if there are.
-        wrong: whether that is because it gave something else than was kept.
+        wrong: whether the reason is that it returned wrong values.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Measured:
 
     @property
     def spread(self) -> float:
-        """Half of the range that the middle half of the runs lies in, in seconds."""
+        """Half the interquartile range of the runs, in seconds."""
         if len(self.seconds) < 2:
             return 0.0
         low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
@@ -83,7 +83,7 @@ class _Worker:
 
     def send(self, jobs: Jobs) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # receive() tells
+        with contextlib.suppress(BrokenPipeError):  # receive() reports it
             self._process.stdin.write(json.dumps(jobs) + "\n")
             self._process.stdin.flush()
 
@@ -91,7 +91,7 @@ class _Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailed(f"the process ended with {self._process.wait()}")
+            raise WorkerFailed(f"the process exited with status {self._process.wait()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise WorkerFailed(answer["error"], answer["wrong"])
@@ -106,17 +106,17 @@ class _Worker:
 
 
 class Contestant:
-    """A store that does an operation, in one process or in several at once.
+    """A store and one of its operations, run in one process or in several at once.
 
     Args:
         store, operation: a store, and the name of one of its methods.
         series: a file with the list of Series.
-        jobs: called with the number of the run and of the process; returns the jobs to do.
-        threads: that a process may use.
-        processes: how many there are.
+        jobs: called with the number of the run and of the process; returns the jobs to run.
+        threads: the number of threads that a process may use.
+        processes: the number of processes.
 
     Attributes:
-        measured: so far.
+        measured: the measurements so far.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Contestant:
         return enough or bool(self.measured.error)
 
     def get_ready(self) -> None:
-        """Wait until the processes are."""
+        """Wait until the processes are ready."""
         try:
             for worker in self._workers:
                 self.measured.versions = worker.receive()["versions"]
@@ -153,7 +153,7 @@ class Contestant:
             self._fail(error)
 
     def run(self, number: int) -> None:
-        """Run once; run 0 warms up, and is not counted."""
+        """Run once; run 0 is a warm-up and is not counted."""
         jobs = [self._jobs(number, process) for process in range(len(self._workers))]
         try:
             start = time.perf_counter()
@@ -182,7 +182,7 @@ class Contestant:
 
 
 def compete(contestants: list[Contestant], repeats: int) -> None:
-    """Run all by turns, once to warm up and `repeats` times to count."""
+    """Run all in turn, once to warm up and `repeats` times counted."""
     try:
         for contestant in contestants:
             contestant.get_ready()

@@ -1,10 +1,10 @@
-"""What each effort of JPEG XL costs and gains, as a Markdown table: for the README.
+"""Measure each effort of JPEG XL and print a Markdown table for the README.
 
 usage: python tests/bench/efforts.py FOLDER [FOLDER ...] [--slices N]
 
-Each row: of each folder's series the ratio (bytes of pixels / bytes of coded frames), and MB of
-pixels that one thread encodes and decodes in a second of processor time. HTJ2K stands beside it.
-Every frame is compared with what it was.
+Each row has, for the series of each folder, the ratio (bytes of pixels / bytes of coded frames) and
+the MB of pixels that one thread encodes and decodes in a second of processor time. The last row is
+HTJ2K. Every decoded frame is compared with the original.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REPEATS = 7
 
 
 def seconds(action: Any, repeats: int) -> float:
-    """Return the least processor time that an action took."""
+    """Return the minimum processor time of an action."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
@@ -63,7 +63,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="folders of one DICOM series each")
-    parser.add_argument("--slices", type=int, default=24, help="of each series (default: 24)")
+    parser.add_argument(
+        "--slices", type=int, default=24, help="slices to take from each series (default: 24)"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
 

@@ -1,7 +1,7 @@
-"""A virtual environment for each peer, made once and kept in the user's cache.
+"""A virtual environment for each library that dicube is compared with, kept in the user's cache.
 
-dicube itself, and what needs numpy alone, run in the environment that runs the bench; the published
-dicube has the same import name and needs one of its own. Must not know what is measured.
+dicube itself, and stores that need only numpy, run in the environment of the bench. The published
+dicube has the same import name and needs an environment of its own. Must not know what is measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REQUIREMENTS = {
 
 
 class NotInstalled(Exception):
-    """An environment could not be made; says why."""
+    """An environment could not be made; the message says why."""
 
 
 def cache_folder() -> Path:
@@ -38,10 +38,10 @@ def cache_folder() -> Path:
 
 
 def python_for(environment: str) -> str:
-    """Return the Python of an environment, which is made on the first call.
+    """Return the Python of an environment, which the first call creates.
 
     Raises:
-        NotInstalled: pip could not install what it needs.
+        NotInstalled: pip could not install its packages.
     """
     if environment == HERE:
         return sys.executable
@@ -52,21 +52,22 @@ def python_for(environment: str) -> str:
     complete = folder / "complete"
     if not complete.exists():
         print(f"installing {' '.join(wanted)} into {folder}", file=sys.stderr)
-        # By the pip that is here: not every system's Python can give an environment one of its own.
+        # With this environment's pip: some systems' Python can't install pip into a new
+        # environment.
         venv.create(folder, with_pip=False, clear=True)
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         install = [*pip, "--python", str(python), "install", *wanted]
         done = subprocess.run(install, capture_output=True, text=True, check=False)
         if done.returncode:
-            told = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            raise NotInstalled((told or ["pip failed"])[-1])
+            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+            raise NotInstalled((errors or ["pip failed"])[-1])
         complete.touch()
     return str(python)
 
 
 def variables_for(environment: str) -> dict[str, str] | None:
-    """Return the environment variables for a process in an environment; None for those here."""
+    """Return the variables for a process in an environment; None to inherit them."""
     if environment == HERE:
         return None
-    # What the bench itself was told to import from is not the peers' business.
+    # PYTHONPATH is meant for the bench only.
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

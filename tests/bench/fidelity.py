@@ -1,11 +1,11 @@
-"""Prints what becomes of every real DICOM series at hand: a row for each file or series.
+"""Convert every real DICOM series available and print a table of the results.
 
 usage: python tests/bench/fidelity.py [PART OF A NAME]
 
-Columns: outcome (exact: all files come back to the byte from .dcbs and .dcba; equal: all elements
-and samples do; refused: with which error), differences found (to be 0), bytes of the DICOM files,
-of a .dcbs file without and with what exactness takes, and what that costs. Exit status 1 if there
-is a difference.
+Columns: outcome (exact: .dcbs and .dcba restore all files to the byte; equal: they keep all
+elements and samples; refused: with this error), number of differences (should be 0), bytes of the
+DICOM files, bytes of a .dcbs file without and with the original files, and the difference of the
+two. Exits with status 1 if there is a difference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inputs.real_series import Result, convert, sources
 
 
 def outcome(result: Result) -> str:
-    """Return what became of a source, in a few words."""
+    """Return the outcome of a conversion in a few words."""
     if result.refused:
         return f"refused: {' '.join(result.refused.split())}"
     exact = [extension for extension, same in result.identical.items() if same]
@@ -43,8 +43,8 @@ def main(part: str = "") -> int:
         sizes = (result.source_size, result.plain_size, result.exact_size)
         cost = result.exact_size - result.plain_size
         numbers = " | ".join(f"{size:,}" for size in (*sizes, cost)) if sizes[2] else "| | | "
-        told = (result.name, result.syntax, result.slices or "", outcome(result), len(faults))
-        print(f"| {' | '.join(map(str, told))} | {numbers} |", flush=True)
+        row = (result.name, result.syntax, result.slices or "", outcome(result), len(faults))
+        print(f"| {' | '.join(map(str, row))} | {numbers} |", flush=True)
         for fault in faults:
             print(f"    {fault}", file=sys.stderr)
     print(f"\n{count} sources: {refused} refused, {different} with differences")

@@ -1,14 +1,14 @@
-"""How time and memory grow: with frames, with threads, beyond 4 GiB, and with the size of a frame.
+"""Measure how time and memory grow with frames, threads, frame size and beyond 4 GiB.
 
 usage: python tests/bench/growth.py [--folder FOLDER] [--frames N ...] [--large] [--scratch FOLDER]
 
-For each number of frames of 512 x 512 (100, 1,000 and 4,000), and for one and two threads: seconds
-to write them from a generator, to load them, and to read one; and what each took of memory beyond
-what it was given or gave back. The frames are those of a DICOM series (--folder) with noise of
-their own, or synthetic ones.
+For each number of frames of 512 x 512 (100, 1,000 and 4,000), and for one and two threads, measures
+the seconds to write them from a generator, to load them, and to read one; and the memory that each
+needs beyond its input and output. The frames are those of a DICOM series (--folder) with added
+noise, or synthetic ones.
 
---large: one frame of 16384 x 16384 in both formats, and a file beyond 4 GiB, of which the last
-frame is read. That takes 5 GB of disk and some minutes.
+--large also measures one frame of 16384 x 16384 in both formats, and a file beyond 4 GiB, of which
+it reads the last frame. That takes 5 GB of disk and some minutes.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ FRAMES = [100, 1000, 4000]
 
 
 def status(field: str) -> int:
-    """Return a figure of this process in bytes (Linux)."""
+    """Return a field of this process's status, in bytes (Linux)."""
     found = re.search(rf"{field}:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) * 1024 if found else 0
 
 
 def frames_like(source: Any, count: int) -> Iterator[Any]:
-    """Yield frames: those of a volume again and again, the noise of each its own."""
+    """Yield the frames of a volume again and again, each with different noise."""
     random = np.random.default_rng(1)
     noise = random.integers(0, 8, (64, SIDE, SIDE), np.int16)
     for number in range(count):
@@ -50,7 +50,7 @@ def frames_like(source: Any, count: int) -> Iterator[Any]:
 
 
 def source_of(folder: str) -> Any:
-    """Return the volume that frames are made of."""
+    """Return the volume that the frames are made from."""
     if folder:
         volume = DicomCubeImage.from_dicom_folder(folder).raw_image
         if volume.shape[1:] == (SIDE, SIDE):
@@ -69,7 +69,7 @@ def large_frame() -> Any:
 
 
 def prepare(task: str, path: str, count: int, threads: int, folder: str) -> Callable[[], int]:
-    """Return what is to be measured, which returns the bytes of arrays that are not its own."""
+    """Return the function to measure. It returns the bytes of its input and output arrays."""
     if task == "write":
         source = source_of(folder)
 
@@ -99,10 +99,10 @@ def prepare(task: str, path: str, count: int, threads: int, folder: str) -> Call
 
 
 def run_task(arguments: list[str]) -> None:
-    """Do one task and print its figures; for a process of its own."""
+    """Run one task and print its figures; needs a process of its own."""
     task, path, count, threads, folder = arguments
     action = prepare(task, path, int(count), int(threads), folder)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, start = status("VmRSS"), time.perf_counter()
     arrays = action()
     seconds = time.perf_counter() - start
@@ -171,8 +171,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="a DICOM series of 512 x 512")
     parser.add_argument("--frames", type=int, nargs="*", default=FRAMES, metavar="N")
-    parser.add_argument("--large", action="store_true", help="beyond 4 GiB, and 16k x 16k, too")
-    parser.add_argument("--scratch", type=Path, help="where files are written (default: /tmp)")
+    parser.add_argument("--large", action="store_true", help="also beyond 4 GiB, and 16k x 16k")
+    parser.add_argument("--scratch", type=Path, help="the folder for files (default: /tmp)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
         grow(Path(scratch), options.frames, options.folder)

@@ -1,7 +1,7 @@
-"""Sizes and errors of lossy files of a series: `python tests/bench/lossy.py FOLDER [FOLDER ...]`.
+"""Print sizes and errors of lossy files: `python tests/bench/lossy.py FOLDER [FOLDER ...]`.
 
-Every size is relative to the lossless `.dcba` of the same series; errors are of stored values, as
-recorded in the file, each of which is compared here with the original again.
+Sizes are relative to the lossless `.dcba` of the same series. Errors are those of stored values,
+measured here by comparing each with the original.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def main(folders: list[str]) -> None:
                 image.to_file(path, **options)
                 back = DicomCubeImage.from_file(path)
                 error = np.abs(back.raw_image.astype(np.int64) - volume)
-                told = ", ".join(f"{k} {v}" for k, v in options.items() if k != "roi")
+                setting = ", ".join(f"{k} {v}" for k, v in options.items() if k != "roi")
                 rmse = math.sqrt((error**2).mean())
                 inside = ""
                 if back.roi_mask is not None:
                     mask = back.roi_mask
                     inside = f"  foreground {mask.mean():.0%}, error {error[mask].max()}"
                 print(
-                    f"{extension} {told:16} {path.stat().st_size / lossless:6.1%}  "
+                    f"{extension} {setting:16} {path.stat().st_size / lossless:6.1%}  "
                     f"maximum error {error.max():4}  RMSE {rmse:6.2f}{inside}",
                     flush=True,
                 )

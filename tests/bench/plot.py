@@ -1,4 +1,4 @@
-"""Draws what the bench measured: `plot.py DATA.json PICTURE.svg`. Runs where matplotlib is."""
+"""Draw the results of the bench: `plot.py DATA.json PICTURE.svg`. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib import pyplot
 
 _OURS, _OTHERS = "#c44e52", "#8da0b3"
 
-# Title, operation, and the factor that makes its seconds the unit shown.
+# Title and operation.
 _PANELS = (
     ("write, ms", "write"),
     ("read all, ms", "read"),
@@ -25,7 +25,7 @@ _PANELS = (
 
 
 def draw(data: dict[str, Any], picture: Path) -> None:
-    """Draw a panel for each thing measured, with a bar for each store."""
+    """Draw a panel for each measurement, with a bar for each store."""
     stores = list(data["stores"].values())[::-1]
     panels = [("size, MB", [(about["bytes"] or 0) / 1e6 for about in stores])]
     for title, operation in _PANELS:
@@ -51,7 +51,7 @@ def draw(data: dict[str, Any], picture: Path) -> None:
         axis.set_title(title, fontsize=10)
         axis.margins(x=0.2)
         if title.endswith("ms") and any(values):
-            # From microseconds to seconds. Bars start at the tenth of the least.
+            # Values range from microseconds to seconds. The axis starts at a tenth of the minimum.
             axis.set_xscale("log")
             axis.set_xlim(left=min(filter(None, values)) / 10)
         axis.set_xticks([], minor=False)

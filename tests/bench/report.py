@@ -1,4 +1,4 @@
-"""Shows what was measured, as a table and figures. Must not know how it was measured."""
+"""Format the results as a table and figures. Must not know how they were measured."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def _milliseconds(measured: Measured) -> str:
 
 
 def _short(number: float) -> str:
-    """Return a number with as many digits as mean something."""
+    """Return a number with its significant digits."""
     return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f}"
 
 
-# Title, operation and what is shown of it.
+# Title, operation, and the text for its measurements.
 _COLUMNS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("write, ms", "write", _milliseconds),
     ("read all, ms", "read", _milliseconds),
@@ -66,37 +66,37 @@ def _table(results: Results) -> str:
 
 
 _LEGEND = """\
-Median of the runs ± half the range of their middle half. All use all cores, where their library
-can, and files in the page cache. Of DICOM and of dicube, what is written and read includes all
-metadata; dicube's writes are without checking, and on the disk when done. Patch: 64 x 128 x 128.
-Memory: peak of read all. Patches/s: at random places of eight files, opened anew each time, by two
-processes. A run of less than 64 MB of pixels is of up to 16 volumes in a row."""
+Median of the runs ± half the interquartile range. All use all cores if their library can, and files
+in the page cache. DICOM and dicube write and read all metadata; dicube writes without verifying,
+and to disk. Patch: 64 x 128 x 128. Memory: peak of read all. Patches/s: at random places of eight
+files, reopened each time, by two processes. If a volume has less than 64 MB of pixels, a run
+handles up to 16 volumes in a row."""
 
 
 def markdown(title: str, command: str, results: Results) -> str:
-    """Return table, versions and ratios: what can be pasted into a README is above the ratios.
+    """Return table, versions and ratios. The part above the ratios is for a README.
 
     Args:
         title: of the series.
-        command: that it was measured by.
-        results: of it.
+        command: the command that measured it.
+        results: of the series.
     """
     versions = {m.versions: None for m in results.measured.values() if m.versions}
     about = machine()
-    made = (
+    conditions = (
         f"`{command}`: {title}, {results.volume / 1e6:.1f} MB. {about['processor']}, "
         f"{about['cores']} cores, {about['memory_gb']} GB, {about['system']}, "
         f"Python {about['python']}; {', '.join(versions)}."
     )
-    lines = [textwrap.fill(made, 100), "", _table(results), "", _LEGEND, ""]
-    told = results.figures()
-    width = max(map(len, told), default=0)
-    lines += [f"    {text:{width}}  {figure:8.2f}" for text, figure in told.items()]
+    lines = [textwrap.fill(conditions, 100), "", _table(results), "", _LEGEND, ""]
+    figures = results.figures()
+    width = max(map(len, figures), default=0)
+    lines += [f"    {text:{width}}  {figure:8.2f}" for text, figure in figures.items()]
     return "\n".join(lines) + "\n"
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures were measured on."""
+    """Return a description of this machine."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -1,6 +1,6 @@
-"""What was measured of one series, and the ratios that are told of it. Knows stores by name only.
+"""The measurements of one series, and the ratios computed from them. Knows stores by name only.
 
-Must not know how it was measured, or how it is shown.
+Must not know how they were measured, or how they are shown.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from stores import STORES
 
 @dataclass
 class Results:
-    """All that was measured of one series.
+    """The measurements of one series.
 
     Attributes:
         volume: bytes of the stored values.
-        measured: by operation and name of the store.
+        measured: measurements by operation and store name.
         sizes: bytes of each store's files.
-        bare_loop: median seconds of what bare_loop.cpp measures, by its names; empty without it.
+        bare_loop: median seconds of each measurement of bare_loop.cpp, by name; empty without it.
     """
 
     volume: int
@@ -30,10 +30,10 @@ class Results:
     bare_loop: dict[str, float] = field(default_factory=dict)
 
     def seconds(self, what: str) -> float:
-        """Return the median of an operation, named as 'STORE OPERATION'.
+        """Return the median time of an operation, named 'STORE OPERATION'.
 
         Raises:
-            KeyError: it was not measured.
+            KeyError: the operation was not measured.
         """
         store, operation = what.split()
         measured = self.measured[operation, store]
@@ -42,12 +42,12 @@ class Results:
         return measured.median
 
     def peak(self, what: str) -> float:
-        """Return the most memory that an operation took beyond what there was before, in MB."""
+        """Return the peak memory of an operation beyond that before it, in MB."""
         store, operation = what.split()
         return self.measured[operation, store].peak / 1e6
 
     def as_data(self) -> dict[str, Any]:
-        """Return everything as what JSON knows."""
+        """Return everything as JSON types."""
         stores: dict[str, Any] = {}
         for (operation, store), measured in self.measured.items():
             about = stores.setdefault(
@@ -70,7 +70,7 @@ class Results:
         }
 
     def figures(self) -> dict[str, float]:
-        """Return the figures of `FIGURES` that what was measured can tell."""
+        """Return those of `FIGURES` whose measurements exist."""
 
         def value(figure: Figure) -> float | None:
             try:
@@ -78,15 +78,15 @@ class Results:
             except KeyError:
                 return None
 
-        told = {text: value(figure) for text, figure in FIGURES.items()}
-        return {text: number for text, number in told.items() if number is not None}
+        figures = {text: value(figure) for text, figure in FIGURES.items()}
+        return {text: number for text, number in figures.items() if number is not None}
 
 
 Figure = Callable[[Results], float]
 
 
 def _ratio(above: str, below: str) -> Figure:
-    """Return the ratio of two operations' times."""
+    """Return the ratio of the times of two operations."""
     return lambda results: results.seconds(above) / results.seconds(below)
 
 
@@ -100,11 +100,11 @@ def _milliseconds(what: str) -> Figure:
 
 
 def _bare(above: str, below: str) -> Figure:
-    """Return the ratio of two times of the bare loop's."""
+    """Return the ratio of two times of the bare loop."""
     return lambda results: results.bare_loop[above] / results.bare_loop[below]
 
 
-# In words what stands above, what below. The bare loop is the codec with nothing around it.
+# Each name gives numerator and denominator. The bare loop is the codec alone (bare_loop.cpp).
 FIGURES: dict[str, Figure] = {
     "load .dcbs: published / dicube": _ratio("Published read", "DicubeSpeed read"),
     "load .dcbs: bare loop / libdicube": _bare("bare decode fresh", "dicube decode fresh"),

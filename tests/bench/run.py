@@ -1,12 +1,12 @@
-"""Measures dicube beside others: `python tests/bench/run.py [FOLDER ...]`.
+"""Compare dicube with other libraries: `python tests/bench/run.py [FOLDER ...]`.
 
-All keep the same volume, that of a folder's DICOM series, and are measured by turns (A B C, A B C
-and so on), each in a process of its own, on all cores, from the page cache. What they give is
-compared with the volume when they warm up. The others are installed, once, into environments in the
-user's cache.
+All libraries store the same volume, that of a folder's DICOM series. They run in turn (A B C, A B C
+and so on), each in a process of its own, on all cores, with files in the page cache. The warm-up
+compares their output with the volume. The other libraries are installed once, into environments in
+the user's cache.
 
 For each folder it prints a table and the ratios that matter to dicube, and writes them as NAME.md,
-with everything that was measured as NAME.json and a plot as NAME.svg.
+all measurements as NAME.json and a plot as NAME.svg.
 """
 
 from __future__ import annotations
@@ -38,25 +38,26 @@ from stores.store import Array, Shape
 PLOT = str(Path(__file__).parent / "plot.py")
 PATCH = (64, 128, 128)
 
-# A small volume is written and read several times in a row, as by those who have thousands of them.
-# Once after the others' turns, it would be the waking of a virtual machine's second processor that
-# is measured: milliseconds, where loads take ten.
+# A small volume is written and read several times in a row, as a user with thousands of them does.
+# A single load of ten milliseconds would include the time in which a virtual machine wakes its
+# second processor, which takes milliseconds.
 BYTES_IN_A_ROW = 64 << 20
 MOST_IN_A_ROW = 16
 
-# Patches for training come from this many files, to this many processes of one thread each, as a
-# loader's are: a store that has threads of its own has them to itself in the other rounds.
+# Patches for training come from this many files. This many processes read them, with one thread
+# each, like the workers of a data loader; the other rounds let a store use its own threads.
 PATCH_FILES = 8
 PATCH_PROCESSES = 2
 
 
 @dataclass(frozen=True)
 class Round:
-    """Operations that are measured by turns; each by all stores that have it.
+    """Operations that run in turn, each with all stores that have it.
 
     Attributes:
         operations: methods of stores.
-        jobs: how many are timed at a time, so that short ones can be; None: by the volume.
+        jobs: the number of jobs timed together, so that short ones can be measured; None to choose
+            it by the size of the volume.
     """
 
     operations: tuple[str, ...]
@@ -64,7 +65,7 @@ class Round:
 
 
 ROUNDS = (
-    # First, as it makes the files that are read in the others.
+    # First, because it writes the files that the others read.
     Round(
         ("write", "write_without_originals", "write_pixels", "write_checked", "write_one_thread")
     ),
@@ -77,14 +78,14 @@ ROUNDS = (
 
 
 class Bench:
-    """The measuring of one folder.
+    """Measures one folder.
 
     Args:
-        folder: of one DICOM series.
-        scratch: where files may be made.
-        stores: that are measured.
-        repeats: counted runs of each.
-        bare_loop: the program built from bare_loop.cpp; None to leave it out.
+        folder: the folder of one DICOM series.
+        scratch: a folder for files.
+        stores: the stores to measure.
+        repeats: the number of counted runs of each.
+        bare_loop: the program built from bare_loop.cpp; None to omit it.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class Bench:
         self._series = [_read_series(folder, scratch)]
         self.shape, self.dtype = _shape_and_dtype(self._series[0])
         if len(self.shape) != 3 or len(self._series[0].files) != self.shape[0]:
-            raise SystemExit(f"{folder}: not a series of gray slices, each in a file of its own")
+            raise SystemExit(f"{folder}: expected a series of gray slices, one per file")
         self.results = Results(int(np.prod(self.shape)) * self.dtype.itemsize)
 
     def measure(self) -> None:
@@ -127,7 +128,7 @@ class Bench:
         self._measure_training()
 
     def _measure_bare_loop(self, program: Path) -> None:
-        """Measure what dicube's decoding and encoding are to come close to."""
+        """Measure the codec alone, whose speed dicube should approach."""
         file = self._path(DicubeSpeed, 0)
         command = [str(program), str(file), str(self._threads), str(self._repeats)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -138,12 +139,12 @@ class Bench:
         }
 
     def _measure_training(self) -> None:
-        """Measure random patches out of several files, read by several processes."""
+        """Measure random patches of several files, read by several processes."""
         self._series += _mirrored(self._series[0], self._scratch)
         about = self._describe("many")
         stores = [store for store in self._stores if store.for_patches and self._can(store)]
         for store in stores:
-            # Written, not measured.
+            # Writes the files; not measured.
             numbers = range(1, len(self._series))
             jobs = [_job(number, self._path(store, number)) for number in numbers]
             writer = Contestant(store, "write", about, _always(jobs), self._threads)
@@ -158,19 +159,19 @@ class Bench:
         )
 
     def _compete(self, contestants: dict[tuple[str, str], Contestant]) -> None:
-        """Have a round, and keep what was measured."""
+        """Run a round and keep its measurements."""
         print(", ".join(dict.fromkeys(name for name, _ in contestants)), file=sys.stderr)
         compete(list(contestants.values()), self._repeats)
         for key, contestant in contestants.items():
             self.results.measured[key] = contestant.measured
 
     def _can(self, store: type[Store]) -> bool:
-        """Return whether a store was able to write, if it had to."""
+        """Return whether a store could write its file, if it has one."""
         written = self.results.measured.get(("write", store.__name__))
         return written is None or not written.error or not store.extension
 
     def _jobs(self, store: type[Store], operation: str, count: int) -> Callable[[int, int], Jobs]:
-        """Return what makes the jobs of an operation: for all stores the same."""
+        """Return a function that makes the jobs of an operation, the same for all stores."""
         path = self._path(store, 0)
         if operation.startswith("write_"):
             path = path.with_name(operation + store.extension)
@@ -182,7 +183,7 @@ class Bench:
         return jobs
 
     def _training_jobs(self, store: type[Store]) -> Callable[[int, int], Jobs]:
-        """Return what makes the jobs of a process that reads patches."""
+        """Return a function that makes the jobs of a process that reads patches."""
 
         def jobs(run: int, process: int) -> Jobs:
             chance = random.Random(run * PATCH_PROCESSES + process)
@@ -192,7 +193,7 @@ class Bench:
         return jobs
 
     def _arguments(self, operation: str, chance: random.Random) -> list[Any]:
-        """Return arguments by chance."""
+        """Return random arguments for an operation."""
         if operation == "slice":
             return [chance.randrange(self.shape[0])]
         if operation == "patch":
@@ -210,7 +211,7 @@ class Bench:
         return folder / f"{number}{store.extension}"
 
     def _size(self, store: type[Store]) -> int:
-        """Return the bytes of what a store reads."""
+        """Return the number of bytes that a store reads."""
         if not store.extension:
             return sum(Path(file).stat().st_size for file in self._series[0].files)
         path = self._path(store, 0)
@@ -218,14 +219,14 @@ class Bench:
         return sum(file.stat().st_size for file in files if file.is_file())
 
     def _describe(self, name: str) -> Path:
-        """Return a file that tells a worker of the series."""
+        """Return a file that describes the series to a worker."""
         path = self._scratch / f"{name}.json"
         path.write_text(json.dumps([asdict(series) for series in self._series]))
         return path
 
 
 def _read_series(folder: Path, scratch: Path) -> Series:
-    """Return the series of a folder, its volume beside it as a file."""
+    """Return the series of a folder, with its volume saved as a file."""
     from dicube import DicomCubeImage
 
     image = DicomCubeImage.from_dicom_folder(folder)
@@ -243,15 +244,15 @@ def _shape_and_dtype(series: Series) -> tuple[Shape, np.dtype[Any]]:
 
 
 def _mirrored(series: Series, scratch: Path) -> list[Series]:
-    """Return further series with the same noise, and other contents: mirror images of one."""
+    """Return further series of the same noise but different content: mirror images of one."""
     volume: Array = np.load(series.volume)
-    made = []
+    mirrored = []
     for number in range(1, PATCH_FILES):
         axes = tuple(axis for axis in range(3) if number >> axis & 1)
         path = scratch / f"volume{number}.npy"
         np.save(path, np.flip(volume, axes))
-        made.append(replace(series, volume=str(path), as_read=False))
-    return made
+        mirrored.append(replace(series, volume=str(path), as_read=False))
+    return mirrored
 
 
 def _always(jobs: Jobs) -> Callable[[int, int], Jobs]:
@@ -263,7 +264,7 @@ def _job(series: int, path: Path, *arguments: Any) -> dict[str, Any]:
 
 
 def _plot(data: Path, picture: Path) -> None:
-    """Have the plot made where matplotlib is."""
+    """Draw the plot in the environment that has matplotlib."""
     try:
         command = [python_for("plot"), PLOT, str(data), str(picture)]
     except NotInstalled as error:
@@ -273,7 +274,7 @@ def _plot(data: Path, picture: Path) -> None:
 
 
 def main() -> int:
-    """Measure; return the exit status, 1 if anything was given wrong."""
+    """Measure; return the exit status, 1 if any output was wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -282,24 +283,24 @@ def main() -> int:
         nargs="*",
         type=Path,
         metavar="FOLDER",
-        help="of one DICOM series (default: the one of `dicube demo`)",
+        help="folder of one DICOM series (default: the one of `dicube demo`)",
     )
     parser.add_argument("--repeats", type=int, default=9, help="counted runs of each (default 9)")
     parser.add_argument(
-        "--stores", default=",".join(STORES), help="names out of %(default)s (default: all)"
+        "--stores", default=",".join(STORES), help="names, from %(default)s (default: all)"
     )
     parser.add_argument(
         "--bare-loop",
         type=Path,
         metavar="PROGRAM",
-        help="built from bare_loop.cpp, to be measured too",
+        help="also measure this program, built from bare_loop.cpp",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("build", "bench"),
         metavar="FOLDER",
-        help="where NAME.md, .json and .svg go (default %(default)s)",
+        help="folder for NAME.md, .json and .svg (default %(default)s)",
     )
     options = parser.parse_args()
     names = options.stores.split(",")
@@ -331,8 +332,8 @@ def main() -> int:
         target = options.out / name
         target.with_suffix(".md").write_text(text)
         data = target.with_suffix(".json")
-        told = {"series": f"{name}, {title}", "machine": machine(), **bench.results.as_data()}
-        data.write_text(json.dumps(told, indent=1))
+        results = {"series": f"{name}, {title}", "machine": machine(), **bench.results.as_data()}
+        data.write_text(json.dumps(results, indent=1))
         _plot(data, target.with_suffix(".svg"))
         print(f"\n{text}\nwritten to {target}.md, .json and .svg")
         wrong |= any(measured.wrong for measured in bench.results.measured.values())

@@ -1,12 +1,12 @@
-"""One process that does one operation of one store whenever it is told to, and times it.
+"""A process that runs one operation of one store on request, and times it.
 
 usage: worker.py STORE OPERATION THREADS SERIES.json
 
-Speaks JSON lines. The first that it writes names the versions. Each line that it reads is a list of
-jobs, {"series": number, "path": of the file, "arguments": of the operation}; it does them one after
-the other and answers {"seconds": all together, "peak": bytes of memory beyond the start}. What the
-first jobs give is compared with what they should. {"error": text, "wrong": whether it was what they
-gave} ends it. Knows no store by name.
+Reads and writes JSON lines. The first line that it writes has the versions. Each line that it reads
+is a list of jobs, {"series": number, "path": of the file, "arguments": of the operation}. It runs
+them one after the other and answers {"seconds": total, "peak": bytes of memory beyond those at the
+start}. It compares the results of the first jobs with the expected ones. It ends with {"error":
+text, "wrong": whether a result was wrong} after a failure. Must not know any store by name.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ STATUS = Path("/proc/self/status")
 
 
 def memory(what: str) -> int:
-    """Return VmHWM, the largest resident size so far, or VmRSS, in bytes (Linux; else 0)."""
+    """Return VmHWM (the peak resident size) or VmRSS in bytes; 0 except on Linux."""
     text = STATUS.read_text() if STATUS.exists() else ""
     found = re.search(rf"{what}:\s*(\d+) kB", text)
     return int(found.group(1)) * 1024 if found else 0
 
 
 def forget_peak() -> None:
-    """Have the peak start again from what is resident now, where the system can."""
+    """Reset the peak to the current resident size, if the system can."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def difference(store: Store, result: Any, expected: Any) -> str:
-    """Return how a result differs from what it should be; '' if it doesn't."""
+    """Return how a result differs from the expected one; '' if it doesn't."""
     if expected is None:
         return ""
     if isinstance(expected, tuple):
         shape = getattr(result, "shape", result)
-        return "" if shape == expected else f"gave the shape {shape}, not {expected}"
+        return "" if shape == expected else f"expected the shape {expected}, found {shape}"
     array = store.array(result)
     if array.shape != expected.shape:
-        return f"gave the shape {array.shape}, not {expected.shape}"
+        return f"expected the shape {expected.shape}, found {array.shape}"
     wrong = np.count_nonzero(array != expected)
     return f"{wrong:,} values are wrong" if wrong else ""
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file or folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -67,7 +67,7 @@ def remove(path: Path) -> None:
 
 
 class Worker:
-    """Does the jobs."""
+    """Runs the jobs."""
 
     def __init__(self, store: Store, operation: str, series: list[Series]) -> None:
         self.store = store
@@ -78,7 +78,7 @@ class Worker:
         self.checked = False
 
     def run(self, jobs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Do jobs; return the answer."""
+        """Run jobs; return the answer."""
         seconds, peak = 0.0, 0
         for job in jobs:
             self.store.series = self.series[job["series"]]
@@ -103,7 +103,7 @@ class Worker:
         return {"seconds": seconds, "peak": peak}
 
     def _source(self, number: int) -> Any:
-        """Return what is to be written: the one at hand, as several may not fit into memory."""
+        """Return the object to write. Only one is kept, because several may not fit into memory."""
         if number not in self.sources:
             self.sources = {number: self.store.source()}
         return self.sources[number]
@@ -112,12 +112,12 @@ class Worker:
 def main() -> None:
     name, operation, threads, about = sys.argv[1:]
     warnings.simplefilter("ignore")
-    # Whatever a library prints must not come between the answers.
+    # Output of libraries goes to stderr, so that stdout has only the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def answer(what: dict[str, Any]) -> None:
-        print(json.dumps(what), file=answers, flush=True)
+    def answer(fields: dict[str, Any]) -> None:
+        print(json.dumps(fields), file=answers, flush=True)
 
     try:
         series = [Series(**each) for each in json.loads(Path(about).read_text())]
@@ -127,8 +127,8 @@ def main() -> None:
         for line in sys.stdin:
             answer(worker.run(json.loads(line)))
     except Exception as error:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        answer({"error": told, "wrong": False})
+        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        answer({"error": message, "wrong": False})
 
 
 if __name__ == "__main__":

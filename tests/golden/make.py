@@ -1,9 +1,9 @@
 """Write the golden files of this version: `python tests/golden/make.py`.
 
-Files of a released version must open forever, so golden files are added and never rewritten: existing
-ones are skipped. The `expected.json` of each version records shape, dtype and the SHA-256 of the
-pixels in C order (only of lossless files, because others depend on the machine's rounding), and the
-SHA-256 of the original files.
+Files of a released version must open forever, so golden files are added and never rewritten:
+existing ones are skipped. The `expected.json` of each version records shape, dtype and the SHA-256
+of the pixels in C order (only of lossless files, because others depend on the machine's rounding),
+and the SHA-256 of the original files.
 
 The files effort1_* were written by libjxl's effort 1. Since effort 1 means 2, they can't be written
 again.
@@ -143,7 +143,7 @@ def write_padded_metadata(path: Path) -> dict[str, Any]:
 
 
 def make(folder: Path) -> None:
-    """Write what is missing in the folder of this version."""
+    """Write the files that are missing in the folder of this version."""
     folder.mkdir(exist_ok=True)
     record = folder / "expected.json"
     expected: dict[str, Any] = json.loads(record.read_text()) if record.exists() else {}

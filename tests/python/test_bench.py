@@ -100,5 +100,5 @@ def test_contestants_run_by_turns(series: Series, tmp_path: Path) -> None:
 def test_only_series_that_all_can_keep(tmp_path: Path) -> None:
     colour = make_series(1, shape=(6, 5, 3), dtype="uint8")
     folder = write_series(tmp_path / "colour", colour)
-    with pytest.raises(SystemExit, match="not a series of gray slices"):
+    with pytest.raises(SystemExit, match="expected a series of gray slices"):
         Bench(folder, tmp_path, HERE, repeats=1)

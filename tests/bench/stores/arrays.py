@@ -1,4 +1,4 @@
-"""Files of arrays, which know nothing of images: blosc2, zarr and numpy's own."""
+"""Files of plain arrays: blosc2, zarr and .npy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from stores.store import Array, Range, Shape, Store, index_of
 
 
 class ArrayFile(Store):
-    """A file whose parts are had by indexing what is opened."""
+    """A file that opens as an object to index."""
 
     for_patches = True
 
     def opened(self, path: str) -> Any:
-        """Return what can be indexed."""
+        """Return an object to index."""
         raise NotImplementedError
 
     def read(self, path: str) -> Array:
@@ -31,12 +31,12 @@ class ArrayFile(Store):
         return self.part(path, index_of(box))
 
     def part(self, path: str, index: Any) -> Array:
-        """Return what stands at an index, in memory of its own."""
+        """Return the part at an index, as a copy."""
         return self.opened(path)[index]
 
 
 class Blosc2(ArrayFile):
-    """blosc2's defaults: zstd of level 1 after shuffling bytes, and the chunks that it chooses."""
+    """blosc2 with its defaults: zstd level 1 after a byte shuffle, and automatic chunks."""
 
     title = "blosc2, zstd"
     extension = ".b2nd"
@@ -68,10 +68,10 @@ class Blosc2(ArrayFile):
 
 
 class Blosc2Patches(Blosc2):
-    """Cut for patches: a block, the least that is decoded, is a fraction of a patch in each axis.
+    """Chunked for patches: a block, the smallest unit that is decoded, is smaller than a patch.
 
-    Of eleven cuts tried on a CT, from slices to cubes, this one read patches in the least processor
-    time, and of levels 1 and 5 the former.
+    Of eleven chunkings tried on a CT, from slices to cubes, this one read patches in the least
+    processor time; so did level 1, compared with 5.
     """
 
     title = "blosc2, zstd, cut for patches"
@@ -79,7 +79,7 @@ class Blosc2Patches(Blosc2):
 
 
 class Zarr(ArrayFile):
-    """A directory of chunks, one a slice, each by zstd at zarr's own level."""
+    """A directory of chunks, one per slice, with zstd at zarr's default level."""
 
     title = "zarr, zstd"
     extension = ".zarr"
@@ -111,7 +111,7 @@ class Zarr(ArrayFile):
 
 
 class ZarrPatches(Zarr):
-    """Cut for patches, the best of four cuts tried; shuffled before zstd, as blosc2 does it."""
+    """Chunked for patches (the best of four chunkings tried), with blosc2's shuffle before zstd."""
 
     title = "zarr, blosc zstd, cut for patches"
     chunks = (32, 64, 64)
@@ -121,7 +121,7 @@ class ZarrPatches(Zarr):
 
 
 class Npy(ArrayFile):
-    """Not compressed: np.load of all, a memory map for parts."""
+    """Uncompressed: np.load for everything, a memory map for parts."""
 
     title = ".npy"
     extension = ".npy"

@@ -1,4 +1,4 @@
-"""Frames coded one by one, by the codecs of imagecodecs."""
+"""Frames coded one by one with the codecs of imagecodecs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from stores.store import Array, Range, Shape, Store, index_of
 
 
 class Imagecodecs(Store):
-    """Frames coded one by one, behind a line of JSON that says where they are.
+    """Coded frames after a line of JSON that gives their positions.
 
-    As its codecs can't split a frame or are slower so, a pool of threads takes a frame each. Frames
-    are decoded straight into the volume.
+    Each thread of a pool codes a frame, because these codecs can't split a frame or are slower if
+    they do. Frames are decoded directly into the volume.
     """
 
     environment = "imagecodecs"
@@ -37,7 +37,7 @@ class Imagecodecs(Store):
         raise NotImplementedError
 
     def write(self, volume: Array, path: str) -> None:
-        # JPEG XL and JPEG-LS have unsigned samples only.
+        # JPEG XL and JPEG-LS support only unsigned samples.
         least = 0 if self.signed else min(0, int(volume.min()))
         wanted = volume.dtype if self.signed else np.dtype(f"u{volume.dtype.itemsize}")
         if least or wanted != volume.dtype:
@@ -90,7 +90,7 @@ class Htj2k(Imagecodecs):
 
 
 class JpegXl(Imagecodecs):
-    """At the effort that is the default of .dcba; one thread a frame."""
+    """At the default effort of .dcba, with one thread per frame."""
 
     title = "imagecodecs JPEG XL"
 

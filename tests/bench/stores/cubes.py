@@ -1,4 +1,4 @@
-"""dicube: of this tree, and as published."""
+"""dicube of this tree, and the published package."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from stores.store import Array, Range, Shape, Store, index_of
 class Dicube(Store):
     """dicube of this tree.
 
-    Its files hold all metadata, what gives the DICOM files back to the byte, and checksums, which
-    are compared; a write is on the disk, not in the system's memory, before it is done.
+    Its files hold all metadata, the data that restore the DICOM files to the byte, and checksums,
+    which reading checks. A write returns only when the data are on the disk.
     """
 
     environment = "here"
@@ -33,7 +33,7 @@ class Dicube(Store):
         return image
 
     def write(self, image: Any, path: str) -> None:
-        # Like its peers, which compare nothing.
+        # Without verifying, because the other libraries don't verify.
         image.to_file(path, verify=False, num_threads=self.threads)
 
     def write_checked(self, image: Any, path: str) -> None:
@@ -99,7 +99,7 @@ class DicubeArchive(Dicube):
 
 
 class Published(Store):
-    """dicube as published. Has no way to read less than all frames, and folds the rescale in."""
+    """The published dicube. It always reads all frames, and applies the rescale to pixels."""
 
     title = "dicube 0.3.0 .dcbs"
     extension = ".dcbs"

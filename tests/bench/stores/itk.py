@@ -1,7 +1,7 @@
-"""What SimpleITK reads and writes: the DICOM files, NIfTI and NRRD.
+"""Formats read or written with SimpleITK: DICOM files, NIfTI and NRRD.
 
-Each operation gives an image of SimpleITK's, which has the samples; an array of them costs nothing
-as long as the image is kept.
+Each operation returns a SimpleITK image. An array view of its samples costs nothing, as long as the
+image is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SimpleItk(Store):
         return self._itk.GetArrayViewFromImage(result)
 
     def _header(self, path: str) -> Any:
-        """Return the reader of a file whose header it has read."""
+        """Return a reader that has read the header of a file."""
         reader = self._itk.ImageFileReader()
         reader.SetFileName(path)
         reader.ReadImageInformation()
@@ -42,7 +42,7 @@ class SimpleItk(Store):
 
 
 class SimpleItkDicom(SimpleItk):
-    """The DICOM files by SimpleITK, which gives real values. Is told their order."""
+    """The DICOM files, read with SimpleITK, which returns real values. Their order is given."""
 
     title = "DICOM, SimpleITK"
     rescaled = True
@@ -68,7 +68,7 @@ class SimpleItkDicom(SimpleItk):
 
 
 class SimpleItkFile(SimpleItk):
-    """Compressed at SimpleITK's own level; of a part, only that part is kept."""
+    """A file compressed at SimpleITK's default level. Reading a part returns only that part."""
 
     def source(self) -> Any:
         return self._itk.GetImageFromArray(self.volume())

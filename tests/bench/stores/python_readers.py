@@ -1,4 +1,4 @@
-"""The libraries in plain Python: pydicom and nibabel."""
+"""Libraries in plain Python: pydicom and nibabel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stores.store import Array, Range, Shape, Store, index_of
 
 
 class Pydicom(Store):
-    """The DICOM files by pydicom. Is told their order, which a user finds by reading them all."""
+    """The DICOM files, read with pydicom. Their order is given; users must read all to find it."""
 
     title = "DICOM, pydicom"
     environment = "pydicom"
@@ -74,12 +74,12 @@ class Nibabel(Store):
         self._nibabel: Any = nibabel
 
     def write(self, volume: Array, path: str) -> None:
-        # NIfTI's first axis runs fastest: the transposed view is written without copying.
+        # NIfTI's first axis varies fastest, so the transposed view is written without a copy.
         image = self._nibabel.Nifti1Image(volume.T, np.eye(4))
         image.to_filename(path)
 
     def read(self, path: str) -> Array:
-        # A memory map would read nothing yet.
+        # Not a memory map, which would not read anything yet.
         return np.asanyarray(self._image(path).dataobj).T
 
     def open(self, path: str) -> Shape:
@@ -96,7 +96,7 @@ class Nibabel(Store):
 
 
 class NibabelGzip(Nibabel):
-    """At nibabel's own level of gzip, 1. Its patches go through the whole stream up to them."""
+    """Compressed at nibabel's default gzip level, 1. A patch unpacks the stream up to its end."""
 
     title = ".nii.gz, nibabel"
     extension = ".nii.gz"

@@ -1,12 +1,12 @@
-"""What a store is: a way to keep a volume, with a method for each thing that is timed.
+"""Base class of the stores: ways to store a volume, with a method for each timed operation.
 
-Stores run inside a peer's own environment, so each imports its library when it is made, before any
-clock starts. They must not know how often or against what they are run.
+A store runs inside the environment of its library, and imports it when created, before any timing.
+Stores must not know how often they run, or what they are compared with.
 
-The terms are the same for all. Files are in the page cache. `threads` is how many a store may use;
-where a library is single-threaded (numpy, pydicom, nibabel, zlib) it uses one all the same. Each
-method opens its file anew. Arrays are (slice, row, column), in memory of their own. What a store
-settles beyond its library's defaults is said at its class, with the reason.
+The conditions are the same for all. Files are in the page cache. `threads` is the number of threads
+that a store may use; a single-threaded library (numpy, pydicom, nibabel, zlib) uses one. Each
+method reopens its file. Arrays are (slice, row, column) and own their memory. Settings that differ
+from a library's defaults are explained at the class.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
-Range = tuple[int, int]  # first, and one behind the last
+Range = tuple[int, int]  # start and stop
 
 
 @dataclass(frozen=True)
 class Series:
-    """A volume and where it comes from, as paths, so that every process can have it.
+    """A volume and its source, as paths, so that any process can open them.
 
     Attributes:
         volume: a .npy file of the stored values.
         folder: the DICOM folder.
         files: the DICOM files in it, in the order of the slices.
         slope, intercept: of the rescale.
-        as_read: whether the volume is what the folder holds, or was made from it.
+        as_read: whether the volume is that of the folder, rather than one made from it.
     """
 
     volume: str
@@ -45,19 +45,19 @@ class Series:
 
 
 class Store:
-    """A way to keep a volume in a file; a subclass has the methods that its library has a way for.
+    """A way to store a volume in a file; a subclass has the methods that its library supports.
 
     Args:
-        series: what is kept; another may be assigned.
-        threads: how many may be used.
+        series: the series to store; another may be assigned.
+        threads: the number of threads to use.
 
     Attributes:
-        title: of the store, in tables.
-        extension: of its files; '' where the DICOM folder itself is what is read.
-        environment: that it runs in (environments.py).
-        packages: whose versions are to be named.
-        rescaled: whether it gives real values, where others give stored ones.
-        for_patches: whether it is one of those that patches for training are read from.
+        title: the name of the store in tables.
+        extension: the extension of its files; '' if it reads the DICOM folder itself.
+        environment: the environment that it runs in (environments.py).
+        packages: packages whose versions are reported.
+        rescaled: whether it returns real values instead of stored ones.
+        for_patches: whether patches for training are read from it.
     """
 
     title: ClassVar[str]
@@ -80,11 +80,11 @@ class Store:
         return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in self.packages)
 
     def array(self, result: Any) -> Array:
-        """Return what an operation gave as an array, to be compared; not timed."""
+        """Return the result of an operation as an array, for comparison; not timed."""
         return result
 
     def source(self) -> Any:
-        """Return what `write` takes, which a caller would have at hand; not timed."""
+        """Return the argument of `write`, which a caller would already have; not timed."""
         return self.volume()
 
     def volume(self) -> Array:
@@ -92,7 +92,7 @@ class Store:
         return np.load(self.series.volume)
 
     def expected(self, operation: str, *arguments: Any) -> Array | Shape | None:
-        """Return what an operation has to give; None where it gives nothing."""
+        """Return the expected result of an operation; None if it returns nothing."""
         if operation == "write":
             return None
         volume = np.load(self.series.volume, mmap_mode="r")
