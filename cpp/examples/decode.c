@@ -1,5 +1,5 @@
-/* Decodes a whole volume into a file of bare samples, in the order (frame, row, column, sample) and
- * the byte order of the machine:
+/* Decodes a whole volume into a file of raw samples, in the order (frame, row, column, sample) and
+ * the machine's byte order:
  *
  *     decode FILE RAW
  */
@@ -15,9 +15,9 @@ static int fail(const char* problem) {
 
 static int save(const char* path, const void* pixels, size_t size) {
     FILE* file = fopen(path, "wb");
-    if (file == NULL) return fail("the raw file can't be made");
+    if (file == NULL) return fail("can't create the raw file");
     size_t written = fwrite(pixels, 1, size, file);
-    return fclose(file) != 0 || written != size ? fail("the raw file can't be written") : 0;
+    return fclose(file) != 0 || written != size ? fail("can't write the raw file") : 0;
 }
 
 static int decode(dicube_reader* reader, const char* path) {

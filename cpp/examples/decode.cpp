@@ -1,4 +1,4 @@
-// What decode.c does, in C++: decode FILE RAW
+// Does the same as decode.c, in C++: decode FILE RAW
 #include <cstdio>
 #include <dicube/dicube.hpp>
 #include <exception>

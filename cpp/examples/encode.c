@@ -1,5 +1,5 @@
-/* Encodes a file of bare samples, in the order (frame, row, column) and the byte order of the
- * machine, frame by frame into JPEG XL:
+/* Encodes a file of raw samples, in the order (frame, row, column) and the machine's byte order,
+ * frame by frame into JPEG XL:
  *
  *     encode RAW FRAMES ROWS COLUMNS TYPE FILE.dcba
  *
@@ -56,14 +56,14 @@ int main(int argc, char** argv) {
     size_t frame_size;
     if (dicube_image_size(&image, 1, &frame_size) != DICUBE_OK) return fail(dicube_last_error());
     FILE* raw = fopen(argv[1], "rb");
-    if (raw == NULL) return fail("the raw file can't be opened");
+    if (raw == NULL) return fail("can't open the raw file");
     dicube_writer* writer;
     int failed;
     if (dicube_writer_open_path(argv[6], &image, frames, &options, &writer) != DICUBE_OK)
         failed = fail(dicube_last_error());
     else
         failed = encode(writer, raw, frames, frame_size);
-    dicube_writer_close(writer); /* without finish, nothing was written */
+    dicube_writer_close(writer); /* without finish, no file is created */
     fclose(raw);
     return failed;
 }

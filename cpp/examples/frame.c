@@ -1,9 +1,9 @@
-/* Serves the coded bytes of one frame, as a web server's CGI program (RFC 3875): a viewer that
- * knows JPEG XL or HTJ2K decodes them itself.
+/* Serves the coded bytes of one frame, as a CGI program of a web server (RFC 3875). A viewer with a
+ * JPEG XL or HTJ2K decoder decodes them itself.
  *
  *     QUERY_STRING=17 DICUBE_FILE=head.dcbs frame
  *
- * The frame's number is the query, the file is what the server was set up with.
+ * The query is the frame number; DICUBE_FILE is set by the server's configuration.
  */
 #include <dicube/dicube.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ int main(void) {
     uint64_t frame = query == NULL ? 0 : strtoull(query, &end, 10);
     if (path == NULL) return fail("500 Internal Server Error", "DICUBE_FILE is not set");
     if (end == NULL || end == query || *end != '\0')
-        return fail("400 Bad Request", "the query is not the number of a frame");
+        return fail("400 Bad Request", "the query is not a frame number");
     dicube_reader* reader;
     if (dicube_reader_open_path(path, NULL, &reader) != DICUBE_OK)
         return fail("500 Internal Server Error", dicube_last_error());

@@ -1,9 +1,9 @@
-/* Shows what a dicube file is, and what is in it beside pixels:
+/* Describes a dicube file and its sections:
  *
- *     sections FILE              the frames, and a line for each section
- *     sections FILE SECTION      the bytes of one section, to standard output
+ *     sections FILE              prints the frames, and a line for each section
+ *     sections FILE SECTION      writes the bytes of one section to standard output
  *
- * The DICOM metadata are JSON packed by zstd: sections FILE dicom_meta | zstd -d
+ * The DICOM metadata are JSON packed with zstd: sections FILE dicom_meta | zstd -d
  */
 #include <dicube/dicube.h>
 #include <inttypes.h>
@@ -23,9 +23,9 @@ static int list(dicube_reader* reader) {
         dicube_reader_image(reader, &image, &frames) != DICUBE_OK)
         return fail(dicube_last_error());
     printf("%" PRIu64 " frames of %" PRIu64 " x %" PRIu64 ", %" PRIu32
-           " samples a pixel, sample type %" PRIu32 "\n",
+           " samples per pixel, sample type %" PRIu32 "\n",
            frames, image.rows, image.columns, image.samples, image.sample_type);
-    printf("%" PRIu64 " bytes, of which frames %" PRIu64 "; checksums: %s\n", info.file_size,
+    printf("%" PRIu64 " bytes, %" PRIu64 " of them frames; checksums: %s\n", info.file_size,
            info.coded_size, info.has_checksums ? "yes" : "no");
     for (uint64_t i = 0; i < info.sections; ++i) {
         char name[17];
@@ -48,7 +48,7 @@ static int show(dicube_reader* reader, const char* name) {
     if (dicube_reader_section_read(reader, name, data, size) != DICUBE_OK)
         failed = fail(dicube_last_error());
     else if (fwrite(data, 1, size, stdout) != size)
-        failed = fail("standard output can't be written");
+        failed = fail("can't write to standard output");
     free(data);
     return failed;
 }

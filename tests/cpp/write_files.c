@@ -1,6 +1,6 @@
-/* Writes a file of each codec, kind and type of sample into a folder, for `ci/run platforms` to
- * compare the bytes with those of other processors. None is coded at a distance, where libjxl's
- * floating-point numbers, and with them the bytes, depend on the processor's instructions. */
+/* Writes a file for each codec, kind and sample type into a folder. `ci/run platforms` compares the
+ * bytes with those of other processors. No file is coded at a distance, because libjxl's
+ floating-point * results, and with them the bytes, depend on the instructions of the processor. */
 #include <dicube/dicube.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 enum { ROWS = 150, COLUMNS = 210, FRAMES = 2, SAMPLES = FRAMES * ROWS * COLUMNS * 3 };
 
-/* A slope, an edge and noise; of floating-point samples, too, all bits are given by integers. */
+/* A slope, an edge and noise, made from integers so that floating-point samples are exact too. */
 static void fill(void* pixels, uint32_t type) {
     uint32_t state = 1, i;
     for (i = 0; i < SAMPLES; ++i) {

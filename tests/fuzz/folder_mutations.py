@@ -1,9 +1,9 @@
-"""Mutations of a good folder of DICOM files, and of where images are written to.
+"""Mutations of a good folder of DICOM files, and of the targets that images are written to.
 
-The cases are those that the published package 0.3.0 was tried with, each in many variations. A
-result must be what the files say: the pixels that pydicom reads, each file to the byte, and none
-missing that isn't named. What is refused is refused by dicube's exceptions, names the file that is
-damaged, and leaves the target as it was.
+The cases are those on which the published package 0.3.0 was tested, each in many variations. A
+result must match the files: the pixels that pydicom reads, every file to the byte, and every
+missing file named. An error must be one of dicube's exceptions, name the damaged file, and leave
+the target unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTCOMES = ("error", "equal", "what the files say", "wrong")
 
 
 def strangers(folder: Path, pick: random.Random) -> str:
-    """Files and folders beside the slices that are no DICOM."""
+    """Add files and folders that are not DICOM."""
     contents = (b"text\n", b"", b"\xff\xd8\xff\xe0" + bytes(300), pick.randbytes(5000), bytes(200))
     for name in pick.sample(("notes.txt", ".DS_Store", "photo.jpg", "I2.bak", "DICOMDIR", "0"), 4):
         (folder / name).write_bytes(pick.choice(contents))
@@ -42,7 +42,7 @@ def strangers(folder: Path, pick: random.Random) -> str:
 
 
 def moved_inside(folder: Path, pick: random.Random) -> str:
-    """The slices, or some, in folders inside."""
+    """Move the slices, or some of them, into subfolders."""
     for path in sorted(folder.iterdir())[pick.randrange(SLICES) :]:
         inner = folder / "/".join(pick.choices("abc", k=pick.randrange(1, 4)))
         inner.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def moved_inside(folder: Path, pick: random.Random) -> str:
 
 
 def no_slices(folder: Path, pick: random.Random) -> str:
-    """Nothing there, or nothing but strangers; or no folder at all."""
+    """Leave no slices, only other files, or no folder at all."""
     for path in folder.iterdir():
         path.unlink()
     kind = pick.randrange(4)
@@ -65,7 +65,7 @@ def no_slices(folder: Path, pick: random.Random) -> str:
 
 
 def other_shape(folder: Path, pick: random.Random) -> str:
-    """A slice of other rows or columns."""
+    """Replace a slice with one of another shape."""
     shape = pick.choice(((7, 5), (6, 4), (5, 6), (1, 30), (6, 5, 3)))
     one = pick.randrange(SLICES)
     write_series(folder, [make_slice(one, shape=shape)], [f"I{one + 1}"])
@@ -73,7 +73,7 @@ def other_shape(folder: Path, pick: random.Random) -> str:
 
 
 def other_series(folder: Path, pick: random.Random) -> str:
-    """A slice of another series, of the same shape."""
+    """Add or replace a slice with one of another series, of the same shape."""
     one = pick.randrange(SLICES + 1)
     dataset = make_slice(one)
     dataset.SeriesInstanceUID = f"{SERIES_UID}.{pick.randrange(1, 100)}"
@@ -82,7 +82,7 @@ def other_series(folder: Path, pick: random.Random) -> str:
 
 
 def without_pixels(folder: Path, pick: random.Random) -> str:
-    """A slice without PixelData."""
+    """Remove PixelData from a slice."""
     one = pick.randrange(SLICES)
     dataset = make_slice(one)
     del dataset.PixelData
@@ -91,7 +91,7 @@ def without_pixels(folder: Path, pick: random.Random) -> str:
 
 
 def truncated(folder: Path, pick: random.Random) -> str:
-    """A slice cut off behind its preamble."""
+    """Truncate a slice somewhere after its preamble."""
     path = folder / f"I{pick.randrange(SLICES) + 1}"
     data = path.read_bytes()
     path.write_bytes(data[: pick.randrange(132, len(data))])
@@ -99,7 +99,7 @@ def truncated(folder: Path, pick: random.Random) -> str:
 
 
 def flipped(folder: Path, pick: random.Random) -> str:
-    """A bit of a slice's header flipped."""
+    """Flip a bit in the header of a slice."""
     path = folder / f"I{pick.randrange(SLICES) + 1}"
     data = bytearray(path.read_bytes())
     data[pick.randrange(132, data.index(b"\xe0\x7f\x10\x00"))] ^= 1 << pick.randrange(8)
@@ -108,7 +108,7 @@ def flipped(folder: Path, pick: random.Random) -> str:
 
 
 def unlike_attributes(folder: Path, pick: random.Random) -> str:
-    """Slices whose BitsStored differs, or that have no InstanceNumber."""
+    """Change BitsStored of some slices, or remove their InstanceNumber."""
     datasets = make_series(SLICES)
     for dataset in pick.sample(datasets, pick.randrange(1, SLICES + 1)):
         kind = pick.randrange(3)
@@ -123,8 +123,8 @@ def unlike_attributes(folder: Path, pick: random.Random) -> str:
 
 Mutate = Callable[[Path, random.Random], str]
 
-# Each returns how it must end: 'error'; 'equal', to what was there before; the name of a file that
-# an error must name; '' for an error or what the files say.
+# Each returns the required outcome: 'error'; 'equal' to the good folder; the name of a file that an
+# error must name; or '' for an error or a result that matches the files.
 FOLDERS: dict[str, Mutate] = {
     "strangers": strangers,
     "moved inside": moved_inside,
@@ -140,7 +140,7 @@ FOLDERS: dict[str, Mutate] = {
 
 @contextmanager
 def logged() -> Iterator[io.StringIO]:
-    """What dicube logs meanwhile: names of files that were passed over."""
+    """Capture the log of dicube, which names the files that it skipped."""
     log, text = logging.getLogger("dicube"), io.StringIO()
     handler, level = logging.StreamHandler(text), log.level
     log.addHandler(handler)
@@ -153,7 +153,7 @@ def logged() -> Iterator[io.StringIO]:
 
 
 def outcome_of(folder: Path, must: str, good: DicomCubeImage) -> str:
-    """How reading a folder ends: one of OUTCOMES, with what is wrong."""
+    """Read a folder; return one of OUTCOMES, with details if it is wrong."""
     with logged() as text:
         try:
             image = DicomCubeImage.from_dicom_folder(folder, num_threads=1)
@@ -164,15 +164,15 @@ def outcome_of(folder: Path, must: str, good: DicomCubeImage) -> str:
             named = must in ("error", "") or must in str(error)
             return "error" if must != "equal" and named else f"wrong: {error}"
     if must == "error":
-        return "wrong: read"
+        return "wrong: no error"
     if must == "equal":
         same = np.array_equal(image.raw_image, good.raw_image)
         return "equal" if same and image.dicom_meta == good.dicom_meta else "wrong: not equal"
     return what_differs(image, folder, text.getvalue()) or "what the files say"
 
 
-def what_differs(image: DicomCubeImage, folder: Path, told: str) -> str:
-    """Return what of an image is not what the files of a folder say, pixels and bytes."""
+def what_differs(image: DicomCubeImage, folder: Path, log: str) -> str:
+    """Return how an image differs from the files of a folder, in pixels and bytes; '' if not."""
     out = folder.with_name("out")
     shutil.rmtree(out, ignore_errors=True)
     if image.why_not_exact():
@@ -183,11 +183,11 @@ def what_differs(image: DicomCubeImage, folder: Path, told: str) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = path.relative_to(folder)
         if name not in held:
-            if name.name not in told:
+            if name.name not in log:
                 return f"wrong: {name} is missing"
             continue
         if (out / name).read_bytes() != path.read_bytes():
-            return f"wrong: {name} comes back as another file"
+            return f"wrong: {name} is restored with other bytes"
         pixels = by_pydicom(path)
         if pixels is not None:
             slices[pixels] -= 1
@@ -195,11 +195,11 @@ def what_differs(image: DicomCubeImage, folder: Path, told: str) -> str:
 
 
 def by_pydicom(path: Path) -> bytes | None:
-    """Return the pixels of a file as pydicom reads them; None where it does not."""
+    """Return the pixels of a file as pydicom reads them; None if it can't."""
     try:
         dataset = pydicom.dcmread(path)
         return bytes(pixel_array(dataset, raw=True, correct_unused_bits=False).tobytes())
-    except Exception:  # whatever pydicom raises about a damaged file
+    except Exception:  # pydicom raises many kinds for damaged files
         return None
 
 
@@ -207,7 +207,7 @@ def by_pydicom(path: Path) -> bytes | None:
 
 
 def target_of(work: Path, pick: random.Random) -> tuple[str, Path, dict[str, Any]]:
-    """Make a place where nothing can be written; return how to write, where, and options."""
+    """Make a target that can't be written; return the method to call, its path and options."""
     (work / "folder.dcbs").mkdir(parents=True)
     (work / "file").write_bytes(b"x")
     name = pick.choice(("none/x.dcbs", "folder.dcbs", "file/x.dcbs", "x", "x.dcbz", "x.nii", "x\0"))
@@ -223,14 +223,14 @@ def target_of(work: Path, pick: random.Random) -> tuple[str, Path, dict[str, Any
 
 
 def outcome_of_target(work: Path, image: DicomCubeImage, pick: random.Random) -> str:
-    """How writing to a bad target ends: an error of ours that leaves all as it was."""
+    """Write to a bad target; it must raise a dicube error and change nothing."""
     how, path, options = target_of(work, pick)
     before = sorted(work.rglob("*"))
     try:
         getattr(image, how)(path, num_threads=1, **options)
     except DicomCubeError:
         left = sorted(work.rglob("*")) != before or (work / "file").read_bytes() != b"x"
-        return f"wrong: {how} {path.name} leaves something" if left else "error"
+        return f"wrong: {how} {path.name} changes files" if left else "error"
     return f"wrong: {how} to {path.name} with {options}"
 
 
@@ -238,10 +238,10 @@ def outcome_of_target(work: Path, image: DicomCubeImage, pick: random.Random) ->
 
 
 def survey(work: Path, times: int, seed: int) -> dict[str, Counter[str]]:
-    """Try each kind so many times; return how often each ends how.
+    """Try each kind `times` times; return the number of each outcome, by kind.
 
     Raises:
-        Exception: whatever was raised that is none of ours.
+        Exception: any exception that is not one of dicube's.
     """
     pick = random.Random(seed)
     good_folder = write_series(work / "good", make_series(SLICES))
@@ -263,7 +263,7 @@ def survey(work: Path, times: int, seed: int) -> dict[str, Counter[str]]:
 
 
 def wrong_results(found: dict[str, Counter[str]]) -> int:
-    """How many ended as they must not: must be 0."""
+    """Return the number of wrong outcomes, which must be 0."""
     return sum(
         count
         for counts in found.values()

@@ -1,5 +1,5 @@
-// Any bytes as a coded image: probed, decoded to what they say they are and to something else, and
-// taken for one that was made of a JPEG.
+// Takes any bytes as a coded image: probes them, decodes them to the image that they declare and to
+// another one, and restores a JPEG from them.
 #include <dicube/dicube.h>
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Any bytes as a file: opened, described, its sections read, its frames decoded. Once as they are,
-// and once without checksums, which would hide all that is behind them.
+// Takes any bytes as a file: opens it, reads its description and sections, and decodes its frames.
+// Does so with and without checking checksums, which would stop most inputs early.
 #include <dicube/dicube.h>
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// Any bytes as a JPEG image: refused, or recompressed such that the same bytes come back.
+// Takes any bytes as a JPEG image: it must be refused, or recompressed and restored to the same
+// bytes.
 #include <dicube/dicube.h>
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::vector<uint8_t> coded(size + 65536), jpeg(size);
     size_t coded_size, restored;
-    if (dicube_jpeg_encode(data, size, 1, coded.data(), coded.size(), &coded_size) != DICUBE_OK)
+    if (dicube_jpeg_encode(data, size, 2, coded.data(), coded.size(), &coded_size) != DICUBE_OK)
         return 0;
     expect(dicube_jpeg_restore(coded.data(), coded_size, jpeg.data(), size, &restored) ==
            DICUBE_OK);

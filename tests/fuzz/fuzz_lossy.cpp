@@ -1,6 +1,6 @@
-// Any pixels, by any options: a bound of errors, a distance, a mask, an effort. What is encoded
-// decodes, within the bound. The first bytes say what the image and the options are, the rest are
-// samples, again and again.
+// Encodes any pixels with any options: an error bound, a distance, a mask, an effort. The result
+// must decode, within the bound. The first bytes of an input set the image and the options; the
+// others are the samples, repeated as needed.
 #include <dicube/dicube.h>
 
 #include <cstddef>
@@ -50,7 +50,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     options.codec = DICUBE_CODEC_JXL;
     options.num_threads = 1;
     options.skip_verify = data[5] / 4 % 2;
-    // Higher ones take seconds under sanitizers.
+    // Higher efforts take seconds under sanitizers.
     options.effort = 2 + data[6] % (image.rows * image.columns > 2000 ? 2 : 6);
     options.least_bits = data[6] / 7;
     if (has_distance)
@@ -73,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                      mask.size(), coded.data(), bound, &coded_size)
                  : dicube_encode(&image, &options, pixels.data(), pixels_size, coded.data(), bound,
                                  &coded_size);
-    // Of 32 bits the span may be too wide for a mask or a distance.
+    // Samples of 32 bits may span too wide a range for a mask or a distance.
     if (status == DICUBE_ERROR_ARGUMENT && (has_mask || has_distance)) return 0;
     expect(status == DICUBE_OK);
     if (has_mask) {

@@ -1,9 +1,9 @@
-"""Fuzz targets in Python, by atheris: what a dicube file says beside its frames, and DICOM files.
+"""Fuzz targets in Python, with atheris: the sections of dicube files, and DICOM files.
 
     python tests/fuzz/fuzz_python.py sections|dicom [libFuzzer's options] FOLDER...
     python tests/fuzz/fuzz_python.py seeds FOLDER
 
-A finding is any exception that is none of dicube's, and any image that comes back as another one.
+A finding is an exception that is not dicube's, or an image that changes when saved and read again.
 tests/python/fuzz/test_fuzz_python.py replays the inputs in corpus_python/.
 """
 
@@ -52,8 +52,8 @@ from dicube.verify.file_summary import summarize_file
 MEMORY = 64 << 20
 SLICES = 3
 
-# The first byte of an input of `sections` is the place in this list; the rest is the section, not
-# packed.
+# The first byte of an input of `sections` is an index into this list; the rest is the section,
+# unpacked.
 SECTIONS = (
     *("dicom_meta", "pixel_header", "space", "loss", "originals", "nifti"),
     *("dicom_status", "colour_space"),
@@ -65,7 +65,7 @@ Target = Callable[[bytes], None]
 
 @functools.cache
 def scratch() -> Path:
-    """The folder that targets write into: in memory, where there is such."""
+    """Return the folder that targets write into: in memory if possible."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
     atexit.register(shutil.rmtree, folder, True)
@@ -73,7 +73,7 @@ def scratch() -> Path:
 
 
 def emptied(name: str) -> Path:
-    """An empty folder in the scratch folder."""
+    """Return an empty folder in the scratch folder."""
     folder = scratch() / name
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -86,7 +86,7 @@ def emptied(name: str) -> Path:
 
 @functools.cache
 def good_file() -> tuple[np.ndarray[Any, Any], tuple[bytes, ...], dict[str, bytes]]:
-    """Frames, coded frames and sections of a file that is good."""
+    """Return frames, coded frames and sections of a good file."""
     folder = emptied("good")
     image = DicomCubeImage.from_dicom_folder(write_series(folder, make_series(SLICES)))
     image.to_file(folder / "x.dcbs", num_threads=1)
@@ -97,7 +97,7 @@ def good_file() -> tuple[np.ndarray[Any, Any], tuple[bytes, ...], dict[str, byte
 
 
 def sealed(name: str, content: bytes) -> bytes:
-    """A file with a section of any content, and all checksums as they must be."""
+    """Return a file with any bytes as one of its sections, and correct checksums."""
     frames, coded, sections = good_file()
     if name == "dicom_meta":
         content = pack_text(
@@ -115,7 +115,7 @@ def sealed(name: str, content: bytes) -> bytes:
 
 
 def sections(data: bytes) -> None:
-    """Read a file with one section of any content, and do with it what is done with images."""
+    """Read a file with any bytes as one of its sections, and use the image."""
     if not data:
         return
     file = sealed(SECTIONS[data[0] % len(SECTIONS)], data[1:])
@@ -135,12 +135,12 @@ def sections(data: bytes) -> None:
 
 
 def same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
-    """Return whether two arrays are the same, NaNs and all."""
+    """Return whether two arrays are the same to the bit, including NaNs."""
     return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
 
 
 def use_image(image: DicomCubeImage) -> None:
-    """Do with an image what is done with images; whatever it is refused for, is by our errors."""
+    """Use an image in many ways; only dicube's errors may be raised."""
     again = scratch() / "again.dcbs"
 
     def save() -> None:
@@ -179,7 +179,7 @@ def use_image(image: DicomCubeImage) -> None:
 
 
 def dicom(data: bytes) -> None:
-    """Read any bytes as a DICOM file: what is exact of it comes back to the byte."""
+    """Read any bytes as a DICOM file; an exact one must be restored to the byte."""
     source = emptied("in") / "1.dcm"
     source.write_bytes(data)
     try:
@@ -190,7 +190,7 @@ def dicom(data: bytes) -> None:
     if not image.why_not_exact():
         try:
             image.to_file(scratch() / "x.dcbs", num_threads=1)
-        except DicomCubeError:  # a malformed sequence is seen when it is asked for
+        except DicomCubeError:  # malformed sequences are detected only on access
             return
         back = DicomCubeImage.from_file(scratch() / "x.dcbs", num_threads=1)
         assert not back.why_not_exact(), back.why_not_exact()
@@ -223,7 +223,7 @@ def paths_in(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, .
 
 
 def mutated(document: Any, pick: random.Random) -> Any:
-    """Return a document with something strange done to one of its values."""
+    """Return a document with one of its values changed to something strange."""
     paths = list(paths_in(document))
     path = pick.choice(paths)
     if not path:
@@ -256,7 +256,7 @@ def mutated(document: Any, pick: random.Random) -> Any:
 
 
 def mutate_section(data: bytes, most: int, seed: int) -> bytes:
-    """Mutate the JSON of a section as JSON, mostly; what is none as bytes."""
+    """Mutate a section: usually as JSON, or as bytes if it is no JSON."""
     pick = random.Random(seed)
     if len(data) < 2 or pick.random() < 0.2:
         return bytes(atheris.Mutate(data, most))
@@ -281,7 +281,7 @@ def mutate_section(data: bytes, most: int, seed: int) -> bytes:
 
 
 def seeds() -> Iterator[tuple[str, str, bytes]]:
-    """Yield target, name and content of good inputs."""
+    """Yield target, name and content of each good input."""
     several = make_series(SLICES)
     each(several, "AcquisitionNumber", [1, 2, 3])
     for dataset in several:
@@ -324,7 +324,7 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
 
 
 def make_seeds(folder: Path) -> None:
-    """Write the seeds, in a folder for each target."""
+    """Write the seeds into a folder for each target."""
     for target, name, content in seeds():
         (folder / target).mkdir(parents=True, exist_ok=True)
         (folder / target / name).write_bytes(content)
@@ -334,7 +334,7 @@ TARGETS: dict[str, Target] = {"sections": sections, "dicom": dicom}
 
 
 def run(target: Target, data: bytes) -> None:
-    """Try one input."""
+    """Run a target on one input."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         target(data)

@@ -1,5 +1,5 @@
-// Any pixels, of any type and shape: what is encoded decodes to the same bits. The first bytes say
-// what the image is, the rest are its samples, again and again.
+// Encodes any pixels of any type and shape; they must decode to the same bits. The first bytes of
+// an input describe the image; the others are its samples, repeated as needed.
 #include <dicube/dicube.h>
 
 #include <algorithm>

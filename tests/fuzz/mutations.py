@@ -1,18 +1,19 @@
-"""Mutations of good files, by kind and in numbers, and how each ends.
+"""Mutate good files in many ways, and count the outcomes.
 
     python tests/fuzz/mutations.py [--times N] [--folders N] [--opens N] [--seed N]
 
-The kinds are those by which faults of the published package 0.3.0 were counted: truncation; flips
-in header, tables, metadata, geometry, pixel header, status, frame headers and frame bodies; bodies
-overwritten; fields of the header; codestream geometry. `--times 10` tries each in ten times those
-numbers: of `.dcbs` and `.dcba` as written here, as they are and sealed by right checksums, and of
-a file without checksums, as published writers laid it out. A crash, a hang or an exception that is
-not dicube's counts anywhere; a result that is not what was written, where there are checksums.
+The kinds are those with which the faults of the published package 0.3.0 were counted: truncation;
+bit flips in header, tables, metadata, geometry, pixel header, status, frame headers and frame
+bodies; overwritten frame bodies; changed header fields; changed codestream sizes. `--times 10`
+tries ten times as many of each. They are applied to `.dcbs` and `.dcba` files, both without and
+with corrected checksums, and to a file without checksums in the layout of published writers. A
+crash, a hang or an exception that is not dicube's is always a fault; a wrong result is one if the
+file has checksums.
 
-`--folders N` tries each kind of `folder_mutations.py` so often: folders of DICOM files that are not
-as they should be, and targets that can't be written to.
+`--folders N` tries each kind of `folder_mutations.py` N times: bad folders of DICOM files, and
+targets that can't be written.
 
-`--opens N` opens so many bad files in one process; resident memory and open handles must stay flat.
+`--opens N` opens N bad files in one process; resident memory and open handles must not grow.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ PUBLISHED_HEADER = struct.Struct("<8sI13Q")
 
 
 def good_files(folder: Path, side: int) -> dict[str, bytes]:
-    """A file of each kind: six slices that compress, with metadata, geometry and originals."""
+    """Return a file of each kind: six compressible slices, metadata, geometry and originals."""
     datasets = make_series(6, shape=(side, side))
     ramp = np.add.outer(np.arange(side), np.arange(side)) * 7
     for number, dataset in enumerate(datasets):
@@ -66,7 +67,7 @@ def good_files(folder: Path, side: int) -> dict[str, bytes]:
 
 
 def as_published(file: bytes) -> bytes:
-    """The same as published writers lay it out: no directory, no checksums."""
+    """Return the file in the layout of published writers: no directory, no checksums."""
     found = entries(file)
     names = ("dicom_status", "dicom_meta", "space", "pixel_header")
     parts = [file[found[name][0] : sum(found[name][:2])] for name in names]
@@ -85,7 +86,7 @@ def as_published(file: bytes) -> bytes:
 
 
 def spans_of(file: bytes, published: bool) -> dict[str, list[Span]]:
-    """Where what is mutated stands."""
+    """Return the byte ranges of the parts to mutate."""
     if published:
         numbers = PUBLISHED_HEADER.unpack_from(file)[2:]
         names = ("dicom_status", "dicom_meta", "space", "pixel_header", "offsets", "lengths")
@@ -115,14 +116,14 @@ def spans_of(file: bytes, published: bool) -> dict[str, list[Span]]:
 
 
 def flipped(file: bytes, spans: list[Span], pick: random.Random) -> bytes:
-    """One bit of a span flipped."""
+    """Flip one bit of a span."""
     bad = bytearray(file)
     bad[pick.randrange(*pick.choice(spans))] ^= 1 << pick.randrange(8)
     return bytes(bad)
 
 
 def overwritten(file: bytes, spans: list[Span], pick: random.Random) -> bytes:
-    """8 to 2000 bytes of a span replaced by noise."""
+    """Replace 8 to 2000 bytes of a span with noise."""
     first, last = pick.choice(spans)
     at = pick.randrange(first, last)
     size = min(pick.randrange(8, 2000), last - at)
@@ -130,12 +131,12 @@ def overwritten(file: bytes, spans: list[Span], pick: random.Random) -> bytes:
 
 
 def truncated(file: bytes, _spans: list[Span], pick: random.Random) -> bytes:
-    """The file cut: anywhere, or near its end."""
+    """Truncate the file anywhere, or near its end."""
     return file[: pick.choice((pick.randrange(len(file)), len(file) - pick.randrange(1, 200)))]
 
 
 def numbered(file: bytes, spans: list[Span], pick: random.Random) -> bytes:
-    """A 64-bit number of a span at an extreme, or another's value."""
+    """Set a 64-bit number of a span to an extreme, or to the value of another."""
     first, last = pick.choice(spans)
     places = range(12 if first == 0 else first, last - 7, 8)
     at, other = pick.choice(places), pick.choice(places)
@@ -145,7 +146,7 @@ def numbered(file: bytes, spans: list[Span], pick: random.Random) -> bytes:
 
 
 def resized(file: bytes, spans: list[Span], pick: random.Random) -> bytes:
-    """A number in the first 40 bytes of a codestream replaced: HTJ2K's sizes."""
+    """Replace a number in the first 40 bytes of a codestream, where HTJ2K has its sizes."""
     at = pick.choice(spans)[0] + pick.randrange(4, 44)
     value = pick.choice((0, 1, 255, 65535, 1 << 31, (1 << 31) - 1, (1 << 32) - 1))
     return file[:at] + struct.pack(">L", value) + file[at + 4 :]
@@ -153,7 +154,7 @@ def resized(file: bytes, spans: list[Span], pick: random.Random) -> bytes:
 
 Mutate = Callable[[bytes, list[Span], random.Random], bytes]
 
-# Name, what is mutated, how, and in what numbers the published package was tried.
+# Name, part to mutate, function, and number of tries made with the published package.
 KINDS: tuple[tuple[str, str, Mutate, int], ...] = (
     ("truncation", "header", truncated, 29),
     ("header, flips", "header", flipped, 232),
@@ -172,7 +173,7 @@ KINDS: tuple[tuple[str, str, Mutate, int], ...] = (
 
 
 def outcome_of(bad: bytes, good: DicomCubeImage) -> str:
-    """'error', 'equal', or what is wrong with the result."""
+    """Open a file; return 'error', 'equal', or the part of the result that is wrong."""
     try:
         image = DicomCubeImage.from_file(bad, num_threads=1, max_memory=MEMORY)
     except DicomCubeError:
@@ -195,10 +196,10 @@ def mutations(
 
 
 def survey(files: dict[str, bytes], times: float, seed: int) -> dict[str, Counter[str]]:
-    """Try everything, and return how often each ends how, by file and treatment.
+    """Try all mutations; return the number of each outcome, by file and treatment.
 
     Raises:
-        Exception: whatever was raised that is none of ours.
+        Exception: any exception that is not one of dicube's.
     """
     pick = random.Random(seed)
     found: dict[str, Counter[str]] = {}
@@ -220,12 +221,12 @@ def survey(files: dict[str, bytes], times: float, seed: int) -> dict[str, Counte
 
 
 def sealable(bad: bytes) -> bytes:
-    """Bad bytes with right checksums, as far as there is still a directory for them."""
+    """Return bad bytes with correct checksums, if they still have a directory for them."""
     return sealed(bad) if len(bad) > 400 and bad[116:124] == b"DCUBEEXT" else bad
 
 
 def wrong_results(found: dict[str, Counter[str]]) -> int:
-    """How many results are not what was written, of files with checksums: must be 0."""
+    """Return the number of wrong results for files with checksums, which must be 0."""
     checked = (
         counts for name, counts in found.items() if name in (".dcbs as it is", ".dcba as it is")
     )
@@ -233,7 +234,7 @@ def wrong_results(found: dict[str, Counter[str]]) -> int:
 
 
 def open_many(files: dict[str, bytes], opens: int, seed: int) -> list[tuple[int, int, int]]:
-    """Open bad files in this process; return opens, resident bytes and handles along the way."""
+    """Open bad files in this process; return ten samples of opens, resident bytes and handles."""
     pick = random.Random(seed)
     noted: list[tuple[int, int, int]] = []
     done = 0
@@ -260,19 +261,19 @@ def open_many(files: dict[str, bytes], opens: int, seed: int) -> list[tuple[int,
 
 
 def resources() -> tuple[int, int]:
-    """Resident bytes and open handles of this process (Linux)."""
+    """Return resident bytes and open handles of this process (Linux)."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir("/proc/self/fd"))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Try as many as are asked for, and print how they end."""
+    """Run the mutations and print the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=float, default=10, help="of the published numbers")
-    parser.add_argument("--folders", type=int, default=100, help="of each kind")
-    parser.add_argument("--opens", type=int, default=0, help="of bad files, in this process")
-    parser.add_argument("--side", type=int, default=64, help="of the slices, in pixels")
+    parser.add_argument("--times", type=float, default=10, help="factor on the numbers of tries")
+    parser.add_argument("--folders", type=int, default=100, help="tries of each kind of folder")
+    parser.add_argument("--opens", type=int, default=0, help="bad files to open in this process")
+    parser.add_argument("--side", type=int, default=64, help="side of the slices, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-// Runs a fuzz target over files, without a fuzzer: each file of each folder that is named.
+// Runs a fuzz target without a fuzzer, on each file of the folders given as arguments.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

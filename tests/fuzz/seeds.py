@@ -1,7 +1,7 @@
-"""Makes inputs for the fuzz targets to begin with: `python tests/fuzz/seeds.py FOLDER`.
+"""Make the initial inputs of the fuzz targets: `python tests/fuzz/seeds.py FOLDER`.
 
-FOLDER gets a folder for each target, of small good inputs; a fuzzer makes the bad ones of them.
-Those of the JPEG target are in corpus/ as they are: nothing here makes JPEG images.
+FOLDER gets a folder of small good inputs for each target; a fuzzer mutates them. Inputs of the JPEG
+target exist only in corpus/, because dicube does not write JPEG images.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dicube.codecs.jxl import imencode_jxl
 from dicube.storage import DcbWriter
 
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "float16", "float32")
-INTEGERS = range(6)  # the types that lossy coding takes
+INTEGERS = range(6)  # the types that can be coded lossily
 
 
 def images() -> list[np.ndarray]:
-    """Return small images of each type: smooth and noisy, grey and in colour."""
-    made = []
+    """Return small images of each type, gray and in colour: a ramp with noise."""
+    images = []
     random = np.random.default_rng(0)
     for number, name in enumerate(TYPES):
         for samples in ((), (3,)):
             ramp = np.add.outer(np.arange(9 + number), np.arange(12)) * 5
             image = np.broadcast_to(ramp[(..., *(None for _ in samples))], (*ramp.shape, *samples))
-            made.append((image + random.integers(0, 3, image.shape)).astype(name))
-    return made
+            images.append((image + random.integers(0, 3, image.shape)).astype(name))
+    return images
 
 
 def make(folder: Path) -> None:

@@ -1,4 +1,4 @@
-// What the fuzz targets share: limits, and what makes an input a finding.
+// Shared by the fuzz targets: limits, and the check that makes an input a finding.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@
         }                                                                                 \
     } while (false)
 
-// What a reader may allocate, and what decoded pixels may take, so that inputs are quick.
+// Limits on a reader's memory and on decoded pixels, so that each input is quick.
 constexpr uint64_t most_memory = 64 << 20;
 constexpr uint64_t most_pixel_bytes = 4 << 20;
 

@@ -77,7 +77,7 @@ def check_programs(folder: Path, prefix: Path, cube: Path, volume: np.ndarray) -
     library = {"LD_LIBRARY_PATH": prefix / "lib", "DYLD_LIBRARY_PATH": prefix / "lib"}
 
     listed = run(folder / "sections", cube, **library).decode()
-    assert "5 frames of 33 x 47, 1 samples a pixel, sample type 4" in listed
+    assert "5 frames of 33 x 47, 1 samples per pixel, sample type 4" in listed
     assert "dicom_meta" in listed
     packed = run(folder / "sections", cube, "dicom_meta", **library)
     assert b'"_merged_data"' in zstandard.decompress(packed)

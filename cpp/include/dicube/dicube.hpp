@@ -1,10 +1,12 @@
-// dicube.hpp - libdicube for C++20: dicube.h with handles that close themselves, exceptions for
-// statuses, and spans for pointers with sizes. dicube.h is the manual; what is said there of
-// threads and memory holds here. Everything is inline over the C ABI, so that a program needs no
-// other library than the C one, of any compiler.
+// dicube.hpp - libdicube for C++20: dicube.h with handles that close themselves, exceptions instead
+// of statuses, and spans instead of pointers and sizes.
 //
 //     dicube::Reader reader("head.dcbs");
 //     std::vector<uint16_t> pixels = reader.decode<uint16_t>();
+//
+// dicube.h is the manual: its rules on threads and memory apply here too. All functions are inline
+// over the C ABI, so a program links the C library only, whatever compiler built that. Every
+// function that is not noexcept throws dicube::Error if it fails.
 #ifndef DICUBE_HPP
 #define DICUBE_HPP
 
@@ -21,7 +23,7 @@
 
 namespace dicube {
 
-// What a function of the C ABI said when it failed.
+// A failure of a function of the C ABI: its status and its line of text.
 class Error : public std::runtime_error {
 public:
     explicit Error(int32_t status) : Error(status, dicube_last_error()) {}
@@ -38,7 +40,7 @@ inline void check(int32_t status) {
     if (status != DICUBE_OK) throw Error(status);
 }
 
-// The DICUBE_SAMPLE_* of a C++ type, in memory: float16 has none, and goes as its bytes.
+// The DICUBE_SAMPLE_* of a C++ type; 0 if it has none. float16 has no C++ type: use std::byte.
 template <typename Sample>
 constexpr uint32_t sample_type() {
     if constexpr (std::is_same_v<Sample, uint8_t>) return DICUBE_SAMPLE_UINT8;
@@ -54,14 +56,14 @@ constexpr uint32_t sample_type() {
     return 0;
 }
 
-// A frame of `rows` x `columns` pixels of `samples` samples each.
+// Describe frames of `rows` x `columns` pixels with `samples` samples each.
 template <typename Sample>
 dicube_image image_of(uint64_t rows, uint64_t columns, uint32_t samples = 1) {
-    static_assert(sample_type<Sample>() != 0, "a sample is an integer or a floating-point number");
+    static_assert(sample_type<Sample>() != 0, "expected an integer or floating-point sample");
     return {sizeof(dicube_image), rows, columns, samples, sample_type<Sample>(), 0, 0};
 }
 
-// An open file; for many threads at once.
+// An open file. Many threads may use it at once.
 class Reader {
 public:
     explicit Reader(const std::string& path, const dicube_reader_options* options = nullptr) {
@@ -69,7 +71,7 @@ public:
         check(dicube_reader_open_path(path.c_str(), options, &reader));
         take(reader);
     }
-    // The bytes must outlive the reader.
+    // Reads a file in memory, which must outlive the reader.
     explicit Reader(std::span<const std::byte> file,
                     const dicube_reader_options* options = nullptr) {
         dicube_reader* reader;
@@ -103,11 +105,11 @@ public:
         return data;
     }
 
-    // Frames `first` to `first + count - 1`, one behind the other. `Sample` must be the file's.
+    // Decodes frames `first` to `first + count - 1`. `Sample` must be the sample type of the file.
     template <typename Sample>
     std::vector<Sample> decode(uint64_t first, uint64_t count) const {
         if (image_.sample_type != sample_type<Sample>())
-            throw Error(DICUBE_ERROR_ARGUMENT, "the file has another sample type");
+            throw Error(DICUBE_ERROR_ARGUMENT, "Sample is not the sample type of the file");
         size_t size;
         check(dicube_image_size(&image_, count, &size));
         std::vector<Sample> pixels(size / sizeof(Sample));
@@ -118,12 +120,12 @@ public:
     std::vector<Sample> decode() const {
         return decode<Sample>(0, frames_);
     }
-    // Of any sample type, into memory that is there.
+    // Decodes frames of any sample type into the caller's memory.
     void decode(uint64_t first, uint64_t count, std::span<std::byte> pixels) const {
         check(dicube_reader_decode(handle_.get(), first, count, pixels.data(), pixels.size()));
     }
 
-    // A frame as it is coded.
+    // Returns the coded bytes of a frame.
     std::vector<std::byte> coded(uint64_t frame) const {
         uint64_t offset;
         size_t size;
@@ -150,7 +152,7 @@ private:
     uint64_t frames_ = 0;
 };
 
-// A file that is being written. Without `finish` there will be none.
+// A file being written. Without `finish`, no file is created.
 class Writer {
 public:
     Writer(const std::string& path, const dicube_image& image, uint64_t frames,
@@ -165,15 +167,16 @@ public:
     void section(const std::string& name, std::span<const std::byte> data) {
         check(dicube_writer_section(handle_.get(), name.c_str(), data.data(), data.size()));
     }
-    // One frame or more, which are the next ones. `Sample` must be the file's, or std::byte.
+    // Encodes the next frames, one or more. `Sample` must be the sample type of the file, or
+    // std::byte.
     template <typename Sample>
     void encode(std::span<const Sample> pixels) {
         if (!std::is_same_v<Sample, std::byte> && sample_type_ != sample_type<Sample>())
-            throw Error(DICUBE_ERROR_ARGUMENT, "the file has another sample type");
+            throw Error(DICUBE_ERROR_ARGUMENT, "Sample is not the sample type of the file");
         check(dicube_writer_encode(handle_.get(), pixels.size_bytes() / frame_size_, pixels.data(),
                                    pixels.size_bytes()));
     }
-    // The next frame, which is coded already.
+    // Stores already coded bytes as the next frame.
     void coded(std::span<const std::byte> frame) {
         check(dicube_writer_coded(handle_.get(), frame.data(), frame.size()));
     }
