@@ -1,8 +1,8 @@
-"""The elements of one dataset, unconverted: what pydicom parsed, as plain dictionaries.
+"""Holds the elements of a dataset unconverted, as plain dictionaries of bytes.
 
-A scanner writes a hundred elements into each of a thousand slices, of which a caller asks for
-twenty. So an element stays the bytes it was read as until somebody asks; that is also what makes
-comparing slices fast and writing them back exact.
+A scanner writes a hundred elements into each of a thousand slices, and a caller reads twenty of
+them. So an element is converted only when it is read. Until then it keeps its bytes, which also
+makes comparing slices fast and writing them back exact.
 
 Knows pydicom's Dataset. Must not know series or files.
 """
@@ -43,13 +43,13 @@ _COMPARED = [
 ]
 PIXEL_REPRESENTATION = 0x00280103
 NUMBER_OF_FRAMES = 0x00280008
-# PixelData, FloatPixelData, DoubleFloatPixelData, and the tables that index encapsulated frames:
-# the pixels are kept elsewhere.
+# PixelData, FloatPixelData, DoubleFloatPixelData, and the tables of encapsulated frames. Pixels are
+# stored apart from the metadata.
 PIXEL_ELEMENTS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009, 0x7FE00001, 0x7FE00002, 0x7FE00003})
 
 
 class SequenceElement(NamedTuple):
-    """A sequence that is parsed already."""
+    """A sequence that has been parsed."""
 
     items: tuple[Item, ...]
 
@@ -59,12 +59,14 @@ Element: TypeAlias = "RawDataElement | SequenceElement"
 
 @dataclass
 class Item:
-    """The elements of a dataset or of a sequence item, by tag number.
+    """The elements of a dataset or of a sequence item.
 
     Attributes:
-        elements: neither group lengths (gggg,0000), which are an artefact of encoding, nor pixels.
-        encodings: the codecs its texts are decoded with.
-        pixel_representation: 0 unsigned, 1 signed: what 'US or SS' means in implicit encodings.
+        elements: elements by tag number, without pixels and without group lengths (gggg,0000),
+            which are an artefact of the encoding.
+        encodings: codecs that its texts are decoded with.
+        pixel_representation: 0 (unsigned) or 1 (signed); in implicit encodings it decides between
+            US and SS.
     """
 
     elements: dict[int, Element] = field(default_factory=dict)
@@ -73,11 +75,11 @@ class Item:
 
 
 def item_of(dataset: Dataset, parent: Item | None = None) -> Item:
-    """Return the elements of a dataset as they stand now; later changes to it don't show.
+    """Return a snapshot of the elements of a dataset; later changes to the dataset don't affect it.
 
     Args:
-        dataset: read from a file or made by hand.
-        parent: the item that holds it, which it inherits its character set from.
+        dataset: a dataset read from a file or created by a caller.
+        parent: the item that contains it and whose character set it inherits.
     """
     found: dict[int, Element] = {}
     converted: dict[int, DataElement] = {}
@@ -87,23 +89,23 @@ def item_of(dataset: Dataset, parent: Item | None = None) -> Item:
             continue
         if not isinstance(element, RawDataElement):
             converted[int(tag)] = element
-        elif element.value is None and element.length:  # pydicom left the value in the file
+        elif element.value is None and element.length:  # pydicom defers reading the value
             converted[int(tag)] = dataset[tag]
         else:
             found[int(tag)] = element
-    for number in (CHARACTER_SET, PIXEL_REPRESENTATION):  # which the others depend on
+    for number in (CHARACTER_SET, PIXEL_REPRESENTATION):  # the others depend on these
         if number in converted:
-            found[number] = _taken_apart(converted.pop(number), Item())
+            found[number] = _unconverted(converted.pop(number), Item())
     item = item_of_elements(found, parent)
     if not converted:
         return item
     for number, element in converted.items():
-        found[number] = _taken_apart(element, item)
+        found[number] = _unconverted(element, item)
     return item_of_elements(found, parent)
 
 
 def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> Item:
-    """Return the item that elements make, which are whole and unconverted."""
+    """Return the item with these elements, which must be complete and unconverted."""
     item = Item()
     if parent is not None:
         item.encodings = parent.encodings
@@ -121,11 +123,10 @@ def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> I
 
 
 def value_representation(element: Element, item: Item) -> str:
-    """Return the value representation of an element: its own, or the data dictionary's.
+    """Return the VR of an element: the one in the file, or the data dictionary's.
 
-    Files in implicit encoding don't say it. What the dictionary leaves open is settled after
-    PS3.5 A.1 and the pixel representation. UN stays UN where a file says so, even if a dictionary
-    would know better: it is what the file says.
+    Files in implicit encoding have no VRs. If the dictionary allows several, PS3.5 A.1 and the
+    pixel representation decide. A UN in the file stays UN, even if the dictionary knows the VR.
     """
     if isinstance(element, SequenceElement):
         return "SQ"
@@ -140,7 +141,7 @@ def value_representation(element: Element, item: Item) -> str:
 
 
 def value_in(item: Item, tag: int) -> Any:
-    """Return an element's value: one, a list of several, or None if absent, empty or a sequence."""
+    """Return an element's value, a list if it has several; None if absent, empty or a sequence."""
     element = item.elements.get(tag)
     if element is None or isinstance(element, SequenceElement):
         return None
@@ -150,16 +151,16 @@ def value_in(item: Item, tag: int) -> Any:
 
 
 def frame_count(item: Item) -> int:
-    """Return how many frames a dataset says that it has; 1 if it doesn't say."""
+    """Return NumberOfFrames of a dataset, or 1 if it is absent or invalid."""
     number = value_in(item, NUMBER_OF_FRAMES)
     return number if isinstance(number, int) and number > 0 else 1
 
 
 def sequence_items(element: Element, item: Item) -> tuple[Item, ...]:
-    """Return the items of a sequence, which is an element of `item`.
+    """Return the items of a sequence that is an element of `item`.
 
     Raises:
-        MetaDataError: it is malformed.
+        MetaDataError: the sequence is malformed.
     """
     if isinstance(element, SequenceElement):
         return element.items
@@ -175,21 +176,21 @@ def sequence_items(element: Element, item: Item) -> tuple[Item, ...]:
         return tuple(item_of(nested, item) for nested in sequence)
     except (RecursionError, MetaDataError):
         raise
-    except Exception as error:  # whatever malformed bytes provoke in pydicom
+    except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
         raise MetaDataError(f"tag {element.tag:08X}: malformed sequence: {error}") from None
 
 
 def all_same(elements: Sequence[Element]) -> bool:
-    """Return whether elements are the same, without converting any.
+    """Return whether elements are known to be equal without converting them.
 
-    False may also mean that only converting them would tell.
+    If False, they may still be equal; only converting them shows it.
     """
     first = elements[0]
     if all(isinstance(element, SequenceElement) for element in elements):
         return all(_same_sequence(first, element) for element in elements[1:])
     if any(isinstance(element, SequenceElement) for element in elements):
         return False
-    for part in _COMPARED:  # as columns: this is the innermost loop of saving a series
+    for part in _COMPARED:  # by columns, for speed: this is the innermost loop of saving a series
         column = list(map(part, elements))
         if column.count(column[0]) != len(column):
             return False
@@ -197,7 +198,7 @@ def all_same(elements: Sequence[Element]) -> bool:
 
 
 def implicit_sequence(items: Sequence[Item]) -> bytes:
-    """Return a sequence's value field in implicit VR little endian, lengths explicit."""
+    """Return a sequence's value field in implicit VR little endian, with defined lengths."""
     written = b""
     for item in items:
         content = b"".join(
@@ -222,7 +223,7 @@ def _same_sequence(one: Any, other: Any) -> bool:
 
 
 def same_item(one: Item, other: Item) -> bool:
-    """Return whether items have the same elements; False may mean that only converting tells."""
+    """Return whether items are known to be equal without converting them; see `all_same`."""
     return (
         one.encodings == other.encodings
         and one.pixel_representation == other.pixel_representation
@@ -248,11 +249,11 @@ def _dictionary_vr(tag: BaseTag, item: Item) -> str:
     return "UN"
 
 
-def _taken_apart(element: DataElement, item: Item) -> Element:
-    """Return an element that pydicom holds converted, or that was made by hand."""
+def _unconverted(element: DataElement, item: Item) -> Element:
+    """Return the bytes of an element that pydicom has converted or a caller has created."""
     if element.VR == "SQ":
         return SequenceElement(tuple(item_of(nested, item) for nested in element.value or ()))
-    if element.VR == "UI" and isinstance(element.value, str):  # the quick way for most of them
+    if element.VR == "UI" and isinstance(element.value, str):  # a short cut, as most are UIDs
         data = element.value.encode("latin-1", "replace")
         data += b"\0" * (len(data) % 2)
         return RawDataElement(element.tag, "UI", len(data), data, 0, False, True)
@@ -262,12 +263,10 @@ def _taken_apart(element: DataElement, item: Item) -> Element:
     try:
         plain = element if vr == element.VR else DataElement(element.tag, vr, element.value)
         write_data_element(buffer, plain, list(item.encodings))
-    except Exception as error:  # pydicom raises whatever the value provokes
-        raise MetaDataError(
-            f"value of {element.tag} {element.name} is not valid: {error}"
-        ) from error
+    except Exception as error:  # pydicom raises all kinds of exceptions for invalid values
+        raise MetaDataError(f"{element.tag} {element.name}: invalid value: {error}") from error
     written = buffer.getvalue()
-    # Beyond 64 KB pydicom writes UN; then the 4-byte length follows as well.
+    # pydicom writes values beyond 64 KB as UN, which has a 4-byte length too.
     start = 12 if written[4:6].decode("ascii") in LONG_LENGTH else 8
     data = written[start:]
     return RawDataElement(element.tag, vr, len(data), data, 0, False, True)

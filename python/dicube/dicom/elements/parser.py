@@ -1,8 +1,8 @@
-"""Splitting little-endian bytes into elements, without looking into any (PS3.5 7.1).
+"""Splits little-endian bytes into data elements without decoding their values (PS3.5 7.1).
 
-Several times as fast as pydicom's general reader, because it does less: well-formed bytes only.
-Whatever is unusual raises Unusual, and the caller lets pydicom read it. A sequence stays the bytes
-that it is, whether its length is defined or not; so slices can be compared without parsing it.
+Several times as fast as pydicom's general reader, because it handles well-formed bytes only. For
+anything else it raises Unusual, and the caller lets pydicom read the bytes. Sequences are kept as
+bytes, whether their length is defined or not, so slices can be compared without parsing them.
 
 Must not know tags, values or files.
 """
@@ -31,21 +31,22 @@ _explicit_header = Struct("<HH2sH").unpack_from
 _implicit_header = Struct("<HHL").unpack_from
 _length_field = Struct("<L").unpack_from
 
-# Made so, a RawDataElement takes a quarter of the time that calling the class does.
+# Creating a RawDataElement this way takes a quarter of the time of calling the class.
 _new_tuple = tuple.__new__
 _REST = RawDataElement(BaseTag(0), None, 0, None, 0, True, True)[7:]
 
 
 class Unusual(Exception):
-    """Bytes that are for pydicom to read."""
+    """This parser doesn't handle the bytes; pydicom may be able to read them."""
 
 
 class CutOff(Exception):
-    """The bytes end before the element does.
+    """The bytes end within an element.
 
     Attributes:
-        tag: of the element; 0 if not even its header is whole.
-        expected, found: bytes of its value.
+        tag: tag of the element; 0 if its header is incomplete.
+        expected: length of its value in bytes.
+        found: how many bytes of the value were found.
     """
 
     def __init__(self, tag: int = 0, expected: int = 0, found: int = 0) -> None:
@@ -54,10 +55,10 @@ class CutOff(Exception):
 
 
 class ParsedElements(NamedTuple):
-    """Elements, and where parsing stopped.
+    """The elements found, and where parsing stopped.
 
     Attributes:
-        elements: by tag, in the order of the bytes.
+        elements: elements by tag, in the order of the bytes.
         stop: offset of the element that parsing stopped before, or the end of the bytes.
     """
 
@@ -70,9 +71,16 @@ def parse_elements(
 ) -> ParsedElements:
     """Split data[start:end] into elements, up to the first whose tag is in `stop_at`.
 
+    Args:
+        data: bytes that contain elements.
+        start: offset of the first element.
+        end: offset of the end of the last element.
+        implicit: whether the encoding omits value representations.
+        stop_at: tags of elements to stop before.
+
     Raises:
         CutOff: the bytes end within an element.
-        Unusual: not well-formed little-endian elements in ascending order of tags.
+        Unusual: the bytes are not well-formed little-endian elements in ascending order of tags.
     """
     elements: dict[int, RawDataElement] = {}
     position, last = start, -1
@@ -100,9 +108,9 @@ def parse_elements(
 def _header(
     data: bytes, position: int, end: int, implicit: bool
 ) -> tuple[int, BaseTag, str | None, int, int]:
-    """Return tag, value representation (None: not told), length, and where the value starts.
+    """Return an element's tag (as a number and as a BaseTag), VR, length, and offset of its value.
 
-    The tag comes twice: as a number, and as pydicom has it.
+    The VR is None if the encoding omits it.
     """
     tag, key, vr, length = _fields(data[position : position + 8], implicit)
     value_at = position + 8
@@ -114,18 +122,18 @@ def _header(
     return tag, key, vr, length, value_at
 
 
-# The slices of a series have nearly the same headers, and making a BaseTag alone takes longer than
-# looking up what is known.
+# The slices of a series have nearly the same headers, and a lookup takes less time than creating a
+# BaseTag.
 @lru_cache(maxsize=1 << 14)
 def _fields(header: bytes, implicit: bool) -> tuple[int, BaseTag, str | None, int | None]:
-    """Return tag, also as pydicom has it, value representation, and length of an element.
+    """Return an element's tag (as a number and as a BaseTag), VR and length.
 
     Args:
-        header: its first eight bytes.
-        implicit: they have no value representation, which is None then.
+        header: the first eight bytes of the element.
+        implicit: whether the encoding omits value representations; the VR is then None.
 
     Returns:
-        For a length None if that stands in the next four bytes.
+        The length is None if it follows in the next four bytes.
     """
     if len(header) < 8:
         raise CutOff
@@ -141,7 +149,7 @@ def _fields(header: bytes, implicit: bool) -> tuple[int, BaseTag, str | None, in
 
 
 def _sequence_end(data: bytes, position: int, end: int, implicit: bool) -> int:
-    """Return where a sequence of undefined length ends, its delimiter included."""
+    """Return the offset of the end of a sequence of undefined length, after its delimiter."""
     while True:
         tag, length = _item_header(data, position, end)
         position += 8
@@ -157,7 +165,7 @@ def _sequence_end(data: bytes, position: int, end: int, implicit: bool) -> int:
 
 
 def _item_end(data: bytes, position: int, end: int, implicit: bool) -> int:
-    """Return where an item of undefined length ends, its delimiter included."""
+    """Return the offset of the end of an item of undefined length, after its delimiter."""
     while True:
         tag, length = _item_header(data, position, end)
         if tag == _ITEM_END:

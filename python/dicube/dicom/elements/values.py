@@ -1,9 +1,9 @@
-"""The value of one DICOM element: its bytes, and what the DICOM JSON model (PS3.18 F.2) has.
+"""Converts the value of a data element between its bytes and the DICOM JSON model (PS3.18 F.2).
 
-`decode_value` and `encode_value` are each other's inverse, to the byte: where the JSON value alone
-would not give the bytes back ("0.4200000" is the number 0.42, "abc" is no number at all, a text in
-an unknown character set), the value field as it stood goes along as `raw`. So whatever a file holds
-can be loaded and written again, and nothing is rejected for being malformed.
+`encode_value` reverses `decode_value` exactly, byte for byte. If the JSON value alone can't
+reproduce the bytes ("0.4200000" is the number 0.42, "abc" in a DS is not a number, a text may be in
+an unknown character set), `raw` keeps the original value field. So every value can be loaded and
+written again, and no malformed value is rejected.
 
 Knows value representations and character sets. Must not know datasets, slices or files.
 """
@@ -27,11 +27,11 @@ from pydicom.valuerep import PersonName, format_number_as_ds
 from dicube.exceptions import MetaDataError
 
 Encodings = tuple[str, ...]
-"""Python codec names that a Specific Character Set (0008,0005) stands for."""
+"""Names of the Python codecs for a Specific Character Set (0008,0005)."""
 
 DEFAULT_ENCODINGS: Encodings = ("iso8859",)
 
-# Bytes per unit of what PS3.5 6.2 calls "other": it decides how byte order concerns them.
+# Bytes per unit of the VRs that PS3.5 6.2 calls "other": swapping byte order swaps these units.
 BINARY_UNIT = {"OB": 1, "UN": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 NUMBER_FORMAT = {
     "US": "H",
@@ -44,7 +44,7 @@ NUMBER_FORMAT = {
     "FD": "d",
 }
 DECIMAL_TEXT = frozenset({"DS", "IS"})
-ONE_TEXT = frozenset({"ST", "LT", "UT", "UR"})  # a backslash is an ordinary character in these
+ONE_TEXT = frozenset({"ST", "LT", "UT", "UR"})  # in these a backslash is an ordinary character
 _MOMENTS = frozenset({"DA", "TM", "DT"})
 TEXT_IN_CHARSET = frozenset({"SH", "LO", "ST", "LT", "UC", "UT", "PN"})
 # Value representations with a 4-byte length field in explicit encodings (PS3.5 7.1.2).
@@ -53,7 +53,7 @@ LONG_LENGTH = frozenset(
 )
 
 _TEXT_DELIMITERS = {0x0D, 0x0A, 0x09, 0x0C, 0x5C}  # where PS3.5 6.1.2.5.3 resets the character set
-_REPLACEMENT = "\ufffd"  # stands for bytes that a codec can't decode
+_REPLACEMENT = "\ufffd"  # replaces bytes that a codec can't decode
 _ESCAPE = 0x1B
 _PERSON_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
@@ -63,11 +63,11 @@ class ElementValue(NamedTuple):
 
     Attributes:
         vr: value representation, two letters.
-        values: JSON-model values, None for an empty one among several; [] for an empty element.
-            Not used (None) for binary.
-        binary: base64 of the bytes in little endian; None for anything but non-empty binary.
-        raw: the value field as it stood, one character per byte (Latin-1); None where encoding
-            the values gives the same bytes.
+        values: JSON-model values, None for an empty one among several; [] for an empty element;
+            None for binary.
+        binary: base64 of the little-endian bytes; None unless the element is non-empty binary.
+        raw: the original value field, one character per byte (Latin-1); None if encoding the values
+            gives the same bytes.
     """
 
     vr: str
@@ -80,8 +80,8 @@ class ElementValue(NamedTuple):
 def encodings_of(charset: bytes) -> Encodings:
     """Return the codecs for the value field of a Specific Character Set (0008,0005).
 
-    An unknown character set counts as the default one; texts that it then gets wrong are kept
-    as raw bytes by `decode_value`.
+    An unknown character set is replaced by the default one. `decode_value` keeps the raw bytes of
+    texts that are then decoded wrongly.
     """
     names = [name.strip(" \0") for name in charset.decode("latin-1").split("\\")]
     with warnings.catch_warnings():
@@ -95,7 +95,7 @@ def encodings_of(charset: bytes) -> Encodings:
 def decode_value(
     vr: str, data: bytes, little_endian: bool = True, encodings: Encodings = DEFAULT_ENCODINGS
 ) -> ElementValue:
-    """Return what the value field `data` of an element says. Never fails."""
+    """Return the value that the value field `data` of an element encodes. Never fails."""
     if not data:
         return ElementValue(vr, [])
     if vr in BINARY_UNIT:
@@ -120,10 +120,10 @@ def decode_value(
 
 
 def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) -> bytes:
-    """Return the value field, little endian and padded to even length.
+    """Return the value field of an element, little endian and padded to even length.
 
     Raises:
-        MetaDataError: the values don't suit the value representation or the character set.
+        MetaDataError: the values can't be encoded in the value representation or character set.
     """
     vr, values = value.vr, value.values
     if value.raw is not None and not _is_of_another_charset(value, encodings):
@@ -131,7 +131,7 @@ def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) 
     elif value.binary is not None:
         try:
             data = base64.b64decode(value.binary, validate=True)
-        except ValueError as error:  # binascii.Error, or of text beyond ASCII
+        except ValueError as error:  # a binascii.Error, or the text is not ASCII
             raise MetaDataError(f"InlineBinary of a {vr} element is not base64: {error}") from None
     elif not values:
         return b""
@@ -146,20 +146,24 @@ def encode_value(value: ElementValue, encodings: Encodings = DEFAULT_ENCODINGS) 
 
 
 def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> ElementValue:
-    """Return the element value for what a caller gives: one value, a list of them, None for empty.
+    """Return the element value for a value given by a caller.
 
-    Takes Python, numpy and pydicom types, and JSON-model values; bytes for binary; dates and times
-    of datetime for DA, TM and DT. A floating-point number becomes the nearest that the 16
-    characters of DS hold, a text stays as it is.
+    Args:
+        vr: value representation of the element.
+        given: one value, a list of values, or None for an empty element. Python, numpy and pydicom
+            types and JSON-model values are accepted; bytes for binary; dates and times of
+            `datetime` for DA, TM and DT. In a DS, a floating-point number is rounded to the nearest
+            that fits 16 characters; a text is kept as it is.
+        encodings: codecs of the character set that texts are to be written in.
 
     Raises:
-        MetaDataError: it doesn't suit the value representation or the character set.
+        MetaDataError: the value can't be encoded in the value representation or character set.
     """
     if given is None:
         return ElementValue(vr, [])
     if vr in BINARY_UNIT:
         if not isinstance(given, (bytes, bytearray, memoryview)):
-            raise MetaDataError(f"a {vr} element takes bytes, not {type(given).__name__}")
+            raise MetaDataError(f"expected bytes for VR {vr}, found {type(given).__name__}")
         return decode_value(vr, bytes(given))
     plain = given.tolist() if hasattr(given, "tolist") else given
     several = not isinstance(plain, (str, bytes, dict, PersonName)) and isinstance(plain, Iterable)
@@ -171,7 +175,7 @@ def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> E
         return ElementValue(vr, values)
     value = decode_value(vr, data)
     if any(isinstance(number, str) for number in value.values or ()):
-        raise MetaDataError(f"{given!r} does not fit value representation {vr}: not a number")
+        raise MetaDataError(f"expected a number for VR {vr}, found {given!r}")
     return value
 
 
@@ -194,27 +198,27 @@ def _value_of(vr: str, given: Any) -> Any:
     if vr in _MOMENTS and isinstance(given, (date, time)):
         return _moment(vr, given)
     if vr == "PN" or not isinstance(given, (str, Number)):
-        raise MetaDataError(f"{vr} elements take text, not {type(given).__name__}")
+        raise MetaDataError(f"expected text for VR {vr}, found {type(given).__name__}")
     return str(given)
 
 
 def _moment(vr: str, given: date | time) -> str:
-    """Return a date, a time or both as DICOM has them (PS3.5 6.2)."""
-    told = getattr(given, "original_string", None)  # of those that pydicom read
-    if told:
-        return str(told)
+    """Return the text of a date, a time or both in DICOM's format (PS3.5 6.2)."""
+    original = getattr(given, "original_string", None)  # set on values that pydicom read
+    if original:
+        return str(original)
     day = f"{given.year:04}{given:%m%d}" if isinstance(given, date) else ""
     clock = ""
     if isinstance(given, (datetime, time)):
         clock = f"{given:%H%M%S.%f}" if given.microsecond else f"{given:%H%M%S}"
     text = {"DA": day, "TM": clock, "DT": day and f"{day}{clock}{given:%z}"}[vr]
     if not text:
-        raise MetaDataError(f"{vr} elements don't take {type(given).__name__}")
+        raise MetaDataError(f"VR {vr} can't hold a {type(given).__name__}")
     return text
 
 
 def plain_values(value: ElementValue) -> Any:
-    """Return a value as a caller wants it: one unwrapped, several as a list, empty as None.
+    """Return the value as plain Python objects: a list only if there are several, None if empty.
 
     Person names are plain text, binary is bytes.
     """
@@ -242,7 +246,7 @@ def person_name_text(value: Any) -> Any:
 
 
 def person_name_value(text: str) -> dict[str, str]:
-    """Return the JSON-model person name of plain text ('DOE^JOHN', groups parted by '=')."""
+    """Return the JSON-model person name of plain text ('DOE^JOHN', groups separated by '=')."""
     return dict(zip(_PERSON_NAME_GROUPS, text.rstrip("=").split("="), strict=False))
 
 
@@ -253,18 +257,18 @@ def _swapped(data: bytes, unit: int) -> bytes:
 
 
 def _numbers(vr: str, data: bytes, little_endian: bool) -> tuple[list[Any], bytes]:
-    """Return the numbers, and the bytes in little endian."""
+    """Return the numbers, and their bytes in little endian."""
     code = NUMBER_FORMAT[vr]
     size = struct.calcsize("<" + code)
     if not little_endian:
         data = _swapped(data, size)
     numbers = struct.unpack_from(f"<{len(data) // size}{code}", data)
-    # JSON has one NaN, whatever bits it had: these are then kept as `raw`.
+    # JSON has a single NaN; if its bits were others, they are kept as `raw`.
     return [math.nan if number != number else number for number in numbers], data
 
 
 def _tags(data: bytes, little_endian: bool) -> tuple[list[Any], bytes]:
-    """Return tags as 'GGGGEEEE', and the bytes in little endian."""
+    """Return tags as 'GGGGEEEE', and their bytes in little endian."""
     if not little_endian:
         data = _swapped(data, 2)
     halves = struct.unpack_from(f"<{len(data) // 4 * 2}H", data)
@@ -276,7 +280,7 @@ def _padding_off(text: str) -> str:
 
 
 def _decimal(vr: str, text: str) -> float | int | str | None:
-    """Return the number that a DS or IS text stands for; the text itself if it is none."""
+    """Return the number in a DS or IS text; the text itself if it isn't a number."""
     text = text.strip(" \0")
     if not text:
         return None
@@ -320,9 +324,10 @@ def _decoded(vr: str, data: bytes, encodings: Encodings) -> str:
 
 
 def _is_of_another_charset(value: ElementValue, encodings: Encodings) -> bool:
-    """Return whether a text's bytes are read as another text since its character set was changed.
+    """Return whether the raw bytes of a text decode to another text in this character set.
 
-    Bytes that were never understood are not of any: they may be of the new one.
+    That is so after the character set was changed. Bytes that never could be decoded don't count:
+    they may be valid in the new one.
     """
     data = (value.raw or "").encode("latin-1")
     if value.vr not in TEXT_IN_CHARSET or (data.isascii() and _ESCAPE not in data):
@@ -339,9 +344,7 @@ def _number_bytes(vr: str, values: Sequence[Any]) -> bytes:
             return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
         return struct.pack(f"<{len(values)}{NUMBER_FORMAT[vr]}", *values)
     except (struct.error, ValueError, TypeError) as error:
-        raise MetaDataError(
-            f"{list(values)!r} does not fit value representation {vr}: {error}"
-        ) from None
+        raise MetaDataError(f"{list(values)!r} can't be stored with VR {vr}: {error}") from None
 
 
 def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
@@ -352,7 +355,7 @@ def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
     if vr not in TEXT_IN_CHARSET:
         return text.encode("latin-1", "replace")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pydicom warns, and writes question marks
+        warnings.simplefilter("error")  # pydicom only warns, and writes question marks
         try:
             if vr == "PN":
                 data = b"\\".join(PersonName(part).encode(list(encodings)) for part in parts)
@@ -360,8 +363,9 @@ def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
                 data = encode_string(text, list(encodings))
         except (UserWarning, UnicodeError):
             data = b""
-    # pydicom writes some texts as what is read as others: all in ISO 2022 IR 58 without its escape
-    # sequence, and a backslash, which parts values, for a yen sign or as half of a character.
+    # Some texts that pydicom writes are read back as others: it writes ISO 2022 IR 58 without the
+    # escape sequence, and a backslash, which separates values, for a yen sign or as half of a
+    # character.
     if _decoded(vr, data, encodings).rstrip("=") != text.rstrip("="):
         raise MetaDataError(
             f"{text!r} can't be written in character set {', '.join(encodings)}",
