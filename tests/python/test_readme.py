@@ -6,13 +6,9 @@ import re
 import shlex
 from pathlib import Path
 
-import nibabel
-import numpy as np
 import pytest
-from inputs.dicom_series import make_series, write_series
+from inputs.example_files import write_example_files
 from programs.running import ROOT, run_python
-
-from dicube import DicomCubeImage
 
 TEXT = (ROOT / "README.md").read_text()
 
@@ -25,10 +21,8 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with what the examples begin with in it."""
-    write_series(tmp_path / "series", make_series(5, shape=(48, 40), dtype="int16"))
-    brain = np.arange(8 * 9 * 10, dtype=np.int16).reshape(8, 9, 10)
-    nibabel.save(nibabel.Nifti1Image(brain, np.diag([2, 2, 3, 1])), tmp_path / "brain.nii.gz")
+    """The current folder, with the files that the examples read."""
+    write_example_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -44,7 +38,6 @@ def test_python_examples(folder: Path) -> None:
 
 
 def test_commands(folder: Path) -> None:
-    DicomCubeImage.from_dicom_folder("series").to_file("head.dcbs")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("dicube ")]
     assert commands

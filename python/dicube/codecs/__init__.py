@@ -58,6 +58,10 @@ def register_codec(codec: Any) -> None:
 
     Raises:
         TypeError: it has not all that an `ImageCodec` has.
+
+    Example:
+        >>> from dicube.codecs import JxlCodec, register_codec
+        >>> register_codec(JxlCodec())  # in place of the present 'jxl'
     """
     if not isinstance(codec, ImageCodec):
         raise TypeError(f"expected an ImageCodec, found {type(codec).__name__}")
@@ -69,6 +73,13 @@ def get_codec(name: str) -> Any:
 
     Raises:
         ValueError: there is none of that name.
+
+    Example:
+        >>> from dicube.codecs import get_codec
+        >>> codec = get_codec("jph")
+        >>> image = np.arange(12, dtype="uint16").reshape(3, 4)
+        >>> bool((codec.decode(codec.encode(image)) == image).all())
+        True
     """
     codec = _codecs.get(name.lower())
     if codec is None:
@@ -77,12 +88,24 @@ def get_codec(name: str) -> Any:
 
 
 def list_codecs() -> list[str]:
-    """Return the names of all codecs, sorted."""
+    """Return the names of all codecs, sorted.
+
+    Example:
+        >>> from dicube.codecs import list_codecs
+        >>> list_codecs()
+        ['jph', 'jxl']
+    """
     return sorted(_codecs)
 
 
 def is_codec_available(name: str) -> bool:
-    """Return whether there is a codec of that name and it can be used."""
+    """Return whether there is a codec of that name and it can be used.
+
+    Example:
+        >>> from dicube.codecs import is_codec_available
+        >>> is_codec_available("jxl"), is_codec_available("jpeg")
+        (True, False)
+    """
     codec = _codecs.get(name.lower())
     return codec is not None and bool(codec.is_available())
 

@@ -71,6 +71,15 @@ def open(  # noqa: A001 (the face's name: dicube.open)
         InvalidCubeFileError: it is no dicube file, or a damaged or newer one, or can't be read.
         DataConsistencyError: the file does not have the level, or `on_error` is another.
         MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
+
+    Example:
+        >>> cube = dicube.open("head.dcbs")
+        >>> cube.shape
+        (5, 48, 40)
+        >>> cube[3].shape  # decodes one slice
+        (48, 40)
+        >>> cube[1:4, 8:24, -16:].shape  # decodes three
+        (3, 16, 16)
     """
     reader = DcbReader(
         path,

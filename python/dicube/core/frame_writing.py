@@ -59,6 +59,13 @@ def write_frames(
         DicomCubeError: frames are too many or too few.
         OSError: (an InvalidCubeFileError too) the system refused to write.
         CodecError: a frame did not encode to what it was.
+
+    Example:
+        >>> shape = (100, 64, 64)
+        >>> frames = (np.full(shape[1:], number, "uint16") for number in range(shape[0]))
+        >>> dicube.write_frames("big.dcba", frames, shape, "uint16")
+        >>> int(dicube.open("big.dcba")[99].max())
+        99
     """
     # Of one sample, repeated without taking memory: what holds of the volume is checked on it.
     stand_in = np.broadcast_to(np.zeros((), dtype), shape)

@@ -34,6 +34,12 @@ def save(image: DicomCubeImage, file_path: Path_, file_type: str = "s") -> None:
 
     Raises:
         InvalidCubeFileError: another file type.
+
+    Example:
+        >>> image = dicube.load_from_dicom_folder("series")
+        >>> dicube.save(image, "head.dcba", file_type="a")
+        >>> dicube.load("head.dcba").shape
+        (5, 48, 40)
     """
     validate_parameter_type(image, DicomCubeImage, "image", "save")
     validate_not_none(file_path, "file_path", "save", InvalidCubeFileError)
@@ -62,6 +68,11 @@ def load(
         storage_options: for the file system of a URL, as fsspec has them.
         on_error: 'raise', or 'skip' for what is intact of a damaged file.
         verify, max_memory: see there.
+
+    Example:
+        >>> image = dicube.load("head.dcbs")
+        >>> image.raw_image.shape, image.raw_image.dtype
+        ((5, 48, 40), dtype('int16'))
     """
     validate_not_none(file_path, "file_path", "load", InvalidCubeFileError)
     return DicomCubeImage.from_file(
@@ -93,6 +104,10 @@ def load_meta(
         FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
         InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
         MetaDataError: its metadata can't be understood.
+
+    Example:
+        >>> dicube.load_meta("head.dcbs").get("PatientName")
+        'DOE^JOHN'
     """
     validate_not_none(file_path, "file_path", "load_meta", InvalidCubeFileError)
     with DcbReader(
@@ -104,13 +119,23 @@ def load_meta(
 def load_from_dicom_folder(
     folder_path: Path_, sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC
 ) -> DicomCubeImage:
-    """Read a series of DICOM files; see `DicomCubeImage.from_dicom_folder`."""
+    """Read a series of DICOM files; see `DicomCubeImage.from_dicom_folder`.
+
+    Example:
+        >>> dicube.load_from_dicom_folder("series")
+        <DicomCubeImage shape=(5, 48, 40) dtype=int16 status=consistent>
+    """
     validate_not_none(folder_path, "folder_path", "load_from_dicom_folder", InvalidCubeFileError)
     return DicomCubeImage.from_dicom_folder(folder_path, sort_method, num_threads=get_num_threads())
 
 
 def load_from_nifti(file_path: Path_) -> DicomCubeImage:
-    """Read a NIfTI file; see `DicomCubeImage.from_nifti`."""
+    """Read a NIfTI file; see `DicomCubeImage.from_nifti`.
+
+    Example:
+        >>> dicube.load_from_nifti("brain.nii.gz").shape  # (slices, rows, columns)
+        (10, 9, 8)
+    """
     validate_not_none(file_path, "file_path", "load_from_nifti", InvalidCubeFileError)
     return DicomCubeImage.from_nifti(file_path)
 
@@ -126,6 +151,12 @@ def save_to_dicom_folder(image: DicomCubeImage, folder_path: Path_) -> None:
 
     Warns:
         UserWarning: the image had no metadata.
+
+    Example:
+        >>> import os
+        >>> dicube.save_to_dicom_folder(dicube.load("head.dcbs"), "restored")
+        >>> sorted(os.listdir("restored"))[:2]
+        ['slice_0000.dcm', 'slice_0001.dcm']
     """
     validate_parameter_type(image, DicomCubeImage, "image", "save_to_dicom_folder")
     validate_not_none(folder_path, "folder_path", "save_to_dicom_folder", InvalidCubeFileError)
@@ -136,7 +167,11 @@ def save_to_dicom_folder(image: DicomCubeImage, folder_path: Path_) -> None:
 
 
 def save_to_nifti(image: DicomCubeImage, file_path: Path_) -> None:
-    """Write a NIfTI file; see `DicomCubeImage.to_nifti`."""
+    """Write a NIfTI file; see `DicomCubeImage.to_nifti`.
+
+    Example:
+        >>> dicube.save_to_nifti(dicube.load("head.dcbs"), "head.nii.gz")
+    """
     validate_parameter_type(image, DicomCubeImage, "image", "save_to_nifti")
     validate_not_none(file_path, "file_path", "save_to_nifti", InvalidCubeFileError)
     image.to_nifti(file_path)

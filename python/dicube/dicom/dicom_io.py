@@ -51,6 +51,11 @@ def read_dicom_dir(
         CubeFileNotFoundError: the path does not exist.
         MetaDataError: no DICOM there, or a damaged file.
         DataConsistencyError: several series, and none chosen; lists them.
+
+    Example:
+        >>> meta = dicube.read_dicom_dir("series")
+        >>> meta.slice_count, meta.get("Modality")
+        (5, 'CT')
     """
     meta, _, _ = _read_series(source, sort_method, series_uid, progress, passes=1)
     return meta

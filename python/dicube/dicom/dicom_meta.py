@@ -123,6 +123,18 @@ class DicomMeta(MetadataLookup):
             of the slices.
         first_before: what the first slice told before these were selected from others or put in
             another order, the last time; None if they never were.
+
+    Example:
+        >>> meta = dicube.read_dicom_dir("series")
+        >>> meta
+        <DicomMeta of 5 slices, 24 elements>
+        >>> meta.get("PatientName")  # all slices share it
+        'DOE^JOHN'
+        >>> meta.get("InstanceNumber")  # one value per slice
+        [1, 2, 3, 4, 5]
+        >>> meta.set_shared_item("PatientName", "ANONYMOUS")
+        >>> meta["PatientName"]
+        ([{'Alphabetic': 'ANONYMOUS'}], 'shared')
     """
 
     def __init__(
@@ -171,6 +183,13 @@ class DicomMeta(MetadataLookup):
         Raises:
             MetaDataError: there are none, or a value made by hand is invalid.
             DataConsistencyError: not one filename per dataset.
+
+        Example:
+            >>> import pydicom
+            >>> from pathlib import Path
+            >>> datasets = [pydicom.dcmread(path) for path in sorted(Path("series").iterdir())]
+            >>> dicube.DicomMeta.from_datasets(datasets).slice_count
+            5
         """
         if not datasets:
             raise MetaDataError("no datasets", context="DicomMeta.from_datasets")
@@ -274,6 +293,11 @@ class DicomMeta(MetadataLookup):
 
         Args:
             elsewhere: the keys of elements whose long binary is left out; see `kept_by`.
+
+        Example:
+            >>> meta = dicube.load_meta("head.dcbs")
+            >>> dicube.DicomMeta.from_json(meta.to_json()) == meta
+            True
         """
         entries = {}
         for key in self._merged_data:
@@ -343,6 +367,13 @@ class DicomMeta(MetadataLookup):
 
         Raises:
             MetaDataError: the value does not suit the element.
+
+        Example:
+            >>> meta = dicube.load_meta("head.dcbs")
+            >>> meta.set_shared_item("PatientID", "anonymous")
+            >>> meta.get("PatientID")
+            'anonymous'
+            >>> meta.set_shared_item("00091001", [1, 2], vr="US")  # a private element
         """
         key, vr = self._assignable(tag_input, vr)
         if vr == "SQ":
@@ -371,6 +402,12 @@ class DicomMeta(MetadataLookup):
         Raises:
             SliceCountError: a DataConsistencyError and ValueError: not one per slice.
             MetaDataError: a value does not suit the element.
+
+        Example:
+            >>> meta = dicube.load_meta("head.dcbs")
+            >>> meta.set_nonshared_item("TriggerTime", [0, 20, 40, 60, 80])
+            >>> meta.get("TriggerTime")
+            [0.0, 20.0, 40.0, 60.0, 80.0]
         """
         if len(values) != self.slice_count:
             raise SliceCountError(f"{len(values)} values for {self.slice_count} slices")
@@ -398,6 +435,13 @@ class DicomMeta(MetadataLookup):
         Raises:
             MetaDataError: sorting by position, and slices have none.
             DataConsistencyError: it is no SortMethod.
+
+        Example:
+            >>> meta = dicube.load_meta("head.dcbs")
+            >>> meta.sort_files(dicube.SortMethod.INSTANCE_NUMBER_DESC)
+            [4, 3, 2, 1, 0]
+            >>> meta.get("InstanceNumber")
+            [5, 4, 3, 2, 1]
         """
         if not isinstance(sort_method, SortMethod):
             raise DataConsistencyError(f"expected a SortMethod, found {sort_method!r}")
@@ -431,6 +475,11 @@ class DicomMeta(MetadataLookup):
         Raises:
             SliceCountError: none or one twice is chosen.
             IndexError: there is no such slice.
+
+        Example:
+            >>> meta = dicube.load_meta("head.dcbs")
+            >>> meta.select([0, 2]).get("InstanceNumber")
+            [1, 3]
         """
         slices = [self._slice(index) for index in chosen]
         if not slices or len(set(slices)) != len(slices):
@@ -450,6 +499,10 @@ class DicomMeta(MetadataLookup):
 
         Raises:
             IndexError: there is no such slice.
+
+        Example:
+            >>> dicube.load_meta("head.dcbs").index(0)["00200013"]
+            {'vr': 'IS', 'Value': [1]}
         """
         return deepcopy(without_raw(slice_items(self._merged_data, self._slice(index))))
 
@@ -459,12 +512,23 @@ class DicomMeta(MetadataLookup):
         Raises:
             IndexError: there is no such slice.
             MetaDataError: a value can't be encoded.
+
+        Example:
+            >>> dicube.load_meta("head.dcbs").dataset(0).InstanceNumber
+            '1'
         """
         elements = InstanceEncoder(self._merged_data).encode(self._slice(index))
         return dataset_of(b"".join(data for _, data in elements))
 
     def display(self, show_shared: bool = True, show_non_shared: bool = True) -> None:
-        """Print a table of the elements."""
+        """Print a table of the elements.
+
+        Example:
+            >>> dicube.load_meta("head.dcbs").display()
+            5 slices, 24 elements; * differs from slice to slice
+            Tag         VR Keyword                   Value
+            ...
+        """
         sys.stdout.write(metadata_table(self, show_shared, show_non_shared))
 
     def __copy__(self) -> DicomMeta:

@@ -105,6 +105,13 @@ def get_dicom_status(meta: DicomMeta) -> DicomStatus:
     the normal, rescale, values that contradict themselves; CONSISTENT if nothing is. Locations may
     increase or decrease. They are looked at in the order of instance numbers if every slice has
     one of its own, else in the order in which `meta` has the slices.
+
+    Example:
+        >>> meta = dicube.read_dicom_dir("series")
+        >>> dicube.get_dicom_status(meta)
+        <DicomStatus.CONSISTENT: 'consistent'>
+        >>> dicube.get_dicom_status(meta.select([0, 1, 3])).value  # slice 2 is missing
+        'gap_instance_number'
     """
     for finding in dicom_findings(meta):
         return DicomStatus(finding.kind)

@@ -52,6 +52,13 @@ def verify_file(
     Raises:
         CubeFileNotFoundError: the file or the folder does not exist.
         CubeFileAccessError: the operating system refuses to read.
+
+    Example:
+        >>> report = dicube.verify_file("head.dcbs", against="series")
+        >>> report.ok
+        True
+        >>> [check.name for check in report.checks if check.outcome.value == "failed"]
+        []
     """
     try:
         reader = DcbReader(path, num_threads=num_threads)

@@ -33,6 +33,13 @@ def imencode_jph(
     Raises:
         DataConsistencyError: a dtype or shape that can't be encoded.
         CodecError: the codec failed.
+
+    Example:
+        >>> from dicube.codecs.jph import imdecode_jph, imencode_jph
+        >>> image = np.arange(12, dtype="int16").reshape(3, 4)
+        >>> coded = imencode_jph(image)
+        >>> bool((imdecode_jph(coded) == image).all())
+        True
     """
     return encode_image(_native.CODEC_HTJ2K, image, None, num_threads, least_bits)
 
@@ -51,6 +58,11 @@ def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:
     Raises:
         CodecError: it is not HTJ2K, it is damaged, or it is of a kind that libdicube does not
             store.
+
+    Example:
+        >>> from dicube.codecs.jph import imdecode_jph, imencode_jph
+        >>> imdecode_jph(imencode_jph(np.zeros((3, 4), "int16"))).shape
+        (3, 4)
     """
     return decode_image(_native.CODEC_HTJ2K, data, num_threads)
 

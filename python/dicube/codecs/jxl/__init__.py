@@ -54,6 +54,15 @@ def imencode_jxl(
     Raises:
         DataConsistencyError: a dtype, shape, effort, error or distance that can't be encoded.
         CodecError: the codec failed.
+
+    Example:
+        >>> from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
+        >>> image = np.random.default_rng(0).integers(0, 4096, (64, 64), "uint16")
+        >>> bool((imdecode_jxl(imencode_jxl(image)) == image).all())
+        True
+        >>> lossy = imdecode_jxl(imencode_jxl(image, max_error=2))
+        >>> int(abs(lossy.astype(int) - image).max()) <= 2
+        True
     """
     lossy: dict[str, Any] = {"max_error": error_bound("max_error", max_error)}
     if distance is not None:
@@ -84,6 +93,16 @@ def imencode_jxl_roi(
         DataConsistencyError: a dtype, shape or error that can't be encoded, or a mask of another
             shape.
         CodecError: the codec failed.
+
+    Example:
+        >>> from dicube.codecs.jxl import imdecode_jxl_roi, imencode_jxl_roi
+        >>> image = np.random.default_rng(0).integers(0, 4096, (64, 64), "uint16")
+        >>> inside = np.zeros((64, 64), bool)
+        >>> inside[16:48, 16:48] = True
+        >>> coded = imencode_jxl_roi(image, inside, background=20)
+        >>> decoded, mask = imdecode_jxl_roi(coded)
+        >>> bool((decoded[inside] == image[inside]).all()), bool((mask == inside).all())
+        (True, True)
     """
     pixels = np.asanyarray(image)
     inside = mask_bytes(mask, pixels.shape[:2])
@@ -169,6 +188,11 @@ def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:
     Raises:
         CodecError: it is not JPEG XL, it is damaged, or it is of a kind that libdicube does not
             store.
+
+    Example:
+        >>> from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
+        >>> imdecode_jxl(imencode_jxl(np.zeros((3, 4, 3), "uint8"))).shape
+        (3, 4, 3)
     """
     return decode_image(_native.CODEC_JXL, data, num_threads)
 

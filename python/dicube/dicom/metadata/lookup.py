@@ -76,6 +76,15 @@ class MetadataLookup:
             tag: which element.
             default: returned if no slice has the element.
             force_nonshared: return a list with one value per slice in any case.
+
+        Example:
+            >>> meta = dicube.load_meta("head.dcbs")
+            >>> meta.get("Modality")
+            'CT'
+            >>> meta.get("SliceLocation", default=0.0)
+            0.0
+            >>> meta.get("ImagePositionPatient")[1]
+            [-10.0, 20.0, 2.5]
         """
         entry = self._entry(tag)
         if entry is None:
@@ -124,6 +133,10 @@ class MetadataLookup:
 
         Raises:
             NotSharedError: a MetaDataError and ValueError: the slices differ.
+
+        Example:
+            >>> dicube.load_meta("head.dcbs").get_shared_value("PixelSpacing")
+            [0.5, 0.75]
         """
         entry = self._entry(tag_input)
         if entry is None:

@@ -70,6 +70,15 @@ def check_dicom(meta: DicomMeta) -> list[Finding]:
     | contradicting_slice_spacing | SpacingBetweenSlices is not the distance of the positions |
 
     An empty list means that nothing is the matter.
+
+    Example:
+        >>> meta = dicube.read_dicom_dir("series")
+        >>> dicube.check_dicom(meta)
+        []
+        >>> for finding in dicube.check_dicom(meta.select([0, 1, 3])):  # slice 2 is missing
+        ...     print(finding.kind, finding.slices)
+        gap_instance_number (1, 2)
+        gap_location (1, 2)
     """
     return [*dicom_findings(meta), *_further_findings(meta)]
 
