@@ -1,7 +1,8 @@
-"""Whether the slices of a series fit each other, in one status: the checks that have one.
+"""Checks whether the slices of a series are consistent, and reports one status.
 
-Each check yields findings; `get_dicom_status` gives the first in the published order of checks.
-Checks that have no status are in `dicom_check`. Must not know pixels, files or spacetransformer.
+Each check yields findings; `get_dicom_status` returns the status of the first one, in the published
+order of checks. Checks without a status are in `series.check`. Must not know pixels, files or
+spacetransformer.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ from dicube.dicom.metadata.slice_order import (
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
-# PixelSpacing, relative. Decimal strings are rounded differently by different writers; over the
-# width of a patient (500 mm) this makes 0.05 mm.
+# Of PixelSpacing, relative. Writers round decimal strings differently; over the width of a patient
+# (500 mm) this allows 0.05 mm.
 SPACING_TOLERANCE = 1e-4
-# Components of direction cosines, for the same reason: 0.05 mm at 500 mm from the origin.
+# Of components of direction cosines, for the same reason: 0.05 mm at 500 mm from the origin.
 ORIENTATION_TOLERANCE = 1e-4
-# Direction cosines off unit length or off the right angle by more than this are no rounding.
+# A larger deviation of direction cosines from unit length or a right angle is not rounding.
 ORTHONORMAL_TOLERANCE = 1e-2
-# Slices nearer than this (mm) are at the same place: 1 micrometre, a hundredth of the finest step
-# of clinical scanners.
+# Slices closer than this (mm) have the same position: 1 micrometre is a hundredth of the finest
+# step of clinical scanners.
 SAME_PLACE = 1e-3
-# How far a slice may lie off an even grid from the first to the last one, in steps. Scanners that
-# round positions to 0.1 mm at 0.625 mm steps are off by 0.08; a slice missing from any series is
-# off by more than 0.3.
+# Largest distance of a slice from an even grid between the first and the last slice, in steps.
+# Scanners that round positions to 0.1 mm at steps of 0.625 mm deviate by 0.08; where a slice is
+# missing, another one deviates by more than 0.3.
 GRID_TOLERANCE = 0.1
 
-_MOST_RANGES = 8  # that a finding's text tells
+_MOST_RANGES = 8  # listed in the text of a finding
 
 
 class DicomStatus(Enum):
-    """What is the matter with a series. The value is what a dicube file stores."""
+    """The first problem of a series, or CONSISTENT. Dicube files store the value."""
 
     NON_UNIFORM_SERIES_UID = "non_uniform_series_uid"
     MISSING_SERIES_UID = "missing_series_uid"
@@ -71,16 +72,16 @@ class DicomStatus(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is the matter.
+    """One problem of a series.
 
     Attributes:
-        kind: what it is, such as 'gap_location': the value of its status where it has one.
-        message: what, with the numbers, on one line.
+        kind: name of the problem, such as 'gap_location'; the value of `status` if it has one.
+        message: the problem with its numbers, on one line.
         slices: the slices concerned, numbered from 0 in the order of the metadata.
-        values: what each of them has; None for one that lacks it.
-        tolerance: what was allowed; None where nothing is to be allowed.
+        values: the value of each of these slices; None if a slice has none.
+        tolerance: the deviation allowed; None if the check has no tolerance.
         reference: the section of the DICOM standard.
-        status: the status it is told by; None for a finding that has no status.
+        status: the status that reports the problem; None if there is none.
     """
 
     kind: str
@@ -92,19 +93,22 @@ class Finding:
     status: DicomStatus | None = None
 
     def __str__(self) -> str:
-        """Return all but the values, on one line."""
+        """Return everything except the values, on one line."""
         allowed = "" if self.tolerance is None else f", tolerance {self.tolerance:g}"
         where = f"slices {_ranges(self.slices)}{allowed}, {self.reference}"
         return f"{self.kind}: {self.message} [{where}]"
 
 
 def get_dicom_status(meta: DicomMeta) -> DicomStatus:
-    """Return the first thing that is the matter with a series, in the order of the checks.
+    """Return the status of the first problem of a series, or CONSISTENT.
 
-    Series UID, instance numbers, sample type, pixel spacing, shape, orientation, locations along
-    the normal, rescale, values that contradict themselves; CONSISTENT if nothing is. Locations may
-    increase or decrease. They are looked at in the order of instance numbers if every slice has
-    one of its own, else in the order in which `meta` has the slices.
+    Checks, in this order: series UID, instance numbers, sample type, pixel spacing, shape,
+    orientation, positions along the slice normal, rescale, invalid values. Positions may increase
+    or decrease. They are compared in the order of instance numbers if these are all present and
+    distinct, else in the order of `meta`. `check_dicom` returns all problems with their details.
+
+    Args:
+        meta: the metadata of the series.
 
     Example:
         >>> meta = dicube.read_dicom_dir("series")
@@ -119,7 +123,7 @@ def get_dicom_status(meta: DicomMeta) -> DicomStatus:
 
 
 def dicom_findings(meta: DicomMeta) -> Iterator[Finding]:
-    """Yield everything that is the matter and has a status, in the published order of checks."""
+    """Yield every problem that has a status, in the published order of checks."""
     for check in (
         _series_uid,
         _instance_numbers,
@@ -135,7 +139,7 @@ def dicom_findings(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def grid_findings(meta: DicomMeta) -> Iterator[Finding]:
-    """Yield what keeps the slices, in the order in which `meta` has them, from being a volume."""
+    """Yield the problems that prevent the slices, in the order of `meta`, from forming a volume."""
     for check in (_spacing, _shape, _orientation, _location_as_ordered, _contradictions):
         yield from check(meta)
 
@@ -162,7 +166,7 @@ def _instance_numbers(meta: DicomMeta) -> Iterator[Finding]:
             found,
             reference,
         )
-    files = [found[slices[0]] for slices in meta.instances()]  # frames of one share its number
+    files = [found[slices[0]] for slices in meta.instances()]  # its frames share its number
     count = Counter(number for number in files if number is not None)
     repeated = [i for i, number in enumerate(found) if number is not None and count[number] > 1]
     if repeated:
@@ -261,7 +265,7 @@ def _location_as_ordered(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _locations(meta: DicomMeta, order: Sequence[int]) -> Iterator[Finding]:
-    """Check the slices' places along the normal, taken in an order given."""
+    """Check the positions of slices along the normal, in the given order."""
 
     def finding(
         status: DicomStatus, message: str, concerned: Any, found: Any, tolerance: float | None
@@ -277,21 +281,21 @@ def _locations(meta: DicomMeta, order: Sequence[int]) -> Iterator[Finding]:
         return
     places = positions_along_normal(meta)
     if len(points) < 2 or places[0] is None:
-        return  # a single slice; or no orientation, which is reported as such
+        return  # a single slice; or no orientation, which another check reports
     along = np.array([places[i] for i in order], float)
     steps = np.diff(along)
     moving = np.abs(steps) > SAME_PLACE
     against = moving & (steps < 0 if np.sum(steps) >= 0 else steps > 0)
     if against.any():
-        message = f"{int(against.sum())} of {len(steps)} steps along the normal go back"
+        message = f"{int(against.sum())} of {len(steps)} steps along the normal go backwards"
         concerned = np.flatnonzero(against) + 1
         yield finding(DicomStatus.REVERSED_LOCATION, message, concerned, places, SAME_PLACE)
     if not moving.all():
         concerned = np.flatnonzero(~moving) + 1
-        message = f"{len(concerned)} of {len(points)} slices are where the one before is"
+        message = f"{len(concerned)} of {len(points)} slices have the position of the one before"
         yield finding(DicomStatus.DWELLING_LOCATION, message, concerned, places, SAME_PLACE)
     if against.any() or not moving.all():
-        return  # there is no grid to be off
+        return  # there is no grid to compare with
     ordered = np.array([points[i] for i in order], float)
     even = np.linspace(ordered[0], ordered[-1], len(ordered))
     off = np.linalg.norm(ordered - even, axis=1) / (abs(along[-1] - along[0]) / len(steps))
@@ -300,7 +304,7 @@ def _locations(meta: DicomMeta, order: Sequence[int]) -> Iterator[Finding]:
         usual = float(np.median(sizes))
         uneven = np.flatnonzero(np.abs(sizes - usual) > GRID_TOLERANCE * usual) + 1
         message = (
-            f"slices are unevenly placed: steps of {sizes.min():.6g} to {sizes.max():.6g} mm, "
+            f"uneven slice spacing: steps of {sizes.min():.6g} to {sizes.max():.6g} mm, "
             f"usually {usual:.6g} mm, up to {off.max():.3g} steps off an even grid"
         )
         concerned = uneven if len(uneven) else np.flatnonzero(off > GRID_TOLERANCE)
@@ -319,7 +323,7 @@ def _rescale(meta: DicomMeta) -> Iterator[Finding]:
         yield finding_of(
             DicomStatus.NON_UNIFORM_RESCALE_FACTOR,
             f"RescaleSlope/RescaleIntercept of {len(differing)} of {len(found)} slices "
-            "differ from the first slice's",
+            "differs from that of the first slice",
             differing,
             found,
             "PS3.3 C.11.1",
@@ -327,7 +331,7 @@ def _rescale(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
-    """What no rounding explains: the values can't be meant."""
+    """Check for invalid values, beyond any rounding."""
 
     def spacing_of_nothing(spacing: Any) -> bool:
         return bool(min(spacing) <= 0)
@@ -395,9 +399,9 @@ def same_everywhere(
     same: Callable[[Any, Any], bool] = lambda one, other: bool(one == other),
     tolerance: float | None = None,
 ) -> Iterator[Finding]:
-    """Yield a finding for slices that lack a value (None), and one for those that differ.
+    """Yield one finding for the slices without a value (None), and one for those that differ.
 
-    Where `missing` is None, slices may lack it.
+    If `missing` is None, slices may lack the value.
     """
     absent = [i for i, value in enumerate(found) if value is None]
     if absent and missing is not None:
@@ -417,7 +421,7 @@ def same_everywhere(
     if differing:
         yield finding_of(
             non_uniform,
-            f"{name} of {len(differing)} of {len(found)} slices differs from the others': "
+            f"{name} differs in {len(differing)} of {len(found)} slices: "
             f"slice {differing[0]} has {found[differing[0]]}, not {known}",
             differing,
             found,
@@ -434,7 +438,7 @@ def finding_of(
     reference: str,
     tolerance: float | None = None,
 ) -> Finding:
-    """Return a finding on some slices; `found` is what each slice of the series has."""
+    """Return a finding about some slices; `found` has the value of each slice of the series."""
     concerned = tuple(int(i) for i in slices)
     values = tuple(found[i] for i in concerned)
     status = kind if isinstance(kind, DicomStatus) else None
@@ -443,7 +447,7 @@ def finding_of(
 
 
 def _ranges(slices: Sequence[int]) -> str:
-    """Return numbers as text: '0-3, 7', not more than a line of them."""
+    """Return numbers as text, such as '0-3, 7'; long lists are cut."""
     starts = [n for i, n in enumerate(slices) if i == 0 or n != slices[i - 1] + 1]
     ends = [n for i, n in enumerate(slices) if i + 1 == len(slices) or n + 1 != slices[i + 1]]
     parts = [f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
@@ -451,5 +455,5 @@ def _ranges(slices: Sequence[int]) -> str:
 
 
 def text_of(value: Any) -> str | None:
-    """Return a value that can be compared; None if it is empty."""
+    """Return a value as text, for comparison; None if it is empty."""
     return None if value in (None, "", []) else str(value)

@@ -1,4 +1,4 @@
-"""DICOM tags: the ways to write one, and names for the common ones.
+"""DICOM tags: accepted notations, and names of common tags.
 
 Knows pydicom's data dictionary. Must not know datasets, values or files.
 """
@@ -22,38 +22,43 @@ _HEX_TEXT = re.compile(r"\(?([0-9A-Fa-f]{4}),? ?([0-9A-Fa-f]{4})\)?")
 
 
 class UnknownTagError(MetaDataError, KeyError, ValueError):
-    """What was given names no DICOM tag.
+    """Raised for a value that is not a DICOM tag.
 
-    A KeyError and a ValueError too: pydicom raises the one or the other for the same mistake.
+    Also a KeyError and a ValueError, because pydicom raises either for the same mistake.
     """
 
     __str__ = MetaDataError.__str__
 
 
 def get_tag_key(tag: TagLike) -> str:
-    """Return the key that metadata uses for a tag: 'GGGGEEEE', upper-case hexadecimal.
+    """Return the key of a tag in the metadata: 'GGGGEEEE', upper-case hexadecimal.
 
     Args:
-        tag: keyword ('PatientName'), pydicom Tag, (group, element), 0xGGGGEEEE, or hexadecimal
-            text ('00100010', '0010,0010', '(0010,0010)'). Private tags too.
+        tag: a keyword ('PatientName'), pydicom Tag, (group, element), 0xGGGGEEEE, or hexadecimal
+            text ('00100010', '0010,0010', '(0010,0010)'). Private tags are accepted.
 
     Raises:
-        UnknownTagError: a MetaDataError, KeyError and ValueError: it names no tag.
+        UnknownTagError: (also a MetaDataError, KeyError and ValueError) it is not a tag.
+
+    Example:
+        >>> from dicube.dicom.dicom_tags import get_tag_key
+        >>> get_tag_key("PatientName"), get_tag_key((0x0010, 0x0010))
+        ('00100010', '00100010')
     """
     return _key_of_text(tag) if type(tag) is str else f"{get_tag(tag):08X}"
 
 
-# The same hundred are asked for again and again.
+# Cached because the same hundred keywords are looked up again and again.
 @lru_cache(maxsize=1 << 12)
 def _key_of_text(tag: str) -> str:
     return f"{get_tag(tag):08X}"
 
 
 def get_tag(tag: TagLike) -> BaseTag:
-    """Return the pydicom Tag of a tag written in any of the ways `get_tag_key` takes.
+    """Return the pydicom Tag of a tag in any notation that `get_tag_key` accepts.
 
     Raises:
-        UnknownTagError: it names no tag.
+        UnknownTagError: it is not a tag.
     """
     if isinstance(tag, BaseTag):
         return tag
@@ -72,20 +77,20 @@ def get_tag(tag: TagLike) -> BaseTag:
 
 
 def tag_name(key: str) -> str:
-    """Return what a message calls a tag: '(0010,0010) PatientName'."""
+    """Return the name of a tag in messages, such as '(0010,0010) PatientName'."""
     keyword = keyword_for_tag(key)
     return f"({key[:4]},{key[4:]})" + (f" {keyword}" if keyword else "")
 
 
 def _plain(tag: Any) -> Any:
-    """Return the Python numbers inside what may be numpy ones, which pydicom refuses."""
+    """Return a tag with Python's integers, because pydicom refuses those of numpy."""
     if isinstance(tag, (tuple, list)):
         return tuple(_plain(part) for part in tag)
     return operator.index(tag)
 
 
 class CommonTags:
-    """The tags that imaging software asks for most, as pydicom Tags."""
+    """The tags used most in imaging software, as pydicom Tags."""
 
     MediaStorageSOPClassUID = Tag(0x0002, 0x0002)
     MediaStorageSOPInstanceUID = Tag(0x0002, 0x0003)

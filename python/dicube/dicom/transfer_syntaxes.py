@@ -1,4 +1,4 @@
-"""The transfer syntaxes that are written (PS3.5 10, A.2 and A.4), and what they are called.
+"""The transfer syntaxes that dicube writes (PS3.5 10, A.2 and A.4), and their names.
 
 Must not know pixels or files.
 """
@@ -11,13 +11,13 @@ from dicube.exceptions import DataConsistencyError
 
 
 class TransferSyntax(NamedTuple):
-    """One of those that are written.
+    """A transfer syntax.
 
     Attributes:
         uid: its UID.
-        keyword: DICOM's keyword for it.
-        name: a short one.
-        codec: of its frames, by its name in `dicube.codecs`; '' if they are not coded.
+        keyword: its keyword in DICOM.
+        name: a short name.
+        codec: name in `dicube.codecs` of the codec of its frames; '' if frames are not coded.
     """
 
     uid: str
@@ -38,14 +38,14 @@ def transfer_syntax_of(name: str) -> TransferSyntax:
     """Return a transfer syntax by its UID (text or pydicom's), keyword or short name.
 
     Raises:
-        DataConsistencyError: it is none of those that are written.
+        DataConsistencyError: dicube does not write this transfer syntax.
     """
     wanted = _plain(str(name))
     for syntax in TRANSFER_SYNTAXES:
         if wanted in (syntax.uid, _plain(syntax.keyword), _plain(syntax.name)):
             return syntax
     known = ", ".join(f"{syntax.name} ({syntax.uid})" for syntax in TRANSFER_SYNTAXES)
-    raise DataConsistencyError(f"transfer syntax {str(name)!r} is not written; these are: {known}")
+    raise DataConsistencyError(f"can't write transfer syntax {str(name)!r}; supported: {known}")
 
 
 def _plain(name: str) -> str:

@@ -286,7 +286,7 @@ class TestInfo:
         image.dicom_meta.set_nonshared_item("WindowCenter", [1, 1, 1, 2])
         image.to_file(tmp_path / "y.dcbs")
         shown = run("info", tmp_path / "y.dcbs").stdout
-        assert "gap_location: slices are unevenly placed" in shown
+        assert "gap_location: uneven slice spacing" in shown
         assert "[slices 3, PS3.3 C.11.2.1.2]" in shown
         told = json.loads(run("info", "--json", tmp_path / "y.dcbs").stdout)["findings"]
         assert [finding["kind"] for finding in told] == [
