@@ -1,7 +1,7 @@
-"""Encapsulated pixels that the package's own codecs decode: HTJ2K, JPEG XL and 8-bit JPEG.
+"""Reads encapsulated pixels that dicube's own codecs decode: HTJ2K, JPEG XL and 8-bit JPEG.
 
-Finds the coded frames among the bytes of the value field (PS3.5 A.4) and decodes them. JPEG frames
-are recompressed by JPEG XL, from which their bytes come back. Must not know elements or volumes.
+Finds the coded frames in the value field (PS3.5 A.4) and decodes them. JPEG frames are recompressed
+as JPEG XL, which can restore their bytes. Must not know elements or volumes.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ _JPEG_XL_OF_JPEG = "1.2.840.10008.1.2.4.111"
 
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _END_OF_CODESTREAM = b"\xff\xd9"
-# Colours that the codecs turn into RGB while they decode.
+# Photometric interpretations that the codecs convert to RGB when decoding.
 _TRANSFORMED = frozenset({"YBR_RCT", "YBR_ICT", "XYB"})
-# Adobe's JPEG segment, behind the start of the image: no colour transform.
+# Adobe's JPEG segment, placed right after the start of the image: no colour transform.
 _RGB_MARK, _MARK_POSITION = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0", 2
 
 Range: TypeAlias = "tuple[int, int, int]"
-"""Bytes of a coded frame: number of the frame, start, stop."""
+"""A range of bytes in a coded frame: number of the frame, start, stop."""
 
 
 @dataclass(frozen=True)
 class CodedPixels:
-    """The value field of encapsulated pixels, taken apart.
+    """The value field of encapsulated pixels, split into coded frames and the bytes around them.
 
     Attributes:
-        codec: of the frames, by its name in `dicube.codecs`.
-        frames: each frame as coded by `codec`.
-        layout: what the value field is made of: its own bytes, and ranges of coded frames.
-        jpeg: ranges are not of the frames as they stand in `frames`, but of the JPEG in each.
+        codec: name of the frames' codec in `dicube.codecs`.
+        frames: the coded frames.
+        layout: the parts of the value field in order: bytes, or ranges of coded frames.
+        jpeg: whether the ranges refer to the JPEG that each frame was recompressed from, and not to
+            the frames in `frames`.
         interpretation: photometric interpretation of the decoded frames.
     """
 
@@ -55,28 +56,28 @@ class CodedPixels:
         """Return the samples of a frame.
 
         Raises:
-            CodecError: it does not decode.
+            CodecError: the frame can't be decoded.
         """
         return decode_frame(self.codec, self.frames[frame])
 
 
 def has_own_codec(transfer_syntax: str) -> bool:
-    """Return whether frames in a transfer syntax may be for the package's own codecs."""
+    """Return whether dicube's own codecs may be able to decode frames in a transfer syntax."""
     return transfer_syntax in _HTJ2K | _JPEG_XL | _JPEG
 
 
 def codec_of_syntax(transfer_syntax: str) -> str:
-    """Return the name of the codec for frames in a transfer syntax that `has_own_codec`."""
+    """Return the name of the codec of a transfer syntax, for which `has_own_codec` must be true."""
     return "jph" if transfer_syntax in _HTJ2K else "jxl"
 
 
 def decode_frame(codec: str, coded: bytes) -> NDArray[Any]:
-    """Return the samples of a frame, coded by the codec of this name; a zero may pad it.
+    """Return the samples of a frame coded by the named codec, which a zero byte may pad.
 
     Raises:
-        CodecError: it does not decode.
+        CodecError: the frame can't be decoded.
     """
-    if codec == "jph":  # whose decoder knows of the padding
+    if codec == "jph":  # its decoder skips the padding
         return imdecode_jph(coded)
     try:
         return imdecode_jxl(coded, num_threads=1)
@@ -87,11 +88,11 @@ def decode_frame(codec: str, coded: bytes) -> NDArray[Any]:
 
 
 def decoded_interpretation(transfer_syntax: str, interpretation: str) -> str:
-    """Return the photometric interpretation that frames have when they are decoded.
+    """Return the photometric interpretation of the decoded frames.
 
     Args:
-        transfer_syntax: UID, of HTJ2K or JPEG XL.
-        interpretation: that the file tells.
+        transfer_syntax: UID of an HTJ2K or JPEG XL transfer syntax.
+        interpretation: PhotometricInterpretation in the file.
     """
     recompressed = transfer_syntax == _JPEG_XL_OF_JPEG and interpretation.startswith("YBR")
     return "RGB" if recompressed or interpretation in _TRANSFORMED else interpretation
@@ -100,20 +101,20 @@ def decoded_interpretation(transfer_syntax: str, interpretation: str) -> str:
 def coded_pixels(
     transfer_syntax: str, value: bytes, count: int, interpretation: str
 ) -> CodedPixels | None:
-    """Take encapsulated pixels apart.
+    """Split the value field of encapsulated pixels into coded frames and the bytes around them.
 
     Args:
-        transfer_syntax: UID; one that `has_own_codec`.
+        transfer_syntax: UID for which `has_own_codec` is true.
         value: the value field, from the basic offset table to the delimiter.
-        count: how many frames there are.
-        interpretation: photometric interpretation that the file tells.
+        count: number of frames.
+        interpretation: PhotometricInterpretation in the file.
 
     Returns:
-        None if which bytes are which frame can't be told, or if the codec would transform the
-        colours of some frames only.
+        None if the bytes of each frame can't be identified, or if the codec would transform the
+        colours of only some frames.
 
     Raises:
-        CodecError: JPEG frames that are not of 8 bits, or damaged.
+        CodecError: JPEG frames have more than 8 bits or are damaged.
     """
     items = _items(value)
     fragments = None if items is None else _fragments_of_frames(value, items, count)
@@ -121,7 +122,7 @@ def coded_pixels(
         return None
     codec, jpeg = codec_of_syntax(transfer_syntax), transfer_syntax in _JPEG
     size_of = len if jpeg else _jph_size if codec == "jph" else _jxl_size
-    frames, layout = _taken_apart(value, fragments, size_of)
+    frames, layout = _split(value, fragments, size_of)
     transformed = False
     interpretation = decoded_interpretation(transfer_syntax, interpretation)
     if jpeg and not interpretation.startswith("MONOCHROME"):
@@ -140,7 +141,7 @@ def coded_pixels(
 
 
 def _items(value: bytes) -> list[tuple[int, int]] | None:
-    """Return offset and length of each item's content, the offset table's first; None if broken."""
+    """Return offset and length of each item, the offset table first; None if malformed."""
     found = []
     position = 0
     while value[position : position + 4] == _ITEM and position + 8 <= len(value):
@@ -154,7 +155,7 @@ def _items(value: bytes) -> list[tuple[int, int]] | None:
 def _fragments_of_frames(
     value: bytes, items: Sequence[tuple[int, int]], count: int
 ) -> list[list[tuple[int, int]]] | None:
-    """Return the fragments of each frame; None if which are whose can't be told."""
+    """Return the fragments of each frame; None if they can't be assigned to frames."""
     table, *fragments = items
     if count == 1:
         return [fragments]
@@ -174,17 +175,17 @@ def _fragments_of_frames(
     return found if len(found) == count else None
 
 
-def _taken_apart(
+def _split(
     value: bytes,
     fragments: Sequence[Sequence[tuple[int, int]]],
     size_of: Callable[[bytes], int],
 ) -> tuple[list[bytes], list[bytes | Range]]:
-    """Return the coded frames, and what the value field is made of.
+    """Return the coded frames, and the layout of the value field (see `CodedPixels`).
 
     Args:
         value: the value field.
-        fragments: offsets and lengths of each frame's.
-        size_of: gives the bytes of a frame without what pads it.
+        fragments: offsets and lengths of each frame's fragments.
+        size_of: returns the length of a frame without its padding.
     """
     frames = []
     layout: list[bytes | Range] = []
@@ -214,16 +215,16 @@ def _jxl_size(padded: bytes) -> int:
         return len(padded)
     try:
         imdecode_jxl(padded, num_threads=1)
-    except CodecError:  # nothing but decoding tells whether a zero belongs to it
+    except CodecError:  # only decoding shows whether the last zero is padding
         return len(padded) - 1
     return len(padded)
 
 
 def _colours_of_jpeg(jpeg: bytes, interpretation: str) -> bool | None:
-    """Return whether decoding turns YCbCr into RGB; None if the codec would take RGB for YCbCr.
+    """Return whether decoding converts YCbCr to RGB; None if the codec would take RGB for YCbCr.
 
-    The codec goes after the JPEG's own markers (JFIF, Adobe) and, where there are none, after the
-    numbers of the components, of which only "RGB" mean that colours are not to be transformed.
+    The codec goes by the JPEG's own markers (JFIF, Adobe). If there are none, it goes by the
+    component identifiers: colours are transformed unless these spell "RGB".
     """
     markers = dict(_segments(jpeg))
     if 0xE0 in markers:
@@ -238,12 +239,12 @@ def _colours_of_jpeg(jpeg: bytes, interpretation: str) -> bool | None:
 
 
 def _marked(jpeg: bytes) -> bytes:
-    """Return a JPEG with a marker that tells that its colours are RGB."""
+    """Return a JPEG with a marker added that says that its colours are RGB."""
     return jpeg[:_MARK_POSITION] + _RGB_MARK + jpeg[_MARK_POSITION:]
 
 
 def _without_mark(part: bytes | Range, marked: Container[int]) -> list[bytes | Range]:
-    """Return a part of a layout as it is when some frames were marked."""
+    """Return a part of a layout, adapted to the marker that was added to some frames."""
     if isinstance(part, bytes) or part[0] not in marked:
         return [part]
     frame, start, stop = part

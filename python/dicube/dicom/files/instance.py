@@ -1,6 +1,6 @@
-"""One DICOM file, or dataset in memory: its elements, and where in the file its pixels are.
+"""Reads the elements of one DICOM file or dataset in memory, and the position of its pixels.
 
-The pixels themselves are read later, straight to where they belong. Must not know series.
+The pixels are read later, directly into the volume. Must not know series.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dicube.dicom.elements.parser import UNDEFINED_LENGTH, CutOff, Unusual, pars
 from dicube.dicom.files.sources import DatasetInMemory, File, FileOnDisk, Opened
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 
-SMALLEST_HEAD = 1 << 16  # bytes read at first: more than most headers have
+SMALLEST_HEAD = 1 << 16  # bytes of the first read; most headers are smaller
 
 PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008, 0x7FE00009
 
@@ -51,16 +51,16 @@ Known = TypeVar("Known")
 
 @dataclass(frozen=True)
 class PixelPlace:
-    """Where the pixels of a file are.
+    """The position of the pixels in a file.
 
     Attributes:
         tag: PixelData, FloatPixelData or DoubleFloatPixelData.
-        offset: of the first byte of the value field, in the file.
-        length: bytes of the value field, the delimiter of encapsulated ones included.
-        direct: the bytes at `offset` are the little-endian samples. Otherwise (encapsulated, big
-            endian, deflated) pydicom has to read them.
-        encapsulated: they are coded frames (PS3.5 A.4).
-        vr: value representation; '' where the file does not say it.
+        offset: offset of the value field in the file.
+        length: length of the value field in bytes, including the delimiter of encapsulated pixels.
+        direct: whether the value field holds little-endian samples. If not (encapsulated, big
+            endian, deflated), pydicom has to read them.
+        encapsulated: whether the value field holds coded frames (PS3.5 A.4).
+        vr: value representation; '' if the file doesn't give it.
     """
 
     tag: int
@@ -76,15 +76,15 @@ class Instance:
     """One DICOM file, or a dataset in memory.
 
     Attributes:
-        path: the file's path, or what else it is called.
-        size: its bytes; of a dataset in memory those of its pixels.
-        item: its elements without the pixels.
+        path: path of the file, or another name for a dataset in memory.
+        size: size of the file in bytes; of a dataset in memory, the size of its pixels.
+        item: the elements, without the pixels.
         file_meta: the elements of group 2.
-        transfer_syntax: UID; '' if the file doesn't say.
-        pixels: where they are; None if it has none.
-        source: where it is from.
-        around: the bytes before the value of the pixels and those behind it; None if the file is
-            not of the usual kind.
+        transfer_syntax: UID; '' if the file doesn't give it.
+        pixels: position of the pixels; None if there are none.
+        source: the file or dataset that it was read from.
+        around: the bytes before and after the value of the pixels; None if the file is not of the
+            usual kind (see `_read_plain`).
         copies: other files that are the same instance with the same content.
     """
 
@@ -102,11 +102,11 @@ class Instance:
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is a dataset in memory, and no file."""
+        """Whether it is a dataset in memory and not a file."""
         return isinstance(self.source, DatasetInMemory)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return bytes of the file, fewer if it ends before.
+        """Return bytes of the file; fewer than `length` if the file ends early.
 
         Raises:
             CubeFileAccessError: the operating system refuses to read.
@@ -123,26 +123,26 @@ class Instance:
         return b"".join(parts)
 
     def open(self) -> Opened:
-        """Open the file for reading; of a dataset in memory the value of its pixel element."""
+        """Open the file for reading; for a dataset in memory, open the value of its pixels."""
         if isinstance(self.source, DatasetInMemory):
             return BytesIO(_pixel_bytes(self.source.dataset))
         return self.source.open()
 
     def dataset(self) -> Dataset:
-        """Return the whole as pydicom has it, pixels included."""
+        """Return the whole file as a pydicom Dataset, including the pixels."""
         if isinstance(self.source, DatasetInMemory):
             return self.source.dataset
         with self.source.open_buffered() as file:
             return dcmread(file, force=True)
 
     def value(self, tag: int) -> Any:
-        """Return an element's value: one, a list of several, or None if absent or empty."""
+        """Return an element's value, a list if it has several; None if absent or empty."""
         if tag not in self._values:
             self._values[tag] = value_in(self.item, tag)
         return self._values[tag]
 
     def known(self, make: Callable[[Instance], Known]) -> Known:
-        """Return what a function makes of the file, which it is called for once."""
+        """Return the result of a function of the file; the function is called only once."""
         if make not in self._known:
             self._known[make] = make(self)
         found: Known = self._known[make]
@@ -154,29 +154,30 @@ class Instance:
         return "" if value is None else str(value)
 
     def number(self, tag: int, default: int = 0) -> int:
-        """Return an element's value as a whole number; the default if it is none."""
+        """Return an element's value as an integer; the default if it isn't a number."""
         value = self.value(tag)
         return int(value) if isinstance(value, (int, float)) else default
 
     @property
     def frame_count(self) -> int:
-        """How many slices the file makes: its frames, 1 if it has no pixels.
+        """The number of frames, which is the number of slices; 1 if the file has no pixels.
 
         Raises:
-            MetaDataError: more frames than the pixels have bits.
+            MetaDataError: there would be more frames than bits of pixels.
         """
         if self.pixels is None:
             return 1
         count = frame_count(self.item)
         if count > 1 and count > 8 * self.pixels.length:
             raise MetaDataError(
-                f"{self.path} says that {self.pixels.length} bytes of pixels are {count} frames"
+                f"{self.path}: NumberOfFrames is {count}, but there are only {self.pixels.length} "
+                "bytes of pixels"
             )
         return count
 
 
 def instance_of(source: DatasetInMemory) -> Instance:
-    """Return the instance that a dataset in memory is; later changes to its elements don't show.
+    """Return the instance of a dataset in memory; later changes to the dataset don't affect it.
 
     Raises:
         MetaDataError: a value is invalid; names the dataset.
@@ -200,17 +201,17 @@ def instance_of(source: DatasetInMemory) -> Instance:
 
 
 def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instance | None:
-    """Read a DICOM file up to its pixels, and what follows them.
+    """Read the elements of a DICOM file, before and after its pixels.
 
     Args:
         source: the file, or its path.
-        head_size: bytes before the pixels, as a guess; a good one makes it faster.
+        head_size: guess of the number of bytes before the pixels; a good guess saves time.
 
     Returns:
-        None if it is no DICOM file, or a DICOMDIR.
+        None if the file is not DICOM, or is a DICOMDIR.
 
     Raises:
-        MetaDataError: it is a DICOM file, but damaged; names it.
+        MetaDataError: the file is a damaged DICOM file; names it.
         CubeFileAccessError: the operating system refuses to read it.
     """
     source = FileOnDisk(source) if isinstance(source, str) else source
@@ -233,7 +234,7 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
         ) from None
     except MetaDataError:
         raise
-    except Exception as error:  # pydicom raises whatever the bytes provoke
+    except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
         if isinstance(error, OSError) and error.errno is not None:
             raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error
         raise MetaDataError(
@@ -270,8 +271,8 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
     """Read a file of the usual kind: preamble, file meta, little-endian elements.
 
     Raises:
-        Unusual: it is of another kind.
-        CutOff: it ends within an element.
+        Unusual: the file is of another kind.
+        CutOff: the file ends within an element.
     """
     if head[128:132] != b"DICM" or head[132:138] != b"\x02\0\0\0UL":
         raise Unusual("no preamble, or no file meta group length")
@@ -311,10 +312,15 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
 
 
 def item_around(before: bytes, after: bytes) -> Item:
-    """Return the elements of a file of the usual kind, given by what is around its pixels.
+    """Return the elements of a file of the usual kind from the bytes around its pixels.
+
+    Args:
+        before: the bytes before the value of the pixels.
+        after: the bytes after it.
 
     Raises:
-        Unusual, CutOff: it is of another kind, or cut off.
+        Unusual: the file is of another kind.
+        CutOff: the bytes end within an element.
     """
     if len(before) < 144 or before[128:132] != b"DICM":
         raise Unusual("no preamble, or no file meta group length")
@@ -329,26 +335,26 @@ def item_around(before: bytes, after: bytes) -> Item:
 
 
 def _file_meta(head: bytes, start: int) -> Item:
-    """Return group 2, which is to end where the dataset starts.
+    """Return the elements of group 2, which must end at `start`, where the dataset starts.
 
     Raises:
-        Unusual: it does not, or is cut off.
+        Unusual: group 2 ends elsewhere or is cut off.
     """
     try:
         found, stop = parse_elements(head, 132, min(start, len(head)), implicit=False)
     except CutOff:
-        raise Unusual("file meta is of another length than it says") from None
+        raise Unusual("the file meta group length is wrong") from None
     if (
         stop != start
         or head[start : start + 2] == b"\x02\0"
         or any(tag >> 16 != 2 for tag in found)
     ):
-        raise Unusual("file meta is of another length than it says")
+        raise Unusual("the file meta group length is wrong")
     return item_of_elements({**found})
 
 
 def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None:
-    """Read a file of any kind that pydicom reads."""
+    """Read a file of any kind that pydicom can read."""
     has_preamble = file.read(132)[128:] == b"DICM"
     file.seek(0)
     try:
@@ -382,7 +388,7 @@ def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None
 
 
 def _pixel_place(file: Opened, implicit: bool, little_endian: bool, size: int) -> PixelPlace:
-    """Return where the pixels are, `file` being before their element."""
+    """Return the position of the pixels; `file` must be positioned before their element."""
     order = "<" if little_endian else ">"
     start = file.read(8) or b""
     if len(start) < 8:
@@ -402,7 +408,7 @@ def _pixel_place(file: Opened, implicit: bool, little_endian: bool, size: int) -
 
 
 def _encapsulated_length(file: Opened, size: int) -> int:
-    """Return the bytes of encapsulated frames (PS3.5 A.4), to the end of the file if cut off."""
+    """Return the length of encapsulated frames (PS3.5 A.4); if cut off, to the end of the file."""
     start = file.tell()
     while len(header := file.read(8) or b"") == 8:
         group, element, length = struct.unpack("<HHL", header)
@@ -415,7 +421,7 @@ def _encapsulated_length(file: Opened, size: int) -> int:
 
 
 def _check_last_element(dataset: Dataset) -> None:
-    """Raise CutOff if the file ended within an element, which pydicom doesn't mind."""
+    """Raise CutOff if the file ended within an element, which pydicom doesn't report."""
     last = next(reversed(list(dataset.keys())), None)
     raw = None if last is None else dataset.get_item(last)
     if isinstance(raw, RawDataElement) and raw.length != UNDEFINED_LENGTH:
@@ -425,7 +431,7 @@ def _check_last_element(dataset: Dataset) -> None:
 
 
 def _pixel_bytes(dataset: Dataset) -> bytes:
-    """Return the value of a dataset's pixel element; nothing if there is none."""
+    """Return the value of a dataset's pixel element; b'' if there is none."""
     value = next((dataset[tag].value for tag in _PIXEL_TAGS if tag in dataset), b"")
     return bytes(value.read() if hasattr(value, "read") else value or b"")
 
@@ -435,7 +441,7 @@ def is_encapsulated(transfer_syntax: str) -> bool:
     uid = UID(transfer_syntax)
     if uid.is_transfer_syntax:
         return uid.is_encapsulated
-    return uid.startswith("1.2.840.10008.1.2.4.")  # of a standard newer than pydicom
+    return uid.startswith("1.2.840.10008.1.2.4.")  # of a standard newer than pydicom's
 
 
 def _uid(item: Item, tag: int) -> str:
@@ -445,14 +451,14 @@ def _uid(item: Item, tag: int) -> str:
 
 
 def _starts_like_dataset(head: bytes) -> bool:
-    """Return whether bytes may be a dataset without preamble: they start with group 2 or 8."""
+    """Return whether bytes may be a dataset without preamble, which starts with group 2 or 8."""
     if head[:2] == b"\0\x08":  # big endian is always explicit
         return head[4:6].isalpha() and head[4:6].isupper()
     return len(head) >= 8 and head[:2] in (b"\x02\0", b"\x08\0") and head[3] < 0x40
 
 
 def _is_composite(dataset: Dataset) -> bool:
-    """Return whether a dataset without preamble is a DICOM instance and not just any bytes."""
+    """Return whether a dataset without preamble is a DICOM instance and not arbitrary bytes."""
     return 0x00080016 in dataset and 0x00080018 in dataset
 
 

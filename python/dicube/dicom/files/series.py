@@ -1,6 +1,6 @@
-"""The files of a folder: which are DICOM, which series they make, which one is meant.
+"""Finds the DICOM files of a source, groups them into series, and chooses one series.
 
-Must not know pixels' bytes or metadata's form.
+Must not know the bytes of pixels or the form of metadata.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from dicube.dicom.files.sources import DatasetInMemory, Source, files_of, name_o
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of steps done and the number of steps in all."""
+"""Called with the number of steps done and the total number of steps."""
 
 _log = logging.getLogger(__name__)
 
-_HEADS_DIFFER = 1 << 12  # bytes by which the headers of a series may differ, mostly
+_HEADS_DIFFER = 1 << 12  # bytes; the headers of a series seldom differ by more
 
 _INSTANCE_UID = 0x00080018
 _SERIES_UID, _DESCRIPTION, _MODALITY = 0x0020000E, 0x0008103E, 0x00080060
@@ -35,11 +35,11 @@ _ROWS, _COLUMNS = 0x00280010, 0x00280011
 
 @dataclass
 class FoundFiles:
-    """What a source holds.
+    """The files found in a source.
 
     Attributes:
         instances: the DICOM files, in natural order of their paths.
-        ignored: paths of the other files: not DICOM, or a DICOMDIR.
+        ignored: paths of the other files: those that are not DICOM, and DICOMDIRs.
     """
 
     instances: list[Instance] = field(default_factory=list)
@@ -47,19 +47,20 @@ class FoundFiles:
 
 
 def find_instances(source: Source, progress: Progress | None = None, passes: int = 1) -> FoundFiles:
-    """Read the DICOM files of a source up to their pixels; folders with all folders inside.
+    """Read the DICOM files of a source up to their pixels, including those of nested folders.
 
-    Hidden files and folders (names that start with a dot) are passed over.
+    Hidden files and folders (names that start with a dot) are skipped.
 
     Args:
         source: a folder, a file, a zip archive, a dataset, or several of them.
         progress: called after each file.
-        passes: how often the caller goes through the files; `progress` counts this as the first.
+        passes: how many times the caller goes through the files; this is the first time, and
+            `progress` counts them all.
 
     Raises:
         CubeFileNotFoundError: a path does not exist.
-        InvalidCubeFileError: a single file that is no DICOM.
-        MetaDataError: nothing there is DICOM, or a DICOM file is damaged.
+        InvalidCubeFileError: the source is a single file that is not DICOM.
+        MetaDataError: no file is DICOM, or a DICOM file is damaged.
     """
     files = files_of(source)
     found = FoundFiles()
@@ -73,28 +74,32 @@ def find_instances(source: Source, progress: Progress | None = None, passes: int
             found.ignored.append(file.name)
         else:
             found.instances.append(instance)
-            if instance.pixels is not None:  # the next file's are about as far in
+            if instance.pixels is not None:  # the next file's header has about the same size
                 head_size = max(SMALLEST_HEAD, instance.pixels.offset + _HEADS_DIFFER)
         if progress is not None:
             progress(done, passes * len(files))
     if not found.instances:
         if isinstance(source, (str, os.PathLike)) and os.path.isfile(source):
             raise InvalidCubeFileError(f"{os.fspath(source)} is neither a folder nor a DICOM file")
-        raise MetaDataError(f"no DICOM files among the {len(files)} files of {name_of(source)}")
+        raise MetaDataError(f"{name_of(source)}: no DICOM file among {len(files)} files")
     return found
 
 
 def choose_series(instances: Sequence[Instance], series_uid: str | None = None) -> list[Instance]:
-    """Return the files of the one series there is, or of the one asked for.
+    """Return the files of the only series, or of the one with the given UID.
 
-    Series without any pixels (reports, presentation states) count only if there are no others. Of
-    files that are the same instance with the same content the first one counts, and has the others
-    as its copies.
+    Series without pixels (reports, presentation states) are ignored if another series has pixels.
+    If several files are the same instance with the same content, the first is returned and lists
+    the others in its `copies`.
+
+    Args:
+        instances: the files.
+        series_uid: SeriesInstanceUID of the series to choose.
 
     Raises:
-        DataConsistencyError: there are several, or not the one asked for; lists them. Or files are
-            the same instance with different content; names them.
-        MetaDataError: a file has neither a series nor pixels: it is damaged.
+        DataConsistencyError: there are several series, or none with this UID; lists them. Or files
+            are the same instance with different content; names them.
+        MetaDataError: a file has neither a SeriesInstanceUID nor pixels, so it is damaged.
     """
     series: dict[str, list[Instance]] = {}
     for instance in instances:
@@ -125,7 +130,7 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
 
 
 def describe_series(members: Sequence[Instance]) -> str:
-    """Return UID, modality, description, number of files and shapes, on one line."""
+    """Return one line with UID, modality, description, number of files and shapes of a series."""
     first = members[0]
     shapes = sorted({(m.number(_ROWS), m.number(_COLUMNS)) for m in members})
     frames = sum(member.frame_count for member in members)
@@ -138,21 +143,21 @@ def describe_series(members: Sequence[Instance]) -> str:
 
 
 def _without_copies(members: Sequence[Instance]) -> list[Instance]:
-    """Return instances, each once.
+    """Return each instance once, with its copies.
 
     Raises:
-        DataConsistencyError: two of the same UID are not the same.
+        DataConsistencyError: two files have the same UID and different content.
     """
     kept: dict[str, Instance] = {}
     for instance in members:
-        # Without a UID nothing says that it is another's copy.
+        # A file without a UID is never a copy.
         uid = instance.text(_INSTANCE_UID) or f"of {instance.path}"
         other = kept.setdefault(uid, instance)
         if other is instance:
             continue
         if not same_content(instance, other):
             raise DataConsistencyError(
-                f"{other.path} and {instance.path} are both instance {uid}, but differ"
+                f"{other.path} and {instance.path} have the same SOPInstanceUID {uid} but differ"
             )
         _log.info("%s is a copy of %s", instance.path, other.path)
         kept[uid] = replace(other, copies=(*other.copies, instance))

@@ -1,7 +1,7 @@
-"""What a series may be read from: folders, files, zip archives, datasets in memory.
+"""Lists the files to read a series from: in folders and zip archives, or datasets in memory.
 
-Lists what is there, without knowing what is DICOM. Members of an archive are unpacked as they are
-read, never onto the disk. Must not know elements, series or pixels.
+Doesn't decide which of them are DICOM. Members of an archive are unpacked while they are read and
+never written to disk. Must not know elements, series or pixels.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ Source: TypeAlias = "Path | Dataset | Iterable[Path | Dataset]"
 
 Opened: TypeAlias = "BinaryIO | FileIO"
 
-# An archive that claims to unpack to more than so many times its size is made to do harm; a series
-# with nothing but background in it stays below. Small ones may.
+# An archive that unpacks to more than this many times its size is refused as a zip bomb, unless it
+# unpacks to little. A series of images that are all background stays below.
 _GREATEST_EXPANSION = 200
 _SMALL_ARCHIVE = 1 << 30
 
 _CHUNK = 1 << 20
 
-# Folders at the root of a disk, which nobody else may list.
+# Folders at the root of a disk that only the system may list.
 _OF_THE_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
 class FileOnDisk:
-    """A file.
+    """A file on disk.
 
     Attributes:
         name: its path.
@@ -55,7 +55,7 @@ class FileOnDisk:
         return open(self.name, "rb")
 
     def size(self, file: Opened) -> int:
-        """Return the bytes of the file, which is open."""
+        """Return the size of the file in bytes, given the open file."""
         return os.fstat(file.fileno()).st_size
 
 
@@ -64,9 +64,9 @@ class ZipMember:
     """A file in a zip archive.
 
     Attributes:
-        name: the archive's path and its path in there.
+        name: path of the archive, followed by the path in the archive.
         archive: the archive.
-        info: what the archive says of it.
+        info: its entry in the archive's directory.
     """
 
     name: str
@@ -74,15 +74,15 @@ class ZipMember:
     info: zipfile.ZipInfo
 
     def open(self) -> BinaryIO:
-        """Open the member, whose bytes are then unpacked as they are read."""
+        """Open the member; its bytes are unpacked while they are read."""
         return self.archive.open(self.info)
 
     def open_buffered(self) -> BinaryIO:
-        """Open the member: it is buffered anyway."""
+        """Open the member, which is always buffered."""
         return self.open()
 
     def size(self, _file: Opened) -> int:
-        """Return the bytes of the member, unpacked; it doesn't give more."""
+        """Return the unpacked size of the member in bytes; reading never returns more."""
         return self.info.file_size
 
 
@@ -91,7 +91,7 @@ class DatasetInMemory:
     """A pydicom dataset.
 
     Attributes:
-        name: the file that it was read from, or its place among those given.
+        name: the file that it was read from, or its number among the datasets given.
         dataset: the dataset.
     """
 
@@ -103,12 +103,15 @@ File: TypeAlias = "FileOnDisk | ZipMember"
 
 
 def files_of(source: Source) -> list[File | DatasetInMemory]:
-    """Return the files that there are, hidden ones left out; those of a folder in natural order.
+    """Return the files and datasets of a source.
+
+    Hidden files are left out. The files of a folder or an archive are in natural order (I9 before
+    I10).
 
     Raises:
         CubeFileNotFoundError: a path does not exist.
         CubeFileAccessError: an archive or a folder can't be read.
-        DataConsistencyError: an archive is damaged, or unpacks to absurdly much.
+        DataConsistencyError: an archive is damaged, or unpacks to far more than its size.
     """
     several = [source] if isinstance(source, (str, os.PathLike, Dataset)) else list(source)
     found: list[File | DatasetInMemory] = []
@@ -123,10 +126,10 @@ def files_of(source: Source) -> list[File | DatasetInMemory]:
 
 
 def name_of(source: Source) -> str:
-    """Return how to call a source in a message."""
+    """Return the name of a source for messages."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
-    return "what was given"
+    return "the given sources"
 
 
 def _files_at(path: str) -> Iterator[File]:
@@ -153,7 +156,10 @@ def _files_below(root: str) -> list[str]:
 
 
 def _is_archive(path: str) -> bool:
-    """Return whether a file is a zip archive; a DICOM file starts with a preamble of any kind."""
+    """Return whether a file is a zip archive.
+
+    A DICOM file isn't one, even if its preamble, which may hold anything, looks like one.
+    """
     try:
         with open(path, "rb") as file:
             start = file.read(132)
@@ -174,7 +180,8 @@ def _members(path: str) -> Iterator[File]:
     packed = os.path.getsize(path)
     if total > max(_SMALL_ARCHIVE, _GREATEST_EXPANSION * packed):
         raise DataConsistencyError(
-            f"{path} claims to unpack to {total} bytes, {total // max(packed, 1)} times its size"
+            f"{path}: expected an archive that unpacks to at most {_GREATEST_EXPANSION} times its "
+            f"size, found {total} bytes, which is {total // max(packed, 1)} times"
         )
     for info in sorted(visible, key=lambda info: _natural(info.filename)):
         yield ZipMember(os.path.join(path, info.filename), archive, info)
@@ -192,10 +199,10 @@ def _natural(path: str) -> list[tuple[int, str]]:
 
 
 class _Archive:
-    """A zip archive, open as long as one of its members may be asked for; used by many threads."""
+    """A zip archive that many threads read; open as long as one of its members is referenced."""
 
     def __init__(self, path: str) -> None:
-        # Opened here: of a file that it opened itself, ZipFile counts the users, unsafely.
+        # If ZipFile opens the file itself, it counts its users in a way that isn't thread-safe.
         self._file = open(path, "rb")  # noqa: SIM115
         try:
             self._archive = zipfile.ZipFile(self._file)
@@ -204,7 +211,7 @@ class _Archive:
             raise
 
     def infos(self) -> list[zipfile.ZipInfo]:
-        """Return what the archive says of its members."""
+        """Return the archive's directory."""
         return self._archive.infolist()
 
     def open(self, info: zipfile.ZipInfo) -> BinaryIO:
@@ -218,10 +225,10 @@ class _Archive:
 
 
 class _Stored(BufferedIOBase):
-    """A member that isn't compressed, where seeking ahead is reading as in one that is.
+    """An uncompressed member that seeks forward by reading, as compressed members do.
 
-    CPython goes ahead there without reading, from 3.12 on: from where another reader has left the
-    archive, whose bytes it then gives (seen in 3.12.1 and 3.13.0); it omits the checksum, too.
+    Since 3.12, CPython seeks in the archive instead, relative to wherever another thread has left
+    it, and then returns wrong bytes (seen in 3.12.1 and 3.13.0); it also skips the checksum.
     """
 
     def __init__(self, member: IO[bytes], size: int) -> None:

@@ -1,7 +1,7 @@
-"""The pixels of a series: from its files into one array, stored values untouched.
+"""Reads the pixels of a series from its files into one array, without changing stored values.
 
-Samples that lie in a file as they are in memory are read straight into the array; anything else
-goes through pydicom. Must not know metadata beyond what describes pixels.
+Samples that a file stores in the array's own form are read directly into the array; all others are
+decoded, by dicube's codecs or by pydicom. Must not know metadata beyond what describes pixels.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _MISSING_DECODER = "pip install dicube[dicom-codecs]"
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """What a file says of its frames.
+    """How a file stores its frames.
 
     Attributes:
         shape: (rows, columns) or (rows, columns, samples).
-        dtype: of a sample, in native byte order.
-        direct: samples lie in the file as they do in memory.
-        packed: samples lie in the file as bits, eight in a byte.
-        swapped: these bytes are in swapped pairs, being big-endian words.
+        dtype: dtype of a sample, in native byte order.
+        direct: whether the file stores samples in the same form as memory, but for byte order.
+        packed: whether the file stores samples as single bits, eight in a byte.
+        swapped: whether packed bytes are swapped in pairs, because they are big-endian words.
     """
 
     shape: tuple[int, ...]
@@ -65,7 +65,7 @@ class FrameLayout:
 
     @property
     def size(self) -> int:
-        """Bytes of a frame."""
+        """The size of a frame in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -73,7 +73,7 @@ def frame_layout(instance: Instance) -> FrameLayout:
     """Return the layout of the frames in a file.
 
     Raises:
-        DataConsistencyError: no pixels, no shape, a truncated file.
+        DataConsistencyError: the file has no pixels or no shape, or is truncated.
     """
     return instance.known(_frame_layout)
 
@@ -86,7 +86,8 @@ def _frame_layout(instance: Instance) -> FrameLayout:
     samples, bits = instance.number(_SAMPLES, 1), instance.number(_ALLOCATED)
     if rows < 1 or columns < 1 or samples < 1:
         raise DataConsistencyError(
-            f"{path} has no image shape: {rows} rows, {columns} columns, {samples} samples a pixel"
+            f"{path} has no image shape: found {rows} rows, {columns} columns, "
+            f"{samples} samples per pixel"
         )
     shape = (rows, columns) if samples == 1 else (rows, columns, samples)
     dtype = _dtype(instance, place.tag, bits)
@@ -111,10 +112,10 @@ def _frame_layout(instance: Instance) -> FrameLayout:
 
 
 def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return the shape and dtype that the frames of all files have.
+    """Return the shape and dtype shared by the frames of all files.
 
     Raises:
-        DataConsistencyError: they differ, or a file has no usable frame; with the numbers.
+        DataConsistencyError: files differ, which it lists, or a file has no usable frame.
     """
     layouts = [frame_layout(instance) for instance in instances]
     kinds: dict[tuple[tuple[int, ...], str], list[str]] = {}
@@ -126,7 +127,8 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
             for (shape, dtype), paths in kinds.items()
         )
         raise DataConsistencyError(
-            f"the images of the series {describe_series(instances)} don't make a volume:{listed}"
+            f"the images of the series {describe_series(instances)} differ, so they can't form a "
+            f"volume:{listed}"
         )
     return layouts[0].shape, layouts[0].dtype
 
@@ -141,21 +143,21 @@ def read_volume(
     """Read the pixels of a series.
 
     Args:
-        instances: its files.
-        slices: which slices the frames of each file become, in the order of the frames.
-        num_threads: how many files are read at a time.
-        on_frame: called after each file, by the thread that called this.
-        on_read: called with a file's number, the volume that now holds its frames, and the coded
-            frames if these are what the volume was decoded from; by many threads at once.
+        instances: the files of the series.
+        slices: for each file, the slices that its frames become, in the order of the frames.
+        num_threads: how many files are read at the same time.
+        on_frame: called after each file, in the calling thread.
+        on_read: called after each file, in many threads, with its number, the volume that now holds
+            its frames, and the coded frames if the volume was decoded from them unchanged.
 
     Returns:
         The stored values as (slice, row, column) or (slice, row, column, sample), C-contiguous, in
-        native byte order; and the photometric interpretations that decoding gave them, where that
-        is not what the files say (of colours that were subsampled or transformed by a codec).
+        native byte order; and the photometric interpretations after decoding that differ from those
+        in the files (because colours were subsampled, or transformed by a codec).
 
     Raises:
         DataConsistencyError: frames differ, a file is truncated or has no pixels; names it.
-        CodecError: compressed pixels that can't be decoded; names the file, and what is missing.
+        CodecError: compressed pixels can't be decoded; names the file, and a missing decoder.
         CubeFileAccessError: the operating system refuses to read.
     """
     shape, dtype = common_layout(instances)
@@ -196,7 +198,7 @@ def _dtype(instance: Instance, tag: int, bits: int) -> np.dtype[Any]:
 
 
 def _read_direct(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> None:
-    """Read frames straight to the slices that they become."""
+    """Read frames directly into the slices that they become."""
     assert instance.pixels is not None
     first = places[0]
     if list(places) == list(range(first, first + len(places))):
@@ -215,7 +217,7 @@ def _read_direct(instance: Instance, volume: NDArray[Any], places: Sequence[int]
 def _read_packed(
     instance: Instance, volume: NDArray[Any], places: Sequence[int], swapped: bool
 ) -> None:
-    """Read frames of one-bit samples; frames follow each other without a gap (PS3.5 8.1.1)."""
+    """Read frames of one-bit samples, which follow each other without padding (PS3.5 8.1.1)."""
     assert instance.pixels is not None
     samples = volume[places[0]].size * len(places)
     data = np.empty((samples + 7) // 8 if not swapped else (samples + 15) // 16 * 2, np.uint8)
@@ -243,15 +245,17 @@ def _read_into(instance: Instance, file: Opened, view: memoryview) -> None:
 def _decode(
     instance: Instance, volume: NDArray[Any], places: Sequence[int]
 ) -> tuple[str, CodedPixels | None]:
-    """Decode frames by the package's own codecs, or else by pydicom's plugins.
+    """Decode frames by dicube's own codecs, or else by pydicom's plugins.
 
     Returns:
-        Their photometric interpretation, and the coded frames if these are of the volume's type.
+        The photometric interpretation of the decoded frames, and the coded frames if they decode to
+        the volume's dtype.
     """
     try:
         decoded = _decode_ourselves(instance, volume, places)
     except (CodecError, DataConsistencyError):
-        # A plugin may know more, or say what is wrong; that there is none is not what is wrong.
+        # A plugin may decode it, or describe the fault better. Without a plugin, this error is the
+        # better one: a missing plugin is not the fault.
         if not _has_decoder(UID(instance.transfer_syntax)):
             raise
         decoded = None
@@ -261,7 +265,7 @@ def _decode(
 def _decode_ourselves(
     instance: Instance, volume: NDArray[Any], places: Sequence[int]
 ) -> tuple[str, CodedPixels | None] | None:
-    """As `_decode`, by the package's own codecs; None if frames are for others."""
+    """Decode frames as `_decode` does, by dicube's own codecs; None if they can't decode these."""
     place = instance.pixels
     if place is None or not place.encapsulated or not has_own_codec(instance.transfer_syntax):
         return None
@@ -284,7 +288,7 @@ def _decode_ourselves(
 
 
 def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> str:
-    """Let pydicom decode the frames; return the photometric interpretation that they then have."""
+    """Decode frames by pydicom, and return their photometric interpretation afterwards."""
     syntax = UID(instance.transfer_syntax or _IMPLICIT_LITTLE)
     encapsulated = instance.pixels is not None and instance.pixels.encapsulated
     interpretation = ""
@@ -293,7 +297,7 @@ def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequenc
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = instance.dataset()
-            # Bits above BitsStored are the file's too, except where a codec can't have had any.
+            # Bits above BitsStored are part of the file and are kept, unless a codec made them up.
             keep: dict[str, Any] = {}
             if not encapsulated or syntax == RLELossless:
                 keep = {"correct_unused_bits": False}
@@ -305,7 +309,7 @@ def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequenc
                 decoded += 1
     except DataConsistencyError:
         raise
-    except Exception as error:  # pydicom and its plugins raise whatever the bytes provoke
+    except Exception as error:  # pydicom and its plugins raise all kinds of exceptions
         missing = encapsulated and not _has_decoder(syntax)
         raise _undecodable(instance, error, _MISSING_DECODER if missing else None) from error
     if decoded < len(places):
@@ -342,7 +346,10 @@ def _undecodable(instance: Instance, error: Exception, suggestion: str | None = 
 
 
 def _has_decoder(syntax: UID) -> bool:
-    """Return whether pydicom has a decoder that works; of an unknown transfer syntax none would."""
+    """Return whether pydicom has a working decoder; True for an unknown transfer syntax.
+
+    No plugin would help with an unknown one, so none should be suggested.
+    """
     try:
         return bool(get_decoder(syntax).is_available)
     except NotImplementedError:
@@ -352,11 +359,11 @@ def _has_decoder(syntax: UID) -> bool:
 def _decoded_by_pydicom(
     syntax: UID, dataset: Dataset, options: dict[str, Any]
 ) -> Iterator[tuple[NDArray[Any], str]]:
-    """Yield the frames of a dataset, each with the photometric interpretation that it then has."""
+    """Yield the decoded frames of a dataset, each with its photometric interpretation."""
     decoder = get_decoder(syntax)
     if dataset.get("PhotometricInterpretation") == _SUBSAMPLED[0] and not syntax.is_encapsulated:
-        # pydicom's iterator forgets with the first frame that the others are subsampled too.
-        for index in count():  # the caller takes as many as it has places for
+        # After the first frame, pydicom's iterator forgets that the others are subsampled too.
+        for index in count():  # the caller stops after as many frames as it needs
             frame, facts = decoder.as_array(dataset, raw=True, index=index, **options)
             yield frame, str(facts["photometric_interpretation"])
     done = 0
@@ -367,8 +374,8 @@ def _decoded_by_pydicom(
     except ValueError as error:
         if "read-only" not in str(error):
             raise
-        # pydicom corrects the sign of samples in place, which the arrays of some plugins forbid. It
-        # has arrays of its own where it is asked for all frames at once.
+        # pydicom corrects the sign of samples in place, but some plugins return read-only arrays.
+        # If asked for all frames at once, pydicom uses arrays of its own.
         decoded, facts = decoder.as_array(dataset, raw=True, **options)
         frames = decoded if int(facts["number_of_frames"]) > 1 else decoded[np.newaxis]
         for frame in frames[done:]:
