@@ -1,6 +1,6 @@
 /* Writes a file for each codec, kind and sample type into a folder. `ci/run platforms` compares the
- * bytes with those of other processors. No file is coded at a distance, because libjxl's
- floating-point * results, and with them the bytes, depend on the instructions of the processor. */
+ * bytes with those of other processors. No file is coded at a distance: libjxl's floating-point
+ * results, and with them the bytes, depend on the instructions of the processor. */
 #include <dicube/dicube.h>
 #include <stdlib.h>
 #include <string.h>

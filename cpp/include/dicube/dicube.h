@@ -1,30 +1,11 @@
 /*
  * dicube.h - store volumes of medical images in one small file that opens fast.
  *
- * This header is the whole C ABI of libdicube and its manual. The file format is described
- * in FORMAT.md. libdicube moves pixels and bytes; it knows nothing of DICOM, JSON or geometry:
- * those live in named sections, which it stores and returns as they are.
+ * This header is the whole C ABI of libdicube, and its manual. FORMAT.md describes the file format.
+ * libdicube handles pixels and bytes. It knows nothing of DICOM, JSON or geometry: these are kept
+ * in named sections, which libdicube stores and returns unchanged.
  *
- * Threads.  Every function may be called from any thread. A reader may be used by many threads at
- *   once; a writer or a decoding by one at a time. Functions that code or decode frames spread them
- *   over `num_threads` threads, the caller's among them, and return when all have ended; only
- *   dicube_decoding_begin and dicube_decoding_help return before. Nothing needs to be initialised,
- *   and what is written does not depend on the number of threads. After a fork a handle belongs to
- *   the process that opened it: the other must neither use nor close it.
- *
- * Errors.  Every function that can fail returns an int32_t: DICUBE_OK (0) or one of the negative
- *   DICUBE_ERROR_* codes. After a failure dicube_last_error() gives one line of text with the
- *   numbers. Bad arguments, damaged files and hostile codestreams are errors like any other:
- *   none of them ends the process, and nothing is printed.
- *
- * Memory.  The caller owns every buffer. The library returns nothing that the caller has to free;
- *   handles are closed by their dicube_*_close function. Pixel buffers hold samples in the byte
- *   order of the machine, without padding, in the order (frame, row, column, sample). When a decode
- *   fails, the frames that were to be written are filled with zeros.
- *
- * Text.  All text is UTF-8 and ends in a zero byte. Paths are UTF-8 on every system.
- *
- * A first example, reading a whole volume:
+ * Read a whole volume:
  *
  *     dicube_reader* reader;
  *     if (dicube_reader_open_path("head.dcbs", NULL, &reader) != DICUBE_OK)
@@ -38,6 +19,41 @@
  *     if (dicube_reader_decode(reader, 0, frames, pixels, size) != DICUBE_OK)
  *         return fail(dicube_last_error());
  *     dicube_reader_close(reader);
+ *
+ * Write a volume, frame by frame:
+ *
+ *     dicube_image image = {sizeof image, rows, columns, 1, DICUBE_SAMPLE_INT16};
+ *     dicube_writer* writer;
+ *     if (dicube_writer_open_path("head.dcbs", &image, frames, NULL, &writer) != DICUBE_OK)
+ *         return fail(dicube_last_error());
+ *     int failed = dicube_writer_section(writer, "note", "any bytes", 9) != DICUBE_OK;
+ *     for (uint64_t i = 0; i < frames && !failed; ++i)
+ *         failed = dicube_writer_encode(writer, 1, frame(i), frame_size) != DICUBE_OK;
+ *     if (failed || dicube_writer_finish(writer) != DICUBE_OK)
+ *         fail(dicube_last_error());
+ *     dicube_writer_close(writer);
+ *
+ * Threads.  Any thread may call any function. Many threads may use a reader at once; a writer or a
+ *   decoding may be used by one thread at a time. Functions that encode or decode frames use
+ *   `num_threads` threads, including the caller's, and return when all have finished, except
+ *   dicube_decoding_begin and dicube_decoding_help, which return earlier. No initialisation is
+ *   needed, and the bytes written do not depend on the number of threads. After a fork, a handle
+ *   belongs to the process that opened it: the other process must neither use nor close it.
+ *
+ * Errors.  A function that can fail returns an int32_t: DICUBE_OK (0) or a negative DICUBE_ERROR_*
+ *   code. After a failure, dicube_last_error() returns one line of text with the details. Invalid
+ *   arguments, damaged files and hostile codestreams are ordinary errors: none of them ends the
+ *   process, and the library prints nothing.
+ *
+ * Memory.  The caller owns all buffers, and frees nothing that the library returns. Each handle is
+ *   closed by its dicube_*_close function. Pixel buffers hold samples in the machine's byte order,
+ *   without padding, in the order (frame, row, column, sample). If decoding fails, the pixel buffer
+ *   is filled with zeros.
+ *
+ * Structs.  Set `struct_size` to the size of the struct and every unused field to 0. Later versions
+ *   may append fields to a struct; programs built with this header keep working.
+ *
+ * Text.  All text is UTF-8 and ends with a zero byte. Paths are UTF-8 on every system.
  */
 #ifndef DICUBE_H
 #define DICUBE_H
@@ -61,54 +77,54 @@ extern "C" {
 
 /* ---------------------------------------------------------------------------------- versions */
 
-/* The library. Grows with every release. */
+/* The version of the library, increased by every release. */
 #define DICUBE_VERSION_MAJOR 0
 #define DICUBE_VERSION_MINOR 4
 #define DICUBE_VERSION_PATCH 0
 
-/* The ABI, and the number in the shared library's soname. Grows only when a program that was built
- * against an earlier header could no longer run. */
+/* The version of the ABI, which is the number in the shared library's soname. It increases only if
+ * programs built with an earlier header no longer work. */
 #define DICUBE_ABI_VERSION 1
 
-/* The container format that is written; see FORMAT.md. */
+/* The version of the container format that is written; see FORMAT.md. */
 #define DICUBE_FORMAT_VERSION 1
 
-/* The ABI version of the library that is running; compare with DICUBE_ABI_VERSION. @since 0.4.0 */
+/* Return the ABI version of the loaded library; compare it with DICUBE_ABI_VERSION.
+ * @since 0.4.0 */
 DICUBE_API uint32_t dicube_abi_version(void);
 
-/* The version of the library that is running, such as "0.4.0". @since 0.4.0 */
+/* Return the version of the loaded library, such as "0.4.0". @since 0.4.0 */
 DICUBE_API const char* dicube_version(void);
 
-/* Versions of the library, of the compiler, and of all that is linked in, one "name version" a
- * line.
- * @since 0.4.0 */
+/* Return the versions of the library, the compiler and all linked libraries, as lines of
+ * "name version". @since 0.4.0 */
 DICUBE_API const char* dicube_build_info(void);
 
 /* ------------------------------------------------------------------------------------ errors */
 
 #define DICUBE_OK 0
-#define DICUBE_ERROR_ARGUMENT (-1)    /* an argument is wrong, or two don't fit each other      */
-#define DICUBE_ERROR_MEMORY (-2)      /* the system has no memory left                          */
-#define DICUBE_ERROR_NOT_FOUND (-3)   /* no such file, section or frame                         */
+#define DICUBE_ERROR_ARGUMENT (-1)    /* an argument is invalid, or two contradict each other   */
+#define DICUBE_ERROR_MEMORY (-2)      /* the system is out of memory                            */
+#define DICUBE_ERROR_NOT_FOUND (-3)   /* the file, section or frame does not exist              */
 #define DICUBE_ERROR_IO (-4)          /* the system, or a callback, failed to read or write     */
-#define DICUBE_ERROR_FORMAT (-5)      /* not a dicube file, or a malformed or truncated one     */
+#define DICUBE_ERROR_FORMAT (-5)      /* the file is malformed, truncated or no dicube file     */
 #define DICUBE_ERROR_UNSUPPORTED (-6) /* well-formed, but of a newer version or unknown kind    */
-#define DICUBE_ERROR_CHECKSUM (-7)    /* bytes are not those that were written                  */
-#define DICUBE_ERROR_CODEC (-8)       /* a codestream is malformed, or pixels did not encode    */
-#define DICUBE_ERROR_LIMIT (-9)       /* more memory would be needed than `max_memory` allows   */
+#define DICUBE_ERROR_CHECKSUM (-7)    /* bytes differ from those that were written              */
+#define DICUBE_ERROR_CODEC (-8)       /* a codestream is malformed, or encoding failed          */
+#define DICUBE_ERROR_LIMIT (-9)       /* needs more memory than `max_memory` allows             */
 #define DICUBE_ERROR_STATE (-10)      /* calls in the wrong order                               */
 #define DICUBE_ERROR_INTERNAL (-11)   /* a fault in libdicube: please report it                 */
-#define DICUBE_ERROR_CANCELLED (-12)  /* the caller asked for an end                            */
+#define DICUBE_ERROR_CANCELLED (-12)  /* the caller cancelled the call                          */
 
-/* One line about the last failure in the calling thread, such as
- * "frame 17: expected 524288 bytes, found 131072". Never NULL; "" before the first failure.
- * Successful calls and dicube_*_close leave it alone; it is valid until the next failure in the
- * same thread. @since 0.4.0 */
+/* Return one line about the last failure in the calling thread, such as
+ * "frame 17: expected 524288 bytes, found 131072"; "" before the first failure, never NULL. The
+ * text is valid until the next failure in this thread; successful calls and dicube_*_close do not
+ * change it. @since 0.4.0 */
 DICUBE_API const char* dicube_last_error(void);
 
 /* ------------------------------------------------------------------------------------ images */
 
-/* Types of one sample. */
+/* Sample types. */
 #define DICUBE_SAMPLE_UINT8 1u
 #define DICUBE_SAMPLE_INT8 2u
 #define DICUBE_SAMPLE_UINT16 3u
@@ -117,81 +133,83 @@ DICUBE_API const char* dicube_last_error(void);
 #define DICUBE_SAMPLE_INT32 6u
 #define DICUBE_SAMPLE_UINT64 7u
 #define DICUBE_SAMPLE_INT64 8u
-#define DICUBE_SAMPLE_FLOAT16 9u /* IEEE 754; every bit is kept, those of a NaN among them */
+#define DICUBE_SAMPLE_FLOAT16 9u /* IEEE 754; every bit is kept, including those of NaNs */
 #define DICUBE_SAMPLE_FLOAT32 10u
 #define DICUBE_SAMPLE_FLOAT64 11u
 
-/* Byte orders of samples that are given to be encoded. Decoded samples are always native. */
+/* Byte orders of samples to encode. Decoded samples always have the native order. */
 #define DICUBE_BYTE_ORDER_NATIVE 0u
 #define DICUBE_BYTE_ORDER_LITTLE 1u
 #define DICUBE_BYTE_ORDER_BIG 2u
 
-/* What one frame is. All frames of a file are alike. */
+/* The shape and sample type of a frame, the same for all frames of a file. */
 typedef struct dicube_image {
     size_t struct_size;   /* sizeof(dicube_image)                                                */
     uint64_t rows;        /* 1 to 2^31 - 1                                                       */
-    uint64_t columns;     /* 1 to 2^31 - 1; with 2^40 pixels at most                             */
-    uint32_t samples;     /* samples a pixel: 1, or 3 that are interleaved                       */
+    uint64_t columns;     /* 1 to 2^31 - 1; a frame has at most 2^40 pixels                      */
+    uint32_t samples;     /* samples per pixel: 1, or 3 (interleaved)                            */
     uint32_t sample_type; /* DICUBE_SAMPLE_*                                                     */
-    uint32_t byte_order;  /* DICUBE_BYTE_ORDER_*; set to NATIVE by functions that fill this in   */
+    uint32_t byte_order;  /* DICUBE_BYTE_ORDER_*; functions that fill in this struct set NATIVE  */
     uint32_t reserved;    /* zero                                                                */
 } dicube_image;
 
-/* Store in *size the bytes that `frames` frames take in memory. @since 0.4.0 */
+/* Store in *size the number of bytes of `frames` frames in memory. Returns DICUBE_ERROR_ARGUMENT if
+ * the image is invalid or the size exceeds the address space. @since 0.4.0 */
 DICUBE_API int32_t dicube_image_size(const dicube_image* image, uint64_t frames, size_t* size);
 
-/* The checksum that a dicube file has of each of its parts: XXH3, 64 bits, seed 0. Quick, and no
- * safeguard against who changes bytes on purpose. NULL is allowed where `size` is 0.
- * @since 0.4.0 */
+/* Return the checksum that dicube files use: XXH3 with 64 bits and seed 0. It detects accidental
+ * damage, but not deliberate changes. `data` may be NULL if `size` is 0. @since 0.4.0 */
 DICUBE_API uint64_t dicube_checksum(const void* data, size_t size);
 
 /* ------------------------------------------------------------------------------------ codecs */
 
-#define DICUBE_CODEC_JXL 1u   /* JPEG XL (ISO/IEC 18181), by libjxl                               */
-#define DICUBE_CODEC_HTJ2K 2u /* HTJ2K (ISO/IEC 15444-15), by OpenJPH */
+#define DICUBE_CODEC_JXL 1u   /* JPEG XL (ISO/IEC 18181), with libjxl */
+#define DICUBE_CODEC_HTJ2K 2u /* HTJ2K (ISO/IEC 15444-15), with OpenJPH */
 
-/* Kinds of files: the last letter of their magic, and of their names' extensions. */
-#define DICUBE_KIND_ARCHIVE 65u /* 'A', .dcba: JPEG XL, lossless unless told otherwise */
-#define DICUBE_KIND_LOSSY 76u   /* 'L', .dcbl: JPEG XL, meant to be lossy */
-#define DICUBE_KIND_ROI 82u     /* 'R', .dcbr: JPEG XL, what is inside a mask coded apart */
+/* Kinds of files. The value is the last letter of the file's magic and of its extension. */
+#define DICUBE_KIND_ARCHIVE 65u /* 'A', .dcba: JPEG XL, lossless by default */
+#define DICUBE_KIND_LOSSY 76u   /* 'L', .dcbl: JPEG XL, intended for lossy coding */
+#define DICUBE_KIND_ROI 82u     /* 'R', .dcbr: JPEG XL, each frame with a mask */
 #define DICUBE_KIND_SPEED 83u   /* 'S', .dcbs: HTJ2K, lossless */
 
-/* How frames are encoded. NULL, or zero in any field but struct_size, means the default, which is
- * lossless. Lossy coding is of JPEG XL and integers of at most 32 bits. It says either how far a
- * sample may be from what it was (max_error: kept by each, checked on each), or what JPEG XL's
- * distance is (0.1 to 3 or so, at most 25; the errors are measured, not bounded, and relative to
- * the range of the samples; bytes, and decoded samples in the last place, then depend on the
- * processor). Lossy frames are always verified. */
+/* How frames are encoded. NULL, or 0 in any field but struct_size, means the default.
+ *
+ * The default is lossless. JPEG XL can also code integers of at most 32 bits lossily, in one of two
+ * ways. `max_error` bounds the error of each sample; every sample is checked. `distance` is JPEG
+ * XL's own measure (about 0.1 to 3, at most 25), relative to the range of the samples; errors are
+ * measured, not bounded. With a distance, the bytes depend on the processor, and decoded samples
+ * may differ in the last place. Lossy frames are always verified. */
 typedef struct dicube_codec_options {
     size_t struct_size;        /* sizeof(dicube_codec_options)                                   */
     uint32_t codec;            /* DICUBE_CODEC_*; default HTJ2K                                  */
     uint32_t num_threads;      /* default: one for each processor                                */
-    uint32_t effort;           /* JPEG XL: 2 (fast) to 9 (small), 1 means 2; default 3, with a
-                                  distance 7. HTJ2K has no choice: 0                             */
-    uint32_t skip_verify;      /* 1: don't decode and compare each frame after it was encoded    */
-    uint32_t least_bits;       /* bits a sample that a codestream declares at least, as far as its
-                                  type has them; default: as few as hold the frame's samples. For
-                                  who keeps BitsStored of DICOM, which is the same in all frames.
-                                  Without meaning for what is coded as other samples than its own */
+    uint32_t effort;           /* of JPEG XL: 2 (fast) to 9 (small), 1 means 2; default 3, with a
+                                  distance 7. Must be 0 for HTJ2K                                */
+    uint32_t skip_verify;      /* 1: don't decode and compare each encoded frame                 */
+    uint32_t least_bits;       /* the least bits per sample to declare in codestreams, up to the
+                                  width of the sample type; default: as few as the frame needs.
+                                  Set it to DICOM's BitsStored to declare the same bits in all
+                                  frames. Ignored if samples are mapped onto another type        */
     uint32_t kind;             /* DICUBE_KIND_* of the file; default ARCHIVE or SPEED            */
-    uint32_t max_error;        /* in stored units; where there is a mask, of what is inside      */
-    uint32_t background_error; /* the same of what is outside a mask                             */
-    uint32_t has_range;        /* 1: least and greatest are given; 0: each frame has its own     */
+    uint32_t max_error;        /* in stored units; with a mask, that inside the mask             */
+    uint32_t background_error; /* the max_error outside the mask                                 */
+    uint32_t has_range;        /* 1: use least and greatest; 0: each frame has its own range     */
     uint32_t reserved;         /* zero                                                           */
     int64_t least;             /* smallest and greatest sample of all frames. Lossy coding rounds */
-    int64_t greatest;          /* from the smallest on, and never beyond them                    */
-    double distance;           /* JPEG XL's, in place of max_error                               */
-    const uint32_t* cancel;    /* of a writer, for dicube_writer_encode and _encode_roi: as in
-                                  dicube_decode_options; it must live as long as the writer      */
+    int64_t greatest;          /* in steps from the smallest on, and never beyond these two      */
+    double distance;           /* JPEG XL's distance, instead of max_error                       */
+    const uint32_t* cancel;    /* cancels dicube_writer_encode and dicube_writer_encode_roi: see
+                                  dicube_decode_options. Must outlive the writer                 */
 } dicube_codec_options;
 
-/* Store in *size a size that dicube_encode never exceeds for such an image. @since 0.4.0 */
+/* Store in *size an upper bound on the coded size of such an image, for allocating the buffer of
+ * dicube_encode. @since 0.4.0 */
 DICUBE_API int32_t dicube_encode_bound(const dicube_image* image,
                                        const dicube_codec_options* options, size_t* size);
 
-/* Encode one image into `coded`, which has room for `capacity` bytes, and store in *size
- * how many were written. `pixels_size` must be what dicube_image_size gives for one frame. Too
- * little room is DICUBE_ERROR_ARGUMENT. @since 0.4.0 */
+/* Encode one image into `coded`, a buffer of `capacity` bytes, and store the coded size in *size.
+ * `pixels_size` must be the size of one frame (dicube_image_size). Returns DICUBE_ERROR_ARGUMENT if
+ * the buffer is too small. @since 0.4.0 */
 DICUBE_API int32_t dicube_encode(const dicube_image* image, const dicube_codec_options* options,
                                  const void* pixels, size_t pixels_size, void* coded,
                                  size_t capacity, size_t* size);
@@ -203,17 +221,19 @@ DICUBE_API int32_t dicube_encode(const dicube_image* image, const dicube_codec_o
 DICUBE_API int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec,
                                 dicube_image* image);
 
-/* Decode one image into `pixels`. `image` must be what was encoded, and `pixels_size` what
- * dicube_image_size gives for one frame of it. `num_threads` 0 means one for each processor.
- * @since 0.4.0 */
+/* Decode one image into `pixels`. `image` must describe the image that was encoded, and
+ * `pixels_size` must be the size of one frame of it (dicube_image_size). `num_threads` 0 means one
+ * for each processor. Returns DICUBE_ERROR_CODEC if the coded image is damaged or is not such an
+ * image; `pixels` is then filled with zeros. @since 0.4.0 */
 DICUBE_API int32_t dicube_decode(const void* coded, size_t coded_size, const dicube_image* image,
                                  uint32_t num_threads, void* pixels, size_t pixels_size);
 
-/* The same of an image with a mask: a byte for each pixel in the order (row, column), `mask_size`
- * of them; 0 is outside, anything else inside. What is inside is coded with max_error, what is
- * outside with background_error, each in a layer of its own of one JPEG XL image, which other
- * decoders show as a whole. Decoding gives the whole image, and the mask as bytes of 0 and 1. A
- * coded image without a mask is DICUBE_ERROR_CODEC. @since 0.4.0 */
+/* Encode an image with a mask, as dicube_encode does, or decode one, as dicube_decode does. The
+ * mask has one byte per pixel in the order (row, column), `mask_size` bytes in total: 0 is outside,
+ * any other value inside. Pixels inside are coded with max_error and pixels outside with
+ * background_error, in two layers of one JPEG XL image; other decoders show the complete image.
+ * Decoding returns the complete image, and the mask as bytes of 0 and 1. It returns
+ * DICUBE_ERROR_CODEC if the coded image has no mask. @since 0.4.0 */
 DICUBE_API int32_t dicube_encode_roi(const dicube_image* image, const dicube_codec_options* options,
                                      const void* pixels, size_t pixels_size, const void* mask,
                                      size_t mask_size, void* coded, size_t capacity, size_t* size);
@@ -221,48 +241,53 @@ DICUBE_API int32_t dicube_decode_roi(const void* coded, size_t coded_size,
                                      const dicube_image* image, uint32_t num_threads, void* pixels,
                                      size_t pixels_size, void* mask, size_t mask_size);
 
-/* Recompress a JPEG image (ISO/IEC 10918-1, 8 bits) by JPEG XL, so that the JPEG bytes themselves
- * can be had back. `coded` gets a coded image of DICUBE_CODEC_JXL, about a fifth smaller than the
- * JPEG; decoding it gives the pixels of the JPEG. `effort` is 0 or as in dicube_codec_options.
- * `capacity` should be jpeg_size + 65536. The bytes are restored and compared before this succeeds.
- * @since 0.4.0 */
+/* Recompress a JPEG image (ISO/IEC 10918-1, 8 bits) as a JPEG XL image from which the JPEG can be
+ * restored to the byte. `coded` receives an image of DICUBE_CODEC_JXL, about a fifth smaller than
+ * the JPEG, which decodes to the pixels of the JPEG; its size is stored in *size. `capacity` should
+ * be jpeg_size + 65536. `effort` is that of dicube_codec_options, but its default is 7. The JPEG is
+ * restored and compared before the function succeeds. Returns DICUBE_ERROR_CODEC if the JPEG is
+ * damaged or has samples of more than 8 bits. @since 0.4.0 */
 DICUBE_API int32_t dicube_jpeg_encode(const void* jpeg, size_t jpeg_size, uint32_t effort,
                                       void* coded, size_t capacity, size_t* size);
 
-/* Restore the JPEG bytes from what dicube_jpeg_encode gave. With `jpeg` NULL only their number is
- * stored in *size. A coded image that was not made of a JPEG is DICUBE_ERROR_CODEC. @since 0.4.0 */
+/* Restore the JPEG from an image made by dicube_jpeg_encode, and store its size in *size. If `jpeg`
+ * is NULL, only the size is stored. Returns DICUBE_ERROR_CODEC if the image was not made from a
+ * JPEG. @since 0.4.0 */
 DICUBE_API int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg,
                                        size_t capacity, size_t* size);
 
 /* ----------------------------------------------------------------------------------- reading */
 
+/* An open file. */
 typedef struct dicube_reader dicube_reader;
 
-/* How a file is read. NULL, or zero in any field but struct_size, means the default. */
+/* How a file is read. NULL, or 0 in any field but struct_size, means the default. */
 typedef struct dicube_reader_options {
     size_t struct_size;      /* sizeof(dicube_reader_options)                                    */
-    uint64_t max_memory;     /* bytes the library may allocate itself for one file or frame (the
-                                caller's buffers not counted); default 2^32                      */
+    uint64_t max_memory;     /* bytes that the library may allocate for one file or frame, not
+                                counting the caller's buffers; default 2^32                      */
     uint32_t num_threads;    /* default: one for each processor                                  */
-    uint32_t skip_checksums; /* 1: don't compare checksums of sections and frames                */
+    uint32_t skip_checksums; /* 1: don't check the checksums of sections and frames              */
 } dicube_reader_options;
 
-/* Bytes that come from the caller. Called from many threads at once. */
+/* A file that the caller reads. The library calls read_at from many threads at once. */
 #define DICUBE_SIZE_UNKNOWN 18446744073709551615u
 typedef struct dicube_source {
     size_t struct_size; /* sizeof(dicube_source)                                                 */
-    void* user;         /* handed to read_at as it is                                            */
-    uint64_t size;      /* bytes there are; DICUBE_SIZE_UNKNOWN where asking would cost a request
-                           over a network: the file itself is believed, and read_at has to fail
-                           beyond the end                                                        */
-    /* Fill `buffer` with the `size` bytes at `offset`, store in `done` that it is `size`, and
-     * return 0; all else is a failure. `done` is 0 before: in many languages an exception that
-     * leaves a callback makes it return 0. */
+    void* user;         /* passed to read_at unchanged                                           */
+    uint64_t size;      /* size in bytes, or DICUBE_SIZE_UNKNOWN if finding it would cost a request
+                           over a network: the size in the file is then used, and read_at must
+                           fail beyond the end                                                   */
+    /* Read `size` bytes at `offset` into `buffer`, set *done to `size`, and return 0. Any other
+     * result is a failure. *done is 0 before the call, because in many languages a callback that
+     * raises an exception returns 0. */
     int32_t (*read_at)(void* user, uint64_t offset, void* buffer, size_t size, size_t* done);
 } dicube_source;
 
-/* Open a file by its path, from memory (which must outlive the reader), or over a callback. The
- * front of the file is read and checked; frames are not touched. @since 0.4.0 */
+/* Open a file by its path, in memory (which must outlive the reader), or through a callback. Reads
+ * and checks the front of the file, but no frames. Stores the reader in *reader, or NULL after a
+ * failure. Close it with dicube_reader_close. Returns DICUBE_ERROR_NOT_FOUND if there is no such
+ * file, DICUBE_ERROR_FORMAT if it is no dicube file or is damaged. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_open_path(const char* path, const dicube_reader_options* options,
                                            dicube_reader** reader);
 DICUBE_API int32_t dicube_reader_open_memory(const void* data, size_t size,
@@ -272,140 +297,149 @@ DICUBE_API int32_t dicube_reader_open_source(const dicube_source* source,
                                              const dicube_reader_options* options,
                                              dicube_reader** reader);
 
-/* Close a reader that no other thread is using. NULL is allowed. @since 0.4.0 */
+/* Close a reader. No other thread may be using it. NULL is allowed. @since 0.4.0 */
 DICUBE_API void dicube_reader_close(dicube_reader* reader);
 
-/* Store what each frame is, and how many there are. A file without frames leaves `image` all zero
- * but struct_size. @since 0.4.0 */
+/* Store the description of the frames and their number. In a file without frames, all fields of
+ * `image` but struct_size are set to 0. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_image(dicube_reader* reader, dicube_image* image,
                                        uint64_t* frames);
 
-/* What there is to know of a file beside its frames. */
+/* Facts about a file. */
 typedef struct dicube_file_info {
     size_t struct_size;      /* sizeof(dicube_file_info)                                         */
-    uint64_t file_size;      /* bytes; of a source of unknown size what the file says, or where
-                                the last of its bytes stand that anything points to              */
-    uint64_t coded_size;     /* bytes of all coded frames                                        */
-    uint64_t sections;       /* how many there are                                               */
-    uint32_t format_version; /* of the container                                                 */
+    uint64_t file_size;      /* size in bytes. For a source of unknown size: the size in the file,
+                                or else the end of the last section or frame                     */
+    uint64_t coded_size;     /* total size of the coded frames in bytes                          */
+    uint64_t sections;       /* number of sections                                               */
+    uint32_t format_version; /* version of the container format                                  */
     uint32_t codec;          /* DICUBE_CODEC_*                                                   */
-    uint32_t has_checksums;  /* 1 if every section and frame can be checked, 0 if none can       */
+    uint32_t has_checksums;  /* 1 if all sections and frames have a checksum, 0 if none has      */
     uint32_t kind;           /* DICUBE_KIND_*                                                    */
 } dicube_file_info;
 
-/* @since 0.4.0 */
+/* Store facts about the file in *info. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_info(dicube_reader* reader, dicube_file_info* info);
 
-/* Sections are named byte strings. A name has 1 to 16 of the characters A-Z a-z 0-9 _ - and dot;
- * FORMAT.md lists the names in use. `name` must have room for 17 bytes. @since 0.4.0 */
+/* Store the name of section number `index` (from 0) in `name`, a buffer of 17 bytes. Sections are
+ * named byte strings. A name has 1 to 16 of the characters A-Z a-z 0-9 _ - and dot; FORMAT.md lists
+ * the names in use. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_section_name(dicube_reader* reader, uint64_t index, char* name);
 
-/* Store the size of a section. One that is not in the file is DICUBE_ERROR_NOT_FOUND.
- * @since 0.4.0 */
+/* Store the size of a section in bytes. Returns DICUBE_ERROR_NOT_FOUND if the file has no such
+ * section. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_section_size(dicube_reader* reader, const char* name,
                                               size_t* size);
 
-/* Read a whole section into `data`; `size` must be its size. @since 0.4.0 */
+/* Read a whole section into `data`; `size` must be its size. Returns DICUBE_ERROR_CHECKSUM if the
+ * section is damaged. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_section_read(dicube_reader* reader, const char* name, void* data,
                                               size_t size);
 
-/* Decode `count` frames, the first of them numbered `first`, one behind the other into `pixels`.
- * `pixels_size` must be what dicube_image_size gives for `count` frames. @since 0.4.0 */
+/* Decode `count` frames from number `first` on (from 0) into `pixels`, one after the other.
+ * `pixels_size` must be the size of `count` frames (dicube_image_size). Returns
+ * DICUBE_ERROR_CHECKSUM or DICUBE_ERROR_CODEC if a frame is damaged; `pixels` is then filled with
+ * zeros. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t count,
                                         void* pixels, size_t pixels_size);
 
-/* How frames are decoded. NULL, or zero in any field but struct_size, means the default. */
+/* How frames are decoded. NULL, or 0 in any field but struct_size, means the default. */
 typedef struct dicube_decode_options {
     size_t struct_size; /* sizeof(dicube_decode_options)                                         */
-    uint32_t level;     /* of resolution: rows and columns are halved so many times, rounded up  */
-    uint32_t real_type; /* for real values, sample * slope + intercept, computed in double
-                           precision and rounded once: DICUBE_SAMPLE_FLOAT16, _FLOAT32 or
-                           _FLOAT64; default the stored samples                                  */
-    const double* slopes;     /* one for each frame that is decoded; NULL for 1                  */
-    const double* intercepts; /* likewise; NULL for 0                                            */
-    const uint32_t* cancel;   /* NULL, or a number that another thread, or a signal handler, may set
-                                 (atomically) to anything but 0: no further frame is begun then, and
-                                 the call fails with DICUBE_ERROR_CANCELLED                      */
+    uint32_t level;     /* of resolution: each level halves rows and columns, rounded up         */
+    uint32_t real_type; /* DICUBE_SAMPLE_FLOAT16, _FLOAT32 or _FLOAT64 for real values, which are
+                           sample * slope + intercept, computed in double precision and rounded
+                           once; default the stored samples                                      */
+    const double* slopes;     /* one for each decoded frame; NULL for 1                          */
+    const double* intercepts; /* one for each decoded frame; NULL for 0                          */
+    const uint32_t* cancel;   /* NULL, or a number that another thread or a signal handler may set
+                                 (atomically) to a value other than 0 to cancel the call: no
+                                 further frame is begun, and DICUBE_ERROR_CANCELLED is returned  */
 } dicube_decode_options;
 
-/* Store in *levels the highest level that the first frame can be decoded at: of HTJ2K its wavelet
- * decompositions, 5 or more in files written by this library; 0 for JPEG XL, and for samples that
- * are floating-point or of more than 30 bits. The frame is read, but not decoded. @since 0.4.0 */
+/* Store in *levels the highest level at which the first frame can be decoded. For HTJ2K this is its
+ * number of wavelet decompositions, 5 or more in files written by this library. It is 0 for JPEG
+ * XL, and for samples that are floating-point or have more than 30 bits. Reads the frame, but does
+ * not decode it. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_levels(dicube_reader* reader, uint32_t* levels);
 
-/* Store what each frame is when it is decoded with these options. @since 0.4.0 */
+/* Store the description of frames decoded with these options. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decoded_image(dicube_reader* reader,
                                                const dicube_decode_options* options,
                                                dicube_image* image);
 
-/* Decode the `count` frames whose numbers stand in `frames`, in any order, one behind the other
- * into `pixels`. `pixels_size` must be what dicube_image_size gives for `count` frames of
- * dicube_reader_decoded_image. A pixel of a level is what the wavelet's low-pass filter makes of
- * those of the level before (ISO/IEC 15444-1 Annex F), brought into the range of the frame's bits.
- * A level beyond what a frame has is DICUBE_ERROR_ARGUMENT, any but 0 of a codec that has none
- * DICUBE_ERROR_UNSUPPORTED. @since 0.4.0 */
+/* Decode the `count` frames whose numbers are in `frames`, in any order, into `pixels`, one after
+ * the other. `pixels_size` must be the size of `count` frames of dicube_reader_decoded_image. The
+ * pixels of a level are those of the level before it after the wavelet's low-pass filter (ISO/IEC
+ * 15444-1 Annex F), clipped to the range of the frame's bits. Returns DICUBE_ERROR_ARGUMENT if a
+ * frame has fewer levels, DICUBE_ERROR_UNSUPPORTED if the codec has none and the level is not 0.
+ * @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frames,
                                                uint64_t count, const dicube_decode_options* options,
                                                void* pixels, size_t pixels_size);
 
-/* Frames that are being decoded while the caller does something else. */
+/* Frames being decoded while the caller does something else. */
 typedef struct dicube_decoding dicube_decoding;
 
-/* Begin what dicube_reader_decode_frames does, on all threads but the caller's, and return. With
- * one thread all is left to the functions below, and with fewer JPEG XL frames than threads, each
- * of which takes them all. The reader, and all that the arguments point to or that the options
- * do, must stay until the decoding is closed. @since 0.4.0 */
+/* Begin dicube_reader_decode_frames on all threads but the caller's, and return. The functions
+ * below do all of the work if there is only one thread, or if there are fewer JPEG XL frames than
+ * threads (each frame then uses all threads). The reader, and all memory that the arguments and
+ * options point to, must exist until the decoding is closed. @since 0.4.0 */
 DICUBE_API int32_t dicube_decoding_begin(dicube_reader* reader, const uint64_t* frames,
                                          uint64_t count, const dicube_decode_options* options,
                                          void* pixels, size_t pixels_size,
                                          dicube_decoding** decoding);
 
-/* Join in, and begin no further frame when so long has passed: for callers that have to look at
- * something else now and then, and can close the decoding if that is to end it. Store in `left` how
- * many frames nobody has begun; 0 too when one failed, which dicube_decoding_finish tells.
- * @since 0.4.0 */
+/* Decode frames on the calling thread too; begin no further frame after `milliseconds`. For callers
+ * that must look at something else now and then, and close the decoding to end it. Stores in *left
+ * the number of frames that no thread has begun; it is also 0 if a frame failed, which
+ * dicube_decoding_finish reports. @since 0.4.0 */
 DICUBE_API int32_t dicube_decoding_help(dicube_decoding* decoding, uint32_t milliseconds,
                                         uint64_t* left);
 
-/* Join in, and return when all frames are decoded, or one failed: then as
- * dicube_reader_decode_frames does. May be called once. @since 0.4.0 */
+/* Decode frames on the calling thread too, until all are decoded or one has failed. Returns what
+ * dicube_reader_decode_frames would return. May be called once. @since 0.4.0 */
 DICUBE_API int32_t dicube_decoding_finish(dicube_decoding* decoding);
 
-/* Close a decoding. If it was not finished no further frame is begun, those that were are waited
- * for, and all that was to be written is filled with zeros. NULL is allowed. @since 0.4.0 */
+/* Close a decoding. If it was not finished, begins no further frame, waits for those in progress,
+ * and fills the pixel buffer with zeros. NULL is allowed. @since 0.4.0 */
 DICUBE_API void dicube_decoding_close(dicube_decoding* decoding);
 
-/* As dicube_reader_decode, and the masks of the frames, of a file of DICUBE_KIND_ROI: a byte for
- * each pixel, 1 inside and 0 outside, in the order (frame, row, column). @since 0.4.0 */
+/* Decode frames of a file of DICUBE_KIND_ROI, as dicube_reader_decode does, and their masks: one
+ * byte per pixel, 1 inside and 0 outside, in the order (frame, row, column). @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t first, uint64_t count,
                                             void* pixels, size_t pixels_size, void* masks,
                                             size_t masks_size);
 
-/* Where the coded bytes of a frame stand in the file, and how many they are. @since 0.4.0 */
+/* Store the offset of the coded bytes of a frame in the file, and their number. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame,
                                              uint64_t* offset, size_t* size);
 
-/* Copy the coded bytes of a frame as they are; `size` must be their number. @since 0.4.0 */
+/* Read the coded bytes of a frame into `coded`; `size` must be their number. Returns
+ * DICUBE_ERROR_CHECKSUM if they are damaged. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_coded_read(dicube_reader* reader, uint64_t frame, void* coded,
                                             size_t size);
 
 /* ----------------------------------------------------------------------------------- writing */
 
+/* A file being written. */
 typedef struct dicube_writer dicube_writer;
 
-/* Bytes that go to the caller. */
+/* A file that the caller writes. */
 typedef struct dicube_sink {
     size_t struct_size; /* sizeof(dicube_sink)                                                   */
-    void* user;         /* handed to write_at as it is                                           */
-    /* Write `size` bytes at `offset`, store in `done` that it is `size`, and return 0; all else is
-     * a failure. `done` is as of dicube_source. An offset may be written again. */
+    void* user;         /* passed to write_at unchanged                                          */
+    /* Write `size` bytes at `offset`, set *done to `size`, and return 0. Any other result is a
+     * failure; see dicube_source. The same offset may be written again. */
     int32_t (*write_at)(void* user, uint64_t offset, const void* data, size_t size, size_t* done);
 } dicube_sink;
 
-/* Begin a file of `frames` frames. A path is written under a temporary name beside it, and takes
- * its name, replacing what was there, when dicube_writer_finish succeeds. The temporary name is
- * .dicube- and 12 hexadecimal digits; what a killed process leaves there the next writer of the
- * path removes. Of several writers of one path the last to finish stays. @since 0.4.0 */
+/* Begin a file of `frames` frames at a path or through a callback, and store the writer in *writer.
+ * Close it with dicube_writer_close. A path is first written under a temporary name in the same
+ * folder: .dicube- and 12 hexadecimal digits. When dicube_writer_finish succeeds, the file takes
+ * its name and replaces an existing file. If a process is killed, the next writer of the path
+ * removes the temporary file. If several writers write to one path, the last to finish wins.
+ * @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_open_path(const char* path, const dicube_image* image,
                                            uint64_t frames, const dicube_codec_options* options,
                                            dicube_writer** writer);
@@ -413,47 +447,47 @@ DICUBE_API int32_t dicube_writer_open_sink(const dicube_sink* sink, const dicube
                                            uint64_t frames, const dicube_codec_options* options,
                                            dicube_writer** writer);
 
-/* Close a writer; one that was not finished leaves the target as it was. NULL is allowed.
- * @since 0.4.0 */
+/* Close a writer. If it was not finished, an existing file at the path stays unchanged. NULL is
+ * allowed. @since 0.4.0 */
 DICUBE_API void dicube_writer_close(dicube_writer* writer);
 
-/* Add a section, of a name that does not begin with a capital letter. Those added before the first
- * frame stand at the front of the file; four at most can be added later. @since 0.4.0 */
+/* Add a section. Its name must not begin with a capital letter. Sections added before the first
+ * frame are stored at the front of the file; at most four can be added later. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_section(dicube_writer* writer, const char* name, const void* data,
                                          size_t size);
 
-/* Encode the next `count` frames. `pixels_size` must be what dicube_image_size gives for `count`
- * frames. May be called again and again until all frames are there. @since 0.4.0 */
+/* Encode the next `count` frames. `pixels_size` must be the size of `count` frames
+ * (dicube_image_size). Call it as often as needed until all frames are written. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_encode(dicube_writer* writer, uint64_t count, const void* pixels,
                                         size_t pixels_size);
 
-/* The same, of a file of DICUBE_KIND_ROI, which takes a mask for each frame: a byte for each pixel,
- * 0 outside, in the order (frame, row, column). @since 0.4.0 */
+/* Encode the next `count` frames of a file of DICUBE_KIND_ROI, each with a mask: one byte per
+ * pixel, 0 outside, in the order (frame, row, column). @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_encode_roi(dicube_writer* writer, uint64_t count,
                                             const void* pixels, size_t pixels_size,
                                             const void* masks, size_t masks_size);
 
-/* What lossy coding has changed. The root of squares / samples is the root mean square error. */
+/* The loss of lossy coding. The square root of squares / samples is the root mean square error. */
 typedef struct dicube_loss {
     size_t struct_size;  /* sizeof(dicube_loss)                                                   */
-    uint64_t max_error;  /* of all samples the greatest distance from what they were              */
-    uint64_t samples;    /* how many there are                                                    */
-    uint64_t changed;    /* how many are not what they were                                       */
-    uint64_t coded_size; /* bytes of the coded frames                                            */
-    double squares;      /* the squares of all errors, added up                                   */
+    uint64_t max_error;  /* the greatest error of a sample                                        */
+    uint64_t samples;    /* number of samples                                                     */
+    uint64_t changed;    /* number of samples that changed                                        */
+    uint64_t coded_size; /* size of the coded frames in bytes                                     */
+    double squares;      /* sum of the squares of all errors                                      */
 } dicube_loss;
 
-/* Store what the frames encoded so far lost, as measured on what they decode to; all zero in a
- * lossless file. FORMAT.md tells of the section `loss`, in which a writer of a lossy file must
- * record it. @since 0.4.0 */
+/* Store the loss of the frames encoded so far, measured on the decoded frames; all fields are 0 in
+ * a lossless file. Writers of a lossy file must record it in the section `loss` (FORMAT.md).
+ * @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_loss(dicube_writer* writer, dicube_loss* loss);
 
-/* Store bytes that are already coded as the next frame. They must be of the file's codec and of an
- * image like the file's. @since 0.4.0 */
+/* Store already coded bytes as the next frame. They must be of the file's codec and describe an
+ * image like those of the file. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_coded(dicube_writer* writer, const void* coded, size_t size);
 
-/* Complete the file: all frames must be there. After a failure only dicube_writer_close is left to
- * be called. @since 0.4.0 */
+/* Complete the file. Returns DICUBE_ERROR_STATE if frames are missing. After a failure, only
+ * dicube_writer_close may be called. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_finish(dicube_writer* writer);
 
 #ifdef __cplusplus
