@@ -30,6 +30,37 @@ Item = TypeVar("Item")
 _SECONDS = 0.2  # Windows wakes nobody who waits for longer
 
 
+Progress = Callable[[int, int], None]
+"""Called with the number of items done and the number of all items."""
+
+# Often enough for a moving bar and for Ctrl-C; rarely enough that waiting for the slowest thread of
+# each batch costs nothing measurable.
+_MOST_BATCHES = 50
+_LEAST_BATCH = 16
+
+
+def batches(
+    count: int, progress: Progress | None, *, split: bool = False
+) -> Iterator[tuple[int, int]]:
+    """Yield start and stop of the batches of a long call; report each when it is done.
+
+    Args:
+        count: how many items there are.
+        progress: called after each batch; None if nobody wants to know.
+        split: make several batches even without `progress`.
+    """
+    if not count:
+        return
+    batch = count
+    if progress or split:
+        batch = max(_LEAST_BATCH, -(-count // _MOST_BATCHES))
+    for first in range(0, count, batch):
+        last = min(first + batch, count)
+        yield first, last
+        if progress:
+            progress(last, count)
+
+
 def thread_count(num_threads: int | None) -> int:
     """Return how many threads to use: None or 0 means one for each processor this process may use.
 

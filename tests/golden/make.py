@@ -28,7 +28,7 @@ import dicube
 from dicube import DicomCubeImage, PixelDataHeader
 from dicube.codecs.jph import imdecode_jph, imencode_jph
 from dicube.dicom.series.geometry import Space
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 

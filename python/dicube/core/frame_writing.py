@@ -21,7 +21,7 @@ from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.stored_bits import most_bits_stored
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_writer import DcbWriter
-from dicube.storage.progress import Progress
+from dicube.threads import Progress
 
 
 def write_frames(

@@ -37,9 +37,10 @@ from dicube.core.nifti_image import (
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
 from dicube.core.slice_values import keep_rescale
-from dicube.dicom.dicom_io import read_series, write_dicom_folder
+from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import get_dicom_status
+from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.frame_coding import CodedFrame, code_frames
 from dicube.dicom.export.multiframe import frames_in_instances, write_dicom_file
 from dicube.dicom.export.new_series import make_meta
@@ -56,8 +57,7 @@ from dicube.nifti import NiftiHeader, write_nifti_file
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import FORMATS, codec_of_path, extension_of
-from dicube.storage.progress import Progress
-from dicube.threads import thread_count
+from dicube.threads import Progress, thread_count
 
 Folder = str | os.PathLike[str]
 

@@ -16,8 +16,8 @@ from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import ranges_of
 from dicube.storage.pixel_utils import compute_real_values
-from dicube.storage.progress import Progress
 from dicube.storage.real_values import RealValues
+from dicube.threads import Progress
 
 
 class Pixels:

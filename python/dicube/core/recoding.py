@@ -17,7 +17,7 @@ from dicube.dicom.series.stored_bits import most_bits_stored
 from dicube.dicom.transfer_syntaxes import TransferSyntax
 from dicube.exceptions import MetaDataError
 from dicube.storage.dcb_reader import DcbReader
-from dicube.storage.progress import Progress
+from dicube.threads import Progress
 
 
 def export_coded(

@@ -16,16 +16,17 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import dcmwrite, write_dataset, write_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.export.folder import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    pixel_element_of,
-)
+from dicube.dicom.export.folder import pixel_element_of
 from dicube.dicom.export.new_series import sop_class_of
 from dicube.dicom.export.pixel_attributes import pixel_attributes
+from dicube.dicom.export.uids import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    new_uid,
+)
 from dicube.dicom.files.coded_frames import coded_pixels, has_own_codec
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
@@ -120,7 +121,7 @@ def create_file_meta(ds: Dataset) -> FileMetaDataset:
     file_meta.MediaStorageSOPClassUID = UID(
         ds.get("SOPClassUID") or sop_class_of(ds.get("Modality"))
     )
-    file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID") or generate_uid("2.25.")
+    file_meta.MediaStorageSOPInstanceUID = UID(ds.get("SOPInstanceUID") or new_uid())
     file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     file_meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     file_meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME

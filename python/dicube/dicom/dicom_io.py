@@ -1,6 +1,6 @@
-"""DICOM folders: reading one series into metadata and a volume.
+"""Read one DICOM series into metadata and a volume.
 
-Writing is in `dicom_export`. Must not know dicube files or spaces.
+Must not know dicube files or spaces.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
 from dicube.dicom.files.instance import Instance
-from dicube.dicom.files.series import Progress, choose_series, find_instances
+from dicube.dicom.files.series import choose_series, find_instances
 from dicube.dicom.files.sources import Source
 from dicube.dicom.files.volume import common_layout, read_volume
 from dicube.dicom.metadata.first_slice import first_slice
@@ -24,9 +23,7 @@ from dicube.dicom.originals.keeper import OriginalsKeeper
 from dicube.dicom.originals.model import Originals
 from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.pixel_header import PixelDataHeader
-from dicube.threads import thread_count
-
-__all__ = ["read_dicom_dir", "read_dicom_folder", "write_dicom_folder"]
+from dicube.threads import Progress, thread_count
 
 _log = logging.getLogger(__name__)
 
@@ -61,43 +58,15 @@ def read_dicom_dir(
     return meta
 
 
-def read_dicom_folder(
-    source: Source,
-    sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC,
-    num_threads: int | None = None,
-    progress: Progress | None = None,
-    series_uid: str | None = None,
-) -> tuple[DicomMeta, NDArray[Any], PixelDataHeader]:
-    """Read a DICOM series: metadata, stored pixel values, and how these become real ones.
-
-    Args:
-        source: see `read_dicom_dir`.
-        sort_method: the order of the slices.
-        num_threads: how many files' pixels are read at a time; None or 0: as many as cores.
-        progress: called with steps done and steps in all: each file counts twice.
-        series_uid: which series, if there are several.
-
-    Returns:
-        The metadata; the volume as (slice, row, column) or (slice, row, column, sample), stored
-        words untouched, in native byte order; the pixel header, which says `UnusedBits` if words
-        hold more than the values of BitsStored bits. Slices are sorted.
-
-    Raises:
-        CubeFileNotFoundError, MetaDataError: see `read_dicom_dir`.
-        DataConsistencyError: several series and none chosen, images of different shape or sample
-            type, pixels missing or cut off; names the file.
-        CodecError: compressed pixels that can't be decoded; names what is missing.
-    """
-    series = read_series(source, sort_method, num_threads, progress, series_uid)
-    return series.meta, series.volume, series.header
-
-
 class Series(NamedTuple):
-    """A DICOM series.
+    """A DICOM series; its slices are sorted.
 
     Attributes:
-        meta, volume, header: see `read_dicom_folder`.
-        originals: its files, to be made again; or why they can't be.
+        meta: the metadata.
+        volume: stored words untouched, in native byte order: (slice, row, column) or (slice, row,
+            column, sample).
+        header: the pixel header, with `UnusedBits` if words use bits outside BitsStored.
+        originals: what restores its files to the byte; or a text that says why they can't be.
     """
 
     meta: DicomMeta
@@ -113,7 +82,19 @@ def read_series(
     progress: Progress | None = None,
     series_uid: str | None = None,
 ) -> Series:
-    """Read a DICOM series, and what is needed to make its files again: see `read_dicom_folder`."""
+    """Read a DICOM series: metadata, stored pixel values, and what restores its files.
+
+    Args:
+        source, sort_method, series_uid: see `read_dicom_dir`.
+        num_threads: how many files' pixels are read at a time; None or 0: one for each processor.
+        progress: called with steps done and steps in all: each file counts twice.
+
+    Raises:
+        CubeFileNotFoundError, MetaDataError: see `read_dicom_dir`.
+        DataConsistencyError: several series and none chosen, images of different shape or sample
+            type, pixels missing or cut off; names the file.
+        CodecError: compressed pixels that can't be decoded; names what is missing.
+    """
     meta, instances, files = _read_series(source, sort_method, series_uid, progress, passes=2)
     slices = meta.instances()
     frames = 0

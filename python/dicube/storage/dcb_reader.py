@@ -19,9 +19,8 @@ from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.formats import EXTENSIONS, codec_name
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
-from dicube.storage.progress import Progress, batches
 from dicube.storage.real_values import RealValues, real_dtype
-from dicube.threads import interruptible, thread_count
+from dicube.threads import Progress, batches, interruptible, thread_count
 
 
 class DcbReader:

@@ -22,8 +22,7 @@ from dicube.codecs.samples import image_of
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.formats import codec_of_path, kind_of
-from dicube.storage.progress import Progress, batches
-from dicube.threads import Task, Threads, interruptible, thread_count
+from dicube.threads import Progress, Task, Threads, batches, interruptible, thread_count
 
 # Bytes of frames that are gathered before they are encoded together, if those are several.
 _MOST_WAITING = 8 << 20

@@ -19,8 +19,7 @@ from dicube.dicom.series.geometry import Space, same_space, space_or_reason
 from dicube.exceptions import CodecError, DicomCubeError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
-from dicube.storage.progress import Progress
-from dicube.threads import thread_count
+from dicube.threads import Progress, thread_count
 from dicube.verify.original_comparison import compare_with_originals
 from dicube.verify.report import Check, VerificationReport, judged, unknown
 

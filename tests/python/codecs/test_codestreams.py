@@ -16,7 +16,7 @@ from dicube.codecs.jph.codestream import read_jph
 from dicube.codecs.jxl import imdecode_jxl, imencode_jxl, recompress_jpeg
 from dicube.codecs.jxl.codestream import read_jxl
 from dicube.exceptions import CodecError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage import DcbReader
 
 SHAPES = [(1, 1), (64, 65), (200, 130), (33, 257, 3), (700, 1), (1000, 3000)]
 

@@ -21,7 +21,7 @@ def test_few_bytes_take_no_gigabytes(tmp_path: Path) -> None:
 import pathlib, re, sys
 import numpy as np
 from dicube.exceptions import InvalidCubeFileError
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 
 pixels = np.zeros((1, 3000, 3000), np.uint16)
 with DcbWriter(sys.argv[1], pixels.shape, pixels.dtype) as writer:
@@ -53,7 +53,7 @@ def test_threads_that_the_system_lacks(tmp_path: Path) -> None:
     script = """
 import pathlib, re, resource, sys
 import numpy as np
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 
 def status(field):
     return int(re.findall(field + r":\\s*(\\d+)", pathlib.Path("/proc/self/status").read_text())[0])
@@ -81,7 +81,7 @@ def test_memory_that_the_system_lacks(tmp_path: Path) -> None:
 import os, pathlib, re, resource, sys, time
 import numpy as np
 from dicube.exceptions import OutOfMemoryError
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 
 def outcomes_of(call):
     found, threads = set(), len(os.listdir("/proc/self/task"))

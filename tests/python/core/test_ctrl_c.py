@@ -54,7 +54,7 @@ def test_two_signals_take_no_memory_away(of: str, real: bool, tmp_path: Path) ->
 INTERRUPTED_TWICE = """
 import signal, sys, time, weakref
 import numpy as np
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage import DcbReader
 from dicube.storage.real_values import RealValues
 
 path, of, is_real = sys.argv[1:]
@@ -100,7 +100,7 @@ INTERRUPTED_ANYWHERE = """
 import io, random, signal, sys, time
 import numpy as np
 from dicube.exceptions import CubeFileAccessError
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 
 way, path = sys.argv[1:]
 volume = np.random.default_rng(0).integers(0, 4000, (3, 40, 40), np.uint16)

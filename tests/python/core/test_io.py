@@ -14,7 +14,8 @@ import dicube
 from dicube import DicomCubeImage, DicomStatus, PixelDataHeader
 from dicube.core.io import DicomCubeImageIO
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
-from dicube.storage.dcb_file import DcbAFile, DcbFile, DcbReader, DcbSFile
+from dicube.storage import DcbReader
+from dicube.storage.dcb_file import DcbAFile, DcbFile, DcbSFile
 from dicube.storage.pixel_utils import derive_pixel_header_from_array
 
 

@@ -17,7 +17,7 @@ from dicube import DicomCubeImage, DicomStatus, verify_file
 from dicube.cli import main
 from dicube.dicom.series.geometry import Space, same_space
 from dicube.exceptions import DataConsistencyError, DicomCubeError, InvalidCubeFileError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage import DcbReader
 from dicube.storage.intact_frames import ranges_of
 
 COUNT = 60

@@ -32,7 +32,7 @@ from pydicom.uid import (
 )
 
 from dicube.dicom import SortMethod, read_dicom_dir
-from dicube.dicom.dicom_io import read_dicom_folder
+from dicube.dicom.dicom_io import read_series
 from dicube.exceptions import (
     CodecError,
     CubeFileAccessError,
@@ -51,7 +51,7 @@ def test_a_series(tmp_path: Path) -> None:
     for dataset in series:
         dataset.WindowCenter, dataset.WindowWidth = [40, 50], [80, 90]
     write_series(tmp_path, series[::-1])
-    meta, volume, header = read_dicom_folder(tmp_path)
+    meta, volume, header, _ = read_series(tmp_path)
     assert volume.shape == (12, 6, 5)
     assert volume.dtype == np.int16
     assert volume.dtype.isnative
@@ -72,7 +72,7 @@ def test_a_series(tmp_path: Path) -> None:
 def test_order_and_threads(tmp_path: Path, threads: int | None, method: SortMethod) -> None:
     series = each(make_series(5), "ImagePositionPatient", [[0, 0, z] for z in (2, 1, 5, 4, 3)])
     write_series(tmp_path, series)
-    meta, volume, _ = read_dicom_folder(tmp_path, method, threads)
+    meta, volume, _, _ = read_series(tmp_path, method, threads)
     for place, number in enumerate(meta.get("InstanceNumber")):
         np.testing.assert_array_equal(volume[place], pixels_of(number - 1, (6, 5), "uint16"))
 
@@ -98,7 +98,7 @@ def test_pixels_are_those_of_pydicom(
         dataset["PixelData"].VR = "OB" if dtype.endswith("int8") else "OW"
     dataset.file_meta.TransferSyntaxUID = syntax
     write_series(tmp_path, [dataset])
-    _, volume, _ = read_dicom_folder(tmp_path)
+    volume = read_series(tmp_path).volume
     np.testing.assert_array_equal(volume[0], pixels_of(3, shape, dtype))
     assert volume.dtype == dtype
     if syntax != DeflatedExplicitVRLittleEndian:  # which this function of pydicom can't read
@@ -110,7 +110,7 @@ def test_planar_colour(tmp_path: Path) -> None:
     dataset.PlanarConfiguration = 1
     dataset.PixelData = np.moveaxis(pixels_of(1, (4, 5, 3), "uint8"), -1, 0).tobytes()
     write_series(tmp_path, [dataset])
-    _, volume, _ = read_dicom_folder(tmp_path)
+    volume = read_series(tmp_path).volume
     np.testing.assert_array_equal(volume[0], pixels_of(1, (4, 5, 3), "uint8"))
 
 
@@ -124,7 +124,7 @@ def test_float_pixels(tmp_path: Path, keyword: str, dtype: str) -> None:
     setattr(dataset, keyword, values.tobytes())
     dataset.BitsAllocated = values.dtype.itemsize * 8
     write_series(tmp_path, [dataset])
-    _, volume, header = read_dicom_folder(tmp_path)
+    _, volume, header, _ = read_series(tmp_path)
     np.testing.assert_array_equal(volume[0], values)
     assert header.PixelDtype == values.dtype.name
 
@@ -136,7 +136,7 @@ def test_one_bit(tmp_path: Path) -> None:
     dataset.HighBit = 0
     dataset.PixelData = np.packbits(bits.reshape(-1), bitorder="little").tobytes()
     write_series(tmp_path, [dataset])
-    _, volume, _ = read_dicom_folder(tmp_path)
+    volume = read_series(tmp_path).volume
     np.testing.assert_array_equal(volume[0], bits)
 
 
@@ -145,7 +145,7 @@ def test_run_length_encoded(tmp_path: Path) -> None:
     for dataset in series:
         dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     write_series(tmp_path, series)
-    meta, volume, _ = read_dicom_folder(tmp_path)
+    meta, volume, _, _ = read_series(tmp_path)
     np.testing.assert_array_equal(volume[1], pixels_of(1, (6, 5), "uint16"))
     assert meta.get("TransferSyntaxUID") == RLELossless
 
@@ -158,7 +158,7 @@ def test_compressed_pixels_without_a_decoder_name_what_is_missing(tmp_path: Path
     dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
     write_series(tmp_path, [dataset])
     with pytest.raises(CodecError, match="JPEG 2000") as caught:
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     assert "I1" in str(caught.value)
     assert "dicom-codecs" in str(caught.value)
     assert "\n" not in caught.value.message
@@ -184,14 +184,14 @@ def test_a_decoder_whose_arrays_are_read_only(
 
     monkeypatch.setattr(Decoder, "iter_array", iter_array)
     folder = write_series(tmp_path / "in", [dataset])
-    np.testing.assert_array_equal(read_dicom_folder(folder)[1], expected)
+    np.testing.assert_array_equal(read_series(folder).volume, expected)
 
 
 def test_progress_ends_at_all(tmp_path: Path) -> None:
     write_series(tmp_path, make_series(3))
     (tmp_path / "note.txt").write_text("x")
     steps: list[tuple[int, int]] = []
-    read_dicom_folder(tmp_path, progress=lambda done, total: steps.append((done, total)))
+    read_series(tmp_path, progress=lambda done, total: steps.append((done, total)))
     assert steps == sorted(steps)
     assert {total for _, total in steps} == {8}
     assert steps[-1] == (8, 8)
@@ -211,7 +211,7 @@ def test_a_messy_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     (tmp_path / ".hidden" / "x").write_bytes((tmp_path / "4").read_bytes())
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     with caplog.at_level("INFO", "dicube"):
-        meta, volume, _ = read_dicom_folder(tmp_path)
+        meta, volume, _, _ = read_series(tmp_path)
     assert meta.get("InstanceNumber") == [1, 2, 3, 4]
     assert len(volume) == 4
     assert "notes.txt" in caplog.text
@@ -219,7 +219,7 @@ def test_a_messy_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
 
 def test_one_file_and_a_list_of_files(tmp_path: Path) -> None:
     write_series(tmp_path, make_series(3))
-    assert read_dicom_folder(tmp_path / "I2")[1].shape == (1, 6, 5)
+    assert read_series(tmp_path / "I2").volume.shape == (1, 6, 5)
     paths = [tmp_path / "I3", str(tmp_path / "I1")]
     assert read_dicom_dir(paths).get("InstanceNumber") == [1, 3]
     with pytest.raises(CubeFileNotFoundError):
@@ -236,14 +236,14 @@ def two_series(folder: Path) -> None:
 
 def test_several_series_are_listed_and_one_can_be_chosen(tmp_path: Path) -> None:
     two_series(tmp_path)
-    for read in (read_dicom_dir, read_dicom_folder):
+    for read in (read_dicom_dir, read_series):
         with pytest.raises(DataConsistencyError) as caught:
             read(tmp_path)
         message = str(caught.value)
         for told in (SERIES_UID, "1.2.3", "localizer", "CT", "3 files", "2 files", "7 x 8"):
             assert told in message
         assert "series_uid=" in message
-    assert read_dicom_folder(tmp_path, series_uid="1.2.3")[1].shape == (2, 7, 8)
+    assert read_series(tmp_path, series_uid="1.2.3").volume.shape == (2, 7, 8)
     assert read_dicom_dir(tmp_path, series_uid=SERIES_UID).slice_count == 3
     with pytest.raises(DataConsistencyError, match="no series 9"):
         read_dicom_dir(tmp_path, series_uid="9")
@@ -254,7 +254,7 @@ def test_a_series_without_pixels_does_not_count_beside_images(tmp_path: Path) ->
     report.SeriesInstanceUID = "1.9"
     del report.PixelData
     write_series(tmp_path, [*make_series(2), report])
-    assert len(read_dicom_folder(tmp_path)[1]) == 2
+    assert len(read_series(tmp_path).volume) == 2
     assert read_dicom_dir(tmp_path, series_uid="1.9").slice_count == 1
 
 
@@ -265,7 +265,7 @@ def test_a_dicomdir_is_passed_over(tmp_path: Path) -> None:
     directory.file_meta.MediaStorageSOPClassUID = directory.SOPClassUID
     directory.file_meta.MediaStorageSOPInstanceUID = "1.2"
     directory.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
-    assert len(read_dicom_folder(tmp_path)[1]) == 2
+    assert len(read_series(tmp_path).volume) == 2
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_dicomdir_is_passed_over(tmp_path: Path) -> None:
 def test_images_that_make_no_volume(tmp_path: Path, other: Any, told: str) -> None:
     write_series(tmp_path, [make_slice(0), make_slice(2), other])
     with pytest.raises(DataConsistencyError) as caught:
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     assert told in str(caught.value)
     assert "2 of 6 x 5 uint16" in str(caught.value)
     assert SERIES_UID in str(caught.value)
@@ -294,10 +294,10 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     write_series(tmp_path, make_series(3))
     cut(tmp_path / "I2", -10)
     with pytest.raises(DataConsistencyError, match=r"I2 is truncated: expected 60 .* found 50"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     cut(tmp_path / "I2", 500)
     with pytest.raises(MetaDataError, match="I2"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     with pytest.raises(MetaDataError, match="I2"):
         read_dicom_dir(tmp_path)
 
@@ -307,7 +307,7 @@ def test_a_file_without_pixels_is_named(tmp_path: Path) -> None:
     del series[1].PixelData
     write_series(tmp_path, series)
     with pytest.raises(DataConsistencyError, match="I2 has no pixel data"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     assert read_dicom_dir(tmp_path).slice_count == 3
 
 
@@ -316,7 +316,7 @@ def test_a_file_cut_before_its_series_uid_is_named(tmp_path: Path) -> None:
     data = (tmp_path / "I2").read_bytes()
     cut(tmp_path / "I2", data.index(b"\x10\x00\x10\x00PN"))
     with pytest.raises(MetaDataError, match="I2"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_pixels_that_are_not_described(tmp_path: Path, keyword: str, value: Any,
     dataset.NumberOfFrames = 1
     write_series(tmp_path, each([dataset], keyword, [value]))
     with pytest.raises(DataConsistencyError, match=told) as caught:
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     assert "I1" in str(caught.value)
 
 
@@ -346,9 +346,9 @@ def test_nothing_there(tmp_path: Path) -> None:
         read_dicom_dir(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(MetaDataError, match="1 files"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     with pytest.raises(InvalidCubeFileError, match="neither"):
-        read_dicom_folder(tmp_path / "notes.txt")
+        read_series(tmp_path / "notes.txt")
 
 
 @pytest.mark.skipif(
@@ -359,7 +359,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     write_series(tmp_path, make_series(2))
     (tmp_path / "I1").chmod(0)
     with pytest.raises(DicomCubeError, match="I1"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="paths have another limit")
@@ -374,11 +374,11 @@ def test_a_folder_that_cant_be_listed_is_not_passed_over(
         os.chdir("f" * 200)
     write_series(Path(), make_series(3)[2:])
     with pytest.raises(CubeFileAccessError, match="ffff"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
 
 
 def test_nonsense_after_the_preamble_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     write_series(tmp_path, make_series(1))
     (tmp_path / "bad").write_bytes(bytes(128) + b"DICM" + os.urandom(0) + b"\xff" * 400)
     with pytest.raises(DicomCubeError, match="bad"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)

@@ -9,7 +9,8 @@ import pydicom
 import pytest
 
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
-from dicube.dicom.dicom_io import read_dicom_dir, read_dicom_folder, write_dicom_folder
+from dicube.dicom.dicom_io import read_dicom_dir, read_series
+from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.series.geometry import space_or_reason
 from dicube.exceptions import DataConsistencyError
 
@@ -23,7 +24,7 @@ SERIES = {
 
 @pytest.mark.parametrize("name", SERIES)
 def test_there_and_back(shared_data: Path, tmp_path: Path, name: str) -> None:
-    meta, volume, header = read_dicom_folder(shared_data / name)
+    meta, volume, header, _ = read_series(shared_data / name)
     count, status = SERIES[name]
     assert len(volume) == meta.slice_count == count
     assert get_dicom_status(meta) is status
@@ -42,7 +43,7 @@ def test_there_and_back(shared_data: Path, tmp_path: Path, name: str) -> None:
             if not isinstance(theirs, pydicom.DataElement):
                 assert (ours.VR, ours.value or b"") == (theirs.VR, theirs.value or b"")
         assert written == source
-    again, values, same_header = read_dicom_folder(tmp_path / "out")
+    again, values, same_header, _ = read_series(tmp_path / "out")
     assert again == meta
     assert same_header == header
     np.testing.assert_array_equal(values, volume)
@@ -71,6 +72,6 @@ def test_a_tilted_gantry_with_even_steps_has_no_space_but_is_consistent(shared_d
 
 def test_shapes_that_make_no_volume_are_told(shared_data: Path) -> None:
     with pytest.raises(DataConsistencyError) as caught:
-        read_dicom_folder(shared_data / "ct_philips_tilt")
+        read_series(shared_data / "ct_philips_tilt")
     for told in ("503286111321", "CT", "6 files", "256 x 512", "741 x 650 x 3"):
         assert told in str(caught.value)

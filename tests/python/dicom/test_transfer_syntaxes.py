@@ -32,7 +32,7 @@ from dicube.dicom import transfer_syntaxes
 from dicube.dicom.export import frame_coding
 from dicube.dicom.transfer_syntaxes import TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage import DcbReader
 
 JPH = ("HTJ2KLossless", "HTJ2KLosslessRPCL")
 SYNTAXES = (*JPH, "JPEGXLLossless")

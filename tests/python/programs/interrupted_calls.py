@@ -20,7 +20,7 @@ import numpy as np
 
 import dicube
 from dicube import DicomCubeImage
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 
 THREADS = 2
 SIDE = 160

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import dicube
 from dicube import DicomCubeImage
 from dicube.exceptions import InvalidCubeFileError
-from dicube.storage.dcb_file import DcbReader
+from dicube.storage import DcbReader
 
 THREADS = 8
 SHARED = 16  # cubes that all threads read from

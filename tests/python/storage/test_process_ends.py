@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from programs.running import run_python
 
-from dicube.storage.dcb_file import DcbWriter
+from dicube.storage import DcbWriter
 
 _OPEN = """
 import os, sys, threading, time
 import numpy as np
 import dicube
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 
 path, source = sys.argv[1:3]
 def opened():

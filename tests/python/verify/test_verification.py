@@ -16,7 +16,7 @@ from programs.running import ROOT
 
 from dicube import DicomCubeImage, verify_file
 from dicube.exceptions import CubeFileNotFoundError
-from dicube.storage.dcb_file import DcbReader, DcbWriter
+from dicube.storage import DcbReader, DcbWriter
 from dicube.verify.report import Check, Outcome
 
 COUNT = 40  # more than are decoded at a time

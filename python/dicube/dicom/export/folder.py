@@ -27,7 +27,11 @@ from dicube.dicom.export.pixel_attributes import (
     pixel_attributes,
 )
 from dicube.dicom.export.replaced import geometry_attributes, window_attributes
-from dicube.dicom.export.uids import uid_from
+from dicube.dicom.export.uids import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    uid_from,
+)
 from dicube.dicom.merge_utils import JsonElement, slice_items
 from dicube.dicom.metadata.slice_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.metadata.slice_order import numbers
@@ -36,11 +40,8 @@ from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
+from dicube.threads import Progress
 from dicube.whole_files import WholeFiles, make_folder
-
-# A UUID made once (PS3.5 B.2): says who wrote a file, so it is the same in all of them.
-IMPLEMENTATION_CLASS_UID = "2.25.276819327744341003361683454210354626763"
-IMPLEMENTATION_VERSION_NAME = "DICUBE"
 
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
 _IN_FILE_META = {_SOP_CLASS: "00020002", _SOP_INSTANCE: "00020003"}
@@ -57,7 +58,7 @@ def write_dicom_folder(
     pixel_header: PixelDataHeader,
     space: Space | None = None,
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     syntax: TransferSyntax = EXPLICIT,
     coded: Sequence[CodedFrame] = (),
     derived: Sequence[Replaced] = (),

@@ -6,7 +6,7 @@ Must not know files or elements.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
 from dicube.codecs.jxl.codestream import read_jxl
 from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
-from dicube.threads import Threads, thread_count
+from dicube.threads import Progress, Threads, thread_count
 
 # Photometric interpretations that codecs keep as they are (PS3.5 8.2.4, 8.2.15). JPEG XL tells the
 # colour space itself, and here always RGB or gray.
@@ -68,7 +68,7 @@ def code_frames(
     instances: Sequence[Sequence[int]],
     least_bits: int | None = None,
     num_threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[CodedFrame]:
     """Return the frames of a volume in a coded transfer syntax, one for each slice.
 

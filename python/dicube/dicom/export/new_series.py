@@ -15,10 +15,10 @@ from pydicom.uid import (
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
     SecondaryCaptureImageStorage,
-    generate_uid,
 )
 
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.export.uids import new_uid
 from dicube.dicom.series.geometry import Grid, Space, grid_of_space, plane_attributes
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
@@ -74,7 +74,6 @@ _OF_SECONDARY_CAPTURE: dict[str, Any] = {
     "RescaleType": "US",
     "PatientOrientation": None,
 }
-_UID_PREFIX = "2.25."
 _RIGHT_ANGLE = 1e-2  # cosine; as a Space has it
 
 
@@ -164,11 +163,11 @@ def make_meta(
         "PatientSex": None,
         "SliceThickness": plane.slice_distance,
         "SpacingBetweenSlices": plane.slice_distance,
-        "StudyInstanceUID": generate_uid(_UID_PREFIX),
-        "SeriesInstanceUID": generate_uid(_UID_PREFIX),
+        "StudyInstanceUID": new_uid(),
+        "SeriesInstanceUID": new_uid(),
         "StudyID": "1",
         "SeriesNumber": 1,
-        "FrameOfReferenceUID": generate_uid(_UID_PREFIX),
+        "FrameOfReferenceUID": new_uid(),
         "PositionReferenceIndicator": None,
         "Laterality": None,
         **_OF_CLASS.get(modality, _OF_SECONDARY_CAPTURE),
@@ -194,7 +193,7 @@ def make_meta(
     for keyword, value in shared.items():
         meta.set_shared_item(keyword, value)
     per_slice: dict[str, list[Any]] = {
-        "SOPInstanceUID": [generate_uid(_UID_PREFIX) for _ in range(count)],
+        "SOPInstanceUID": [new_uid() for _ in range(count)],
         "InstanceNumber": list(range(1, count + 1)),
         "ImagePositionPatient": plane.positions * volumes,
         "SliceLocation": plane.locations * volumes,

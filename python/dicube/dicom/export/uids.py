@@ -1,4 +1,4 @@
-"""UIDs that are made from what is there, so that exporting twice gives the same instances.
+"""The UIDs that dicube makes, of UUIDs (PS3.5 B.2).
 
 Must not know elements or files.
 """
@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from pydicom.uid import generate_uid
 
+_PREFIX = "2.25."
+
+# Names the program that wrote a file, so it is the same in all files.
+IMPLEMENTATION_CLASS_UID = f"{_PREFIX}276819327744341003361683454210354626763"
+IMPLEMENTATION_VERSION_NAME = "DICUBE"
+
+
+def new_uid() -> str:
+    """Return a random UID."""
+    return str(generate_uid(_PREFIX))
+
 
 def uid_from(*sources: str) -> str:
-    """Return a UID made from texts, the same ones giving the same UID (PS3.5 B.2)."""
-    # JSON may hold halves of surrogate pairs, which no UTF-8 has.
+    """Return a UID made from texts: exporting the same series again gives the same instances."""
+    # JSON may hold halves of surrogate pairs, which UTF-8 can't encode.
     texts = [source.encode(errors="backslashreplace").decode() for source in sources]
-    return str(generate_uid(prefix="2.25.", entropy_srcs=texts))
+    return str(generate_uid(_PREFIX, texts))

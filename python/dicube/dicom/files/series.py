@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
 from dicube.dicom.files.instance import (
     SMALLEST_HEAD,
@@ -20,9 +19,7 @@ from dicube.dicom.files.instance import (
 )
 from dicube.dicom.files.sources import DatasetInMemory, Source, files_of, name_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the number of steps done and the total number of steps."""
+from dicube.threads import Progress
 
 _log = logging.getLogger(__name__)
 

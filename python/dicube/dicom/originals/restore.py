@@ -6,13 +6,13 @@ Must not know elements or dicube files.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
 from dicube.dicom.originals.model import Originals, digest_of
 from dicube.exceptions import InvalidCubeFileError
+from dicube.threads import Progress
 from dicube.whole_files import WholeFiles, make_folder, refusals_named
 
 
@@ -21,7 +21,7 @@ def write_originals(
     originals: Originals,
     volume: NDArray[Any],
     overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Write original files under their names into a folder, which is made if need be.
 

@@ -14,7 +14,8 @@ from pydicom.sequence import Sequence
 
 from dicube import DicomCubeImage
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
-from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
+from dicube.dicom.dicom_io import read_series
+from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.series.geometry import Space, same_space
 from dicube.exceptions import (
@@ -29,7 +30,7 @@ Series = tuple[DicomMeta, Any, PixelDataHeader]
 
 
 def loaded(folder: Path, datasets: list[Any]) -> Series:
-    return read_dicom_folder(write_series(folder, datasets))
+    return read_series(write_series(folder, datasets))[:3]
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_round_trip(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
         source = pydicom.dcmread(str(meta.filenames[index]))  # type: ignore[index]
         assert dataset == source
         assert list(dataset.keys()) == sorted(dataset.keys())
-    again, values, same_header = read_dicom_folder(tmp_path / "out")
+    again, values, same_header, _ = read_series(tmp_path / "out")
     assert again == meta
     assert same_header == header
     np.testing.assert_array_equal(values, volume)
@@ -204,21 +205,21 @@ def test_a_volume_of_another_type(tmp_path: Path, dtype: str) -> None:
     if dtype.startswith("int"):
         assert written["PixelPaddingValue"].VR == "SS"
         assert "SmallestImagePixelValue" not in written
-    assert read_dicom_folder(tmp_path / "out")[1].dtype == dtype
+    assert read_series(tmp_path / "out").volume.dtype == dtype
 
 
 def test_a_volume_of_another_shape(series: Series, tmp_path: Path) -> None:
     meta, _, header = series
     volume = np.zeros((4, 7, 8), "uint16")
     write_dicom_folder(tmp_path / "out", meta, volume, header)
-    assert read_dicom_folder(tmp_path / "out")[1].shape == (4, 7, 8)
+    assert read_series(tmp_path / "out").volume.shape == (4, 7, 8)
 
 
 def test_big_endian_and_strided_arrays(series: Series, tmp_path: Path) -> None:
     meta, volume, header = series
     for name, array in {"a": volume.astype(">u2"), "b": np.asfortranarray(volume)}.items():
         write_dicom_folder(tmp_path / name, meta, array, header)
-        np.testing.assert_array_equal(read_dicom_folder(tmp_path / name)[1], volume)
+        np.testing.assert_array_equal(read_series(tmp_path / name).volume, volume)
 
 
 def test_planar_colour_and_one_bit_stay_as_they_were(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_planar_colour_and_one_bit_stay_as_they_were(tmp_path: Path) -> None:
         written = pydicom.dcmread(tmp_path / f"{name}-out" / "slice_0000.dcm")
         source = pydicom.dcmread(tmp_path / name / "I1")
         np.testing.assert_array_equal(written.pixel_array, source.pixel_array)
-        assert read_dicom_folder(tmp_path / f"{name}-out")[0] == meta
+        assert read_series(tmp_path / f"{name}-out").meta == meta
 
 
 def test_rescale_is_the_metadata_s_slice_by_slice(tmp_path: Path) -> None:
@@ -241,11 +242,11 @@ def test_rescale_is_the_metadata_s_slice_by_slice(tmp_path: Path) -> None:
     meta, volume, header = loaded(tmp_path / "in", datasets)
     assert header.RescaleSlope == 1.5
     write_dicom_folder(tmp_path / "a", meta, volume, header)
-    assert read_dicom_folder(tmp_path / "a")[0].get("RescaleSlope") == [1.5, 2.0, 3.0]
+    assert read_series(tmp_path / "a").meta.get("RescaleSlope") == [1.5, 2.0, 3.0]
     header.RescaleSlope, header.RescaleIntercept = 1.0, 0.1234567890123456
     with pytest.warns(UserWarning, match=r"RescaleIntercept 0\.1234567890123456 is written as"):
         write_dicom_folder(tmp_path / "b", meta, volume, header)
-    again = read_dicom_folder(tmp_path / "b")[0]
+    again = read_series(tmp_path / "b").meta
     assert again.get("RescaleSlope") == 1.0
     assert again.get("RescaleIntercept") == pytest.approx(0.123456789, abs=1e-9)
     assert (
@@ -258,7 +259,7 @@ def test_a_space_of_one_s_own(series: Series, tmp_path: Path) -> None:
     meta, volume, header = series
     told = get_space_from_DicomMeta(meta, "zyx")
     write_dicom_folder(tmp_path / "a", meta, volume, header, told)
-    assert read_dicom_folder(tmp_path / "a")[0] == meta
+    assert read_series(tmp_path / "a").meta == meta
     moved = Space(
         shape=(4, 6, 5),
         origin=(1, 2, 3),
@@ -268,7 +269,7 @@ def test_a_space_of_one_s_own(series: Series, tmp_path: Path) -> None:
         z_orientation=(0, 1, 0),
     )
     write_dicom_folder(tmp_path / "b", meta, volume, header, moved)
-    again = get_space_from_DicomMeta(read_dicom_folder(tmp_path / "b")[0], "zyx")
+    again = get_space_from_DicomMeta(read_series(tmp_path / "b").meta, "zyx")
     assert again is not None
     assert same_space(again, moved)
 
@@ -296,7 +297,7 @@ def test_instances_without_uids_of_their_own(series: Series, tmp_path: Path) -> 
     del meta["SOPClassUID"]
     for name in ("a", "b"):
         write_dicom_folder(tmp_path / name, meta, volume, header)
-    uids = [read_dicom_folder(tmp_path / name)[0].get("SOPInstanceUID") for name in ("a", "b")]
+    uids = [read_series(tmp_path / name).meta.get("SOPInstanceUID") for name in ("a", "b")]
     assert len(set(uids[0])) == 4
     assert uids[0] == uids[1]
 
@@ -328,7 +329,7 @@ def test_a_new_series(tmp_path: Path, dtype: str, space: Any) -> None:
     meta = make_meta(volume.shape, volume.dtype, space, "MR", "王^小東", "id")
     assert get_dicom_status(meta) in (DicomStatus.CONSISTENT, DicomStatus.MISSING_DTYPE)
     write_dicom_folder(tmp_path / "out", meta, volume, PixelDataHeader(), space)
-    again, values, _ = read_dicom_folder(tmp_path / "out")
+    again, values, _, _ = read_series(tmp_path / "out")
     np.testing.assert_array_equal(values, volume)
     assert again == meta
     found = get_space_from_DicomMeta(again, "zyx")

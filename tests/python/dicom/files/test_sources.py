@@ -31,7 +31,7 @@ from pydicom.uid import (
 
 from dicube import DicomCubeImage
 from dicube.dicom import read_dicom_dir
-from dicube.dicom.dicom_io import read_dicom_folder
+from dicube.dicom.dicom_io import read_series
 from dicube.dicom.files.sources import files_of
 from dicube.exceptions import (
     CubeFileNotFoundError,
@@ -51,7 +51,7 @@ def zipped(folder: Path, archive: Path, method: int = zipfile.ZIP_DEFLATED) -> P
 
 def check_series(source: Any, count: int = 4) -> None:
     """Check that a source holds the slices of `make_series`."""
-    meta, volume, _ = read_dicom_folder(source)
+    meta, volume, _, _ = read_series(source)
     assert meta.get("InstanceNumber", force_nonshared=True) == list(range(1, count + 1))
     for index in range(count):
         np.testing.assert_array_equal(volume[index], pixels_of(index, (6, 5), "uint16"))
@@ -145,13 +145,13 @@ class TestArchives:
         data[data.index(pixels_of(1, (90, 90), "uint16").tobytes()) + 9000] ^= 1
         path.write_bytes(data)
         with pytest.raises((DataConsistencyError, MetaDataError), match="I2"):
-            read_dicom_folder(path)
+            read_series(path)
         path.write_bytes(data[:5000])
         with pytest.raises(DataConsistencyError, match=r"a\.zip is a damaged zip archive"):
-            read_dicom_folder(path)
+            read_series(path)
         path.write_bytes(b"no archive")
         with pytest.raises(DataConsistencyError, match=r"a\.zip is a damaged zip archive"):
-            read_dicom_folder(path)
+            read_series(path)
 
     def test_a_member_of_a_size_that_is_a_lie(self, tmp_path: Path) -> None:
         write_series(tmp_path / "in", make_series(1, shape=(90, 90)))
@@ -161,7 +161,7 @@ class TestArchives:
         struct.pack_into("<L", data, entry + 24, 9000)
         path.write_bytes(data)
         with pytest.raises((DataConsistencyError, MetaDataError), match="I1"):
-            read_dicom_folder(path)
+            read_series(path)
 
     def test_nothing_in_it(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
@@ -221,8 +221,8 @@ class TestDatasets:
         source.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         write_series(tmp_path, [source])
         for dataset in (source, pydicom.dcmread(tmp_path / "I1")):
-            _, volume, _ = read_dicom_folder([dataset])
-            np.testing.assert_array_equal(volume, read_dicom_folder(tmp_path)[1])
+            volume = read_series([dataset]).volume
+            np.testing.assert_array_equal(volume, read_series(tmp_path).volume)
 
     def test_later_changes_do_not_show(self) -> None:
         dataset = make_slice()
@@ -234,22 +234,22 @@ class TestDatasets:
         series = make_series(2)
         del series[1].PixelData
         with pytest.raises(DataConsistencyError, match="dataset 1 has no pixel data"):
-            read_dicom_folder(series)
+            read_series(series)
         assert read_dicom_dir(series).slice_count == 2
 
     def test_too_few_pixels(self) -> None:
         series = make_series(2)
         series[1].PixelData = series[1].PixelData[:-4]
         with pytest.raises(DataConsistencyError, match="dataset 1 is truncated"):
-            read_dicom_folder(series)
+            read_series(series)
 
     def test_values_that_pydicom_left_in_the_file(self, tmp_path: Path) -> None:
         series = make_series(2)
         for dataset in series:
             dataset.ReferencedImageSequence = [item(ReferencedSOPInstanceUID="1.2.3")]
         paths = sorted(write_series(tmp_path, series).iterdir())
-        meta, volume, _ = read_dicom_folder([pydicom.dcmread(path, defer_size=2) for path in paths])
-        whole, pixels, _ = read_dicom_folder(tmp_path)
+        meta, volume, _, _ = read_series([pydicom.dcmread(path, defer_size=2) for path in paths])
+        whole, pixels, _, _ = read_series(tmp_path)
         assert meta == whole
         np.testing.assert_array_equal(volume, pixels)
 
@@ -326,14 +326,14 @@ class TestMessyFolders:
 
     def test_real_folders(self, shared_data: Path, tmp_path: Path) -> None:
         """As the scanner wrote it, with its DICOMDIR; and as an archive of it."""
-        meta, volume, _ = read_dicom_folder(shared_data / "ct_philips_thin")
+        meta, volume, _, _ = read_series(shared_data / "ct_philips_thin")
         assert volume.shape == (140, 512, 512)
         archive = zipped(shared_data / "ct_philips_thin", tmp_path / "x.zip", zipfile.ZIP_STORED)
-        again, same, _ = read_dicom_folder(archive)
+        again, same, _, _ = read_series(archive)
         assert again == meta
         np.testing.assert_array_equal(same, volume)
         with pytest.raises(DataConsistencyError, match="741 x 650 x 3"):
-            read_dicom_folder(shared_data / "ct_philips_tilt")
+            read_series(shared_data / "ct_philips_tilt")
 
     def test_the_study_that_pydicom_carries(self) -> None:
         """A DICOMDIR and seven series, in folders."""
@@ -344,7 +344,7 @@ class TestMessyFolders:
         uids = [line.split()[0] for line in listed if line.startswith("  ")]
         assert len(uids) > 6
         for uid in uids:
-            meta, volume, _ = read_dicom_folder(folder, series_uid=uid)
+            meta, volume, _, _ = read_series(folder, series_uid=uid)
             assert meta.filenames is not None
             for path, frame in zip(meta.filenames, volume, strict=True):
                 np.testing.assert_array_equal(pydicom.dcmread(path).pixel_array, frame)

@@ -21,7 +21,8 @@ from pydicom.uid import (
 )
 
 from dicube import DicomCubeImage, verify_file
-from dicube.dicom.dicom_io import read_dicom_folder, write_dicom_folder
+from dicube.dicom.dicom_io import read_series
+from dicube.dicom.export.folder import write_dicom_folder
 from dicube.exceptions import CodecError, DataConsistencyError
 
 ALL_DTYPES = (
@@ -104,7 +105,7 @@ def test_float_pixel_data(tmp_path: Path, keyword: str, dtype: str) -> None:
     write_series(tmp_path / "in", series)
     DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "x.dcbs")
     DicomCubeImage.from_file(tmp_path / "x.dcbs").to_dicom_folder(tmp_path / "out")
-    back = read_dicom_folder(tmp_path / "out")[1]
+    back = read_series(tmp_path / "out").volume
     assert back.tobytes() == volume.tobytes()
     for written, source in zip(sorted((tmp_path / "out").iterdir()), series, strict=True):
         assert getattr(pydicom.dcmread(written), keyword) == getattr(source, keyword)
@@ -113,10 +114,10 @@ def test_float_pixel_data(tmp_path: Path, keyword: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["uint64", "int64"])
 def test_integers_of_64_bits(tmp_path: Path, dtype: str) -> None:
     write_series(tmp_path / "in", make_series(2, dtype=dtype))
-    meta, volume, header = read_dicom_folder(tmp_path / "in")
+    meta, volume, header, _ = read_series(tmp_path / "in")
     assert volume.dtype == dtype
     write_dicom_folder(tmp_path / "out", meta, volume, header)
-    np.testing.assert_array_equal(read_dicom_folder(tmp_path / "out")[1], volume)
+    np.testing.assert_array_equal(read_series(tmp_path / "out").volume, volume)
 
 
 def words_of(
@@ -179,9 +180,9 @@ class TestUnusedBits:
 
     def test_only_where_there_are_any(self, tmp_path: Path) -> None:
         write_series(tmp_path / "a", series_of_words(12, 11, False, 0))
-        assert read_dicom_folder(tmp_path / "a")[2].Extras == {}
+        assert read_series(tmp_path / "a").header.Extras == {}
         write_series(tmp_path / "b", series_of_words(12, 11, False, 0x8000))
-        assert read_dicom_folder(tmp_path / "b")[2].Extras == {"UnusedBits": True}
+        assert read_series(tmp_path / "b").header.Extras == {"UnusedBits": True}
 
     def test_small_values_in_high_bits(self, tmp_path: Path) -> None:
         dataset = make_slice()
@@ -203,7 +204,7 @@ class TestUnusedBits:
                 dataset.file_meta.TransferSyntaxUID = syntax
                 dataset.PixelData = np.frombuffer(dataset.PixelData, "u2").byteswap().tobytes()
         write_series(tmp_path, series)
-        _, volume, header = read_dicom_folder(tmp_path)
+        _, volume, header, _ = read_series(tmp_path)
         assert volume.tobytes() == expected
         assert header.Extras == {"UnusedBits": True}
 
@@ -228,7 +229,7 @@ class TestUnusedBits:
 
     def test_a_real_overlay(self) -> None:
         path = str(pydicom.data.get_testdata_file("examples_overlay.dcm"))
-        _, volume, _ = read_dicom_folder(path)
+        volume = read_series(path).volume
         np.testing.assert_array_equal(volume[0], pixel_array(path, raw=True))
 
 
@@ -271,7 +272,7 @@ class TestRealFiles:
         path = str(pydicom.data.get_testdata_file(name))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _, volume, _ = read_dicom_folder(path)
+            volume = read_series(path).volume
             expected = pydicom.dcmread(path)
             expected.pixel_array_options(raw=True)
             np.testing.assert_array_equal(
@@ -314,7 +315,7 @@ class TestRealFiles:
     def test_a_missing_decoder_is_named(self, name: str) -> None:
         path = str(pydicom.data.get_testdata_file(name))
         with pytest.raises(CodecError, match=name) as caught:
-            read_dicom_folder(path)
+            read_series(path)
         assert "pip install dicube[dicom-codecs]" in str(caught.value)
 
 
@@ -324,7 +325,7 @@ def test_damaged_frames_are_no_missing_decoder(tmp_path: Path) -> None:
     dataset.PixelData = dataset.PixelData[:-40] + bytes(40)
     write_series(tmp_path, [dataset])
     with pytest.raises(CodecError, match="RLE") as caught:
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)
     assert "pip install" not in str(caught.value)
 
 
@@ -334,4 +335,4 @@ def test_other_sizes_of_samples_are_refused(tmp_path: Path, bits: int) -> None:
     dataset.BitsAllocated = bits
     write_series(tmp_path, [dataset])
     with pytest.raises(DataConsistencyError, match=f"BitsAllocated {bits}"):
-        read_dicom_folder(tmp_path)
+        read_series(tmp_path)

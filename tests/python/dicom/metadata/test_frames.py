@@ -24,9 +24,9 @@ from dicube.dicom import DicomMeta, DicomStatus, SortMethod, get_dicom_status
 from dicube.dicom.dicom_io import (
     pixel_header_of,
     read_dicom_dir,
-    read_dicom_folder,
-    write_dicom_folder,
+    read_series,
 )
+from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.metadata.slice_order import positions
 from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_or_reason
 from dicube.exceptions import DataConsistencyError, MetaDataError
@@ -41,7 +41,7 @@ def same_elements(one: Dataset, other: Dataset) -> None:
 
 def exported(folder: Path, source: Path, **options: Any) -> list[Dataset]:
     """Read and write a series; return the files written."""
-    meta, volume, header = read_dicom_folder(source, **options)
+    meta, volume, header, _ = read_series(source, **options)
     space = get_space_from_DicomMeta(meta, "zyx")
     meta = DicomMeta.from_json(meta.to_json())
     return [
@@ -52,7 +52,7 @@ def exported(folder: Path, source: Path, **options: Any) -> list[Dataset]:
 class TestEnhanced:
     def test_each_frame_is_a_slice(self, tmp_path: Path) -> None:
         write_series(tmp_path, [enhanced(7)])
-        meta, volume, header = read_dicom_folder(tmp_path)
+        meta, volume, header, _ = read_series(tmp_path)
         np.testing.assert_array_equal(volume, frames_like(7, 100))
         assert meta.slice_count == 7
         assert meta.filenames == [str(tmp_path / "I1")] * 7
@@ -91,7 +91,7 @@ class TestEnhanced:
     def test_several_files_are_joined_in_order(self, tmp_path: Path) -> None:
         files = [enhanced(n, n, lambda f, n=n: plane(f, start=10.0 * n)) for n in (4, 3, 5)]
         write_series(tmp_path, files)
-        meta, volume, _ = read_dicom_folder(tmp_path)
+        meta, volume, _, _ = read_series(tmp_path)
         expected = [frames_like(n, n * 100) for n in (3, 4, 5)]
         np.testing.assert_array_equal(volume, np.concatenate(expected))
         assert meta.get("InstanceNumber") == [3] * 3 + [4] * 4 + [5] * 5
@@ -115,7 +115,7 @@ class TestEnhanced:
     def test_descending_reverses_frames_too_and_export_restores_them(self, tmp_path: Path) -> None:
         files = [enhanced(3, 1), enhanced(4, 2, lambda f: plane(f, start=7.5))]
         write_series(tmp_path, files)
-        meta, volume, _ = read_dicom_folder(tmp_path, SortMethod.INSTANCE_NUMBER_DESC)
+        meta, volume, _, _ = read_series(tmp_path, SortMethod.INSTANCE_NUMBER_DESC)
         expected = np.concatenate([frames_like(3, 100), frames_like(4, 200)])[::-1]
         np.testing.assert_array_equal(volume, expected)
         z = [z for _, _, z in meta.get("ImagePositionPatient")]
@@ -130,7 +130,7 @@ class TestEnhanced:
         mixed = [3, 0, 2, 4, 1]
         source = enhanced(5, groups=lambda f: plane(mixed[f]))
         write_series(tmp_path, [source])
-        meta, volume, _ = read_dicom_folder(tmp_path, SortMethod.POSITION_RIGHT_HAND)
+        meta, volume, _, _ = read_series(tmp_path, SortMethod.POSITION_RIGHT_HAND)
         order = [mixed.index(i) for i in range(5)]
         np.testing.assert_array_equal(volume, frames_like(5, 100)[order])
         assert [z for _, _, z in meta.get("ImagePositionPatient")] == [0, 2.5, 5, 7.5, 10]
@@ -188,7 +188,7 @@ class TestOtherFiles:
     def test_ultrasound_in_colour(self, tmp_path: Path) -> None:
         source = several_frames(4, shape=(6, 5, 3))
         write_series(tmp_path, [source])
-        meta, volume, _ = read_dicom_folder(tmp_path)
+        meta, volume, _, _ = read_series(tmp_path)
         np.testing.assert_array_equal(volume, frames_like(4, 100, (6, 5, 3)))
         space, reason = space_or_reason(meta)
         assert space is None
@@ -200,7 +200,7 @@ class TestOtherFiles:
         source.PlanarConfiguration = 1
         set_pixels(source, np.moveaxis(frames_like(4, 100, (6, 5, 3)), -1, 1))
         write_series(tmp_path, [source])
-        _, volume, _ = read_dicom_folder(tmp_path)
+        volume = read_series(tmp_path).volume
         np.testing.assert_array_equal(volume, frames_like(4, 100, (6, 5, 3)))
         same_elements(exported(tmp_path / "out", tmp_path)[0], source)
 
@@ -215,7 +215,7 @@ class TestOtherFiles:
         packed = np.packbits(bits.reshape(-1), bitorder="little")
         set_pixels(source, packed)
         write_series(tmp_path, [source])
-        _, volume, _ = read_dicom_folder(tmp_path)
+        volume = read_series(tmp_path).volume
         np.testing.assert_array_equal(volume, bits)
         (written,) = exported(tmp_path / "out", tmp_path)
         assert written.PixelData == source.PixelData
@@ -225,15 +225,15 @@ class TestOtherFiles:
         source = several_frames(3)
         source.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         write_series(tmp_path, [source])
-        _, volume, _ = read_dicom_folder(tmp_path)
+        volume = read_series(tmp_path).volume
         np.testing.assert_array_equal(volume, frames_like(3, 100))
-        _, volume, _ = read_dicom_folder(tmp_path, SortMethod.INSTANCE_NUMBER_DESC)
+        volume = read_series(tmp_path, SortMethod.INSTANCE_NUMBER_DESC).volume
         np.testing.assert_array_equal(volume, frames_like(3, 100)[::-1])
 
     @pytest.mark.parametrize("name", ["rtdose.dcm", "rtdose_expb.dcm"])
     def test_a_dose_has_its_frames_at_the_offsets_of_its_grid(self, name: str) -> None:
         path = pydicom.data.get_testdata_file(name)
-        meta, volume, _ = read_dicom_folder(str(path))
+        meta, volume, _, _ = read_series(str(path))
         source = pydicom.dcmread(str(path))
         np.testing.assert_array_equal(volume, source.pixel_array)
         space = get_space_from_DicomMeta(meta)
@@ -316,7 +316,7 @@ class TestOtherFiles:
         source.NumberOfFrames = 4
         write_series(tmp_path, [source])
         with pytest.raises(DataConsistencyError, match="I1 is truncated"):
-            read_dicom_folder(tmp_path)
+            read_series(tmp_path)
         source.NumberOfFrames = 2_000_000_000
         write_series(tmp_path, [source])
         with pytest.raises(MetaDataError, match=r"I1: NumberOfFrames is .* only 180 bytes"):
@@ -358,7 +358,7 @@ class TestSelect:
     def test_export_of_some_frames(self, tmp_path: Path) -> None:
         sources = [enhanced(4, n, lambda f, n=n: plane(f, start=n)) for n in (1, 2)]
         write_series(tmp_path, sources)
-        meta, volume, _ = read_dicom_folder(tmp_path)
+        meta, volume, _, _ = read_series(tmp_path)
         for merged in (meta, DicomMeta.from_json(meta.to_json())):
             chosen = merged.select([5, 1, 3])
             header = pixel_header_of(chosen, "uint16")
@@ -379,11 +379,11 @@ class TestSelect:
 
     def test_export_of_some_frames_of_a_dose(self, tmp_path: Path) -> None:
         path = str(pydicom.data.get_testdata_file("rtdose.dcm"))
-        meta, volume, header = read_dicom_folder(path)
+        meta, volume, header, _ = read_series(path)
         chosen = meta.select(range(4, 10))
         space = get_space_from_DicomMeta(chosen)
         write_dicom_folder(tmp_path, chosen, volume[4:10], header)
-        again, values, _ = read_dicom_folder(tmp_path)
+        again, values, _, _ = read_series(tmp_path)
         np.testing.assert_array_equal(values, volume[4:10])
         assert get_space_from_DicomMeta(again) == space
 
@@ -580,7 +580,7 @@ class TestEdits:
         moved = copy.deepcopy(image.space)
         moved.origin = (5, 6, 7)
         image.pixel_header.RescaleSlope = 7.0
-        meta, volume, header = read_dicom_folder(tmp_path / "in")
+        meta, volume, header, _ = read_series(tmp_path / "in")
         header.RescaleSlope = 7.0
         write_dicom_folder(tmp_path / "out", meta, volume, header, moved)
         image.space = moved
@@ -642,7 +642,7 @@ class TestEdits:
 
     def test_frames_without_groups_stay_where_they_are(self, tmp_path: Path) -> None:
         path = str(pydicom.data.get_testdata_file("rtdose.dcm"))
-        meta, volume, header = read_dicom_folder(path)
+        meta, volume, header, _ = read_series(path)
         moved = get_space_from_DicomMeta(meta, "zyx")
         assert moved is not None
         moved.origin = (5, 6, 7)
@@ -673,7 +673,7 @@ def test_columns_that_are_malformed(columns: Any) -> None:
 
 def test_what_differs_within_a_file_cant_be_exported(tmp_path: Path) -> None:
     write_series(tmp_path, [several_frames(3)])
-    meta, volume, header = read_dicom_folder(tmp_path)
+    meta, volume, header, _ = read_series(tmp_path)
     meta.set_nonshared_item("ImageComments", ["a", "b", "c"])
     with pytest.raises(DataConsistencyError, match="ImageComments"):
         write_dicom_folder(tmp_path / "out", meta, volume, header)
