@@ -46,7 +46,10 @@ def everything(file: bytes | Path, **options: Any) -> Everything:
         sections = {name: reader.sections[name] for name in reader.sections}
         pixels, masks = reader.read_frames(), b""
         if reader.extension == ".dcbr":
-            masks = reader.read_frames_and_masks()[1].tobytes()
+            with reader.begin_decoding() as decoding:
+                roi = decoding.finish()[1]
+            assert roi is not None
+            masks = roi.tobytes()
         facts = reader.shape, reader.dtype, reader.codec, reader.extension, reader.file_size
         return *facts, sections, pixels.tobytes(), masks
 
