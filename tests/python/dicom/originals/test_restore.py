@@ -368,8 +368,8 @@ def test_files_of_pydicom(path: Path, tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         try:
             image = DicomCubeImage.from_dicom_folder(path)
-        except Exception as error:  # what can't be read is for other tests
-            pytest.skip(str(error).splitlines()[0])
+        except Exception as error:  # other tests expect it
+            pytest.skip(f"can't be read: {type(error).__name__}")
         syntax = UID(image.dicom_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian))
         coded = syntax.startswith("1.2.840.10008.1.2.4.")
         extension = ".dcba" if coded else ".dcbs"
