@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from dicube.core.lossy.loss import Loss, read_losses
+from dicube.core.origin import Origin
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
@@ -44,14 +45,13 @@ _TRANSFER_SYNTAX = "00020010"
 
 
 class CubeParts(NamedTuple):
-    """All that an image consists of but its pixels."""
+    """Everything that makes an image, except its pixels."""
 
     header: PixelDataHeader
     meta: DicomMeta | None
     space: Space | None
     status: DicomStatus
-    nifti: NiftiHeader | None = None
-    losses: tuple[Loss, ...] = ()
+    origin: Origin = Origin()
 
 
 @contextmanager
@@ -82,8 +82,9 @@ def parts_around_frames(
     if parts.space is not None:
         writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
-    if parts.nifti is not None:
-        writer.write_section(_NIFTI, pack_bytes(parts.nifti.data))
+    nifti = parts.origin.nifti
+    if nifti is not None:
+        writer.write_section(_NIFTI, pack_bytes(nifti.data))
     if provenance is None or volume is None:
         yield
         return
@@ -105,16 +106,6 @@ def read_parts(reader: DcbReader) -> CubeParts:
         InvalidCubeFileError: a section is damaged.
         MetaDataError: the metadata can't be understood.
     """
-    return read_parts_and_provenance(reader)[0]
-
-
-def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]:
-    """Read the parts of an image from the sections of a file, and what it was made from.
-
-    Raises:
-        InvalidCubeFileError: a section is damaged.
-        MetaDataError: the metadata can't be understood.
-    """
     originals, losses = _read_originals(reader), read_losses(reader)
     elements = OriginalElements(originals)
     header, space = read_header(reader), read_space(reader)
@@ -129,7 +120,7 @@ def read_parts_and_provenance(reader: DcbReader) -> tuple[CubeParts, Provenance]
         space,
     )
     status, nifti = read_status(reader), _read_nifti(reader)
-    return CubeParts(header, meta, space, status, nifti, losses), provenance
+    return CubeParts(header, meta, space, status, Origin(provenance, nifti=nifti, losses=losses))
 
 
 def _why_no_originals(losses: Sequence[Loss]) -> str:

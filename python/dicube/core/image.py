@@ -1,7 +1,7 @@
 """DicomCubeImage: a volume with its metadata and geometry, and the ways in and out of it.
 
-Here the rooms come together: pixels and sections of `storage`, medicine of `dicom`. It must not
-know how a file is laid out, how pixels are coded, or how DICOM is parsed.
+Pixels and sections come from `storage`, DICOM from `dicom`. This module must not know how a file
+is laid out, how pixels are coded, or how DICOM is parsed.
 """
 
 from __future__ import annotations
@@ -10,53 +10,49 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
-from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
+from dicube.core.coded_source import CodedSource
 from dicube.core.consistency import checked_meta, checked_space
-from dicube.core.cube_parts import (
-    derived_attributes,
-    parts_around_frames,
-    read_parts_and_provenance,
-)
+from dicube.core.cube_parts import CubeParts, derived_attributes, parts_around_frames, read_parts
 from dicube.core.damage import Damage
-from dicube.core.image_content import ImageContent
 from dicube.core.lossy.coding import lossy_coding
-from dicube.core.lossy.loss import measured_loss, write_losses
-from dicube.core.nifti_image import (
-    fitting_nifti,
-    grid_of_parts,
-    nifti_of_image,
-    read_nifti,
-    space_of_nifti,
-)
+from dicube.core.lossy.loss import Loss, measured_loss, write_losses
+from dicube.core.meta_edits import MetaEdits, header_of_part, write_space
+from dicube.core.nifti_image import fitting_nifti, grid_of_parts, nifti_of_image, read_nifti
+from dicube.core.origin import Origin
+from dicube.core.parts_of_series import parts_of_slices, volumes_of
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
-from dicube.core.slice_values import keep_rescale
+from dicube.core.slice_values import (
+    bits_of_slices,
+    real_values,
+    rescale_of_slices,
+    values_need_meta,
+)
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
-from dicube.dicom.dicom_status import get_dicom_status
+from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
 from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.frame_coding import CodedFrame, code_frames
 from dicube.dicom.export.multiframe import frames_in_instances, write_dicom_file
 from dicube.dicom.export.new_series import make_meta
-from dicube.dicom.export.replaced import take_window_of_part
 from dicube.dicom.files.sources import Source, name_of
-from dicube.dicom.originals.model import Originals
 from dicube.dicom.originals.restore import write_originals
-from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_of_slices, space_or_reason
+from dicube.dicom.series.geometry import Space, space_or_reason
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, MetaDataError
-from dicube.nifti import NiftiHeader, write_nifti_file
+from dicube.nifti import write_nifti_file
+from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import FORMATS, codec_of_path, extension_of
+from dicube.storage.pixel_utils import stored_volume
 from dicube.threads import Progress, thread_count
 
 Folder = str | os.PathLike[str]
@@ -65,19 +61,31 @@ Folder = str | os.PathLike[str]
 FILE_EXTENSIONS = tuple(FORMATS)
 
 
-class DicomCubeImage(ImageContent):
+class DicomCubeImage:
     """A volume of stored pixel values with the metadata and geometry of its slices.
+
+    Example:
+        >>> import numpy as np
+        >>> from dicube import DicomCubeImage, PixelDataHeader
+        >>> volume = np.full((2, 3, 4), 1024, np.uint16)
+        >>> image = DicomCubeImage(volume, PixelDataHeader(RescaleIntercept=-1000.0))
+        >>> image
+        <DicomCubeImage shape=(2, 3, 4) dtype=uint16 status=consistent>
+        >>> float(image.get_fdata()[0, 0, 0])
+        24.0
 
     Args:
         raw_image: stored values, (slices, rows, columns), or (slices, rows, columns, 3) for
             colour; (rows, columns) is taken as a single slice. Integers of 8 to 64 bits or
             floating-point numbers of 16 to 64, in either byte order. Not copied.
-        pixel_header: rescale and window; None for a rescale of slope 1 and intercept 0.
+        pixel_header: rescale and window; None for slope 1 and intercept 0.
         dicom_meta: metadata of as many slices; None for none.
-        space: geometry in (z, y, x) order, of the volume's shape; None where it isn't known.
-        dicom_status: None for the status that the metadata have, CONSISTENT without any.
-        losses: what lossy coding has changed in the pixels before: `losses` of the image or cube
-            that they are from.
+        space: geometry in (z, y, x) order, of the volume's shape; None if it isn't known.
+        dicom_status: None for the status of the metadata, CONSISTENT without metadata.
+        losses: what lossy coding changed in the pixels before: `losses` of the image or cube
+            that they were taken from.
+        origin: what a reader of this package knows about where the image came from; `losses` are
+            part of it.
 
     Raises:
         DataConsistencyError: a dtype or shape that can't be stored, or arguments that don't fit
@@ -85,9 +93,34 @@ class DicomCubeImage(ImageContent):
         MetaDataError: dicom_meta is not a DicomMeta.
 
     Attributes:
-        pixel_header: a PixelDataHeader.
         dicom_status: a DicomStatus.
     """
+
+    def __init__(
+        self,
+        raw_image: NDArray[Any] | Pixels,
+        pixel_header: PixelDataHeader | None = None,
+        dicom_meta: DicomMeta | None = None,
+        space: Space | None = None,
+        dicom_status: DicomStatus | None = None,
+        *,
+        losses: Sequence[Loss] = (),
+        origin: Origin | None = None,
+    ) -> None:
+        if not isinstance(raw_image, Pixels):
+            raw_image = Pixels(stored_volume(raw_image))
+        self._pixels = raw_image
+        name = self.dtype.name
+        self._header = pixel_header or PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
+        self._dicom_meta = checked_meta(dicom_meta, self.shape[0])
+        if self._dicom_meta is not None:
+            self._header = header_of_part(self._header, self._dicom_meta)
+        self._edits = MetaEdits(self._dicom_meta, self._header)
+        self._space = checked_space(space, self.shape)
+        if dicom_status is None:
+            dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
+        self.dicom_status = dicom_status
+        self._origin = Origin(losses=tuple(losses)) if origin is None else origin
 
     # ------------------------------------------------------------------------------ DICOM, files
 
@@ -103,29 +136,30 @@ class DicomCubeImage(ImageContent):
         """Read a series of DICOM files.
 
         Args:
-            folder: holds the files, in folders inside it too; or a zip archive of them, one DICOM
-                file, a pydicom dataset, or a list of these. Of a file of several frames each is a
-                slice.
+            folder: a folder that holds the files, in subfolders too; a zip archive of them; one
+                DICOM file; a pydicom dataset; or a list of these. Each frame of a multi-frame file
+                becomes a slice.
             sort_method: the order of the slices.
-            num_threads: threads for reading; None or 0 for one for each processor.
-            series_uid: the series to take where there are several.
+            num_threads: threads for reading; None or 0 for one per processor.
+            series_uid: the series to read if there are several.
             progress: called as `progress(done, total)`.
 
         Returns:
             The image. Its stored values are those of the files, as pydicom's `pixel_array` with
-            `raw=True` and `correct_unused_bits=False` has them: whole words, with all that may
-            stand above BitsStored; colours as (…, row, column, sample) whatever the planar
-            configuration. Slope and intercept stand in `pixel_header`, and where they differ from
-            slice to slice in the metadata.
+            `raw=True` and `correct_unused_bits=False` has them: whole words, including any bits
+            above BitsStored; colours as (…, row, column, sample) whatever the planar configuration.
+            Slope and intercept are in `pixel_header`, and in the metadata if they differ between
+            slices.
 
         Raises:
-            FileNotFoundError: (an InvalidCubeFileError too) there is no such folder.
-            MetaDataError: no DICOM images are in it, or a damaged one.
+            FileNotFoundError: (an InvalidCubeFileError too) the folder does not exist.
+            MetaDataError: it holds no DICOM images, or a damaged one.
             DataConsistencyError: several series and none chosen, or images of different shape.
 
         Warns:
-            UserWarning: the geometry can't be told, and `space` is None; names the status, and if
-                the slices are those of several volumes, how many and what tells them apart.
+            UserWarning: the geometry can't be determined, so `space` is None. The text names the
+                status; if the slices belong to several volumes, also how many these are and what
+                distinguishes them.
         """
         meta, volume, header, originals = read_series(
             folder,
@@ -135,7 +169,8 @@ class DicomCubeImage(ImageContent):
             progress=progress,
         )
         status = get_dicom_status(meta)
-        space, reason = space_or_reason(meta)
+        found, reason = space_or_reason(meta)
+        space = None if found is None else found.reverse_axis_order()
         if space is None:
             if not reason.startswith(status.value):
                 reason = f"{reason} (status {status.value})"
@@ -143,9 +178,8 @@ class DicomCubeImage(ImageContent):
             if several is not None:
                 reason = f"{reason}; {several}: see volumes()"
             warnings.warn(f"{name_of(folder)}: space is None: {reason}", stacklevel=2)
-        image = cls(volume, header, meta, space and space.reverse_axis_order(), status)
-        image._provenance = Provenance(originals, meta.fork(), header, image.space)
-        return image
+        origin = Origin(Provenance(originals, meta.fork(), header, space))
+        return cls(volume, header, meta, space, status, origin=origin)
 
     @classmethod
     def from_file(
@@ -161,38 +195,46 @@ class DicomCubeImage(ImageContent):
         verify: bool = True,
         max_memory: int | None = None,
     ) -> DicomCubeImage:
-        """Read a dicube file; of which kind is told from its content.
+        """Read a dicube file of any kind; the kind is detected from the content.
 
         Args:
-            path: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file
-                object that can seek.
-            num_threads: threads for decoding; None or 0 for one for each processor.
+            path: a path, a URL that fsspec opens, the bytes of a whole file, or a seekable binary
+                file object.
+            num_threads: threads for decoding; None or 0 for one per processor.
             progress: called as `progress(done, total)`, in slices.
-            dtype: decode straight to real values: the first `get_fdata(dtype)` gives what was
-                decoded here. The file stays open, and the stored values are decoded when they are
-                asked for. None for the stored values.
-            skip_meta: leave out the metadata, unless real values need them: a rescale that differs
-                from slice to slice, words that hold more than the value.
-            storage_options: for the file system of a URL, as fsspec has them.
-            on_error: 'raise', or 'skip' for what is intact of a damaged file: stored values of
-                damaged slices are zeros, real ones NaN, and damaged sections are left out. See
-                `damaged_frames`, `intact_mask`, `damaged_sections`. Such an image is not written
-                anywhere; what is comes from `intact_part` or after `accept_damage`.
-            verify: compare checksums where the file has them. Without that damage may pass for
-                pixels.
-            max_memory: bytes that libdicube may take for one file or frame, and each array that is
-                made; None for 4 GiB in libdicube and arrays of any size.
+            dtype: decode directly to real values of this dtype, which the first
+                `get_fdata(dtype)` returns. The file stays open, and stored values are decoded when
+                they are first needed. None for stored values.
+            skip_meta: leave out the metadata, unless real values need them because the rescale
+                differs between slices or words hold more than the value.
+            storage_options: for the file system of a URL, as in fsspec.
+            on_error: 'raise', or 'skip' to read what is intact in a damaged file: damaged slices
+                become zeros (NaN in real values), damaged sections are left out; see
+                `damaged_frames`, `intact_mask` and `damaged_sections`. Such an image can't be
+                saved: save `intact_part()`, or call `accept_damage()` first.
+            verify: compare the checksums in the file. Without them damage may look like data.
+            max_memory: bytes that libdicube may use for one file or frame, and that each array
+                may have; None for 4 GiB in libdicube and arrays of any size.
 
         Raises:
-            FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
-            InvalidCubeFileError: it is no dicube file, or a damaged or newer one; header, directory
-                and frame tables must be whole in any case.
-            CodecError: a frame does not decode.
-            MetaDataError: its metadata can't be understood.
-            DataConsistencyError: metadata or geometry are of another number of slices.
+            FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
+            InvalidCubeFileError: not a dicube file, or a damaged or newer one. Header, directory
+                and frame tables must be whole even with `on_error='skip'`.
+            CodecError: a frame can't be decoded.
+            MetaDataError: the metadata can't be parsed.
+            DataConsistencyError: metadata or geometry have another number of slices.
 
         Warns:
             UserWarning: something was skipped; names it.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> import numpy as np
+            >>> from dicube import DicomCubeImage
+            >>> with TemporaryDirectory() as folder:
+            ...     DicomCubeImage(np.ones((2, 3, 4), np.int16)).to_file(f"{folder}/ones.dcbs")
+            ...     DicomCubeImage.from_file(f"{folder}/ones.dcbs")
+            <DicomCubeImage shape=(2, 3, 4) dtype=int16 status=consistent>
         """
         source = CodedSource(path)
         reader = DcbReader(
@@ -206,99 +248,94 @@ class DicomCubeImage(ImageContent):
         reader.expect_frames()
         if dtype is None:
             with reader.begin_decoding(progress) as decoding:
-                parts, provenance = read_parts_and_provenance(reader)
+                header, meta, space, status, origin = read_parts(reader)
                 pixels = Pixels(*decoding.finish())
         else:
-            parts, provenance = read_parts_and_provenance(reader)
+            header, meta, space, status, origin = read_parts(reader)
+            Damage(None, reader.damaged_sections).check_values()
             pixels = Pixels(reader)
-        image = cls(pixels, parts.header, parts.meta, parts.space, parts.status)
-        image._provenance, image._coded_source = provenance, source
-        image._nifti, image._losses = parts.nifti, parts.losses
-        if dtype is not None:
-            image._damage = Damage(None, reader.damaged_sections)
-            if image._bits_of_slices() is None:
-                pixels.make_real(image._real_values(dtype), progress)
+            if bits_of_slices(meta, header) is None:
+                pixels.make_real(real_values(dtype, meta, header), progress)
             else:
                 pixels.stored(progress)
-        image._damage = Damage(reader.damaged_frames, reader.damaged_sections)
-        if image._damage:
-            reason = f"the file read is damaged: {image._damage}"
-            image._damaged_provenance = image._provenance
-            image._provenance = Provenance(reason, None, parts.header, parts.space)
-            image._coded_source = None
+        damage = Damage(reader.damaged_frames, reader.damaged_sections)
+        if damage:
+            origin = origin.damaged_by(damage, header, space)
             name = path if isinstance(path, (str, os.PathLike)) else type(path).__name__
-            warnings.warn(f"{name}: {reason}", stacklevel=2)
-        if skip_meta and not image._values_need_meta():
+            warnings.warn(f"{name}: the file read is damaged: {damage}", stacklevel=2)
+        else:
+            origin = dataclasses.replace(origin, coded_source=source)
+        image = cls(pixels, header, meta, space, status, origin=origin)
+        if skip_meta and not values_need_meta(meta, header):
             image.dicom_meta = None
         return image
 
     @classmethod
     def from_nifti(cls, source: Any) -> DicomCubeImage:
-        """Read a NIfTI file: .nii or .nii.gz, NIfTI-1 or NIfTI-2, of either byte order.
+        """Read a NIfTI file: .nii or .nii.gz, NIfTI-1 or NIfTI-2, in either byte order.
 
-        Voxels stay in the order they are stored in, of which x is the column, y the row, and z the
-        slice; where these lie says `space`, after the affine that nibabel takes (the sform, else
-        the qform, else the voxel sizes), turned from RAS to LPS and to mm. Slope and intercept
-        stand in `pixel_header`: `get_fdata("float64")` has the values of nibabel's. Everything
-        else in header and extensions is kept, in dicube files too, and comes back by `to_nifti`.
+        Keeps voxels in stored order: x is the column, y the row and z the slice. `space` gives
+        their position, computed from the affine that nibabel selects (sform, then qform, then
+        voxel sizes), converted from RAS to LPS and to mm. Slope and intercept are in
+        `pixel_header`, so `get_fdata("float64")` has nibabel's values. The rest of the header and
+        the extensions are kept, in dicube files too, and written again by `to_nifti`.
 
-        The volumes of an array of four and more dimensions follow each other: slice
-        `t * slices + z`; `volumes()` parts them.
+        Arrays of four or more dimensions become one series, volume after volume: slice
+        `t * slices + z`. `volumes()` separates them.
 
         Args:
-            source: a path, or a NIfTI image of nibabel (pairs of .hdr and .img included).
+            source: a path, or a NIfTI image of nibabel (including pairs of .hdr and .img).
 
         Raises:
-            FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
-            InvalidCubeFileError: it is no NIfTI file, or a damaged one.
+            FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
+            InvalidCubeFileError: not a NIfTI file, or a damaged one.
             DataConsistencyError: voxels of a type that can't be stored (complex numbers, RGBA, 128
                 bits), or an image of another kind.
             MissingPackageError: (an ImportError too) nibabel is not installed.
 
         Warns:
-            UserWarning: `space` is None: there are several volumes, or the affine is sheared (it
-                is kept nevertheless).
+            UserWarning: `space` is None because there are several volumes, or because the affine
+                is sheared (it is kept nevertheless).
         """
         voxels, parts, reason = read_nifti(source)
         if reason:
             name = source if isinstance(source, (str, os.PathLike)) else type(source).__name__
             warnings.warn(f"{name}: space is None: {reason}", stacklevel=2)
-        image = cls(voxels, parts.header, None, parts.space, parts.status)
-        image._nifti = parts.nifti
-        return image
+        return cls(voxels, parts.header, None, parts.space, parts.status, origin=parts.origin)
 
     def to_nifti(self, path: str | os.PathLike[str], version: int | None = None) -> None:
-        """Write a NIfTI file; one that is already there is replaced when all went well.
+        """Write a NIfTI file; an existing one is replaced once the new one is complete.
 
-        Stored values are written, in the order they are in memory: (x, y, z) are column, row and
-        slice; slope and intercept go into the header. An image that was read from NIfTI, by a
-        dicube file in between or not, gives the same file again, header and extensions to the
-        byte; what was changed since (space, pixels, rescale) goes into the header. Series of
-        several volumes (see `volumes`) become four-dimensional. A tilted gantry is told by a
-        sheared sform.
+        Writes stored values in memory order: (x, y, z) are column, row and slice. Slope and
+        intercept go into the header. An image read from NIfTI, directly or through a dicube file,
+        gives the same file again, header and extensions included; changes since then (space,
+        pixels, rescale) go into the header. A series of several volumes (see `volumes`) becomes
+        four-dimensional. A tilted gantry is written as a sheared sform.
 
         Args:
             path: ends in .nii or .nii.gz.
-            version: 1 or 2; None for the one that the image was read from, else for 1, or 2 if a
-                size is above 32767. NIfTI-1 holds affine, slope and intercept in 32-bit numbers,
-                NIfTI-2 in those of 64 bits.
+            version: 1 or 2; None for that of the file read, otherwise 1, or 2 if a side is longer
+                than 32767. NIfTI-1 stores affine, slope and intercept in 32-bit numbers, NIfTI-2
+                in 64-bit numbers.
 
         Raises:
-            DataConsistencyError: what NIfTI can't say: the name's ending, samples (colours other
-                than RGB of uint8), a slope of 0, volumes that differ in shape or place.
+            DataConsistencyError: something that NIfTI can't hold: another file name extension,
+                colours other than RGB of uint8, a slope of 0, volumes that differ in shape or
+                position; or the image lacks what was damaged (see `accept_damage`).
             OSError: (an InvalidCubeFileError too) the system refused to write.
             MissingPackageError: (an ImportError too) nibabel is not installed.
 
         Warns:
-            UserWarning: it isn't known where the voxels are; or each slice has a rescale of its
-                own, so that real values are written, as float64.
+            UserWarning: the position of the voxels is unknown; or slices have different rescales,
+                so that real values are written, as float64.
         """
-        self._damage.check_whole()
+        self._origin.damage.check_whole()
+        parts = self._parts()
         nifti, voxels = nifti_of_image(
             self._raw_image,
-            self._parts(),
-            *self._rescale_of_slices(),
-            self._bits_of_slices(),
+            parts,
+            *rescale_of_slices(parts.meta, parts.header),
+            bits_of_slices(parts.meta, parts.header),
             version,
         )
         write_nifti_file(path, nifti, voxels)
@@ -318,45 +355,45 @@ class DicomCubeImage(ImageContent):
         foreground: float = 0,
         background: float | None = None,
     ) -> None:
-        """Write a file; a file that is already there is replaced when all went well.
+        """Write a dicube file; an existing one is replaced once the new one is complete.
 
-        Lossless are `.dcbs`, `.dcba` unless `max_error` or `distance` is given, and the foreground
-        of `.dcbr`. What was lost is measured on each sample and recorded; see `losses`.
+        `.dcbs` is lossless, and so are `.dcba` without `max_error` or `distance` and the
+        foreground of `.dcbr`. Losses are measured on each sample and recorded; see `losses`.
 
         Args:
-            path: its extension is the format: `.dcbs` (HTJ2K), `.dcba` (JPEG XL), `.dcbl` (JPEG XL,
-                lossy) or `.dcbr` (JPEG XL, a region of interest apart from the rest).
-            num_threads: threads for encoding; None or 0 for one for each processor. What is written
-                does not depend on it.
-            effort: of JPEG XL, 2 (fast) to 9 (small), or 'fast' (2), 'balanced' (3), 'best' (7); 1
-                means 2, None 'balanced', or with a distance 'best'.
-            verify: decode each frame after it was encoded, and compare; lossy frames always are.
+            path: its extension selects the format: `.dcbs` (HTJ2K), `.dcba` (JPEG XL), `.dcbl`
+                (JPEG XL, lossy) or `.dcbr` (JPEG XL, a region of interest apart from the rest).
+            num_threads: threads for encoding; None or 0 for one per processor. The bytes written
+                do not depend on it.
+            effort: of JPEG XL: 2 (fast) to 9 (small), or 'fast' (2), 'balanced' (3), 'best' (7);
+                1 means 2. None for 'balanced', or 'best' with a distance.
+            verify: decode each frame after encoding and compare; lossy frames always are.
             progress: called as `progress(done, total)`, in slices.
-            exact: keep what gives the original files back to the byte, as far as the image still
-                is what was read from them (see `why_not_exact`). Without it, or after any change,
-                nothing is kept but what the image is now. Lossy files never keep it.
-            max_error: of `.dcba` and `.dcbl`: how far a stored value may be from what it was. Each
-                is checked before the file takes its name.
-            distance: of `.dcba` and `.dcbl`: JPEG XL's, above 0 and at most 25, over the range of
-                the image's values. Errors are not bounded. A `.dcbl` has 0.5 by default.
-            roi: of `.dcbr`: a mask of shape (slices, rows, columns), 0 outside; or 'auto' for the
+            exact: keep what restores the original files to the byte, if the image is unchanged
+                since it was read from them (see `why_not_exact`). With False, or after any change,
+                the file holds only what the image is now. Lossy files never keep the originals.
+            max_error: for `.dcba` and `.dcbl`: the largest allowed difference of a stored value.
+                Each value is checked before the file is put in place.
+            distance: for `.dcba` and `.dcbl`: JPEG XL's distance, above 0 and at most 25, relative
+                to the range of the image's values. Errors are not bounded. Default of `.dcbl`: 0.5.
+            roi: for `.dcbr`: a mask of shape (slices, rows, columns), 0 outside; 'auto' for the
                 body (see `dicube.core.lossy.roi`); None for `roi_mask`.
-            foreground, background: of `.dcbr`: `max_error` inside and outside the mask. `math.inf`
-                makes the background of a slice one value; None stands for a hundredth of the range
-                of the image's values.
+            foreground, background: for `.dcbr`: `max_error` inside and outside the mask.
+                `math.inf` makes the background of a slice a single value; None means a hundredth
+                of the range of the image's values.
 
         Raises:
-            DataConsistencyError: the extension or effort is none of those, metadata or geometry
-                are of another number of slices, or what is asked to be lost can't be: of another
-                kind of file, of samples that are no integers of at most 32 bits; or the image
-                lacks what was damaged (see `accept_damage`).
-            FileNotFoundError: (an InvalidCubeFileError too) there is no such folder.
+            DataConsistencyError: an unknown extension or effort; metadata or geometry of another
+                number of slices; a loss that this format or these samples don't allow (only
+                integers of at most 32 bits); or the image lacks what was damaged (see
+                `accept_damage`).
+            FileNotFoundError: (an InvalidCubeFileError too) the folder does not exist.
             OSError: (an InvalidCubeFileError too) the system refused to write.
-            InvalidCubeFileError: the original files in the dicube file read are malformed; without
-                `exact` that doesn't matter.
-            CodecError: a frame did not encode to what it was.
+            InvalidCubeFileError: the original files in the dicube file read are malformed;
+                `exact=False` leaves them out.
+            CodecError: a frame did not decode to what was encoded.
         """
-        self._damage.check_whole()
+        self._origin.damage.check_whole()
         codec = codec_of_path(path)
         volume = self._raw_image
         checked_meta(self._dicom_meta, len(volume))
@@ -366,7 +403,7 @@ class DicomCubeImage(ImageContent):
             path,
             extension_of(path),
             volume,
-            bool(self.pixel_header.Extras.get(UNUSED_BITS)),
+            bool(parts.header.Extras.get(UNUSED_BITS)),
             max_error=max_error,
             distance=distance,
             roi=self.roi_mask if roi is None and extension_of(path) == ".dcbr" else roi,
@@ -374,7 +411,8 @@ class DicomCubeImage(ImageContent):
             background=background,
         )
         keep = exact and lossy.options is None and not self.why_not_exact(codec, num_threads)
-        coded = self._originals.coded if keep else ()
+        kept = self._origin.provenance if keep else None
+        coded = () if kept is None else kept.originals.coded
         writer = DcbWriter(
             path,
             volume.shape,
@@ -383,16 +421,15 @@ class DicomCubeImage(ImageContent):
             num_threads=num_threads,
             effort=effort,
             verify=verify,
-            least_bits=None if self._dicom_meta is None else most_bits_stored(self._dicom_meta),
+            least_bits=None if parts.meta is None else most_bits_stored(parts.meta),
             lossy=lossy.options,
         )
-        kept = self._provenance if keep else None
         with writer, parts_around_frames(writer, parts, kept, volume):
             if coded:
                 writer.write_coded_frames(coded, progress=progress)
             else:
                 writer.write_frames(volume, masks=lossy.masks, progress=progress)
-            losses = self._losses
+            losses = self.losses
             if lossy.options is not None:
                 found = measured_loss(
                     writer, lossy.settings, lossy.least, lossy.greatest, volume.nbytes
@@ -409,35 +446,33 @@ class DicomCubeImage(ImageContent):
         transfer_syntax: str | None = None,
         num_threads: int | None = None,
     ) -> None:
-        """Write DICOM files: the original ones, under their names, if the image still is them.
+        """Write DICOM files: the original ones under their names, if the image is unchanged.
 
-        After any change, and where the original files are not at hand (see `why_not_exact`), files
-        are made of the metadata and pixels: slice_0000.dcm and so on, in Explicit VR Little Endian.
+        After any change, or if the original files are not available (see `why_not_exact`), new
+        files are made from metadata and pixels: slice_0000.dcm and so on, in Explicit VR Little
+        Endian.
 
-        So they are too where a transfer syntax is asked for. Frames that are coded in it already,
-        in the dicube file or the DICOM files read, go out as they are: HTJ2K of `.dcbs`, JPEG XL
-        of `.dcba`. All others are encoded, losslessly. BitsStored is what the frames declare
-        (PS3.5 8.2.4, 8.2.15).
+        A given transfer syntax also makes new files. Frames that are already coded in it, in the
+        dicube file or in the DICOM files read, are copied: HTJ2K from `.dcbs`, JPEG XL from
+        `.dcba`. All others are encoded losslessly. BitsStored is what the frames declare (PS3.5
+        8.2.4, 8.2.15).
 
         Args:
-            folder: made where it is missing.
-            overwrite: write into a folder that is not empty. What is in it and has not the name of
-                a file written stays.
+            folder: created if it is missing.
+            overwrite: allow a folder that is not empty. Files in it with other names are kept.
             progress: called as `progress(done, total)`, in files.
-            exact: True for the original files or nothing, False for files that are made anew.
-            transfer_syntax: of files made anew, by UID, keyword or short name:
-                'ExplicitVRLittleEndian' ('explicit'), 'HTJ2KLossless' ('htj2k'),
-                'HTJ2KLosslessRPCL' ('htj2k-rpcl'), or 'JPEGXLLossless' ('jpegxl', of unsigned
-                samples of up to 16 bits).
-            num_threads: how many frames are encoded at a time; None or 0 for one for each
-                processor.
+            exact: True to write the original files or fail, False to make new files.
+            transfer_syntax: of new files, as UID, keyword or short name: 'ExplicitVRLittleEndian'
+                ('explicit'), 'HTJ2KLossless' ('htj2k'), 'HTJ2KLosslessRPCL' ('htj2k-rpcl'), or
+                'JPEGXLLossless' ('jpegxl', for unsigned samples of at most 16 bits).
+            num_threads: frames encoded at the same time; None or 0 for one per processor.
 
         Raises:
-            MetaDataError: there are no metadata; see `init_meta`.
+            MetaDataError: the image has no metadata; see `init_meta`.
             TargetExistsError: (a FileExistsError too) the folder is not empty.
-            DataConsistencyError: the original files were asked for, and can't be given back; a
-                transfer syntax is unknown, or has no such samples; or the image lacks what was
-                damaged (see `accept_damage`).
+            DataConsistencyError: the original files were asked for and can't be restored; the
+                transfer syntax is unknown or does not allow these samples; or the image lacks what
+                was damaged (see `accept_damage`).
             InvalidCubeFileError: the original files in the dicube file are malformed.
         """
         meta = self._exportable_meta()
@@ -446,18 +481,18 @@ class DicomCubeImage(ImageContent):
                 raise DataConsistencyError("the original files keep their own transfer syntax")
             exact = False
         syntax = EXPLICIT if transfer_syntax is None else transfer_syntax_of(transfer_syntax)
+        provenance = self._origin.provenance
         if exact is not False:
-            # Pixels of a dicube file that nobody had can't have been changed; if they differ, the
-            # file is damaged, as the files' SHA-256 will say.
-            is_fresh = self._provenance is not None and self._provenance.is_fresh
-            look = self._pixels.seen or is_fresh
+            # Pixels of a dicube file that no caller got can't have been changed. If they differ,
+            # the file is damaged, and the SHA-256 of the restored files shows that.
+            look = self._pixels.seen or (provenance is not None and provenance.is_fresh)
             reason = self.why_not_exact() if look else self._objection()
-            if not reason:
-                originals = self._originals
-                write_originals(folder, originals, self._raw_image, overwrite, progress)
+            if not reason and provenance is not None:
+                volume = self._raw_image
+                write_originals(folder, provenance.originals, volume, overwrite, progress)
                 return
             if exact:
-                raise DataConsistencyError(f"the original files can't be given back: {reason}")
+                raise DataConsistencyError(f"the original files can't be restored: {reason}")
         write_dicom_folder(
             folder,
             meta,
@@ -468,7 +503,7 @@ class DicomCubeImage(ImageContent):
             progress=progress,
             syntax=syntax,
             coded=self._coded_in(syntax, meta.instances(), num_threads),
-            derived=derived_attributes(meta, self._losses),
+            derived=derived_attributes(meta, self.losses),
         )
 
     def to_dicom_file(
@@ -478,25 +513,26 @@ class DicomCubeImage(ImageContent):
         overwrite: bool = False,
         num_threads: int | None = None,
     ) -> None:
-        """Write one multi-frame DICOM file; slices become frames in their order.
+        """Write one multi-frame DICOM file; each slice becomes a frame, in the same order.
 
         CT, MR and PET images become Legacy Converted Enhanced ones (PS3.3 A.70 to A.72), the
-        standard's own way of converting series: geometry, window and rescale stand in functional
-        groups, and every element without a place there in a sequence of its own. Secondary captures
-        become multi-frame ones (A.8.2 to A.8.5). The file is in a series of its own, with UIDs made
-        from those of the source. The frames of one multi-frame file make one again, of its own SOP
+        standard's own conversion of series: geometry, window and rescale go into functional groups,
+        and elements without a place there into a sequence of their own. Secondary captures become
+        multi-frame ones (A.8.2 to A.8.5). The file is in a series of its own, with UIDs derived
+        from those of the source. Frames of one multi-frame file become one again, of the same SOP
         class.
 
         Args:
             path: of the file.
             transfer_syntax, num_threads: see `to_dicom_folder`.
-            overwrite: replace a file that is there.
+            overwrite: replace an existing file.
 
         Raises:
-            MetaDataError: there are no metadata; see `init_meta`.
-            TargetExistsError: (a FileExistsError too) the file is there.
+            MetaDataError: the image has no metadata; see `init_meta`.
+            TargetExistsError: (a FileExistsError too) the file exists.
             DataConsistencyError: the SOP class has no multi-frame form, slices differ in what a
-                file has only once, or the transfer syntax is unknown or has no such samples.
+                file can hold only once, or the transfer syntax is unknown or does not allow these
+                samples.
         """
         meta = self._exportable_meta()
         syntax = transfer_syntax_of(transfer_syntax)
@@ -509,84 +545,163 @@ class DicomCubeImage(ImageContent):
             overwrite,
             syntax,
             self._coded_in(syntax, frames_in_instances(meta), num_threads),
-            derived_attributes(meta, self._losses),
+            derived_attributes(meta, self.losses),
         )
 
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
-        """Return why the original files can't be given back to the byte; '' if they can.
+        """Return why the original files can't be restored to the byte; '' if they can.
 
-        They can if the image was read from DICOM files whose pixels are not compressed, or are by
-        one of dicube's own codecs, or from a dicube file that was written from such an image; and
-        if nothing was changed since: metadata, space, pixel header, pixels.
+        They can if the image was read from DICOM files whose pixels are uncompressed or coded by
+        one of dicube's own codecs, or from a dicube file written from such an image; and if
+        metadata, space, pixel header and pixels are unchanged since.
 
         Args:
-            codec: by the codec of this name, as `to_file` uses it for the path's extension; None
-                for `to_dicom_folder`.
-            num_threads: threads for comparing pixels; None or 0 for one for each processor.
+            codec: name of the codec that has to keep the files, as `to_file` selects it by the
+                path's extension; None for `to_dicom_folder`.
+            num_threads: threads for comparing pixels; None or 0 for one per processor.
 
         Raises:
             InvalidCubeFileError: the original files in the dicube file are malformed.
+
+        Example:
+            >>> import numpy as np
+            >>> from dicube import DicomCubeImage
+            >>> DicomCubeImage(np.zeros((2, 3, 4), np.int16)).why_not_exact()
+            'the image was not read from files'
         """
         reason = self._objection()
-        if reason:
+        provenance = self._origin.provenance
+        if reason or provenance is None:
             return reason
-        if codec is not None and self._originals.codec not in ("", codec):
-            return f"frames that are coded by {self._originals.codec} are not kept by {codec}"
-        changed = self._changed_file(num_threads)
+        coded_by = provenance.originals.codec
+        if codec is not None and coded_by not in ("", codec):
+            return f"frames that are coded by {coded_by} are not kept by {codec}"
+        changed = provenance.changed_file(self._raw_image, thread_count(num_threads))
         return f"the pixels of {changed} were changed" if changed else ""
 
-    # ------------------------------------------------------------------------------ parts of it
+    # ------------------------------------------------------------------------------ its content
 
-    def intact_part(self) -> DicomCubeImage:
-        """Return the image of the slices that were intact in the file read, with nothing made up.
+    @property
+    def raw_image(self) -> NDArray[Any]:
+        """The stored values, (slices, rows, columns[, 3]).
 
-        Its metadata are those of its slices; `dicom_status` and `space` say what is missing between
-        them. The original files of its slices can be given back to the byte as long as their
-        section was intact. Damaged sections without which the rest stands for itself (originals,
-        space, status, NIfTI header) are left out.
+        Assigning another array raises DataConsistencyError unless it can be stored and fits
+        metadata and space. `raw_image += 1` changes the array in place; damaged frames stay marked
+        as damaged.
+        """
+        self._let_pixels_go()
+        return self._raw_image
+
+    @raw_image.setter
+    def raw_image(self, array: NDArray[Any]) -> None:
+        volume = stored_volume(array)
+        checked_meta(self._dicom_meta, len(volume))
+        checked_space(self.space, volume.shape)
+        self._let_pixels_go()
+        if volume is self._pixels.held:
+            return
+        self._pixels = Pixels(volume)
+        self._pixels.seen = True
+        self._set_damage(Damage(None, self._origin.damage.sections))
+        header = self.pixel_header
+        if UNUSED_BITS in header.Extras:
+            # Each new word is a value; whether it fits BitsStored an export checks. Other images
+            # may share the header.
+            extras = {k: v for k, v in header.Extras.items() if k != UNUSED_BITS}
+            self.pixel_header = dataclasses.replace(header, Extras=extras)
+
+    @property
+    def dicom_meta(self) -> DicomMeta | None:
+        """The metadata, of as many slices as the volume has; None if there are none."""
+        return self._dicom_meta
+
+    @dicom_meta.setter
+    def dicom_meta(self, meta: DicomMeta | None) -> None:
+        self._dicom_meta = checked_meta(meta, self.shape[0])
+        self._edits = MetaEdits(self._dicom_meta, self._header)
+
+    @property
+    def pixel_header(self) -> PixelDataHeader:
+        """Rescale and window, of the first slice if they differ between slices.
+
+        Editing these in the metadata changes the header, unless it was set to something else.
+        """
+        self._follow_edits()
+        return self._header
+
+    @pixel_header.setter
+    def pixel_header(self, header: PixelDataHeader) -> None:
+        self._follow_edits()
+        self._header = header
+        self._edits = MetaEdits(self._dicom_meta, header)
+
+    @property
+    def space(self) -> Space | None:
+        """The geometry in (z, y, x) order; None if it isn't known.
+
+        Assigning another space writes it into the metadata; a space of another shape than the
+        volume raises DataConsistencyError. Editing positions, orientations or spacings in the
+        metadata, or the order of the slices there, changes the space.
+        """
+        self._follow_edits()
+        return self._space
+
+    @space.setter
+    def space(self, space: Space | None) -> None:
+        self._follow_edits()
+        self._space = checked_space(space, self.shape)
+        if space is not None and self._dicom_meta is not None:
+            write_space(space, self._dicom_meta)
+            self.dicom_status = get_dicom_status(self._dicom_meta)
+            self._edits.skip(self._dicom_meta)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The volume's shape, (slices, rows, columns[, 3])."""
+        return self._pixels.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the stored values."""
+        return self._pixels.dtype
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What lossy coding changed, the earliest first; empty if all coding was lossless.
+
+        Files of any format that are written from the image keep these records. Losses that
+        happened before the DICOM files were read are in the metadata.
+        """
+        return self._origin.losses
+
+    @property
+    def roi_mask(self) -> NDArray[np.bool_] | None:
+        """The mask of a `.dcbr` file, (slices, rows, columns), True inside; None for others."""
+        return self._pixels.masks()
+
+    def get_fdata(self, dtype: DTypeLike = "float32") -> NDArray[Any]:
+        """Return real values such as Hounsfield units: stored value * slope + intercept.
+
+        If the rescale differs between slices, each slice gets its own. If words hold more than the
+        stored value (overlays, for example; `UnusedBits` in the header's `Extras`), the value is
+        extracted by BitsStored and HighBit.
+
+        Args:
+            dtype: float16, float32 or float64.
 
         Returns:
-            Another image; this one if nothing is damaged.
+            A new array of the volume's shape, computed in float64 and rounded once; NaN in
+            `damaged_frames`.
 
         Raises:
-            DataConsistencyError: no slice is intact; or the metadata, the pixel header or the
-                record of losses was damaged.
+            DataConsistencyError: another dtype; or a section that defines real values was damaged.
         """
-        if not self._damage:
-            return self
-        self._damage.check_intact(self.shape[0])
-        slices = np.flatnonzero(self.intact_mask).tolist()
-        part = self._part(slices, *self._rescale_of_slices())
-        part._damage = Damage()
-        read = self._damaged_provenance
-        if read is not None and part._dicom_meta is not None:
-            reason = read.objection(self._dicom_meta, self.pixel_header, self.space)
-            if not reason:
-                part._provenance = read.of_slices(
-                    slices, part._dicom_meta, part.pixel_header, part.space
-                )
-        return part
-
-    def volumes(self) -> list[DicomCubeImage]:
-        """Return the volumes of a series in which the same slices come several times.
-
-        Such are series over time, of several echoes or b-values. What tells their slices apart
-        tells the order of the volumes too, if that is numbers; else their first slices do. Each has
-        the metadata and geometry of its slices, in the order along their normal (or all against it,
-        as they stand), and pixels of its own.
-
-        Returns:
-            The volumes; [self] if there is only one, or if nothing tells them apart.
-        """
-        nifti = fitting_nifti(self._parts(), self.shape)
-        rescale = self._rescale_of_slices()
-        if nifti is not None and nifti.volume_count > 1:
-            blocks = np.arange(self.shape[0]).reshape(nifti.volume_count, -1).tolist()
-            return [self._part(slices, *rescale, nifti.single()) for slices in blocks]
-        split = None if self._dicom_meta is None else series_volumes(self._dicom_meta)
-        if split is None:
-            return [self]
-        return [self._part(slices, *rescale) for slices in split.slices]
+        damage, header = self._origin.damage, self.pixel_header
+        damage.check_values()
+        real = real_values(dtype, self._dicom_meta, header)
+        values = self._pixels.take_real(real, bits_of_slices(self._dicom_meta, header))
+        values[list(damage.frames)] = np.nan
+        return values
 
     def init_meta(
         self,
@@ -594,7 +709,7 @@ class DicomCubeImage(ImageContent):
         patient_name: str = "ANONYMOUS^",
         patient_id: str = "0000000",
     ) -> DicomMeta:
-        """Make metadata for a volume that has none, so that it can be exported; replaces any.
+        """Make metadata for a volume without any, so that it can be exported; replaces any.
 
         Args:
             modality: such as 'CT' or 'MR'.
@@ -605,6 +720,13 @@ class DicomCubeImage(ImageContent):
 
         Raises:
             MetaDataError: an argument is empty.
+
+        Example:
+            >>> import numpy as np
+            >>> from dicube import DicomCubeImage
+            >>> image = DicomCubeImage(np.zeros((2, 3, 4), np.int16))
+            >>> image.init_meta(modality="CT").get("Modality")
+            'CT'
         """
         parts = self._parts()
         nifti = fitting_nifti(parts, self.shape)
@@ -622,21 +744,126 @@ class DicomCubeImage(ImageContent):
         self.dicom_status = get_dicom_status(meta)
         return meta
 
+    # ------------------------------------------------------------------------- damage, volumes
+
+    @property
+    def damaged_frames(self) -> tuple[int, ...]:
+        """The slices that were damaged in the file read and are zeros here; see `from_file`."""
+        return tuple(self._origin.damage.frames)
+
+    @property
+    def damaged_sections(self) -> tuple[str, ...]:
+        """The names of sections that were damaged in the file read and are missing here."""
+        return tuple(self._origin.damage.sections)
+
+    @property
+    def intact_mask(self) -> NDArray[np.bool_]:
+        """A new array, (slices,), False for each of `damaged_frames`."""
+        mask = np.ones(self.shape[0], np.bool_)
+        mask[list(self.damaged_frames)] = False
+        return mask
+
+    def accept_damage(self) -> None:
+        """Regard the image as whole, zero-filled slices included, so that it can be saved."""
+        self._set_damage(Damage())
+
+    def intact_part(self) -> DicomCubeImage:
+        """Return the image of the slices that were intact in the file read.
+
+        It has the metadata of these slices; `dicom_status` and `space` show what is missing between
+        them. The original files of these slices can be restored if their section was intact.
+        Damaged sections that the rest does not depend on (originals, space, status, NIfTI header)
+        are left out.
+
+        Returns:
+            Another image; this one if nothing is damaged.
+
+        Raises:
+            DataConsistencyError: no slice is intact; or the metadata, the pixel header or the
+                record of losses was damaged.
+        """
+        damage, read = self._origin.damage, self._origin.intact_provenance
+        if not damage:
+            return self
+        damage.check_intact(self.shape[0])
+        intact: list[int] = np.flatnonzero(self.intact_mask).tolist()
+        ((slices, parts),) = parts_of_slices(self._parts(), self.shape, [intact])
+        provenance = None
+        if read is not None and parts.meta is not None:
+            reason = read.objection(self._dicom_meta, self.pixel_header, self.space)
+            if not reason:
+                provenance = read.of_slices(slices, parts.meta, parts.header, parts.space)
+        origin = dataclasses.replace(parts.origin, damage=Damage(), provenance=provenance)
+        return self._part(slices, parts._replace(origin=origin))
+
+    def volumes(self) -> list[DicomCubeImage]:
+        """Return the volumes of a series that holds the same slices several times.
+
+        Such as series over time, or with several echoes or b-values. The volumes are ordered by
+        what distinguishes their slices if that is a number, otherwise by their first slices. Each
+        volume has pixels of its own, the metadata and geometry of its slices, and its slices in
+        order along their normal (or against it, as in the series).
+
+        Returns:
+            The volumes; [self] if there is only one, or if nothing distinguishes them.
+        """
+        found = volumes_of(self._parts(), self.shape)
+        return [self._part(slices, parts) for slices, parts in found] or [self]
+
     def __repr__(self) -> str:
         return (
             f"<DicomCubeImage shape={self.shape} dtype={self.dtype.name} "
             f"status={self.dicom_status.value}>"
         )
 
+    # ---------------------------------------------------------------------------------- private
+
     @property
-    def _originals(self) -> Originals:
-        """The original files of an image that there is no objection to."""
-        assert self._provenance is not None
-        return self._provenance.originals
+    def _raw_image(self) -> NDArray[Any]:
+        """The stored values, for code that does not change them."""
+        return self._pixels.stored()
+
+    def _parts(self) -> CubeParts:
+        """Return everything but the pixels."""
+        header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
+        header.to_json()  # raises before anything is written if it can't be stored
+        return CubeParts(header, self._dicom_meta, self.space, self.dicom_status, self._origin)
+
+    def _part(self, slices: list[int], parts: CubeParts) -> DicomCubeImage:
+        """Return the image of some slices, which has these parts."""
+        masks = self._pixels.masks()
+        pixels = Pixels(self._raw_image[slices], None if masks is None else masks[slices])
+        header, meta, space, status, origin = parts
+        return DicomCubeImage(pixels, header, meta, space, status, origin=origin)
+
+    def _follow_edits(self) -> None:
+        """Update header, space and status by what was edited in the metadata since."""
+        meta = self._dicom_meta
+        if meta is None or not self._edits.are_new(meta):
+            return
+        self._header, are_elsewhere = self._edits.take(meta, self._header)
+        if are_elsewhere:
+            told = space_or_reason(meta)[0]
+            space = told and told.reverse_axis_order()
+            # The metadata don't describe pixels that were cropped or have a lower resolution.
+            if space is None or tuple(space.shape) == self.shape[:3]:
+                self._space = space
+                self.dicom_status = get_dicom_status(meta)
+
+    def _let_pixels_go(self) -> None:
+        """Remember the pixels before a caller gets or replaces them."""
+        if not self._pixels.seen:
+            provenance = self._origin.provenance
+            if provenance is not None and provenance.is_fresh:
+                provenance.watch(self._raw_image)
+        self._pixels.seen = True
+
+    def _set_damage(self, damage: Damage) -> None:
+        self._origin = dataclasses.replace(self._origin, damage=damage)
 
     def _exportable_meta(self) -> DicomMeta:
-        """Return the metadata, without which nothing can be exported, of a whole image."""
-        self._damage.check_whole()
+        """Return the metadata of a whole image; raise if it can't be exported."""
+        self._origin.damage.check_whole()
         if self._dicom_meta is None:
             raise MetaDataError(
                 "the image has no DICOM metadata to export",
@@ -650,57 +877,10 @@ class DicomCubeImage(ImageContent):
         """Return the frames in a coded transfer syntax; none for an uncompressed one."""
         if not syntax.codec:
             return []
-        volume, seen, provenance = self._raw_image, self._pixels.seen, self._provenance
-        with ExitStack() as stack:
-            if self._coded_source is not None:
-                frames = stack.enter_context(self._coded_source.frames(volume, seen))
-            elif provenance is not None and provenance.is_fresh:
-                originals = provenance.originals
-                frames = frames_of_codec(volume, originals.codec, originals.coded, seen)
-            else:
-                frames = VolumeFrames(volume)
-            bits = None if self._dicom_meta is None else most_bits_stored(self._dicom_meta)
+        bits = None if self._dicom_meta is None else most_bits_stored(self._dicom_meta)
+        with self._origin.frames(self._raw_image, self._pixels.seen) as frames:
             return code_frames(frames, syntax, instances, bits, num_threads)
 
     def _objection(self) -> str:
-        """Return why the image is not what the original files are, pixels apart; '' if it is."""
-        if self._provenance is None:
-            return "the image was not read from files"
-        return self._provenance.objection(self._dicom_meta, self.pixel_header, self.space)
-
-    def _changed_file(self, num_threads: int | None = None) -> str:
-        """Return the name of an original file whose pixels were changed; '' if there is none."""
-        assert self._provenance is not None
-        return self._provenance.changed_file(self._raw_image, thread_count(num_threads))
-
-    def _part(
-        self,
-        slices: list[int],
-        slopes: Sequence[float] | None,
-        intercepts: Sequence[float] | None,
-        nifti: NiftiHeader | None = None,
-    ) -> DicomCubeImage:
-        """Return the image of some of the slices, given each slice's rescale where they differ."""
-        header = dataclasses.replace(self.pixel_header, Extras=dict(self.pixel_header.Extras))
-        if slopes is not None and intercepts is not None:
-            header.RescaleSlope = slopes[slices[0]]
-            header.RescaleIntercept = intercepts[slices[0]]
-        meta = None if self._dicom_meta is None else self._dicom_meta.select(slices)
-        if meta is not None and self._dicom_meta is not None:
-            if slopes is None:
-                keep_rescale(header, meta)
-            take_window_of_part(header, self._dicom_meta, meta)
-        if nifti is not None:
-            space = space_of_nifti(nifti)[0]
-        elif self._space is not None:
-            space = space_of_slices(self._space, slices)
-        else:
-            space = None if meta is None else get_space_from_DicomMeta(meta, "zyx")
-            if space is not None and tuple(space.shape[1:]) != self.shape[1:3]:
-                space = None  # cut since, nobody told where
-        part = DicomCubeImage(self._raw_image[slices], header, meta, space)
-        part._nifti, part._losses = nifti, self._losses
-        part._damage = self._damage.of_slices(slices)
-        masks = self._pixels.masks()
-        part._pixels = Pixels(part._raw_image, None if masks is None else masks[slices])
-        return part
+        """Return why the image, pixels aside, is not what the original files are; '' if it is."""
+        return self._origin.objection(self._dicom_meta, self.pixel_header, self.space)

@@ -14,6 +14,7 @@ from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
+from dicube.dicom.series.geometry import Space, plane_attributes, same_space, space_or_reason
 from dicube.pixel_header import PixelDataHeader
 
 _PLACES = {
@@ -97,3 +98,19 @@ def _following(
         if all(getattr(header, name) == getattr(before, name) for name in names)
         for name in names
     }
+
+
+def write_space(space: Space, meta: DicomMeta) -> None:
+    """Set the image plane elements of metadata (PS3.3 C.7.6.2) to where a space puts voxels."""
+    told = space_or_reason(meta)[0]
+    if told is not None and same_space(told.reverse_axis_order(), space):
+        return
+    plane = plane_attributes(space)
+    meta.set_nonshared_item(CommonTags.ImagePositionPatient, plane.positions)
+    meta.set_shared_item(CommonTags.ImageOrientationPatient, plane.orientation)
+    meta.set_shared_item(CommonTags.PixelSpacing, plane.pixel_spacing)
+    meta.set_shared_item(CommonTags.SpacingBetweenSlices, plane.slice_distance)
+    if not meta.is_missing(CommonTags.SliceLocation):
+        meta.set_nonshared_item(CommonTags.SliceLocation, plane.locations)
+    if meta.is_missing(CommonTags.SliceThickness):
+        meta.set_shared_item(CommonTags.SliceThickness, plane.slice_distance)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
+from dicube.core.origin import Origin
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.dicom_tags import CommonTags
@@ -52,7 +53,11 @@ def read_nifti(source: Any) -> tuple[NDArray[Any], CubeParts, str]:
     name = voxels.dtype.name
     header = PixelDataHeader(slope, intercept, OriginalPixelDtype=name, PixelDtype=name)
     space, reason = space_of_nifti(nifti)
-    return voxels, CubeParts(header, None, space, DicomStatus.CONSISTENT, nifti), reason
+    return (
+        voxels,
+        CubeParts(header, None, space, DicomStatus.CONSISTENT, Origin(nifti=nifti)),
+        reason,
+    )
 
 
 def space_of_nifti(nifti: NiftiHeader) -> tuple[Space | None, str]:
@@ -66,7 +71,7 @@ def space_of_nifti(nifti: NiftiHeader) -> tuple[Space | None, str]:
 
 def fitting_nifti(parts: CubeParts, shape: tuple[int, ...]) -> NiftiHeader | None:
     """Return an image's NIfTI header if it is of the image's shape."""
-    nifti = parts.nifti
+    nifti = parts.origin.nifti
     return nifti if nifti is not None and nifti.voxels_shape == shape else None
 
 
@@ -133,13 +138,13 @@ def nifti_of_image(
     else:
         order, shape, grid = _volumes_of_series(voxels.shape, parts)
         voxels = voxels if order is None else voxels[order]
-    nifti = (parts.nifti or NiftiHeader.new(shape)).with_samples(voxels.dtype, colour)
+    nifti = (parts.origin.nifti or NiftiHeader.new(shape)).with_samples(voxels.dtype, colour)
     nifti = nifti.with_shape(shape)
     nifti = nifti.with_version(version or nifti.version)
     nifti = nifti.with_rescale(header.RescaleSlope, header.RescaleIntercept)
     if kept is None or parts.space != space_of_nifti(kept)[0]:
         nifti = _placed(nifti, grid, parts.meta)
-    if parts.nifti is None and nifti.volume_count > 1 and parts.meta is not None:
+    if parts.origin.nifti is None and nifti.volume_count > 1 and parts.meta is not None:
         milliseconds = numbers(parts.meta, "RepetitionTime", 1)[0]
         if milliseconds is not None and milliseconds[0] > 0:
             nifti = nifti.with_seconds_between_volumes(milliseconds[0] / 1000)

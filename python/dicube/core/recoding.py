@@ -64,6 +64,6 @@ def export_coded(
             overwrite,
             syntax=syntax,
             coded=coded,
-            derived=derived_attributes(parts.meta, parts.losses),
+            derived=derived_attributes(parts.meta, parts.origin.losses),
         )
     return reader.shape[0]

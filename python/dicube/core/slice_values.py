@@ -59,3 +59,10 @@ def bits_of_slices(
     if meta is None or not header.Extras.get(UNUSED_BITS):
         return None
     return stored_bits(meta)
+
+
+def values_need_meta(meta: DicomMeta | None, header: PixelDataHeader) -> bool:
+    """Return whether real values can't be computed with the header alone."""
+    slopes, intercepts = rescale_of_slices(meta, header)
+    several = slopes and intercepts and len({*zip(slopes, intercepts, strict=True)}) > 1
+    return bool(several) or bits_of_slices(meta, header) is not None

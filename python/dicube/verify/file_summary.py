@@ -92,7 +92,7 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
             status=parts.status.value,
             findings=() if parts.meta is None else tuple(check_dicom(parts.meta)),
             rescale=(parts.header.RescaleSlope, parts.header.RescaleIntercept),
-            losses=parts.losses,
+            losses=parts.origin.losses,
             space=None if parts.space is None else _space_fields(parts.space),
             tags={} if parts.meta is None else _tags_of(parts.meta),
         )

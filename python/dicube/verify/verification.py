@@ -12,8 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 
-from dicube.core.cube_parts import CubeParts, read_parts_and_provenance
-from dicube.core.provenance import Provenance
+from dicube.core.cube_parts import CubeParts, read_parts
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space, same_space, space_or_reason
 from dicube.exceptions import CodecError, DicomCubeError
@@ -95,7 +94,7 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
         problems = [*damaged_sections, *undecodable.values()]
     yield judged("frames", decoded + _listed(undecodable), problems)
     try:
-        parts, provenance = read_parts_and_provenance(reader)
+        parts = read_parts(reader)
     except OSError:
         raise
     except DicomCubeError as error:
@@ -109,7 +108,7 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
         )
     yield _counts(reader, parts)
     yield _geometry(reader, parts)
-    yield _originals(reader, parts, provenance, num_threads)
+    yield _originals(reader, parts, num_threads)
 
 
 def _listed(failed: Mapping[int, str]) -> str:
@@ -197,13 +196,12 @@ def _geometry(reader: DcbReader, parts: CubeParts) -> Check:
     return judged("geometry", message, _differing_fields(expected, parts.space))
 
 
-def _originals(
-    reader: DcbReader, parts: CubeParts, provenance: Provenance, num_threads: int
-) -> Check:
+def _originals(reader: DcbReader, parts: CubeParts, num_threads: int) -> Check:
     """Check that each original file is restored with its SHA-256."""
     name = "original files"
-    reason = provenance.objection(parts.meta, parts.header, parts.space)
-    if reason:
+    provenance = parts.origin.provenance
+    reason = parts.origin.objection(parts.meta, parts.header, parts.space)
+    if reason or provenance is None:
         return unknown(name, reason)
     found: list[str] = []
 

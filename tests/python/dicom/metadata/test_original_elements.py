@@ -136,8 +136,8 @@ def test_a_reference_without_originals_is_an_error(tmp_path: Path) -> None:
 def test_originals_survive_being_bytes(tmp_path: Path) -> None:
     write_series(tmp_path / "in", with_binary())
     image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
-    originals = image._originals.with_digests(image.raw_image)
-    packed = originals_to_bytes(image._originals, image.raw_image)
+    originals = image._origin.provenance.originals.with_digests(image.raw_image)
+    packed = originals_to_bytes(image._origin.provenance.originals, image.raw_image)
     again = originals_from_bytes(packed, originals.shape, originals.dtype, originals.codec)
     assert again == originals
     assert [file.digest for file in originals.files] == [

@@ -169,7 +169,7 @@ def test_numbers_beyond_what_dicom_allows_come_back(tmp_path: Path) -> None:
 def test_files_are_hashed_when_they_are_kept(tmp_path: Path) -> None:
     write_series(tmp_path / "in", make_series(3))
     image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
-    assert not any(file.digest for file in image._originals.files)
+    assert not any(file.digest for file in image._origin.provenance.originals.files)
     image.to_dicom_folder(tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
 

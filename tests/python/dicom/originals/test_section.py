@@ -205,7 +205,7 @@ def test_files_are_not_given_names_before_their_hash_is_right(tmp_path: Path) ->
 
 def test_coded_pieces_of_frames_that_are_none(tmp_path: Path) -> None:
     write_series(tmp_path / "in", make_series(1))
-    originals = DicomCubeImage.from_dicom_folder(tmp_path / "in")._originals
+    originals = DicomCubeImage.from_dicom_folder(tmp_path / "in")._origin.provenance.originals
     for jpeg in (False, True):
         originals.coded = ()
         assert originals._coded_bytes(Coded(0, 0, 1, jpeg)) is None

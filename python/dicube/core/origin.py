@@ -1,0 +1,91 @@
+"""Origin: what an image remembers of where it came from.
+
+Kept in one object, so that an image is made in one step, and so that all that a reader found out
+travels together. Must not know what an image is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
+from dicube.core.damage import Damage
+from dicube.core.lossy.loss import Loss
+from dicube.core.provenance import Provenance
+from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.series.geometry import Space
+from dicube.nifti import NiftiHeader
+from dicube.pixel_header import PixelDataHeader
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an image came from. The default is an image made from arrays.
+
+    Attributes:
+        provenance: the original DICOM files, and the state of the image that they belong to; None
+            if the image was not read from files.
+        intact_provenance: the same of a damaged file, for the image of its intact slices.
+        coded_source: the dicube file read, for exports that reuse its coded frames.
+        damage: what is missing because the file read was damaged.
+        nifti: the header of the NIfTI file that the image was read from.
+        losses: what lossy coding changed in the pixels, the earliest first.
+    """
+
+    provenance: Provenance | None = None
+    intact_provenance: Provenance | None = None
+    coded_source: CodedSource | None = None
+    damage: Damage = field(default_factory=Damage)
+    nifti: NiftiHeader | None = None
+    losses: tuple[Loss, ...] = ()
+
+    def damaged_by(self, damage: Damage, header: PixelDataHeader, space: Space | None) -> Origin:
+        """Return the origin of an image that was read from a damaged file.
+
+        Args:
+            damage: what is missing.
+            header, space: as read.
+        """
+        reason = f"the file read is damaged: {damage}"
+        return replace(
+            self,
+            provenance=Provenance(reason, None, header, space),
+            intact_provenance=self.provenance,
+            coded_source=None,
+            damage=damage,
+        )
+
+    def objection(
+        self, meta: DicomMeta | None, header: PixelDataHeader, space: Space | None
+    ) -> str:
+        """Return why the original files can't be restored, pixels aside; '' if they can.
+
+        Args:
+            meta, header, space: of the image, as they are now.
+        """
+        if self.provenance is None:
+            return "the image was not read from files"
+        return self.provenance.objection(meta, header, space)
+
+    @contextmanager
+    def frames(self, volume: NDArray[Any], seen: bool) -> Iterator[VolumeFrames]:
+        """Give the frames of the image, in coded form where they still are what was read.
+
+        Args:
+            volume: the pixels as they are now.
+            seen: whether callers may have changed them.
+        """
+        provenance = self.provenance
+        if self.coded_source is not None:
+            with self.coded_source.frames(volume, seen) as frames:
+                yield frames
+        elif provenance is not None and provenance.is_fresh:
+            originals = provenance.originals
+            yield frames_of_codec(volume, originals.codec, originals.coded, seen)
+        else:
+            yield VolumeFrames(volume)
