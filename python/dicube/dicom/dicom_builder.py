@@ -1,7 +1,7 @@
-"""DicomBuilder, the published package's way to a pydicom Dataset of one image.
+"""DicomBuilder: makes a pydicom Dataset of one image, with the interface of the published package.
 
-What describes the pixels is made true of them as in an export, which this is not used for: values
-go through pydicom here. Must not know dicube files.
+The elements that describe pixels are adapted to them as in an export. Exports don't use this
+module, because pydicom rewrites values. Must not know dicube files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dicube.whole_files import write_whole
 
 
 class DicomBuilder:
-    """Makes pydicom Datasets of elements and pixels."""
+    """Makes pydicom Datasets from elements and pixels."""
 
     @staticmethod
     def build(
@@ -48,19 +48,28 @@ class DicomBuilder:
         """Return the dataset of one image, with file meta, ready to be saved.
 
         Args:
-            meta_dict: the elements: DICOM JSON model (as `DicomMeta.index` gives it), or values by
+            meta_dict: the elements in the DICOM JSON model (see `DicomMeta.index`), or values by
                 keyword.
-            pixel_header: rescale, and the dtype of samples that are given as bytes; None: as the
-                elements say.
+            pixel_header: rescale, and the dtype of samples that are given as bytes; None to take
+                both from the elements.
             pixel_data: samples (rows, columns[, 3]), or their bytes, or one coded frame.
-            transfer_syntax_uid: of a coded frame; anything else is Explicit VR Little Endian.
+            transfer_syntax_uid: the transfer syntax of a coded frame; other pixels are written in
+                Explicit VR Little Endian.
             force_uncompressed: decode a coded frame.
-            is_compressed_data: `pixel_data` is a coded frame.
+            is_compressed_data: whether `pixel_data` is a coded frame.
 
         Raises:
-            DataConsistencyError: samples that DICOM has no element for, a coded frame without the
-                transfer syntax of a codec, or another uncompressed transfer syntax.
-            CodecError: a coded frame that does not decode.
+            DataConsistencyError: DICOM can't store such samples, a coded frame has no transfer
+                syntax of a codec, or another uncompressed transfer syntax was given.
+            CodecError: a coded frame can't be decoded.
+
+        Example:
+            >>> from dicube.dicom.dicom_builder import DicomBuilder, save_dicom
+            >>> image = dicube.load("head.dcbs")
+            >>> dataset = DicomBuilder.build(
+            ...     image.dicom_meta.index(0), image.pixel_header, image.raw_image[0]
+            ... )
+            >>> save_dicom(dataset, "slice.dcm")
         """
         dataset = _dataset_of(meta_dict)
         dataset.file_meta = create_file_meta(dataset)
@@ -70,12 +79,12 @@ class DicomBuilder:
         is_coded = syntax.is_encapsulated if syntax.is_transfer_syntax else True  # JPEG XL, say
         if not is_coded and syntax != ExplicitVRLittleEndian:
             raise DataConsistencyError(
-                f"uncompressed pixels are written in {ExplicitVRLittleEndian.name} only, "
-                f"not in {syntax}"
+                f"uncompressed pixels can only be written in {ExplicitVRLittleEndian.name}, "
+                f"found {syntax}"
             )
         if is_compressed_data and pixel_data is not None:
             if not is_coded:
-                raise DataConsistencyError("a coded frame needs its transfer_syntax_uid")
+                raise DataConsistencyError("a coded frame needs transfer_syntax_uid")
             dataset.file_meta.TransferSyntaxUID = syntax
             set_pixel_data_attributes(dataset, pixel_header)
             dataset.PixelData = encapsulate([bytes(pixel_data)])
@@ -88,7 +97,7 @@ class DicomBuilder:
         if isinstance(samples, np.ndarray):
             _describe(dataset, samples, pixel_header)
             key, vr = pixel_element_of(samples.dtype, pixel_header or PixelDataHeader())
-            if dataset.BitsAllocated == 1:  # eight samples in a byte, the first one lowest
+            if dataset.BitsAllocated == 1:  # eight samples per byte, the first in the lowest bit
                 samples = np.packbits(samples.reshape(-1), bitorder="little")
             elif samples.ndim == 3:
                 dataset.PlanarConfiguration = 0
@@ -107,7 +116,7 @@ class DicomBuilder:
         buffer = DicomBytesIO()
         if UID(ds.file_meta.TransferSyntaxUID).is_transfer_syntax:
             dcmwrite(buffer, ds, enforce_file_format=True)
-        else:  # one newer than pydicom, JPEG XL for instance; all such have this encoding
+        else:  # unknown to pydicom, such as JPEG XL; all new ones use this encoding
             buffer.is_implicit_VR, buffer.is_little_endian = False, True
             buffer.write(b"\0" * 128 + b"DICM")
             write_file_meta_info(buffer, ds.file_meta)
@@ -116,7 +125,7 @@ class DicomBuilder:
 
 
 def create_file_meta(ds: Dataset) -> FileMetaDataset:
-    """Return file meta for a dataset: its SOP class and instance, Explicit VR Little Endian."""
+    """Return file meta with the SOP class and instance of a dataset, Explicit VR Little Endian."""
     file_meta = FileMetaDataset()
     file_meta.MediaStorageSOPClassUID = UID(
         ds.get("SOPClassUID") or sop_class_of(ds.get("Modality"))
@@ -129,15 +138,15 @@ def create_file_meta(ds: Dataset) -> FileMetaDataset:
 
 
 def ensure_required_tags(ds: Dataset) -> None:
-    """Give a dataset the SOP class and instance of its file meta, if it has none."""
+    """Set the SOP class and instance of a dataset to those of its file meta, if missing."""
     ds.SOPClassUID = ds.get("SOPClassUID") or ds.file_meta.MediaStorageSOPClassUID
     ds.SOPInstanceUID = ds.get("SOPInstanceUID") or ds.file_meta.MediaStorageSOPInstanceUID
 
 
 def set_pixel_data_attributes(ds: Dataset, pixel_header: PixelDataHeader | None) -> None:
-    """Make the elements that describe samples true of a header's `PixelDtype` and rescale.
+    """Adapt the elements that describe samples to the `PixelDtype` and rescale of a header.
 
-    Those that are already are left: BitsStored and HighBit that go with the dtype, say.
+    Elements that agree already, such as BitsStored and HighBit within the dtype, are kept.
     """
     if pixel_header is None:
         return
@@ -148,11 +157,15 @@ def set_pixel_data_attributes(ds: Dataset, pixel_header: PixelDataHeader | None)
 
 
 def save_dicom(ds: Dataset, output_path: str | os.PathLike[str] | BinaryIO) -> None:
-    """Write a dataset to a path or a file object, as a DICOM file.
+    """Write a dataset as a DICOM file.
+
+    Args:
+        ds: the dataset, with file meta.
+        output_path: a path, or a binary file object.
 
     Raises:
-        CubeFileNotFoundError: its folder does not exist.
-        CubeFileAccessError: the operating system refuses.
+        CubeFileNotFoundError: the folder of the path does not exist.
+        CubeFileAccessError: the operating system refuses to write.
     """
     data = DicomBuilder.to_bytes(ds)
     if isinstance(output_path, (str, os.PathLike)):
@@ -162,7 +175,7 @@ def save_dicom(ds: Dataset, output_path: str | os.PathLike[str] | BinaryIO) -> N
 
 
 def _dataset_of(elements: Mapping[str, Any]) -> Dataset:
-    """Return the dataset of elements in the JSON model, or of values by keyword."""
+    """Return a dataset made from elements in the JSON model, or from values by keyword."""
     if any(isinstance(element, dict) and "vr" in element for element in elements.values()):
         return Dataset.from_json(dict(elements))
     dataset = Dataset()
@@ -174,7 +187,7 @@ def _dataset_of(elements: Mapping[str, Any]) -> Dataset:
 def _describe(
     dataset: Dataset, samples: NDArray[Any], pixel_header: PixelDataHeader | None
 ) -> None:
-    """Make what describes the pixels true of these samples."""
+    """Adapt the elements that describe the pixels to these samples."""
     header = pixel_header or PixelDataHeader(
         RescaleSlope=float(dataset.get("RescaleSlope") or 1),
         RescaleIntercept=float(dataset.get("RescaleIntercept") or 0),
@@ -188,7 +201,7 @@ def _describe(
 
 
 def _decoded(dataset: Dataset, pixel_header: PixelDataHeader | None) -> NDArray[Any]:
-    """Return the samples of a dataset's one coded frame, of the header's dtype."""
+    """Return the decoded samples of a dataset with one coded frame, in the dtype of the header."""
     syntax, value = str(dataset.file_meta.TransferSyntaxUID), dataset.PixelData
     coded = None
     if has_own_codec(syntax):
@@ -199,12 +212,12 @@ def _decoded(dataset: Dataset, pixel_header: PixelDataHeader | None) -> NDArray[
         try:
             dataset.decompress()
             samples = dataset.pixel_array
-        except Exception as error:  # pydicom and its plugins raise whatever the bytes provoke
+        except Exception as error:  # pydicom and its plugins raise many types for damaged data
             raise CodecError(f"can't decode a frame in {syntax}: {error}") from error
     if pixel_header is None or samples.dtype == pixel_header.PixelDtype:
         return samples
     if not np.can_cast(samples.dtype, pixel_header.PixelDtype, "safe"):
         raise DataConsistencyError(
-            f"expected samples of {pixel_header.PixelDtype}, decoded {samples.dtype}"
+            f"expected decoded samples of {pixel_header.PixelDtype}, found {samples.dtype}"
         )
     return samples.astype(pixel_header.PixelDtype)

@@ -1,4 +1,4 @@
-"""Read one DICOM series into metadata and a volume.
+"""Reads one DICOM series into metadata and a volume.
 
 Must not know dicube files or spaces.
 """
@@ -37,17 +37,17 @@ def read_dicom_dir(
     """Read the metadata of a DICOM series; pixels are not read.
 
     Args:
-        source: a folder (with all folders inside), a DICOM file, a zip archive of DICOM files, a
+        source: a folder (with its subfolders), a DICOM file, a zip archive of DICOM files, a
             pydicom dataset, or a list of these. Files that are not DICOM, hidden files and
-            DICOMDIRs are passed over, and logged.
+            DICOMDIRs are skipped and logged.
         sort_method: the order of the slices.
-        series_uid: which series, if there are several.
-        progress: called with files done and files in all.
+        series_uid: the series to read; needed if there are several.
+        progress: called as `progress(done, total)`, in files.
 
     Raises:
         CubeFileNotFoundError: the path does not exist.
-        MetaDataError: no DICOM there, or a damaged file.
-        DataConsistencyError: several series, and none chosen; lists them.
+        MetaDataError: there are no DICOM images, or a file is damaged.
+        DataConsistencyError: there are several series and `series_uid` is None; lists them.
 
     Example:
         >>> meta = dicube.read_dicom_dir("series")
@@ -63,10 +63,10 @@ class Series(NamedTuple):
 
     Attributes:
         meta: the metadata.
-        volume: stored words untouched, in native byte order: (slice, row, column) or (slice, row,
+        volume: the stored words, unchanged, in native byte order: (slice, row, column) or (slice, row,
             column, sample).
         header: the pixel header, with `UnusedBits` if words use bits outside BitsStored.
-        originals: what restores its files to the byte; or a text that says why they can't be.
+        originals: what restores its files to the byte; or the reason why they can't be restored.
     """
 
     meta: DicomMeta
@@ -86,14 +86,14 @@ def read_series(
 
     Args:
         source, sort_method, series_uid: see `read_dicom_dir`.
-        num_threads: how many files' pixels are read at a time; None or 0: one for each processor.
-        progress: called with steps done and steps in all: each file counts twice.
+        num_threads: number of threads that read pixels; None or 0 for one per available processor.
+        progress: called as `progress(done, total)`; each file counts twice.
 
     Raises:
         CubeFileNotFoundError, MetaDataError: see `read_dicom_dir`.
-        DataConsistencyError: several series and none chosen, images of different shape or sample
-            type, pixels missing or cut off; names the file.
-        CodecError: compressed pixels that can't be decoded; names what is missing.
+        DataConsistencyError: there are several series and `series_uid` is None, images differ in
+            shape or sample type, or pixels are missing or truncated; names the file.
+        CodecError: compressed pixels can't be decoded; names the missing package.
     """
     meta, instances, files = _read_series(source, sort_method, series_uid, progress, passes=2)
     slices = meta.instances()
@@ -119,7 +119,7 @@ def read_series(
 
 
 def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
-    """Return the pixel header of a series: rescale and first window of its first slice."""
+    """Return the pixel header of a series, with rescale and first window of its first slice."""
     return PixelDataHeader(
         OriginalPixelDtype=dtype, PixelDtype=dtype, **first_slice(meta)._asdict()
     )
@@ -132,7 +132,7 @@ def _read_series(
     progress: Progress | None,
     passes: int,
 ) -> tuple[DicomMeta, list[Instance], int]:
-    """Return a series' metadata; its files, as `meta.instances()`; how many files there are."""
+    """Return the metadata of a series, its files in slice order, and the number of all files."""
     found = find_instances(source, progress, passes)
     if found.ignored:
         _log.info("not DICOM images, ignored: %s", ", ".join(found.ignored))

@@ -1,4 +1,4 @@
-"""DicomMeta: the DICOM metadata of a series, shared values apart from per-slice ones.
+"""DicomMeta: the DICOM metadata of a series, with shared values stored once.
 
 Must not know pixels, folders or files.
 """
@@ -55,31 +55,33 @@ from dicube.dicom.metadata.table import metadata_table
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
 
-# Beside "_merged_data" and "slice_count" in the JSON: says that absent values are null, that "raw",
-# "counts" and "vrs" stand where they are needed (see merge_utils), and that sequences are sorted.
+# In the JSON beside "_merged_data" and "slice_count": absent values are null, "raw", "counts" and
+# "vrs" are present where needed (see merge_utils), and sequences are sorted.
 _VERSION_KEY, _VERSION = "merge_version", 2
 _FILE_META_KEY = "_file_meta"
-# Only there if entries lack binary that the original files have: their keys.
+# The keys of entries without their long binary values, which the original files have.
 ELSEWHERE_KEY = "in_originals"
-_FRAMES_KEY = "frames"  # only there if some slices are not the one frame of a file of their own
-# What group 2 need not keep: what follows from the encoding, or from an element of the dataset.
+_FRAMES_KEY = "frames"  # only present if a file has several frames
+# Elements of group 2 that are not kept, because the encoding or an element of the dataset (the
+# value here) determines them.
 _DERIVED_FILE_META = {
     "00020000": "",
     "00020001": "",
     "00020002": "00080016",
     "00020003": "00080018",
 }
-# Nothing but a number must make memory be taken: what is of more slices has values for each.
+# A number alone must not cause a large allocation; above this count, per-slice values must confirm
+# the number of slices.
 _MOST_SLICES = 1 << 20
 _PIXEL_REPRESENTATION = "00280103"
 _CHARACTER_SET = "00080005"
 
 
 class SortMethod(Enum):
-    """The order of a series' slices.
+    """The order of the slices of a series.
 
-    By instance number, or by position along the slice normal, which is the cross product of the
-    row and the column direction (PS3.3 C.7.6.2.1.1): RIGHT_HAND goes along it, LEFT_HAND against.
+    By instance number, or by position along the slice normal, the cross product of row and column
+    direction (PS3.3 C.7.6.2.1.1): RIGHT_HAND goes along it, LEFT_HAND against it.
     """
 
     INSTANCE_NUMBER_ASC = 1
@@ -92,11 +94,11 @@ ANY_ELEMENT = ""
 
 
 class SliceCountError(DataConsistencyError, ValueError):
-    """The number of values or names given is not the number of slices."""
+    """Raised for a number of values or names that is not the number of slices."""
 
 
 class MissingTagError(MetaDataError, KeyError):
-    """The metadata has no such element."""
+    """Raised for an element that no slice has."""
 
     __str__ = MetaDataError.__str__
 
@@ -104,25 +106,25 @@ class MissingTagError(MetaDataError, KeyError):
 class DicomMeta(MetadataLookup):
     """The metadata of a series of N slices.
 
-    A tag may be given as keyword, pydicom Tag, (group, element), 0xGGGGEEEE or hexadecimal text;
-    an unknown keyword is an UnknownTagError (MetaDataError, KeyError and ValueError). Pixel data
-    and group lengths are never part of the metadata. File meta elements (group 2) are found by
-    their tags but not listed.
+    Methods take a tag as keyword, pydicom Tag, (group, element), 0xGGGGEEEE or hexadecimal text; an
+    unknown keyword raises UnknownTagError (a MetaDataError, KeyError and ValueError). The metadata
+    never contain pixel data or group lengths. File meta elements (group 2) can be read by tag, but
+    are not listed.
 
-    A file of several frames makes as many slices, which share the elements of its dataset. What its
-    functional groups say of a frame (PS3.3 C.7.6.16) is found by its tag too, as if it stood in
-    the dataset of that slice: `get("ImagePositionPatient")`; and set and removed there, as well as
-    in a dataset that says it too. It is listed in its sequence only.
+    Each frame of a multi-frame file is a slice; these slices share the elements of its dataset.
+    Elements in the functional groups of a frame (PS3.3 C.7.6.16) can be read, set and removed by
+    tag as if they were in the dataset of the slice: `get("ImagePositionPatient")`. A dataset that
+    has the element too is changed as well. Listings show these elements in their sequence only.
 
-    Copies are independent of each other. Two are equal if all their slices' elements are.
+    Copies are independent. Two objects are equal if all elements of all slices are equal.
 
     Attributes:
-        filenames: the slices' files, in slice order, or None.
+        filenames: the file of each slice, or None.
         slice_count: N.
-        edits: the keys of elements set or removed since, in that order; ANY_ELEMENT for a new order
-            of the slices.
-        first_before: what the first slice told before these were selected from others or put in
-            another order, the last time; None if they never were.
+        edits: the keys of the elements set or removed so far, in that order; ANY_ELEMENT for a
+            change of the slice order.
+        first_before: rescale and window of the first slice before the last selection or
+            reordering of slices; None if there was none.
 
     Example:
         >>> meta = dicube.read_dicom_dir("series")
@@ -144,17 +146,17 @@ class DicomMeta(MetadataLookup):
         *,
         slice_count: int | None = None,
     ) -> None:
-        """Take merged entries (see `merge_utils`) by tag key.
+        """Create metadata from merged entries (see `merge_utils`) by tag key.
 
         Args:
             merged_data: the entries.
-            filenames: one for each slice.
-            slice_count: if not given: what the entries' per-slice values tell, else the number of
+            filenames: one per slice.
+            slice_count: by default the number of values in per-slice entries, else the number of
                 filenames, else 1.
 
         Raises:
             MetaDataError: the entries are malformed.
-            DataConsistencyError: the counts contradict each other.
+            DataConsistencyError: the counts disagree.
         """
         if slice_count is None:
             slice_count = slices_told(merged_data)
@@ -176,13 +178,17 @@ class DicomMeta(MetadataLookup):
     def from_datasets(
         cls, datasets: Sequence[Dataset], filenames: Sequence[str] | None = None
     ) -> DicomMeta:
-        """Merge the datasets of a series in the order given, one per slice or of several frames.
+        """Merge the datasets of a series, in the given order; each frame becomes a slice.
 
-        Later changes to the datasets don't show.
+        Later changes to the datasets have no effect.
+
+        Args:
+            datasets: one per slice, or multi-frame datasets.
+            filenames: one per dataset.
 
         Raises:
-            MetaDataError: there are none, or a value made by hand is invalid.
-            DataConsistencyError: not one filename per dataset.
+            MetaDataError: `datasets` is empty, or a value set by hand is invalid.
+            DataConsistencyError: the number of filenames differs from that of datasets.
 
         Example:
             >>> import pydicom
@@ -192,7 +198,9 @@ class DicomMeta(MetadataLookup):
             5
         """
         if not datasets:
-            raise MetaDataError("no datasets", context="DicomMeta.from_datasets")
+            raise MetaDataError(
+                "expected one dataset or more, found none", context="DicomMeta.from_datasets"
+            )
         file_metas = (getattr(dataset, "file_meta", None) for dataset in datasets)
         items = [item_of(dataset) for dataset in datasets]
         return cls.from_items(
@@ -210,16 +218,16 @@ class DicomMeta(MetadataLookup):
         filenames: Sequence[str] | None = None,
         frame_counts: Sequence[int] | None = None,
     ) -> DicomMeta:
-        """Merge elements as `elements.item_of` gives them: each file's, and its file meta's.
+        """Merge the elements of files, as `elements.item_of` returns them.
 
         Args:
-            items: the datasets' elements.
-            file_metas: the elements of group 2.
-            filenames: one for each dataset.
-            frame_counts: how many frames each has; None for one.
+            items: the elements of each dataset.
+            file_metas: the elements of group 2 of each file.
+            filenames: one per dataset.
+            frame_counts: the number of frames of each dataset; None for one each.
 
         Raises:
-            DataConsistencyError: not one filename per dataset.
+            DataConsistencyError: the number of filenames differs from that of datasets.
         """
         if filenames is not None and len(filenames) != len(items):
             raise SliceCountError(f"{len(filenames)} filenames for {len(items)} datasets")
@@ -244,29 +252,29 @@ class DicomMeta(MetadataLookup):
         *,
         originals: OriginalElements | None = None,
     ) -> DicomMeta:
-        """Read the JSON that `to_json` of this or of the published package wrote.
+        """Read the JSON of `to_json`, also that of published versions.
 
         Args:
             json_str: the JSON.
-            filenames: one for each slice.
-            originals: gives the elements that are not whole in the JSON.
+            filenames: one per slice.
+            originals: the source of elements that are incomplete in the JSON.
 
         Raises:
-            MetaDataError: it is not such JSON.
-            DataConsistencyError: not one filename per slice.
+            MetaDataError: the JSON is malformed.
+            DataConsistencyError: the number of filenames differs from that of slices.
         """
         try:
             document = parse_json(json_str)
         except ValueError as error:
-            raise MetaDataError(f"metadata is not JSON: {error}") from None
+            raise MetaDataError(f"the metadata are not JSON: {error}") from None
         merged = document.get("_merged_data") if isinstance(document, dict) else None
         if not isinstance(merged, dict):
-            raise MetaDataError("metadata JSON has no '_merged_data' object")
+            raise MetaDataError("the metadata JSON has no '_merged_data' object")
         count = document.get("slice_count")
         if type(count) is not int or count < 1:
             count = slices_told(merged)
         elif count > _MOST_SLICES and count != slices_told(merged):
-            raise MetaDataError(f"metadata claim to be of {count} slices")
+            raise MetaDataError(f"the metadata claim {count} slices, but have no values for them")
         if count is None:
             count = len(filenames) if filenames is not None else 1
         if _VERSION_KEY not in document:
@@ -289,10 +297,10 @@ class DicomMeta(MetadataLookup):
         return meta
 
     def to_json(self, elsewhere: Collection[str] = ()) -> str:
-        """Return all metadata as JSON; the published package reads it too.
+        """Return the metadata as JSON, which the published package reads too.
 
         Args:
-            elsewhere: the keys of elements whose long binary is left out; see `kept_by`.
+            elsewhere: the keys of elements to write without their long binary; see `kept_by`.
 
         Example:
             >>> meta = dicube.load_meta("head.dcbs")
@@ -305,7 +313,7 @@ class DicomMeta(MetadataLookup):
             entry = entry or self._merged_data[key]
             entries[key] = without_long_binary(entry) if key in elsewhere else entry
         document: dict[str, Any] = {
-            "_merged_data": checked(entries, self.slice_count),  # or nobody could read it
+            "_merged_data": checked(entries, self.slice_count),  # else no reader accepts it
             "slice_count": self.slice_count,
             _VERSION_KEY: _VERSION,
             _FILE_META_KEY: dict(self._file_meta),
@@ -317,7 +325,7 @@ class DicomMeta(MetadataLookup):
         return json.dumps(document)
 
     def kept_by(self, originals: OriginalElements) -> list[str]:
-        """Return the keys of elements with long binary that the original files give back."""
+        """Return the keys of elements whose long binary can be read from the original files."""
         originals.slices, merged, plain = self.instances(), self._merged_data, originals.are_plain
         return [
             key
@@ -327,14 +335,14 @@ class DicomMeta(MetadataLookup):
         ]
 
     def fork(self) -> DicomMeta:
-        """Return the metadata as they are now, without merging what was not asked for yet."""
+        """Return an independent copy, without merging elements that were not used yet."""
         forked = DicomMeta(self._merged_data.fork(), self.filenames, slice_count=self.slice_count)
         forked._file_meta = self._file_meta.fork()
         forked._frames = self._frames
         return forked
 
     def same_as(self, other: DicomMeta) -> bool:
-        """Return whether all is the same: elements, file meta, frames and filenames."""
+        """Return whether elements, file meta, frames and filenames are all equal."""
         return (
             self.slice_count == other.slice_count
             and self.filenames == other.filenames
@@ -347,26 +355,27 @@ class DicomMeta(MetadataLookup):
         """Remove an element from all slices.
 
         Raises:
-            MissingTagError: a MetaDataError and KeyError: no slice has it.
+            MissingTagError: (also a MetaDataError and KeyError) no slice has it.
         """
         key = get_tag_key(tag)
         in_macro = self._set_in_macros(key, [None] * self.slice_count)
         if key not in self._holder(key) and not in_macro:
-            raise MissingTagError(f"the metadata has no element {tag_name(key)}")
+            raise MissingTagError(f"the metadata have no element {tag_name(key)}")
         self._holder(key).pop(key, None)
         self.edits.append(key)
 
     def set_shared_item(self, tag_input: TagLike, value: Any, vr: str | None = None) -> None:
-        """Give all slices the same value.
+        """Set an element to the same value in all slices.
 
         Args:
-            tag_input: which element; a new one is added.
-            value: one value or a list; None for an empty element. For a sequence a list of pydicom
-                Datasets or of DICOM-JSON items.
-            vr: value representation, if neither the metadata nor DICOM's dictionary has the tag.
+            tag_input: the element; added if it is missing.
+            value: one value or a list; None for an empty element. For a sequence: a list of pydicom
+                Datasets or of DICOM JSON items.
+            vr: value representation; needed for a tag that neither the metadata nor the DICOM
+                dictionary has.
 
         Raises:
-            MetaDataError: the value does not suit the element.
+            MetaDataError: the value is invalid for the element.
 
         Example:
             >>> meta = dicube.load_meta("head.dcbs")
@@ -391,17 +400,18 @@ class DicomMeta(MetadataLookup):
     def set_nonshared_item(
         self, tag_input: TagLike, values: Sequence[Any], vr: str | None = None
     ) -> None:
-        """Give each slice a value of its own.
+        """Set an element to one value per slice.
 
         Args:
-            tag_input: which element; a new one is added.
-            values: one per slice: a value, a list of values, [] for an empty element, None for a
-                slice that lacks the element. Not for sequences.
-            vr: as for `set_shared_item`.
+            tag_input: the element; added if it is missing. It can't be a sequence.
+            values: for each slice a value, a list of values, [] for an empty element, or None to
+                remove the element.
+            vr: as in `set_shared_item`.
 
         Raises:
-            SliceCountError: a DataConsistencyError and ValueError: not one per slice.
-            MetaDataError: a value does not suit the element.
+            SliceCountError: (also a DataConsistencyError and ValueError) the number of values
+                differs from that of slices.
+            MetaDataError: a value is invalid for the element.
 
         Example:
             >>> meta = dicube.load_meta("head.dcbs")
@@ -413,7 +423,10 @@ class DicomMeta(MetadataLookup):
             raise SliceCountError(f"{len(values)} values for {self.slice_count} slices")
         key, vr = self._assignable(tag_input, vr)
         if vr == "SQ":
-            raise MetaDataError(f"sequence {tag_name(key)} can't be set slice by slice")
+            raise MetaDataError(
+                f"{tag_name(key)} is a sequence, which can't be set per slice; "
+                "set_shared_item sets it for all slices"
+            )
         given = [
             None if value is None else self._value_of(key, vr, value, self._encodings(i))
             for i, value in enumerate(values)
@@ -427,14 +440,20 @@ class DicomMeta(MetadataLookup):
         self.edits.append(key)
 
     def sort_files(self, sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC) -> list[int]:
-        """Put the slices in order; return where each now comes from: the former indices.
+        """Sort the slices.
 
-        Slices that instance numbers don't order (missing, empty, repeated) are ordered by position
-        along the normal, and failing that stay in the order they are in.
+        Slices without distinct instance numbers are sorted by position along the normal; without
+        positions they keep their order.
+
+        Args:
+            sort_method: the order.
+
+        Returns:
+            The former index of each slice.
 
         Raises:
-            MetaDataError: sorting by position, and slices have none.
-            DataConsistencyError: it is no SortMethod.
+            MetaDataError: sorting by position, but slices have none.
+            DataConsistencyError: `sort_method` is not a SortMethod.
 
         Example:
             >>> meta = dicube.load_meta("head.dcbs")
@@ -452,13 +471,15 @@ class DicomMeta(MetadataLookup):
         return order
 
     def reorder(self, order: Sequence[int]) -> None:
-        """Put the slices into the order given: slice order[0] first.
+        """Put the slices in a given order: slice order[0] first.
 
         Raises:
-            SliceCountError: `order` does not name every slice once.
+            SliceCountError: `order` does not contain every slice once.
         """
         if sorted(order) != list(range(self.slice_count)):
-            raise SliceCountError(f"{list(order)} is no order of {self.slice_count} slices")
+            raise SliceCountError(
+                f"expected each of {self.slice_count} slices once, found {list(order)}"
+            )
         if list(order) == list(range(self.slice_count)):
             return
         self.edits.append(ANY_ELEMENT)
@@ -470,11 +491,11 @@ class DicomMeta(MetadataLookup):
             self.filenames = [self.filenames[i] for i in order]
 
     def select(self, chosen: Sequence[int]) -> DicomMeta:
-        """Return the metadata of some of the slices, in the order given.
+        """Return the metadata of some slices, in the given order.
 
         Raises:
-            SliceCountError: none or one twice is chosen.
-            IndexError: there is no such slice.
+            SliceCountError: `chosen` is empty, or contains a slice twice.
+            IndexError: a slice does not exist.
 
         Example:
             >>> meta = dicube.load_meta("head.dcbs")
@@ -483,7 +504,7 @@ class DicomMeta(MetadataLookup):
         """
         slices = [self._slice(index) for index in chosen]
         if not slices or len(set(slices)) != len(slices):
-            raise SliceCountError(f"{list(chosen)} does not choose slices, each once")
+            raise SliceCountError(f"expected distinct slices, one or more, found {list(chosen)}")
         selected = DicomMeta(
             self._merged_data.select(slices),
             None if self.filenames is None else [self.filenames[i] for i in slices],
@@ -495,10 +516,10 @@ class DicomMeta(MetadataLookup):
         return selected
 
     def index(self, index: SupportsIndex) -> dict[str, JsonElement]:
-        """Return one slice's elements in the DICOM JSON model (PS3.18 F.2), by tag key.
+        """Return the elements of one slice in the DICOM JSON model (PS3.18 F.2), by tag key.
 
         Raises:
-            IndexError: there is no such slice.
+            IndexError: the slice does not exist.
 
         Example:
             >>> dicube.load_meta("head.dcbs").index(0)["00200013"]
@@ -507,10 +528,10 @@ class DicomMeta(MetadataLookup):
         return deepcopy(without_raw(slice_items(self._merged_data, self._slice(index))))
 
     def dataset(self, index: SupportsIndex) -> Dataset:
-        """Return one slice as a pydicom Dataset: every element, but no pixels and no file meta.
+        """Return one slice as a pydicom Dataset, with every element except pixels and file meta.
 
         Raises:
-            IndexError: there is no such slice.
+            IndexError: the slice does not exist.
             MetaDataError: a value can't be encoded.
 
         Example:
@@ -522,6 +543,10 @@ class DicomMeta(MetadataLookup):
 
     def display(self, show_shared: bool = True, show_non_shared: bool = True) -> None:
         """Print a table of the elements.
+
+        Args:
+            show_shared: include elements that are equal in all slices.
+            show_non_shared: include the others.
 
         Example:
             >>> dicube.load_meta("head.dcbs").display()
@@ -546,15 +571,15 @@ class DicomMeta(MetadataLookup):
             and self._merged_data.same_as(other._merged_data)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # it can change
+    __hash__ = None  # type: ignore[assignment]  # mutable
 
     def __repr__(self) -> str:
         return f"<DicomMeta of {self.slice_count} slices, {len(self)} elements>"
 
     def _set_in_macros(self, key: str, values: Sequence[ElementValue | None]) -> bool:
-        """Set an element of functional groups there; return whether it is one.
+        """Set an element in functional groups; return whether they have it.
 
-        Of several macros that hold it the first has the values; removed it is from all.
+        If several macros have it, the first one is set; a removal affects all of them.
         """
         groups = self._elements_of_frames()
         macros = [] if groups is None else groups.macros_of(key)
@@ -565,15 +590,15 @@ class DicomMeta(MetadataLookup):
     def _slice(self, index: SupportsIndex) -> int:
         number = operator.index(index)
         if not -self.slice_count <= number < self.slice_count:
-            raise IndexError(f"slice {number} of {self.slice_count}")
+            raise IndexError(f"slice {number} does not exist; there are {self.slice_count}")
         return number % self.slice_count
 
     def _assignable(self, tag: TagLike, vr: str | None) -> tuple[str, str]:
         key = get_tag_key(tag)
         if int(key, 16) in PIXEL_ELEMENTS:
             raise MetaDataError(
-                f"{tag_name(key)} is no part of the metadata",
-                suggestion="pixels are raw_image of a DicomCubeImage",
+                f"{tag_name(key)} is not part of the metadata",
+                suggestion="assign pixels to raw_image of a DicomCubeImage",
             )
         entry = self._holder(key).get(key)
         if vr is None and entry is not None:
@@ -583,8 +608,8 @@ class DicomMeta(MetadataLookup):
                 vr = dictionary_VR(int(key, 16))
             except KeyError:
                 raise MetaDataError(
-                    f"the value representation of {tag_name(key)} is not known",
-                    suggestion="give vr=",
+                    f"the value representation of {tag_name(key)} is unknown",
+                    suggestion="pass vr=",
                 ) from None
         if len(vr) > 2:  # 'US or SS', 'OB or OW', ...
             signed = self.get(_PIXEL_REPRESENTATION, force_nonshared=True)[0] == 1

@@ -108,7 +108,7 @@ def test_coded_frame_without_transfer_syntax() -> None:
 
 @pytest.mark.parametrize("is_coded", [False, True])
 def test_uncompressed_transfer_syntaxes_that_are_not_written(is_coded: bool) -> None:
-    with pytest.raises(DataConsistencyError, match=r"not in 1\.2\.840\.10008\.1\.2\.2"):
+    with pytest.raises(DataConsistencyError, match=r"found 1\.2\.840\.10008\.1\.2\.2"):
         DicomBuilder.build(
             elements(), None, b"xx", ExplicitVRBigEndian, is_compressed_data=is_coded
         )
