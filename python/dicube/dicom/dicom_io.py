@@ -63,8 +63,8 @@ class Series(NamedTuple):
 
     Attributes:
         meta: the metadata.
-        volume: the stored words, unchanged, in native byte order: (slice, row, column) or (slice, row,
-            column, sample).
+        volume: the stored words, unchanged, in native byte order: (slice, row, column) or (slice,
+            row, column, sample).
         header: the pixel header, with `UnusedBits` if words use bits outside BitsStored.
         originals: what restores its files to the byte; or the reason why they can't be restored.
     """

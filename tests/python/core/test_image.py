@@ -443,7 +443,7 @@ class TestWhatCantBeStored:
         setattr(space, name, value)
         image = DicomCubeImage(volume)
         image.space = space
-        self.refused(image, tmp_path, MetaDataError, "the space can't be stored")
+        self.refused(image, tmp_path, MetaDataError, "can't store the space")
 
     def test_numbers_at_the_edge_can(self, volume: np.ndarray[Any, Any], tmp_path: Path) -> None:
         image = DicomCubeImage(volume)

@@ -1,4 +1,4 @@
-"""A series seen as a volume: geometry, volumes, and what is wrong with it.
+"""A series as a volume: geometry, split into volumes, checks.
 
 Must not know files or pixel values.
 """

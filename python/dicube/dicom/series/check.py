@@ -1,7 +1,7 @@
-"""Everything that is the matter with a series: `check_dicom`.
+"""`check_dicom`: reports every problem of a series.
 
-Adds to the findings that have a published status those that have none: whose images they are, how
-slices are stacked, what differs although a volume can be made. Must not know pixels or files.
+Adds checks without a published status: identity of patient and study, stacking of slices, and
+values that differ although the slices form a volume. Must not know pixels or files.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from dicube.dicom.series.volumes import series_volumes
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
-# Degrees between the direction in which slices are stacked and their normal: what a Space can hold
-# (the cosine of two axes may be 0.01).
+# Degrees between the direction of stacking and the slice normal that a Space accepts (the cosine of
+# two axes may be 0.01).
 TILT_TOLERANCE = 0.57
-# SpacingBetweenSlices against the distance that positions have, relative: scanners round it.
+# Relative difference of SpacingBetweenSlices from the distance of positions: scanners round it.
 STATED_SPACING_TOLERANCE = 1e-2
 
-# What all slices of a series have in common, if it is one series of one patient seen one way:
-# (kind, elements, section of the standard).
+# Elements that must be equal in all slices: (kind, elements, section of the standard).
 _SAME_IN_A_SERIES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("non_uniform_patient", ("PatientID", "PatientName"), "PS3.3 C.7.1.1"),
     ("non_uniform_study", ("StudyInstanceUID",), "PS3.3 C.7.2.1"),
@@ -51,25 +50,29 @@ _SAME_IN_A_SERIES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 
 
 def check_dicom(meta: DicomMeta) -> list[Finding]:
-    """Return everything that is the matter with a series.
+    """Return every problem of a series.
 
-    First come the findings that have a published status, in the order in which `get_dicom_status`
-    checks: its status is the first finding's. Then those that have none:
+    Findings with a published status come first, in the order of `get_dicom_status`, which returns
+    the status of the first one. Findings of these kinds follow:
 
-    | kind | what |
+    | kind | problem |
     |---|---|
-    | missing_sop_instance_uid, duplicate_sop_instance_uid | instances can't be told apart |
-    | non_uniform_patient, …_study, …_modality, …_sop_class | slices of different origin |
-    | non_uniform_frame_of_reference, …_patient_position | positions can't be compared |
+    | missing_sop_instance_uid, duplicate_sop_instance_uid | instances are not identified |
+    | non_uniform_patient, …_study, …_modality, …_sop_class | slices have different origins |
+    | non_uniform_frame_of_reference, …_patient_position | positions are not comparable |
     | non_uniform_photometric_interpretation, …_rescale_type, …_units, …_pixel_padding | stored
-      values mean different things |
-    | non_uniform_window | shown differently slice by slice |
-    | non_uniform_slice_thickness | slices of different thickness |
-    | tilted_gantry | slices are not stacked along their normal; tells the angle |
-    | repeated_positions | several slices at each place: more than three dimensions |
-    | contradicting_slice_spacing | SpacingBetweenSlices is not the distance of the positions |
+      values have different meanings |
+    | non_uniform_window | the display window varies |
+    | non_uniform_slice_thickness | the slice thickness varies |
+    | tilted_gantry | slices are not stacked along their normal; the message has the angle |
+    | repeated_positions | several slices at the same position: more than three dimensions |
+    | contradicting_slice_spacing | SpacingBetweenSlices differs from the distance of positions |
 
-    An empty list means that nothing is the matter.
+    Args:
+        meta: the metadata of the series.
+
+    Returns:
+        The findings; an empty list if there is no problem.
 
     Example:
         >>> meta = dicube.read_dicom_dir("series")
@@ -95,7 +98,7 @@ def _further_findings(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _texts(meta: DicomMeta, tag: TagLike) -> list[str | None]:
-    """Return an element's value in each slice as text; None where it is absent or empty."""
+    """Return the value of an element in each slice as text; None if it is absent or empty."""
     return [text_of(value) for value in meta.get(tag, force_nonshared=True)]
 
 
@@ -106,7 +109,7 @@ def _instance_uids(meta: DicomMeta) -> Iterator[Finding]:
         message = f"{len(missing)} of {len(found)} slices have no SOPInstanceUID"
         yield finding_of("missing_sop_instance_uid", message, missing, found, "PS3.3 C.12.1")
     members: dict[str | None, list[list[int]]] = {}
-    for frames in meta.instances():  # frames of one instance share it, as they should
+    for frames in meta.instances():  # the frames of an instance share its UID
         members.setdefault(found[frames[0]], []).append(frames)
     members.pop(None, None)
     repeated = sorted(
@@ -118,7 +121,7 @@ def _instance_uids(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _stacking(meta: DicomMeta) -> Iterator[Finding]:
-    """Check the direction and the distance in which slices follow each other."""
+    """Check the direction and distance from slice to slice."""
     points = positions(meta)
     orientation = next((known for known in orientations(meta) if known is not None), None)
     normal = None if orientation is None else normal_of(orientation)
@@ -134,10 +137,10 @@ def _stacking(meta: DicomMeta) -> Iterator[Finding]:
     tilt = float(np.degrees(np.arctan2(np.linalg.norm(step - distance * normal), distance)))
     if tilt > TILT_TOLERANCE:
         stated = numbers(meta, "GantryDetectorTilt", 1)
-        told = "" if stated[0] is None else f"; GantryDetectorTilt says {stated[0][0]:g}"
+        note = "" if stated[0] is None else f"; GantryDetectorTilt is {stated[0][0]:g}"
         yield finding_of(
             "tilted_gantry",
-            f"slices are stacked {tilt:.4g} degrees off their normal{told}",
+            f"slices are stacked {tilt:.4g} degrees off their normal{note}",
             range(len(points)),
             points,
             "PS3.3 C.8.2.1",
@@ -156,7 +159,7 @@ def _stacking(meta: DicomMeta) -> Iterator[Finding]:
         yield finding_of(
             "contradicting_slice_spacing",
             f"SpacingBetweenSlices is {given[wrong[0]]:g} mm in {len(wrong)} of {len(given)} "
-            f"slices, their positions are usually {usual:.6g} mm apart",
+            f"slices, but positions are usually {usual:.6g} mm apart",
             wrong,
             given,
             "PS3.3 C.7.6.2",
@@ -165,7 +168,7 @@ def _stacking(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _repeated_positions(meta: DicomMeta) -> Iterator[Finding]:
-    """Check for slices at the same place, and tell what volumes they make."""
+    """Check for slices at the same position, and report the volumes that they form."""
     points = positions(meta)
     turned = orientations(meta)
     known = [i for i, point in enumerate(points) if point is not None]
@@ -181,12 +184,12 @@ def _repeated_positions(meta: DicomMeta) -> Iterator[Finding]:
     if not repeated:
         return
     sizes = sorted({len(slices) for slices in members})
-    told = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    count = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     volumes = series_volumes(meta)
     yield finding_of(
         "repeated_positions",
-        f"{len(known)} slices at {len(members)} positions, {told} at each: "
-        f"{volumes or 'nothing tells them apart'}",
+        f"{len(known)} slices at {len(members)} positions, {count} at each: "
+        f"{volumes or 'no element distinguishes them'}",
         repeated,
         points,
         "PS3.3 C.7.6.2.1.1",

@@ -1,10 +1,10 @@
-"""Space: where the voxels of a volume are in the patient. The one door to spacetransformer.
+"""Space: the position of a volume's voxels in the patient. Only this module uses spacetransformer.
 
-Axis orders: DICOM and dicube's files have (x, y, z) = (column, row, slice); dicube's arrays and
-the Space objects in memory have (z, y, x). World coordinates are DICOM's LPS, in mm.
+Axis order: (x, y, z) = (column, row, slice) in DICOM and dicube files, (z, y, x) in arrays and in
+Space objects in memory. World coordinates are DICOM's LPS, in mm.
 
-spacetransformer-core's NIfTI converters and its `apply_flip` are not used: they are wrong for
-anything but axial volumes. Must not know pixels or files.
+The NIfTI converters and `apply_flip` of spacetransformer-core are not used, because they are wrong
+for volumes that are not axial. Must not know pixels or files.
 """
 
 from __future__ import annotations
@@ -38,22 +38,28 @@ _FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation", "z_or
 def get_space_from_DicomMeta(  # noqa: N802 (the published name)
     meta: DicomMeta, axis_order: Literal["xyz", "zyx"] = "xyz"
 ) -> Space | None:
-    """Return where a series' voxels are, its slices taken in the order `meta` has them.
+    """Return the geometry of a series, with its slices in the order of `meta`.
 
     Args:
         meta: the metadata.
-        axis_order: 'xyz': shape is (columns, rows, slices); 'zyx': (slices, rows, columns).
+        axis_order: 'xyz' for a shape of (columns, rows, slices), 'zyx' for (slices, rows, columns).
 
     Returns:
-        None if the geometry can't be told or a Space can't hold it (a tilted gantry: slices that
-        are not stacked along their normal); `space_or_reason` says why. Instance numbers, series
-        UIDs and rescale don't matter.
+        The Space; None if the metadata don't define one, or if it can't describe the geometry (a
+        tilted gantry: slices are not stacked along their normal). `space_or_reason` gives the
+        reason. Instance numbers, series UIDs and rescale have no influence.
 
     Raises:
-        ValueError: another axis order.
+        ValueError: `axis_order` is neither.
+
+    Example:
+        >>> from dicube.dicom import get_space_from_DicomMeta
+        >>> space = get_space_from_DicomMeta(dicube.load_meta("head.dcbs"), "zyx")
+        >>> space.shape, space.spacing
+        ((5, 48, 40), (2.5, 0.5, 0.75))
     """
     if axis_order not in ("xyz", "zyx"):
-        raise ValueError(f"axis_order must be 'xyz' or 'zyx', not {axis_order!r}")
+        raise ValueError(f"expected axis_order 'xyz' or 'zyx', found {axis_order!r}")
     space = space_or_reason(meta)[0]
     if space is None or axis_order == "xyz":
         return space
@@ -62,13 +68,13 @@ def get_space_from_DicomMeta(  # noqa: N802 (the published name)
 
 @dataclass(frozen=True)
 class Grid:
-    """Where voxels are, whatever the angles between the axes; a Space has right angles only.
+    """The position of voxels, with any angles between the axes; a Space has right angles only.
 
     Attributes:
         shape: (columns, rows, slices).
         origin: centre of the first voxel; LPS, mm.
-        spacing: from a voxel to the next along columns, rows and slices; mm.
-        axes: unit vectors along columns, rows and slices, one a row.
+        spacing: distance of voxels along columns, rows and slices; mm.
+        axes: unit vectors along columns, rows and slices, one per row.
     """
 
     shape: tuple[int, int, int]
@@ -78,7 +84,7 @@ class Grid:
 
     @classmethod
     def from_steps(cls, shape: tuple[int, int, int], origin: ArrayLike, steps: ArrayLike) -> Grid:
-        """Make the Grid whose voxels follow each other by `steps`, one vector a row; mm."""
+        """Return a Grid with the given steps between voxels, one vector per row; mm."""
         vectors = np.asarray(steps, np.float64)
         lengths = np.linalg.norm(vectors, axis=1)
         axes = np.divide(vectors, lengths[:, None], out=vectors.copy(), where=lengths[:, None] > 0)
@@ -86,14 +92,14 @@ class Grid:
 
     @property
     def steps(self) -> NDArray[np.float64]:
-        """Vectors from a voxel to the next along columns, rows and slices, one a row; mm."""
+        """Vectors from a voxel to the next along columns, rows and slices, one per row; mm."""
         return self.axes * self.spacing[:, None]
 
 
 def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
-    """Return the Grid of a series; or None and the reason: a status value and what is wrong."""
+    """Return the Grid of a series; or None and the reason: a status value and the problem."""
     if is_mosaic(meta):
-        return None, "mosaic: each image is a tiling of several slices, which it doesn't place"
+        return None, "mosaic: each image is a tiling of several slices without their positions"
     for finding in grid_findings(meta):
         return None, f"{finding.kind}: {finding.message}"
     orientation, point = orientations(meta)[0], positions(meta)[0]
@@ -117,7 +123,7 @@ def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
 
 
 def space_or_reason(meta: DicomMeta) -> tuple[Space | None, str]:
-    """Return the Space in xyz order; or None and the reason: a status value and what is wrong."""
+    """Return the Space in xyz order; or None and the reason: a status value and the problem."""
     grid, reason = grid_or_reason(meta)
     if grid is None:
         return None, reason
@@ -130,9 +136,9 @@ def space_or_reason(meta: DicomMeta) -> tuple[Space | None, str]:
 
 
 def space_of_grid(grid: Grid) -> tuple[Space | None, str]:
-    """Return the Space in xyz order; or None and why a Space can't hold the grid."""
+    """Return the Space in xyz order; or None and the reason why a Space can't describe the grid."""
     if not np.isfinite(grid.origin).all():
-        return None, f"the first voxel is at {grid.origin.tolist()}"
+        return None, f"the origin is {grid.origin.tolist()}"
     x, y, z = (tuple(axis) for axis in grid.axes.tolist())
     try:
         space = Space(
@@ -161,25 +167,25 @@ def grid_of_space(space: Space) -> Grid:
 
 
 def space_to_json(space: Space) -> str:
-    """Return the JSON of a Space in memory (zyx) as a file holds it (xyz).
+    """Return a Space in memory (zyx) as the JSON of a file (xyz).
 
     Raises:
-        MetaDataError: it has something that no Space read has, such as NaN.
+        MetaDataError: a field is invalid, such as NaN.
     """
     try:
         fields = space_fields(space.reverse_axis_order())
         for name, values in fields.items():
             _check_vector(name, tuple(values))
     except (SpaceTransformerError, ValueError, TypeError, OverflowError) as error:
-        raise MetaDataError(f"the space can't be stored: {error}") from None
+        raise MetaDataError(f"can't store the space: {error}") from None
     return json.dumps(fields)
 
 
 def space_from_json(text: str) -> Space:
-    """Return the Space for memory (zyx) from a file's JSON (xyz).
+    """Return the Space in memory (zyx) of the JSON of a file (xyz).
 
     Raises:
-        MetaDataError: it is not the JSON of a Space.
+        MetaDataError: the JSON does not describe a Space.
     """
     try:
         found = parse_json(text)
@@ -187,7 +193,7 @@ def space_from_json(text: str) -> Space:
         for name, values in fields.items():
             _check_vector(name, values)
         shape, origin, spacing, x, y, z = fields.values()
-        # Each Space that is made is checked, which takes longer than all else here.
+        # Only one Space is created, because its own checks take most of the time here.
         return Space(shape[::-1], origin, spacing[::-1], z, y, x)
     except SpaceTransformerError as error:
         raise MetaDataError(f"not the JSON of a Space, in (z, y, x) order: {error}") from None
@@ -196,7 +202,7 @@ def space_from_json(text: str) -> Space:
 
 
 def _check_vector(name: str, values: tuple[Any, ...]) -> None:
-    """Raise a ValueError unless a field of a Space is three numbers that can be what it says."""
+    """Raise a ValueError unless a field of a Space has three valid numbers."""
     kinds = {int} if name == "shape" else {int, float}
     sound = len(values) == 3 and set(map(type, values)) <= kinds
     if not sound or not all(map(math.isfinite, values)):
@@ -206,14 +212,14 @@ def _check_vector(name: str, values: tuple[Any, ...]) -> None:
 
 
 def same_space(one: Space, other: Space) -> bool:
-    """Return whether two Spaces put every voxel at the same place, within a micrometre."""
+    """Return whether two Spaces give every voxel the same position, within a micrometre."""
     if tuple(one.shape) != tuple(other.shape):
         return False
     return bool(np.allclose(_corners(one), _corners(other), rtol=0, atol=1e-3))
 
 
 def space_of_slices(space: Space, slices: Sequence[int]) -> Space | None:
-    """Return the Space (zyx) of some of a volume's slices; None if not evenly spaced, ascending."""
+    """Return the Space (zyx) of some slices; None unless they ascend in equal steps."""
     steps = {b - a for a, b in pairwise(slices)} or {1}
     step = min(steps)
     if len(steps) > 1 or step < 1:
@@ -229,11 +235,11 @@ def space_of_slices(space: Space, slices: Sequence[int]) -> Space | None:
 
 
 def space_at_level(space: Space, level: int) -> Space:
-    """Return the Space (zyx) of a volume whose frames are decoded at a level of resolution.
+    """Return the Space (zyx) of a volume with frames decoded at a resolution level.
 
-    A sample of level n+1 stands where the even ones of level n do: the low-pass filter of JPEG
-    2000's wavelets is symmetric about it (ISO/IEC 15444-1 F.3, of images that begin at 0, 0). So
-    the first pixel's centre stays where it is, and what lies between pixels is doubled.
+    Samples of level n+1 have the positions of the even samples of level n, because the low-pass
+    filter of JPEG 2000's wavelets is symmetric about them (ISO/IEC 15444-1 F.3, for images that
+    begin at 0, 0). So the centre of the first pixel stays and the spacing doubles.
     """
     factor = 1 << level
     slices, rows, columns = space.shape
@@ -247,14 +253,14 @@ def space_at_level(space: Space, level: int) -> Space:
 
 @dataclass(frozen=True)
 class ImagePlanes:
-    """Where slices are, in DICOM's terms (PS3.3 C.7.6.2); all in mm.
+    """The position of slices in DICOM's elements (PS3.3 C.7.6.2); all in mm.
 
     Attributes:
-        positions: ImagePositionPatient, slice by slice.
+        positions: ImagePositionPatient of each slice.
         orientation: ImageOrientationPatient.
         pixel_spacing: PixelSpacing: between rows, between columns.
         slice_distance: from one slice to the next.
-        locations: position along the normal, slice by slice.
+        locations: position of each slice along the normal.
     """
 
     positions: list[list[float]]
@@ -268,12 +274,12 @@ def plane_attributes(place: Space | Grid) -> ImagePlanes:
     """Return the image planes of a Space in memory (zyx), or of a Grid.
 
     Raises:
-        DataConsistencyError: slices are nowhere: at NaN or infinity.
+        DataConsistencyError: a position is NaN or infinite.
     """
     grid = place if isinstance(place, Grid) else grid_of_space(place)
     points = grid.origin + np.arange(grid.shape[2])[:, None] * grid.steps[2]
     if not np.isfinite(points).all():
-        raise DataConsistencyError(f"DICOM can't hold an origin of {grid.origin.tolist()}")
+        raise DataConsistencyError(f"DICOM can't store an origin of {grid.origin.tolist()}")
     normal = np.cross(grid.axes[0], grid.axes[1])
     column_spacing, row_spacing, slice_distance = grid.spacing.tolist()
     return ImagePlanes(
@@ -286,7 +292,7 @@ def plane_attributes(place: Space | Grid) -> ImagePlanes:
 
 
 def space_fields(space: Space) -> dict[str, Any]:
-    """Return the fields with plain numbers: flipping and permuting leave numpy's in them."""
+    """Return the fields as plain numbers; flipped or permuted Spaces have those of numpy."""
     return {name: np.asarray(getattr(space, name)).tolist() for name in _FIELDS}
 
 
@@ -299,7 +305,7 @@ def _corners(space: Space) -> NDArray[np.float64]:
 
 
 def _thickness(meta: DicomMeta) -> float:
-    """Return the thickness of a single slice in mm, 1 if it is not told."""
+    """Return the thickness of a single slice in mm; 1 if it is unknown."""
     for tag in (CommonTags.SpacingBetweenSlices, CommonTags.SliceThickness):
         found = numbers(meta, tag, 1)[0]
         if found is not None and found[0] > 0:

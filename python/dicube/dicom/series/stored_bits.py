@@ -1,7 +1,7 @@
-"""Where in its words a slice's values are: BitsStored and HighBit (PS3.5 8.1.1).
+"""The position of values within stored words: BitsStored and HighBit (PS3.5 8.1.1).
 
-A word of 16 bits may hold a value of 12. What stands in the others is up to the writer: overlays,
-junk, or nothing. Must not know files.
+A word of 16 bits may hold a value of 12. Its other bits may hold overlays, arbitrary data or zeros.
+Must not know files.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dicube.dicom.metadata.slice_order import numbers
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
-# In a pixel header's Extras: words hold more than values.
+# Key in the Extras of a pixel header: words hold more than their values.
 UNUSED_BITS = "UnusedBits"
 
 StoredBits = tuple[int, int]
-"""How many bits are the value's, and the number of the lowest of them."""
+"""The number of bits of a value, and the number of its lowest bit."""
 
 
 def stored_bits(meta: DicomMeta) -> list[StoredBits | None]:
-    """Return for each slice where its values are; None where they fill words, or it isn't told."""
+    """Return the bits of each slice's values; None if they fill the words or are unknown."""
     found = (numbers(meta, tag, 1) for tag in ("BitsAllocated", "BitsStored", "HighBit"))
     return [
         None if None in row else _bits(*(int(number[0]) for number in row if number))
@@ -33,7 +33,7 @@ def stored_bits(meta: DicomMeta) -> list[StoredBits | None]:
 
 
 def has_unused_bits(volume: NDArray[Any], meta: DicomMeta) -> bool:
-    """Return whether words hold anything but their values, the sign extended."""
+    """Return whether words hold more than their sign-extended values."""
     if volume.dtype.kind not in "iu":
         return False
     return any(
@@ -43,9 +43,9 @@ def has_unused_bits(volume: NDArray[Any], meta: DicomMeta) -> bool:
 
 
 def most_bits_stored(meta: DicomMeta) -> int | None:
-    """Return the greatest BitsStored of all slices; None if it isn't told."""
-    told = [int(number[0]) for number in numbers(meta, "BitsStored", 1) if number]
-    return max((bits for bits in told if bits > 0), default=None)
+    """Return the greatest BitsStored of all slices; None if it is unknown."""
+    found = [int(number[0]) for number in numbers(meta, "BitsStored", 1) if number]
+    return max((bits for bits in found if bits > 0), default=None)
 
 
 def _bits(allocated: int, stored: int, high: int) -> StoredBits | None:

@@ -1,4 +1,4 @@
-"""Vendor cases: what dicube reads that DICOM leaves to the manufacturer, in one table.
+"""Vendor cases: elements that DICOM leaves to the manufacturer, in one table.
 
 A file reserves the block of a vendor's private elements by the vendor's private creator (PS3.5
 7.8.1), so they are found by that name and never by a fixed number. To add a case, add a line to the
@@ -20,12 +20,12 @@ class PrivateElement:
     """An element that a vendor writes in place of a standard one.
 
     Attributes:
-        vendor: who writes it.
+        vendor: the manufacturer.
         creator: the private creator that reserves its block.
         group: of its tag.
         number: the last two hexadecimal digits of its tag.
         keyword: the standard element with the same meaning.
-        source: where this is documented.
+        source: documentation of the element.
     """
 
     vendor: str
@@ -51,7 +51,7 @@ _MOSAIC = "MOSAIC"
 
 
 def private_keys(meta: DicomMeta, keyword: str) -> Iterator[str]:
-    """Yield the tag keys of private elements that have the meaning of a standard one.
+    """Yield the tag keys of private elements with the meaning of a standard one.
 
     Args:
         meta: the metadata of the series.
@@ -64,7 +64,7 @@ def private_keys(meta: DicomMeta, keyword: str) -> Iterator[str]:
 
 
 def is_mosaic(meta: DicomMeta) -> bool:
-    """Return whether the series' images are Siemens mosaics, judged by its first slice."""
+    """Return whether the images of a series are Siemens mosaics, judged by its first slice."""
     image_type = meta.get("ImageType", force_nonshared=True)[0]
     return _MOSAIC in (image_type if isinstance(image_type, list) else [image_type])
 

@@ -1,7 +1,7 @@
-"""The volumes of a series that has several: times, echoes, b-values of the same slices.
+"""Splits a series into volumes: times, echoes or b-values of the same slices.
 
-Where slices lie at the same place, something else tells them apart, and splits the series into
-volumes in which no place comes twice. Must not know pixels or files.
+If several slices have the same position, another element distinguishes them and splits the series
+into volumes, in which each position occurs once. Must not know pixels or files.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from dicube.dicom.series.vendors import private_keys
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
-_SAME_PLACE = 1e-3  # mm, as `dicom_status` has it
+_SAME_PLACE = 1e-3  # mm, as in `dicom_status`
 
-# Elements that may tell volumes apart; those whose purpose this is come first. Each is followed by
+# Elements that may distinguish volumes; those made for this purpose come first. Each is followed by
 # the private elements of the same meaning.
-_TELLING = (
+_DISTINGUISHING = (
     *("ReferencedSegmentNumber", "TemporalPositionIndex", "TemporalPositionIdentifier"),
     *("DiffusionBValue", "DiffusionGradientOrientation", "EchoNumbers"),
     *("EchoTime", "EffectiveEchoTime", "InversionTime", "FlipAngle"),
@@ -36,17 +36,19 @@ _TELLING = (
 _DIMENSION_INDICES = "DimensionIndexValues"
 _ORDER = "order of the slices"
 
-Telling = tuple[str, Sequence[Any]]
+ElementValues = tuple[str, Sequence[Any]]
+"""The name of an element, and its value in each slice."""
 
 
 @dataclass(frozen=True)
 class SeriesVolumes:
-    """How a series splits into volumes.
+    """The volumes of a series.
 
     Attributes:
-        name: what tells them apart: keywords of elements.
-        values: of each volume.
-        slices: of each volume, in the order along the normal, or all against it.
+        name: keywords of the elements that distinguish them.
+        values: the value of each volume.
+        slices: the slices of each volume, in the order along the normal (or, for all volumes,
+            against it).
     """
 
     name: str
@@ -60,10 +62,14 @@ class SeriesVolumes:
 
 
 def series_volumes(meta: DicomMeta) -> SeriesVolumes | None:
-    """Return the volumes that slices at the same places make; None if no place comes twice.
+    """Return the volumes of a series in which slices have the same position.
 
-    Volumes are in the order of the values that tell them apart if these are numbers, else in that
-    of their first slices. None too if nothing tells repeated places apart.
+    Volumes are sorted by the values that distinguish them if these are numbers, else by their first
+    slices.
+
+    Returns:
+        The volumes; None if each position occurs once, or if nothing distinguishes slices at the
+        same position.
     """
     places = _numbered_places(meta)
     if places is None:
@@ -71,12 +77,12 @@ def series_volumes(meta: DicomMeta) -> SeriesVolumes | None:
     repeats = max(Counter(places).values())
     if repeats == 1:
         return None
-    telling = _telling_elements(meta)
-    for name, values in telling:
-        wanted = None if name == _TELLING[0] else repeats
+    elements = _distinguishing_elements(meta)
+    for name, values in elements:
+        wanted = None if name == _DISTINGUISHING[0] else repeats
         if _splits(values, places, wanted):
             return _split(name, values, places)
-    few = [(name, values) for name, values in telling if len(set(values)) <= repeats]
+    few = [(name, values) for name, values in elements if len(set(values)) <= repeats]
     combined = _fewest(few, places, repeats)
     if combined:
         return _split(", ".join(name for name, _ in combined), _rows(combined), places)
@@ -86,7 +92,7 @@ def series_volumes(meta: DicomMeta) -> SeriesVolumes | None:
 
 
 def _numbered_places(meta: DicomMeta) -> list[int] | None:
-    """Return for each slice the number of its place along the normal; None if some have none."""
+    """Return the rank of each slice's position along the normal; None if one is unknown."""
     along = positions_along_normal(meta)
     if any(place is None for place in along):
         return None
@@ -98,10 +104,10 @@ def _numbered_places(meta: DicomMeta) -> list[int] | None:
     return [int(number) for number in numbered]
 
 
-def _telling_elements(meta: DicomMeta) -> list[Telling]:
-    """Return the elements that differ between slices, with values that can be compared."""
-    found: list[Telling] = []
-    for keyword in _TELLING:
+def _distinguishing_elements(meta: DicomMeta) -> list[ElementValues]:
+    """Return the elements that differ between slices, with comparable values."""
+    found: list[ElementValues] = []
+    for keyword in _DISTINGUISHING:
         names = {keyword: keyword, **{key: tag_name(key) for key in private_keys(meta, keyword)}}
         for tag, name in names.items():
             if not meta.is_missing(tag) and not meta.is_shared(tag):
@@ -122,30 +128,32 @@ def _comparable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _rows(telling: Sequence[Telling]) -> list[Any]:
-    return list(zip(*(values for _, values in telling), strict=True))
+def _rows(elements: Sequence[ElementValues]) -> list[Any]:
+    return list(zip(*(values for _, values in elements), strict=True))
 
 
 def _splits(values: Sequence[Any], places: Sequence[int], wanted: int | None) -> bool:
-    """Return whether values part slices so that no place comes twice in a volume."""
+    """Return whether values split the slices so that each position occurs once per volume."""
     count = len(set(values))
     right = count > 1 if wanted is None else count == wanted
     return right and len(set(zip(values, places, strict=True))) == len(places)
 
 
-def _fewest(telling: list[Telling], places: Sequence[int], repeats: int) -> list[Telling]:
-    """Return elements that only together split slices, without those that can be spared."""
-    if not telling or not _splits(_rows(telling), places, repeats):
+def _fewest(
+    elements: list[ElementValues], places: Sequence[int], repeats: int
+) -> list[ElementValues]:
+    """Return a minimal set of elements that split the slices together; [] if there is none."""
+    if not elements or not _splits(_rows(elements), places, repeats):
         return []
-    for one in telling[::-1]:
-        fewer = [other for other in telling if other is not one]
+    for one in elements[::-1]:
+        fewer = [other for other in elements if other is not one]
         if fewer and _splits(_rows(fewer), places, repeats):
-            telling = fewer
-    return telling
+            elements = fewer
+    return elements
 
 
 def _occurrences(places: Sequence[int]) -> list[int]:
-    """Return for each slice how many before it are at its place."""
+    """Return for each slice the number of earlier slices at its position."""
     seen: Counter[int] = Counter()
     found = []
     for place in places:
@@ -158,14 +166,14 @@ def _split(name: str, values: Sequence[Any], places: Sequence[int]) -> SeriesVol
     slices: dict[Any, list[int]] = {}
     for index, value in enumerate(values):
         slices.setdefault(value, []).append(index)
-    told = list(slices)
-    if all(isinstance(value, (int, float)) for value in told):
-        told.sort()
-    return SeriesVolumes(name, told, _in_order([slices[value] for value in told], places))
+    distinct = list(slices)
+    if all(isinstance(value, (int, float)) for value in distinct):
+        distinct.sort()
+    return SeriesVolumes(name, distinct, _in_order([slices[value] for value in distinct], places))
 
 
 def _in_order(volumes: list[list[int]], places: Sequence[int]) -> list[list[int]]:
-    """Return volumes as they are if all go against the normal, else each along it."""
+    """Return volumes unchanged if all go against the normal, else each sorted along it."""
     along = [sorted(slices, key=lambda index: places[index]) for slices in volumes]
     against = [slices[::-1] for slices in along]
     return volumes if volumes == against else along

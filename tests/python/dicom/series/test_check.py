@@ -117,7 +117,7 @@ def test_the_angle_of_a_tilted_gantry_is_told() -> None:
 
     finding = checked(tilt)[1][0]
     assert "20.56 degrees" in finding.message
-    assert "says -20.5" in finding.message
+    assert "GantryDetectorTilt is -20.5" in finding.message
     assert finding.tolerance is not None
     _, findings = checked(positions([[-10, 20 + 0.009 * i, 1.0 * i] for i in range(COUNT)]))
     assert findings == []  # 0.5 degrees: a Space holds it
@@ -154,7 +154,7 @@ class TestRepeatedPositions:
         points = [[0, 0, z] for z in (0.0004999, 0.0005001, 1, 2, 3, 4)]
         (finding,) = (f for f in checked(positions(points))[1] if f.kind == "repeated_positions")
         assert finding.slices == (0, 1)
-        assert "1 to 2 at each: nothing tells them apart" in finding.message
+        assert "1 to 2 at each: no element distinguishes them" in finding.message
 
 
 def test_frames_of_one_instance_share_its_uid() -> None:
