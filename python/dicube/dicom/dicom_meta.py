@@ -36,7 +36,7 @@ from dicube.dicom.merge_utils import (
     slice_entry,
     slice_items,
 )
-from dicube.dicom.metadata.entry_checks import checked, slices_told, wellformed
+from dicube.dicom.metadata.entry_checks import checked, slice_count_of, wellformed
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
 from dicube.dicom.metadata.frame_edits import set_in_macro
 from dicube.dicom.metadata.frames import frames_from_json, frames_of, frames_to_json
@@ -159,7 +159,7 @@ class DicomMeta(MetadataLookup):
             DataConsistencyError: the counts disagree.
         """
         if slice_count is None:
-            slice_count = slices_told(merged_data)
+            slice_count = slice_count_of(merged_data)
         if slice_count is None:
             slice_count = len(filenames) if filenames is not None else 1
         super().__init__(
@@ -272,8 +272,8 @@ class DicomMeta(MetadataLookup):
             raise MetaDataError("the metadata JSON has no '_merged_data' object")
         count = document.get("slice_count")
         if type(count) is not int or count < 1:
-            count = slices_told(merged)
-        elif count > _MOST_SLICES and count != slices_told(merged):
+            count = slice_count_of(merged)
+        elif count > _MOST_SLICES and count != slice_count_of(merged):
             raise MetaDataError(f"the metadata claim {count} slices, but have no values for them")
         if count is None:
             count = len(filenames) if filenames is not None else 1

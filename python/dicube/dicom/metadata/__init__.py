@@ -1,4 +1,4 @@
-"""What DicomMeta is made of: lookup, table of values, frames and the order of slices.
+"""The parts of DicomMeta: lookup, table of elements, frames, slice order.
 
 Must not know files or pixels.
 """

@@ -1,7 +1,6 @@
-"""Whether entries read from JSON, or given by a caller, are what `merge_utils` says they are.
+"""Checks that entries from JSON or from callers have the form that `merge_utils` describes.
 
-Types and counts, so that nothing that is done with entries later fails by them. Must not know
-datasets.
+Checks types and counts, so that later code can rely on them. Must not know datasets.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from dicube.exceptions import MetaDataError
 _SCALARS = {str, int, float, type(None)}
 _TEXTS = {str, type(None)}
 _PLAIN_ENTRY, _PLAIN = {"vr", "shared", "Value"}, {str, float, type(None)}
-# What is below becomes a float. Files hold integers beyond what DICOM allows, and all come back.
+# Smaller integers can be converted to float. Files hold integers outside DICOM's range, and all of
+# them must be preserved.
 _MOST_INTEGER = (1 << 1024) - (1 << 970)
 
 
-def slices_told(entries: Mapping[str, Entry]) -> int | None:
-    """Return the number of slices that per-slice values tell; None if there are none."""
+def slice_count_of(entries: Mapping[str, Entry]) -> int | None:
+    """Return the number of values of per-slice entries; None if there are no such entries."""
     for entry in wellformed(entries).values():
         if entry.get("shared") is False:
             for name in ("Value", "InlineBinary", "null"):
@@ -36,10 +36,10 @@ def slices_told(entries: Mapping[str, Entry]) -> int | None:
 
 
 def wellformed(entries: Mapping[str, Any]) -> Mapping[str, Entry]:
-    """Return the entries, having checked that each has a value representation.
+    """Return the entries after checking that each has a value representation.
 
     Raises:
-        MetaDataError: one has none.
+        MetaDataError: an entry has none.
     """
     for key, entry in entries.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("vr"), str):
@@ -48,10 +48,10 @@ def wellformed(entries: Mapping[str, Any]) -> Mapping[str, Entry]:
 
 
 def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
-    """Return the entries in tag order, having checked that each says something of every slice.
+    """Return the entries in tag order after checking their form and number of slices.
 
     Raises:
-        MetaDataError: one is malformed, or of another number of slices.
+        MetaDataError: an entry is malformed, or has another number of slices.
     """
     for key, entry in wellformed(entries).items():
         if get_tag_key(key) != key.upper():
@@ -83,7 +83,9 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
         elif shared is True:
             lists = []
         else:
-            raise MetaDataError(f"metadata entry {key!r}: 'shared' is {shared!r}")
+            raise MetaDataError(
+                f"metadata entry {key!r}: 'shared' is not true, false or (of a sequence) null"
+            )
         for values in lists:
             if not isinstance(values, list) or len(values) != slice_count:
                 count = len(values) if isinstance(values, list) else "no"
@@ -94,14 +96,14 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
             raise MetaDataError(f"metadata entry {key!r}: values are malformed")
     ordered = {key.upper(): entries[key] for key in sorted(entries, key=str.upper)}
     if len(ordered) < len(entries):
-        raise MetaDataError("a tag is there twice, in small and in capital letters")
+        raise MetaDataError("the metadata have a tag twice, in upper and lower case")
     return ordered
 
 
 def _has_sound_values(entry: Entry) -> bool:
-    """Return whether the values of an entry that is no sequence are of types that values have."""
+    """Return whether the values of an entry have valid types; sequences are checked elsewhere."""
     vr, values = entry["vr"], entry.get("Value", [])
-    # Nearly all entries of nearly all series.
+    # A short cut for nearly all entries.
     is_plain = entry.keys() <= _PLAIN_ENTRY and vr != "SQ" and type(values) is list
     if is_plain and set(map(type, values)) <= _PLAIN:
         return True
@@ -123,7 +125,7 @@ def _has_sound_values(entry: Entry) -> bool:
 
 
 def _are_values(vr: str, values: list[Any]) -> bool:
-    """Return whether values are such as the JSON model of DICOM has (PS3.18 F.2)."""
+    """Return whether values have types of the DICOM JSON model (PS3.18 F.2)."""
     kinds = set(map(type, values))
     if kinds <= {str, float}:
         return True
@@ -140,12 +142,12 @@ def _are_values(vr: str, values: list[Any]) -> bool:
 
 
 def _is_latin(raw: Iterable[str | None]) -> bool:
-    """Return whether each character of raw values stands for a byte."""
+    """Return whether each character of raw values represents one byte."""
     return all(text is None or text.isascii() or max(text) <= "\xff" for text in raw)
 
 
 def _places_within(key: str, sequence: Entry, slice_count: int) -> int:
-    """Return how many places the lists within a sequence have."""
+    """Return the length of the per-slice lists inside a sequence."""
     if "columns" not in sequence:
         return slice_count
     columns = sequence["columns"]

@@ -1,4 +1,4 @@
-"""What the first slice of a series tells, and a pixel header repeats: rescale and window.
+"""Rescale and window of the first slice of a series, which a pixel header repeats.
 
 PS3.3 C.7.6.16.2.9, C.11.1 and C.11.2. Must not know pixel headers, pixels or files.
 """
@@ -13,7 +13,7 @@ from dicube.dicom.metadata.slice_order import numbers
 
 
 class FirstSlice(NamedTuple):
-    """Rescale, 1 and 0 where there is none, and the first window; None for what it has not."""
+    """Rescale (1 and 0 if there is none) and first window (None if there is none)."""
 
     RescaleSlope: float
     RescaleIntercept: float
@@ -22,19 +22,19 @@ class FirstSlice(NamedTuple):
 
 
 def first_slice(meta: MetadataLookup) -> FirstSlice:
-    """Return what the first slice tells."""
+    """Return rescale and first window of the first slice."""
     return FirstSlice(*first_rescale(meta), *first_window(meta))
 
 
 def first_rescale(meta: MetadataLookup) -> tuple[float, float]:
-    """Return slope and intercept of the first slice, 1 and 0 where it has none."""
+    """Return slope and intercept of the first slice; 1 and 0 if it has none."""
     (slope,) = numbers(meta, CommonTags.RescaleSlope, 1)[0] or (1.0,)
     (intercept,) = numbers(meta, CommonTags.RescaleIntercept, 1)[0] or (0.0,)
     return slope, intercept
 
 
 def first_window(meta: MetadataLookup) -> tuple[float | None, float | None]:
-    """Return center and width of the first slice's first window; None for what it has not."""
+    """Return center and width of the first slice's first window; None if it has none."""
     return _first(meta, CommonTags.WindowCenter), _first(meta, CommonTags.WindowWidth)
 
 

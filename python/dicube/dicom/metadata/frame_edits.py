@@ -1,7 +1,7 @@
-"""Changing what the functional groups of frames say (PS3.3 C.7.6.16).
+"""Edits elements in the functional groups of frames (PS3.3 C.7.6.16).
 
-A macro stands either in the item that all frames share or in one item for each frame: where frames
-come to differ, it moves. Must not know what any tag means, or files.
+A macro is either in the item that all frames share or in the items of single frames; it moves to
+the latter when frames become different. Must not know what any tag means, or files.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ def set_in_macro(
     key: str,
     values: Sequence[ElementValue | None],
 ) -> None:
-    """Give each slice its value of an element in a macro, which functional groups have.
+    """Set an element in a macro of the functional groups to one value per slice.
 
     Args:
-        entries: of the metadata; the groups' ones are replaced.
-        frames: which frame of which file each slice is.
-        macro: key of the macro's sequence.
-        key: of the element.
-        values: one for each slice; None for one that is to lack the element.
+        entries: the entries of the metadata; those of the groups are replaced.
+        frames: the file and frame of each slice.
+        macro: the key of the macro's sequence.
+        key: the key of the element.
+        values: one per slice; None to remove the element.
 
     Raises:
-        MetaDataError: the groups don't have an item for each frame.
+        MetaDataError: the groups have too few items, or a macro is shared and per frame at once.
     """
     shared = _sequence(entries, SHARED) or {}
     per_frame = _sequence(entries, PER_FRAME) or {}
@@ -63,17 +63,19 @@ def set_in_macro(
 
 
 def _macro_differs(macro: str) -> MetaDataError:
-    return MetaDataError(f"files share macro {macro} among their frames, but differ in it")
+    return MetaDataError(
+        f"can't edit macro {macro}: the frames of each file share it, but files differ in it"
+    )
 
 
 def _sequence(entries: Mapping[str, Entry], key: str) -> Entry | None:
-    """Return an entry that is a sequence; None for one that is not there or of another kind."""
+    """Return an entry if it is a sequence; None if it is missing or of another kind."""
     entry = entries.get(key)
     return entry if entry is not None and entry["shared"] is None else None
 
 
 def _columns(group: Entry, frames: Sequence[Frame]) -> Sequence[int]:
-    """Return which place each slice has in the lists within a group: the frames of a file one."""
+    """Return the column of each slice in the lists within a group; files have one column each."""
     if "columns" in group or not is_uniform(group):
         columns: Sequence[int] = group.get("columns", range(len(frames)))
         return columns
@@ -90,16 +92,16 @@ def _with_each_frame(
     values: Sequence[ElementValue | None],
     moved: Entry | None,
 ) -> Entry:
-    """Return the group of items for each frame with an element's value in each.
+    """Return the per-frame group with an element set in the item of each frame.
 
     Args:
-        moved: the macro for frames that have none; None for none.
+        moved: the macro to add to frames without one; None to add none.
     """
     items = group.get("Value", [])
     places = [frame.number - 1 for frame in frames]
     if not items or any(item_entries(group, i, place) is None for i, place in enumerate(places)):
         raise MetaDataError(
-            f"functional groups have {len(items)} items at most, fewer than there are frames"
+            f"functional groups have at most {len(items)} items, but a file has more frames"
         )
     columns = _columns(group, frames)
     of_places: list[dict[int, ElementValue | None]] = [{} for _ in items]
@@ -116,7 +118,7 @@ def _edited(
     of_places: Sequence[Mapping[int, ElementValue | None]],
     moved: Entry | None,
 ) -> Entry:
-    """Return a group with an element's values in a macro, for each item those of its columns."""
+    """Return a group with an element set in a macro: for each item, the values of its columns."""
     items = list(group["Value"])
     width = max(columns) + 1
     for place, of_columns in enumerate(of_places):
@@ -137,9 +139,9 @@ def _edited(
 def _with_element(
     sequence: Entry | None, key: str, of_columns: Mapping[int, ElementValue | None], width: int
 ) -> Entry | None:
-    """Return a macro's sequence with another element in its first item.
+    """Return the sequence of a macro with an element set in its first item.
 
-    Columns that have no item get one where they have a value, of that alone.
+    Columns without an item get one if they have a value; it holds only that value.
     """
     items: list[dict[str, Entry]] = []
     counts: list[int | None] = [None] * width
@@ -160,7 +162,7 @@ def _with_element(
 
 
 def _entry_of_columns(of_columns: Mapping[int, ElementValue | None], width: int) -> Entry | None:
-    """Return an entry for columns of which some don't have the item."""
+    """Return the entry of an element for columns, some of which may lack the item."""
     known = list(of_columns.values())
     if all(value is None for value in known):
         return None

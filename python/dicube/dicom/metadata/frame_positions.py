@@ -1,8 +1,9 @@
-"""Where the frames of a file are that says it of all of them at once.
+"""Positions of frames in files that give one position for all of them.
 
-RT Dose gives the first frame's position and an offset for each (PS3.3 C.8.8.3.2), reconstructed
-nuclear medicine the detector's and the distance between slices (C.8.4.15). Enhanced images tell
-each frame's position, which `DicomMeta.get` finds by itself. Must not know pixels or files.
+RT Dose has the position of the first frame and an offset for each frame (PS3.3 C.8.8.3.2);
+reconstructed nuclear medicine has the position of the detector and the distance between slices
+(C.8.4.15). Enhanced images have a position for each frame, which `DicomMeta.get` finds. Must not
+know pixels or files.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from dicube.dicom.metadata.lookup import MetadataLookup
 
 _GRID_OFFSETS, _DETECTORS, _BETWEEN = "3004000C", "00540022", "00180088"
 _IMAGE_TYPE = "00080008"
-_FAR = 1e9  # mm: no patient reaches beyond, and NaN is not below
+_FAR = 1e9  # mm, far outside any patient; the comparison also excludes NaN
 
 Numbers = tuple[float, ...] | None
 
 
 def values_of_detector(meta: MetadataLookup, tag: TagLike) -> list[Any]:
-    """Return an element of the one detector that nuclear medicine slices have; None elsewhere."""
+    """Return the values of an element in the single detector of each slice; None if it has none."""
     found: list[Any] = []
     for detectors in meta.get(_DETECTORS, force_nonshared=True):
         element = detectors[0].get(get_tag_key(tag), {}) if _is_single(detectors) else {}
@@ -34,12 +35,12 @@ def values_of_detector(meta: MetadataLookup, tag: TagLike) -> list[Any]:
 def spread_over_frames(
     meta: MetadataLookup, positions: Sequence[Numbers], normal_at: Callable[[int], Any]
 ) -> list[Numbers]:
-    """Return each slice's position, where that of the first frame stands for all of a file.
+    """Return the position of each slice, computed where the frames of a file have the same one.
 
     Args:
         meta: the metadata.
-        positions: as they stand, (x, y, z) or None.
-        normal_at: gives the unit normal of a slice, or None.
+        positions: the stored positions, (x, y, z) or None.
+        normal_at: returns the unit normal of a slice, or None.
     """
     found = list(positions)
     if not meta.has_frames:
@@ -47,7 +48,7 @@ def spread_over_frames(
     for slices in meta.instances():
         first = found[slices[0]]
         if first is None or any(found[index] != first for index in slices):
-            continue  # each has its own already
+            continue  # the frames have positions of their own
         offsets = _offsets(meta, slices, first)
         normal = None if offsets is None else normal_at(slices[0])
         if normal is None or offsets is None:
@@ -60,11 +61,11 @@ def spread_over_frames(
 def _offsets(
     meta: MetadataLookup, slices: Sequence[int], first: tuple[float, ...]
 ) -> list[float] | None:
-    """Return how far each slice of a file is from its position along the normal, in mm."""
+    """Return the distance of each slice of a file from the stored position along the normal, mm."""
     places = [meta.frames[index].number - 1 for index in slices]
     grid = meta.get(_GRID_OFFSETS, force_nonshared=True)[slices[0]]
     if isinstance(grid, list) and len(grid) > max(places) > 0 and are_lengths(grid):
-        # The other way: z coordinates, of axial frames.
+        # In the other form of the element, the values are z coordinates of axial frames.
         start = first[2] if grid[0] == first[2] else 0.0
         return [float(grid[place]) - start for place in places]
     step = step_between_frames(meta, slices[0])
@@ -72,15 +73,15 @@ def _offsets(
 
 
 def step_between_frames(meta: MetadataLookup, index: int) -> float | None:
-    """Return how far a slice's frame is from the next of its file in mm, if that tells places."""
+    """Return the distance from a slice's frame to the next in mm; None if frames don't use it."""
     kinds = meta.get(_IMAGE_TYPE, force_nonshared=True)[index]
     step = meta.get(_BETWEEN, force_nonshared=True)[index]
-    is_told = isinstance(kinds, list) and "RECON TOMO" in kinds and are_lengths([step])
-    return float(step) if is_told else None
+    is_used = isinstance(kinds, list) and "RECON TOMO" in kinds and are_lengths([step])
+    return float(step) if is_used else None
 
 
 def are_lengths(values: Sequence[Any]) -> bool:
-    """Return whether values are numbers that can be mm in a patient."""
+    """Return whether values are numbers in the range of mm in a patient."""
     return all(isinstance(value, (int, float)) and abs(value) < _FAR for value in values)
 
 

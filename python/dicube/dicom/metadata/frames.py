@@ -1,8 +1,8 @@
-"""Which frame of which file a slice is, and what a frame's functional groups say of it.
+"""The file and frame of each slice, and the elements in the functional groups of frames.
 
-A file of N frames makes N slices. What stands in its dataset holds for all of them; what differs
-from frame to frame stands in its functional groups (PS3.3 C.7.6.16): macros, each a sequence of one
-item, in one item for each frame, or in an item that all frames share.
+A file of N frames makes N slices. The elements of its dataset apply to all of them. Elements that
+differ from frame to frame are in its functional groups (PS3.3 C.7.6.16): macros, each a sequence of
+one item, within an item for each frame or within an item that all frames share.
 
 Must not know what any tag means, or files.
 """
@@ -30,11 +30,11 @@ FUNCTIONAL_GROUPS = (PER_FRAME, SHARED)
 
 
 class Frame(NamedTuple):
-    """Where a slice comes from.
+    """The origin of a slice.
 
     Attributes:
-        instance: which file, numbered from 0.
-        number: which of its frames, numbered from 1 as DICOM does.
+        instance: the number of the file, from 0.
+        number: the number of the frame in the file, from 1 as in DICOM.
     """
 
     instance: int
@@ -42,7 +42,7 @@ class Frame(NamedTuple):
 
 
 def frames_of(counts: Sequence[int]) -> list[Frame]:
-    """Return the frames of files in order, each file with its number of frames."""
+    """Return the frames of files, given the number of frames of each file."""
     return [
         Frame(instance, number)
         for instance, count in enumerate(counts)
@@ -51,7 +51,7 @@ def frames_of(counts: Sequence[int]) -> list[Frame]:
 
 
 def slices_by_instance(frames: Sequence[Frame]) -> list[list[int]]:
-    """Return the slices of each file in the order of its frames; files in order of first slices."""
+    """Return the slices of each file in frame order; files are ordered by their first slices."""
     found: dict[int, list[int]] = {}
     for index, frame in enumerate(frames):
         found.setdefault(frame.instance, []).append(index)
@@ -59,7 +59,7 @@ def slices_by_instance(frames: Sequence[Frame]) -> list[list[int]]:
 
 
 def frames_to_json(frames: Sequence[Frame]) -> list[list[int]]:
-    """Return frames as metadata JSON has them: one pair for each slice."""
+    """Return frames for the metadata JSON: one pair per slice."""
     return [list(frame) for frame in frames]
 
 
@@ -67,7 +67,7 @@ def frames_from_json(document: Any, slice_count: int) -> list[Frame]:
     """Return frames from metadata JSON.
 
     Raises:
-        MetaDataError: they are malformed.
+        MetaDataError: the frames are malformed.
     """
     pairs = document if isinstance(document, list) else []
     found = [
@@ -79,18 +79,20 @@ def frames_from_json(document: Any, slice_count: int) -> list[Frame]:
         and pair[0] >= 0 < pair[1] <= _MOST_FRAMES
     ]
     if len(pairs) != slice_count or len(set(found)) != slice_count:
-        raise MetaDataError(f"frames are malformed, or not one for each of {slice_count} slices")
+        raise MetaDataError(
+            f"expected valid frames for {slice_count} slices, found {len(set(found))}"
+        )
     return found
 
 
 class FrameElements:
-    """The elements that the functional groups of slices hold, each gathered when it is asked for.
+    """The elements in the functional groups of slices, each collected on first use.
 
-    Only those directly in the first item of a macro, and no sequences.
+    Covers the elements directly in the first item of a macro, except sequences.
     """
 
     def __init__(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> None:
-        """Take the entries of functional groups that a series has."""
+        """Index the functional groups among the entries of a series."""
         self._groups = tuple(map(entries.get, FUNCTIONAL_GROUPS))
         self._sequences = tuple(g if g and g["shared"] is None else None for g in self._groups)
         self._frames = frames
@@ -102,12 +104,12 @@ class FrameElements:
         self._found: dict[str, Entry | None] = {}
 
     def is_of(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> bool:
-        """Return whether this was made of these entries and frames."""
+        """Return whether this was made from these entries and frames."""
         current = map(entries.get, FUNCTIONAL_GROUPS)
         return self._frames is frames and all(map(operator.is_, self._groups, current))
 
     def macros_of(self, key: str) -> list[str]:
-        """Return the macros that hold an element."""
+        """Return the macros that have an element."""
         return self._macros.get(key, [])
 
     def get(self, key: str) -> Entry | None:

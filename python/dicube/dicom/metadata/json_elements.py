@@ -1,4 +1,4 @@
-"""One slice's elements in DICOM JSON (PS3.18 F.2): to plain values, to datasets, and from them.
+"""Conversion of one slice's elements between DICOM JSON (PS3.18 F.2), plain values and datasets.
 
 Must not know slices or files.
 """
@@ -19,7 +19,7 @@ from dicube.exceptions import MetaDataError
 
 
 def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list[dict[str, Entry]]:
-    """Return the merged items of a sequence that is the same in all slices.
+    """Return the merged items of a sequence that is equal in all slices.
 
     Raises:
         MetaDataError: an item is neither a Dataset nor DICOM JSON.
@@ -29,7 +29,7 @@ def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list
         if not isinstance(item, Dataset):
             try:
                 item = Dataset.from_json(dict(item))
-            except Exception as error:  # whatever the JSON provokes in pydicom
+            except Exception as error:  # pydicom raises many types for invalid JSON
                 raise MetaDataError(f"a sequence item is not DICOM JSON: {error}") from None
         merged.append(merge_items([item_of(item)]))
     return merged
@@ -41,7 +41,7 @@ def dataset_of(encoded: bytes) -> Dataset:
 
 
 def plain_value(element: JsonElement | None) -> Any:
-    """Return what a caller wants: see `DicomMeta.get`."""
+    """Return the value of an element in the form of `DicomMeta.get`."""
     if element is None:
         return None
     if element["vr"] == "SQ":
@@ -50,7 +50,7 @@ def plain_value(element: JsonElement | None) -> Any:
 
 
 def json_values(element: JsonElement | None) -> Any:
-    """Return the JSON model's values; binary as bytes."""
+    """Return the values in the JSON model; binary as bytes."""
     if element is None:
         return None
     if "InlineBinary" in element or element["vr"] == "SQ":
@@ -59,7 +59,7 @@ def json_values(element: JsonElement | None) -> Any:
 
 
 def without_raw(items: Mapping[str, JsonElement]) -> dict[str, JsonElement]:
-    """Return elements as the standard has them, without the "raw" of ours."""
+    """Return elements in the standard's form, without dicube's "raw"."""
     plain = {}
     for key, element in items.items():
         element = {name: value for name, value in element.items() if name != "raw"}

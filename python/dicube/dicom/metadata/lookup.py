@@ -1,6 +1,6 @@
-"""What the metadata of a series say: values by tag, of all slices or of each.
+"""Reads values from the metadata of a series by tag, for all slices or for each.
 
-Only looks; changes, order and JSON are `dicom_meta`'s. Must not know pixels, folders or files.
+`dicom_meta` adds changes, slice order and JSON. Must not know pixels, folders or files.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ T = TypeVar("T")
 
 
 class NotSharedError(MetaDataError, ValueError):
-    """The slices differ in an element of which one value for all was asked."""
+    """Raised for an element that differs between slices if one value for all was requested."""
 
 
 class MetadataLookup:
-    """The metadata of a series of N slices, to be asked; see `DicomMeta`.
+    """Read access to the metadata of a series of N slices; see `DicomMeta`.
 
     Attributes:
         slice_count: N.
     """
 
     def __init__(self, merged_data: MergedElements, slice_count: int) -> None:
-        """Take merged entries of so many slices, each a file of its own."""
+        """Take merged entries of slices that are files of their own."""
         self.slice_count = slice_count
         self._merged_data = merged_data
         self._file_meta = MergedElements()
@@ -46,36 +46,36 @@ class MetadataLookup:
 
     @property
     def file_meta(self) -> Entries:
-        """The merged entries of group 2, without what follows from the other elements."""
+        """The merged entries of group 2, except those that other elements determine."""
         return self._file_meta
 
     @property
     def frames(self) -> Sequence[Frame]:
-        """Which frame of which file each slice is."""
+        """The file and frame of each slice."""
         return self._frames
 
     @property
     def has_frames(self) -> bool:
-        """Whether slices are frames of a file of several."""
+        """Whether a file has several frames."""
         return any(frame.number > 1 for frame in self._frames) or len(
             {frame.instance for frame in self._frames}
         ) < len(self._frames)
 
     def instances(self) -> list[list[int]]:
-        """Return the slices of each file in the order of its frames; [[0], [1], ...] if of one."""
+        """Return the slices of each file in frame order; [[0], [1], ...] for single-frame files."""
         return slices_by_instance(self._frames)
 
     def get(self, tag: TagLike, default: Any = None, force_nonshared: bool = False) -> Any:
-        """Return an element's value: one if all slices share it, else a list with one per slice.
+        """Return the value of an element: one value if all slices share it, else one per slice.
 
-        A value is a number, a text or bytes; a list if the element has several; None if it is
-        empty. Person names are texts ('DOE^JOHN'), sequences lists of DICOM-JSON items. In a list
-        per slice, None stands for a slice that lacks the element.
+        A value is a number, a text or bytes; a list if the element has several values; None if it
+        is empty. Person names are texts ('DOE^JOHN'), sequences are lists of DICOM JSON items. In a
+        list with one value per slice, None means that the slice lacks the element.
 
         Args:
-            tag: which element.
-            default: returned if no slice has the element.
-            force_nonshared: return a list with one value per slice in any case.
+            tag: the element.
+            default: the result if no slice has the element.
+            force_nonshared: always return a list with one value per slice.
 
         Example:
             >>> meta = dicube.load_meta("head.dcbs")
@@ -95,14 +95,14 @@ class MetadataLookup:
         return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
 
     def derived(self, tag: TagLike, what: Hashable, make: Callable[[], T]) -> T:
-        """Return what was made of an element, which is made again once the element was changed.
+        """Return a result computed from an element, cached until the element changes.
 
-        Order, status and geometry all ask for the same numbers.
+        Slice order, status and geometry use the same numbers.
 
         Args:
-            tag: which element.
-            what: tells what is made of it.
-            make: makes it.
+            tag: the element.
+            what: identifies the result.
+            make: computes it.
         """
         entry, key = self._entry(tag), (get_tag_key(tag), what)
         known = self._derived.get(key)
@@ -112,10 +112,10 @@ class MetadataLookup:
         return made
 
     def get_values(self, tag_input: TagLike) -> list[Any]:
-        """Return the JSON-model values of every slice; Nones if no slice has the element.
+        """Return the values of every slice in the DICOM JSON model; None for a missing element.
 
-        A shared element gives its list of values in every slice; a per-slice one what its entry
-        holds: scalars if every slice has exactly one value. Binary is given as bytes.
+        A shared element has its list of values for every slice. Other elements have scalars if
+        every slice has exactly one value, else lists. Binary is returned as bytes.
         """
         entry = self._entry(tag_input)
         if entry is None:
@@ -127,12 +127,14 @@ class MetadataLookup:
         return [_copied(json_values(slice_entry(entry, i))) for i in range(self.slice_count)]
 
     def get_shared_value(self, tag_input: TagLike) -> Any:
-        """Return the JSON-model value that all slices share, a single one unwrapped.
+        """Return the value of an element that all slices share, in the DICOM JSON model.
 
-        None if no slice has the element, or if it is empty.
+        Returns:
+            The value, or a list if there are several; None if no slice has the element, or if it is
+            empty.
 
         Raises:
-            NotSharedError: a MetaDataError and ValueError: the slices differ.
+            NotSharedError: (also a MetaDataError and ValueError) the slices differ.
 
         Example:
             >>> dicube.load_meta("head.dcbs").get_shared_value("PixelSpacing")
@@ -156,7 +158,7 @@ class MetadataLookup:
         return self._entry(tag_input) is None
 
     def get_vr(self, tag_input: TagLike) -> str:
-        """Return the element's value representation; '' if no slice has it."""
+        """Return the value representation of an element; '' if no slice has it."""
         entry = self._entry(tag_input)
         return "" if entry is None else str(entry["vr"])
 
@@ -181,7 +183,7 @@ class MetadataLookup:
     def __getitem__(self, tag: TagLike) -> tuple[Any, str | None]:
         """Return (values, 'shared'), (values per slice, 'non_shared') or (None, None) if missing.
 
-        The values are those of the JSON model.
+        Values are in the DICOM JSON model.
         """
         entry = self._entry(tag)
         if entry is None:
@@ -202,7 +204,7 @@ class MetadataLookup:
         return None if groups is None else groups.get(key)
 
     def _elements_of_frames(self) -> FrameElements | None:
-        """Return what functional groups hold, as they now are; None if there are none."""
+        """Return the elements in the present functional groups; None if there are none."""
         if not any(group in self._merged_data for group in FUNCTIONAL_GROUPS):
             return None
         found = self._frame_elements
@@ -212,5 +214,5 @@ class MetadataLookup:
 
 
 def _copied(value: Any) -> Any:
-    """Return a value that callers may change: entries are never changed in place."""
+    """Return a value that callers may modify, because entries must not change."""
     return deepcopy(value) if isinstance(value, (list, dict)) else value

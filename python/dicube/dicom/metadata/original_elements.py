@@ -1,6 +1,6 @@
-"""Elements read again from the original files, which hold the long binary that metadata leave out.
+"""Reads elements with long binary values from the original files; the metadata omit those values.
 
-Knows elements and originals. Must not know metadata as a whole or dicube files.
+Must not know metadata as a whole or dicube files.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _LONG_TEXT = LONG_BINARY * 4 // 3  # in base64
 
 
 class OriginalElements:
-    """Gives the merged entries of elements as the original files have them.
+    """Returns the merged entries of elements in the original files, when called.
 
     Attributes:
-        slices: which slices each file is, files in the order of the originals.
+        slices: the slices of each file, in the order of the originals.
     """
 
     def __init__(self, originals: Callable[[], Originals] | None = None) -> None:
-        """Take what gives the originals when they are needed; None if there are none."""
+        """Take a function that returns the originals on first use; None if there are none."""
         self._originals = originals
         self.slices: Sequence[Sequence[int]] = ()
         self._items: list[Item] | None = None
 
     @property
     def are_plain(self) -> bool:
-        """Whether the files were read just now, so that what they give needs no proof."""
+        """Whether the files were just read, so that their entries need no comparison."""
         return self._originals is not None and all(f.is_plain for f in self._originals().files)
 
     def __call__(self, key: str) -> Entry:
@@ -45,11 +45,11 @@ class OriginalElements:
             self._items = self._read()
         tag = int(key, 16)
         if not any(tag in item.elements for item in self._items):
-            raise InvalidCubeFileError(f"element {key} is not in the original files")
+            raise InvalidCubeFileError(f"the original files have no element {key}")
         return merge_element(tag, self._items)
 
     def gives(self, key: str, entry: Entry) -> bool:
-        """Return whether the original files have the very same entry."""
+        """Return whether the original files have an equal entry."""
         try:
             return self(key) == entry
         except DicomCubeError:
@@ -57,11 +57,14 @@ class OriginalElements:
 
     def _read(self) -> list[Item]:
         if self._originals is None:
-            raise InvalidCubeFileError("the file refers to original files that it does not hold")
+            raise InvalidCubeFileError(
+                "the metadata refer to original files that the file does not contain"
+            )
         files = self._originals().files
         if len(files) != len(self.slices):
             raise InvalidCubeFileError(
-                f"{len(files)} original files, metadata of {len(self.slices)}"
+                f"expected {len(self.slices)} original files, as in the metadata, "
+                f"found {len(files)}"
             )
         by_slice: dict[int, Item] = {}
         for file, slices in zip(files, self.slices, strict=True):
@@ -69,19 +72,19 @@ class OriginalElements:
                 item = item_around(*_around(file))
             except (Unusual, CutOff) as error:
                 raise InvalidCubeFileError(
-                    f"original file {file.name} is not of the usual kind: {error}"
+                    f"can't read elements of original file {file.name}: {error}"
                 ) from None
             by_slice.update(dict.fromkeys(slices, item))
         return [by_slice[index] for index in sorted(by_slice)]
 
 
 def has_long_binary(entry: Entry) -> bool:
-    """Return whether an entry, or one within it, holds binary that is worth leaving out."""
+    """Return whether an entry, or one within it, has a long binary value."""
     return any(_is_long(found) for found in _entries_in(entry))
 
 
 def without_long_binary(entry: Entry) -> Entry:
-    """Return an entry without the binary that is worth leaving out."""
+    """Return an entry without its long binary values."""
 
     def change(found: Entry) -> Entry:
         return {"vr": found["vr"], "shared": True} if _is_long(found) else found
@@ -105,10 +108,10 @@ def _is_long(entry: Entry) -> bool:
 
 
 def _around(file: Original) -> tuple[bytes, bytes]:
-    """Return the bytes of a file before its pixels and behind them."""
+    """Return the bytes of a file before and after its pixels."""
     own = [isinstance(piece, (Samples, Coded)) for piece in file.pieces]
     if True not in own:
-        raise Unusual("its pixels are not apart")
+        raise Unusual("its pixels are not stored separately")
     first, last = own.index(True), len(own) - own[::-1].index(True)
     before, after = (
         b"".join(bytes(p) for p in pieces if not isinstance(p, (Samples, Coded)))

@@ -1,11 +1,10 @@
-"""Entries as the published dicube 0.2 and 0.3 wrote them, turned into ours as well as can be.
+"""Converts entries written by the published dicube 0.2 and 0.3, as far as that is possible.
 
-What those writers spoiled: a value that a slice lacks, or that is empty there, is the text "None";
-where the slice read last lacked the element, the list of values stands under the key "null", and
-after sorting, that list is still in the order in which the files happened to be read while a list
-of nulls has taken the place of "Value". Values whose slice can't be told are left out rather than
-attached to a wrong one. Per-slice values inside sequences have the same fault without a sign of it:
-they are read as they stand.
+Known faults of those writers: a missing or empty value of a slice is the text "None"; if the slice
+read last lacked the element, the values are under the key "null", and after sorting they are still
+in the order in which files were read, with a list of nulls under "Value". Values whose slice is
+unknown are omitted rather than assigned to a wrong slice. Per-slice values inside sequences have
+the same fault, but nothing reveals it: they are read unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _ABSENT = "None"
 
 
 def entry_from_published(entry: Entry, slice_count: int) -> Entry:
-    """Return our entry for a published one; sequences with all their items."""
+    """Return the present form of a published entry; sequences include all their items."""
     vr, shared = entry["vr"], entry.get("shared")
     if vr == "SQ":
         return _sequence(entry, slice_count)
@@ -52,7 +51,7 @@ def _sequence(entry: Entry, slice_count: int) -> Entry:
 
 
 def _item_count(items: list[dict[str, Entry]], index: int) -> int | None:
-    """Return how many items a slice has: those of which it has any element."""
+    """Return the number of items of a slice, up to the last one in which it has an element."""
     for place in range(len(items), 0, -1):
         entries = items[place - 1]
         if not entries or any(slice_entry(entry, index) for entry in entries.values()):
@@ -61,7 +60,7 @@ def _item_count(items: list[dict[str, Entry]], index: int) -> int | None:
 
 
 def _column(values: Any, slice_count: int) -> list[Any]:
-    """Return one value per slice, whatever was found."""
+    """Return one value per slice, with None for missing values."""
     column = values if isinstance(values, list) else []
     return (column + [None] * slice_count)[:slice_count]
 

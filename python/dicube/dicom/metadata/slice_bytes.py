@@ -1,7 +1,7 @@
-"""One slice's elements as DICOM bytes: explicit VR little endian (PS3.5 7.1.2).
+"""Encodes the elements of one slice in explicit VR little endian (PS3.5 7.1.2).
 
-Written here and not by pydicom for two reasons: a value goes out exactly as its entry has it, and
-the elements that all slices share are encoded once.
+pydicom is not used for two reasons: values are written exactly as stored in their entries, and
+elements that all slices share are encoded once.
 
 Must not know pixels, files or what a tag means.
 """
@@ -23,7 +23,7 @@ from dicube.dicom.merge_utils import Entries, JsonElement, is_uniform, slice_ent
 from dicube.exceptions import MetaDataError
 
 _CHARACTER_SET = "00080005"
-_LONGEST_SHORT = 0xFFFE  # a 2-byte length field, values being of even length
+_LONGEST_SHORT = 0xFFFE  # the largest even length in a 2-byte field
 
 
 class InstanceEncoder:
@@ -41,7 +41,8 @@ class InstanceEncoder:
 
         Args:
             index: the slice.
-            replaced: elements that go out instead of the entries' (None: left out), and new ones.
+            replaced: elements to write instead of those of the entries (None to omit), and new
+                ones.
 
         Raises:
             MetaDataError: a value can't be encoded; names the tag.
@@ -75,28 +76,28 @@ class InstanceEncoder:
 def encode_elements(
     elements: Mapping[str, JsonElement], encodings: Encodings = DEFAULT_ENCODINGS
 ) -> bytes:
-    """Return elements by tag key, in tag order; `encodings` if they don't name a character set."""
+    """Return the bytes of elements in tag order; `encodings` applies without a character set."""
     return b"".join(data for _, data in encode_each(elements, encodings))
 
 
 def encode_each(
     elements: Mapping[str, JsonElement], encodings: Encodings = DEFAULT_ENCODINGS
 ) -> list[tuple[str, bytes]]:
-    """Return each element with its tag key, as `encode_elements` has them together."""
+    """Return the tag key and bytes of each element, in tag order; see `encode_elements`."""
     encodings = _encodings(elements.get(_CHARACTER_SET), encodings)
     return [(key, encode_element(key, elements[key], encodings)) for key in sorted(elements)]
 
 
 def encode_element(key: str, element: JsonElement, encodings: Encodings) -> bytes:
-    """Return one element: tag, value representation, length, value.
+    """Return the bytes of one element: tag, value representation, length, value.
 
     Raises:
-        MetaDataError: its value can't be encoded; names the tag.
+        MetaDataError: the value can't be encoded; names the tag.
     """
     vr = element["vr"]
     try:
         if len(vr) != 2 or not vr.isascii():
-            raise MetaDataError(f"{vr[:20]!r} is no value representation")
+            raise MetaDataError(f"{vr[:20]!r} is not a value representation")
         data = _value_field(vr, element, encodings)
     except MetaDataError as error:
         raise MetaDataError(f"tag {key}: {error.message}", suggestion=error.suggestion) from None
@@ -104,11 +105,11 @@ def encode_element(key: str, element: JsonElement, encodings: Encodings) -> byte
 
 
 def element_header(key: str, vr: str, length: int) -> bytes:
-    """Return what stands before a value field of `length` bytes."""
+    """Return the bytes before a value field of `length` bytes."""
     tag = int(key, 16)
     start = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
     if vr not in LONG_LENGTH and length > _LONGEST_SHORT:
-        vr = "UN"  # as PS3.5 6.2.2 note 4 has it
+        vr = "UN"  # as in PS3.5 6.2.2 note 4
     if vr in LONG_LENGTH:
         return start + vr.encode("ascii") + struct.pack("<HL", 0, length)
     return start + vr.encode("ascii") + struct.pack("<H", length)

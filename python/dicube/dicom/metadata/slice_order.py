@@ -1,6 +1,7 @@
-"""Where the slices of a series lie along their normal, and the order they go in.
+"""Positions of slices along their normal, and the order of slices.
 
-Knows the tags of the image plane (PS3.3 C.7.6.2). Must not know spacetransformer, pixels or files.
+Uses the elements of the image plane (PS3.3 C.7.6.2). Must not know spacetransformer, pixels or
+files.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ Floats = NDArray[np.float64]
 
 
 def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
-    """Return the numbers of an element, slice by slice.
+    """Return the numbers of an element in each slice.
 
     Args:
         meta: the metadata.
         tag: an element of numbers.
-        count: how many numbers it should have.
+        count: the number of values it should have.
 
     Returns:
-        One tuple of `count` finite numbers per slice; None where the slice has not got them.
+        For each slice a tuple of `count` finite numbers; None if the slice has no such values.
     """
 
     def make() -> list[tuple[float, ...] | None]:
@@ -42,8 +43,8 @@ def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float,
 
 
 def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
-    """Return ImagePositionPatient of each slice in mm (x, y, z); None where there is none."""
-    found = _told(meta, CommonTags.ImagePositionPatient, 3)
+    """Return ImagePositionPatient of each slice in mm (x, y, z); None if it has none."""
+    found = _plane_numbers(meta, CommonTags.ImagePositionPatient, 3)
     if not meta.has_frames:
         return found
 
@@ -55,19 +56,19 @@ def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
 
 
 def orientations(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
-    """Return ImageOrientationPatient of each slice: row, then column direction; None where none."""
-    return _told(meta, CommonTags.ImageOrientationPatient, 6)
+    """Return ImageOrientationPatient of each slice (row, then column direction), or None."""
+    return _plane_numbers(meta, CommonTags.ImageOrientationPatient, 6)
 
 
 def normal_of(orientation: tuple[float, ...]) -> Floats | None:
-    """Return the unit slice normal, row direction x column direction; None if there is none."""
+    """Return the unit slice normal, row direction x column direction; None if they are parallel."""
     normal = np.cross(orientation[:3], orientation[3:])
     length = float(np.linalg.norm(normal))
     return normal / length if length > 1e-6 else None
 
 
 def positions_along_normal(meta: MetadataLookup) -> list[float | None]:
-    """Return each slice's position along the first known normal in mm; None where not known."""
+    """Return the position of each slice along the first known normal in mm; None if unknown."""
     orientation = next((known for known in orientations(meta) if known is not None), None)
     normal = None if orientation is None else normal_of(orientation)
     if normal is None:
@@ -79,19 +80,19 @@ def positions_along_normal(meta: MetadataLookup) -> list[float | None]:
 
 
 def slice_order(meta: MetadataLookup, by_position: bool, descending: bool) -> list[int]:
-    """Return the indices of the slices in order: see `DicomMeta.sort_files`.
+    """Return the indices of the slices in sorted order; see `DicomMeta.sort_files`.
 
-    Frames of one file keep its order, or are reversed, unless they are sorted by position.
+    Unless sorted by position, the frames of a file keep their order, or are reversed.
 
     Raises:
-        MetaDataError: `by_position`, and slices have no position.
+        MetaDataError: `by_position` is set, but slices have no position.
     """
     places = positions_along_normal(meta)
     lacking = [i for i, place in enumerate(places) if place is None]
     if by_position and lacking:
         raise MetaDataError(
             f"can't sort by position: {len(lacking)} of {meta.slice_count} slices "
-            f"have no position and orientation, the first is slice {lacking[0]}",
+            f"have no position or orientation, the first is slice {lacking[0]}",
             suggestion="sort by instance number",
         )
     sign = -1.0 if descending else 1.0
@@ -115,7 +116,7 @@ def slice_order(meta: MetadataLookup, by_position: bool, descending: bool) -> li
 def _order_of_files(
     meta: MetadataLookup, numbered: Sequence[tuple[float, ...] | None], sign: float
 ) -> list[int]:
-    """Return the slices in order of their files' instance numbers, then of frames."""
+    """Return the slices sorted by the instance number of their file, then by frame."""
 
     def key(slices: Sequence[int]) -> tuple[bool, float]:
         number = numbered[slices[0]]
@@ -125,8 +126,10 @@ def _order_of_files(
     return [index for slices in files for index in (slices if sign > 0 else slices[::-1])]
 
 
-def _told(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
-    """Return what the slices say, or their detector if there is one."""
+def _plane_numbers(
+    meta: MetadataLookup, tag: TagLike, count: int
+) -> list[tuple[float, ...] | None]:
+    """Return the numbers of an element of the image plane; without any, those of the detector."""
     found = numbers(meta, tag, count)
     if any(found) or meta.is_missing("DetectorInformationSequence"):
         return found

@@ -1,4 +1,4 @@
-"""The metadata of a series as a table for people. Must not know how it is stored in files."""
+"""Formats the metadata of a series as a table. Must not know how files store them."""
 
 from __future__ import annotations
 

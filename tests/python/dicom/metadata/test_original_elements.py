@@ -129,7 +129,7 @@ def test_a_reference_without_originals_is_an_error(tmp_path: Path) -> None:
         writer.write_frames(volume)
     meta = DicomCubeImage.from_file(tmp_path / "y.dcbs").dicom_meta
     assert meta.get("PatientName") == "DOE^JOHN"
-    with pytest.raises(InvalidCubeFileError, match="does not hold"):
+    with pytest.raises(InvalidCubeFileError, match="does not contain"):
         meta.get("00291001")
 
 
