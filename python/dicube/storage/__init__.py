@@ -1,4 +1,4 @@
-"""Files of frames and named sections, and what is done with stored pixels. Knows no DICOM."""
+"""Read and write files of frames and named sections; convert stored pixels. Knows no DICOM."""
 
 from typing import Any
 

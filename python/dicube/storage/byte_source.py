@@ -1,9 +1,8 @@
-"""Bytes that are no local path's: file objects, and whatever fsspec opens. The one door to fsspec.
+"""Read and write bytes of file objects, and read those of URLs through fsspec.
 
-Over a network a request costs more than many bytes. So the front of a file comes in one request,
-and of all else only what was said to be needed: joined where it is near, and fetched concurrently.
-
-Knows offsets and bytes. Must not know what they mean.
+Over a network a request costs more than many bytes. So the front of a file is read in one request,
+and from the rest only the ranges that were announced: near ones are joined, and all are fetched
+concurrently. The only module that imports fsspec. Must not know what the bytes mean.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ from dicube.exceptions import (
 )
 from dicube.threads import Dropped, Task, Threads
 
-# The first request. Header, tables and metadata of a thousand slices are in it; at 10 MB/s it takes
-# as long as the round trip to a server that is near.
+# Size of the first request. It covers header, tables and metadata of a thousand slices; at 10 MB/s
+# it takes as long as the round trip to a near server.
 _FRONT_SIZE = 1 << 18
 
-# Ranges with no more between them are fetched as one.
+# Ranges with a gap of at most so many bytes are fetched as one.
 _GREATEST_GAP = 1 << 18
 
-# What is long is split, as one connection seldom gives all that the network has.
+# Large ranges are split across connections: a single one rarely saturates the network.
 _MOST_CONNECTIONS = 8
 _LEAST_PART = 1 << 20
 
-# A protocol has two letters or more: one letter is a drive.
+# A protocol has at least two letters; a single letter is a drive.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
 
-_RANGE_NOT_SATISFIABLE = 416  # RFC 9110, 15.5.17: it begins behind the file's end
+_RANGE_NOT_SATISFIABLE = 416  # RFC 9110, 15.5.17: the range begins after the file's end
 
 Range = tuple[int, int]  # start and stop, in bytes
 
@@ -52,7 +51,7 @@ def is_url(source: Any) -> bool:
 
 
 class SeekableFile:
-    """A Python file object read and written at offsets, by one thread at a time."""
+    """A Python file object that is read and written at offsets; threads take turns."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -68,20 +67,20 @@ class SeekableFile:
         return SeekableFile, (self._file,)
 
     def again(self) -> SeekableFile:
-        """Return the same bytes for a process that was forked.
+        """Return the same bytes for a forked process.
 
         Raises:
-            CubeFileAccessError: the position in the file is shared with the other process.
+            CubeFileAccessError: both processes share the position in the file.
         """
         if not isinstance(self._file, io.BytesIO):
             raise CubeFileAccessError(
-                f"a {type(self._file).__name__} shares its position with the process that it was "
-                "opened in: open the file by its path"
+                f"a {type(self._file).__name__} shares its position with the process that opened "
+                "it: open the file by its path"
             )
         return SeekableFile(self._file)
 
     def size(self) -> int:
-        """Return how many bytes the file has."""
+        """Return the size of the file in bytes."""
         with self._lock:
             return self._file.seek(0, os.SEEK_END)
 
@@ -89,7 +88,7 @@ class SeekableFile:
         """Fill a buffer with the bytes at an offset.
 
         Raises:
-            EOFError: the file ends before.
+            EOFError: the file is too short.
         """
         filled = 0
         with self._lock:
@@ -111,41 +110,41 @@ class SeekableFile:
 
 
 class RemoteFile:
-    """What a URL stands for, read by ranges. For many threads at once.
+    """A file at a URL, read in ranges. Many threads may use it at once.
 
     Args:
-        url: anything that fsspec opens.
-        storage_options: for the file system, as fsspec has them; None for none.
+        url: any URL that fsspec opens.
+        storage_options: options of the fsspec file system.
     """
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._url, self._storage_options = url, dict(storage_options or {})
-        self._name = url.split("?")[0]  # behind it may stand what gives access
+        self._name = url.split("?")[0]  # the query may hold credentials
         self._system: Any = None
         self._path = ""
         self._front = _Block(0, 0, b"")
         self._ahead = _Block(0, 0, b"")
         self._held: list[_Block] = []
-        self._lock = threading.Lock()  # of what is held
+        self._lock = threading.Lock()  # for the blocks
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteFile, (self._url, self._storage_options)
 
     def again(self) -> RemoteFile:
-        """Return the same file for a process that was forked: connections can't be shared."""
+        """Return the same file for a forked process, which can't share connections."""
         return RemoteFile(self._url, self._storage_options)
 
     def size(self) -> int:
-        """Fetch the front; return how many bytes the file has, SIZE_UNKNOWN if it has more.
+        """Fetch the front; return the size in bytes, SIZE_UNKNOWN if the file is longer than that.
 
         Raises:
             CubeFileNotFoundError: there is no such file.
-            CubeFileAccessError: the server, or the way to it, fails.
-            MissingPackageError: fsspec, or what it needs for this kind of URL, is not installed.
+            CubeFileAccessError: the server or the connection fails.
+            MissingPackageError: fsspec, or a package it needs for this URL, is not installed.
         """
         self._system, self._path = self._find_system()
         data = self._request(0, _FRONT_SIZE)
-        # A server that knows no ranges gives the whole file; then that is the front.
+        # A server without range requests sends the whole file, which then is the front.
         self._front = _Block(0, len(data), data)
         return _native.SIZE_UNKNOWN if len(data) == _FRONT_SIZE else len(data)
 
@@ -153,8 +152,8 @@ class RemoteFile:
         """Fill a buffer with the bytes at an offset.
 
         Raises:
-            InvalidCubeFileError: the file ends before.
-            CubeFileAccessError: the server, or the way to it, fails.
+            InvalidCubeFileError: the file is too short.
+            CubeFileAccessError: the server or the connection fails.
         """
         stop = offset + len(buffer)
         with self._lock:
@@ -164,9 +163,9 @@ class RemoteFile:
                 try:
                     buffer[:] = block.bytes_at(offset, stop)
                     return
-                except Dropped:  # whoever asked for it has failed elsewhere
+                except Dropped:  # the caller that requested the block has failed elsewhere
                     continue
-        # Of a front that is longer than thought: what comes next will be asked for next.
+        # The front is longer than the first request: the bytes after these will be wanted next.
         wanted = max(len(buffer), _FRONT_SIZE)
         ahead = _Block(offset, offset + wanted, self._request(offset, offset + wanted))
         ahead.stop = offset + len(ahead.bytes_at(offset, ahead.stop))
@@ -178,9 +177,9 @@ class RemoteFile:
 
     @contextmanager
     def fetched(self, ranges: Iterable[Range]) -> Iterator[None]:
-        """Fetch ranges concurrently; they are held, and given by `read_at`, within the block.
+        """Fetch ranges concurrently, and keep them for `read_at` until the context ends.
 
-        The block begins while they are under way: `read_at` waits for what it needs.
+        The context begins before they have arrived; `read_at` waits for the bytes it needs.
         """
         parts = _parts(wanted for wanted in ranges if not self._is_held(*wanted))
         if not parts:
@@ -201,7 +200,7 @@ class RemoteFile:
                 threads.drop()
 
     def _is_held(self, start: int, stop: int) -> bool:
-        """Return whether a range is there, or was asked for by a caller of the caller."""
+        """Return whether a range is in the front, or in a block that this thread requested."""
         with self._lock:
             return any(
                 block.start <= start and stop <= block.stop
@@ -210,12 +209,12 @@ class RemoteFile:
             )
 
     def _find_system(self) -> tuple[Any, str]:
-        """Return the file system of the URL, and the path in it."""
+        """Return the file system of the URL, and the path within it."""
         try:
             from fsspec.core import url_to_fs
         except ImportError:
             raise MissingPackageError(
-                f"{self._name}: reading it needs fsspec",
+                f"{self._name}: reading a URL needs the package fsspec",
                 suggestion="pip install 'dicube[remote]'",
             ) from None
         try:
@@ -227,7 +226,7 @@ class RemoteFile:
         return system, path
 
     def _fetch(self, start: int, stop: int) -> bytes:
-        """Return the bytes of a range, all of them."""
+        """Return all bytes of a range."""
         data = self._request(start, stop)
         self._check_whole(start, stop, start + len(data))
         return data
@@ -240,35 +239,35 @@ class RemoteFile:
             )
 
     def _request(self, start: int, stop: int) -> bytes:
-        """Return the bytes of a range; fewer if the file ends before."""
+        """Return the bytes of a range; fewer if the file ends within it."""
         try:
             data: bytes = self._system.cat_file(self._path, start=start, end=stop)
         except DicomCubeError:
             raise
         except FileNotFoundError as error:
             raise CubeFileNotFoundError(f"{self._name}: no such file") from error
-        except Exception as error:  # each file system has its own
+        except Exception as error:  # each file system raises its own exceptions
             status = getattr(error, "status", None)
             if status == _RANGE_NOT_SATISFIABLE:
                 return b""
-            told = f"{status} {getattr(error, 'message', '')}" if status else str(error)
+            reason = f"{status} {getattr(error, 'message', '')}" if status else str(error)
             raise CubeFileAccessError(
-                f"{self._name}: cannot read: {told or type(error).__name__}"
+                f"{self._name}: cannot read: {reason or type(error).__name__}"
             ) from error
         if start and len(data) > stop - start:
             raise CubeFileAccessError(
                 f"{self._name}: cannot read: asked for {stop - start} bytes, got {len(data)}: the "
-                "server knows no ranges"
+                "server doesn't support range requests"
             )
         return data
 
 
 class _Block:
-    """Bytes that have come, or will.
+    """Bytes that were requested, and may not have arrived yet.
 
     Attributes:
-        start, stop: where in the file they stand.
-        thread: that asked for them.
+        start, stop: their place in the file.
+        thread: the thread that requested them.
     """
 
     def __init__(self, start: int, stop: int, data: bytes | Task[bytes]) -> None:
@@ -277,15 +276,15 @@ class _Block:
         self._data = data
 
     def bytes_at(self, start: int, stop: int) -> memoryview:
-        """Return some of the bytes; waits for them."""
+        """Wait for the bytes, and return some of them."""
         data = self._data if isinstance(self._data, bytes) else self._data.result()
         return memoryview(data)[start - self.start : stop - self.start]
 
 
 def _parts(ranges: Iterable[Range]) -> list[Range]:
-    """Return what to fetch for ranges: those near each other as one, in parts of about one size.
+    """Return the parts to fetch: near ranges joined, parts of about equal size.
 
-    Each range is whole in one of the parts.
+    Each range is entirely within one part.
     """
     ordered = sorted(ranges)
     total = sum(stop - start for start, stop in ordered)

@@ -1,6 +1,6 @@
-"""DcbReader: a dicube file that is read, frames as numpy arrays, sections as named bytes.
+"""DcbReader: reads the frames of a dicube file as numpy arrays, and its sections as bytes by name.
 
-What a section means, and which there are, is for the caller. Knows no DICOM, no JSON, no geometry.
+Callers know which sections there are and what they mean. Knows no DICOM, no JSON, no geometry.
 """
 
 from __future__ import annotations
@@ -24,44 +24,56 @@ from dicube.threads import Progress, batches, interruptible, thread_count
 
 
 class DcbReader:
-    """An open dicube file. May be used by many threads at once.
+    """An open dicube file. Many threads may use it at once.
 
-    In a forked process, and after unpickling, it opens the file again by itself; of a file object
-    it can't, unless that is in memory.
+    In a forked process, and after unpickling, it opens the file again. That is impossible for a
+    file object that is not in memory.
 
     Args:
-        source: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file object
-            that can seek (its position is moved; it is not closed).
+        source: a path, a URL that fsspec opens, the bytes of a whole file, or a seekable binary
+            file object (its position is moved; it is not closed).
         num_threads: threads for decoding; None or 0 for one for each processor.
-        verify: compare checksums where the file has them. Without that damage may pass for pixels.
-        max_memory: bytes that may be taken: by libdicube, beside the arrays returned, for one file
-            or frame; by each array returned; and by a section when it is unpacked. None for 4 GiB
-            in libdicube and arrays of any size.
-        storage_options: for the file system of a URL, as fsspec has them.
-        on_error: 'raise', or 'skip' for what is intact of a damaged file: frames that fail are
-            filled with zeros, sections that fail are as if they were not there, and both are told
-            by `damaged_frames` and `damaged_sections`.
+        verify: compare checksums, if the file has them. Without that, damage may go unnoticed.
+        max_memory: the most bytes that libdicube may allocate for one file or frame (arrays
+            returned not counted), that an array returned may take, and that a section may take
+            when it is unpacked. None for 4 GiB in libdicube and no limit for arrays.
+        storage_options: options of the fsspec file system of a URL.
+        on_error: 'raise', or 'skip' to read what is intact of a damaged file: frames that fail are
+            filled with zeros, and sections that fail are treated as absent; `damaged_frames` and
+            `damaged_sections` list both.
 
     Raises:
         CubeFileNotFoundError: the path does not exist.
         CubeFileAccessError: the file can't be read.
-        InvalidCubeFileError: it is no dicube file, or a damaged or newer one; header, directory
-            and frame tables must be whole in any case.
-        OutOfMemoryError: (an InvalidCubeFileError too) `max_memory` is too little.
-        DataConsistencyError: `on_error` is another.
+        InvalidCubeFileError: it isn't a dicube file, or it is damaged or of a newer version;
+            header, directory and frame tables must be intact even with `on_error='skip'`.
+        OutOfMemoryError: (an InvalidCubeFileError too) the file needs more than `max_memory`.
+        DataConsistencyError: `on_error` is neither.
 
     Attributes:
         shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
         dtype: of the stored values.
         codec: name of the frames' codec in `dicube.codecs`.
-        extension: that a file of its kind is named with, such as '.dcba'.
+        extension: the extension for this kind of file, such as '.dcba'.
         format_version: of the container.
         file_size, coded_size: bytes of the file, and of all coded frames.
-        has_checksums: whether each section and frame can be checked.
-        sections: the sections' bytes by name, read when asked for.
+        has_checksums: whether the file has checksums of its sections and frames.
+        sections: the sections' bytes by name; each is read when it is looked up.
         max_memory: as given.
-        damaged_frames, damaged_sections: what was skipped of that which was asked for until now:
-            the reason by the frame's number, by the section's name.
+        damaged_frames, damaged_sections: the reason for each frame (by number) and section (by
+            name) that was skipped so far.
+
+    Example:
+        >>> import io
+        >>> from dicube.storage import DcbReader, DcbWriter
+        >>> file = io.BytesIO()
+        >>> volume = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
+        >>> with DcbWriter(file, volume.shape, volume.dtype, codec="jph") as writer:
+        ...     writer.write_section("note", b"text")
+        ...     writer.write_frames(volume)
+        >>> with DcbReader(file) as reader:
+        ...     reader.sections["note"], int(reader.read_frames(1)[0, 2, 3])
+        (b'text', 23)
     """
 
     def __init__(
@@ -86,7 +98,7 @@ class DcbReader:
         image, frames = self._file.reader.image()
         info = self._file.reader.info()
         self.shape: tuple[int, ...] = (frames, *frame_shape_of(image))
-        # Without frames there is nothing to tell the dtype from.
+        # A file without frames has no dtype.
         self.dtype: np.dtype[Any] = dtype_of(image) if frames else np.dtype(np.uint8)
         self.codec = codec_name(info.codec)
         self.extension = EXTENSIONS[info.kind]
@@ -101,7 +113,7 @@ class DcbReader:
         self._levels: int | None = None
 
     def expect_frames(self) -> None:
-        """Raise InvalidCubeFileError if the file holds none, and so no image."""
+        """Raise InvalidCubeFileError if the file has no frames."""
         if not self.shape[0]:
             raise InvalidCubeFileError("the file holds no frames")
 
@@ -148,7 +160,7 @@ class DcbReader:
             progress: called as `progress(done, total)`, in frames.
 
         Raises:
-            OutOfMemoryError: the frames need more than `max_memory`, or more memory than there is.
+            OutOfMemoryError: the frames need more than `max_memory` or the memory available.
             ValueError: the file was closed.
         """
         if self.extension == ".dcbr":
@@ -176,17 +188,17 @@ class DcbReader:
         real: RealValues | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any]:
-        """Decode the frames of these numbers, on all threads together.
+        """Decode frames by number, spread over the reader's threads.
 
         Args:
             frames: numbers in any order; negative ones count from the end.
             out: array to decode into: C-contiguous, writeable, of exactly the result's shape and
                 dtype.
-            level: of resolution, 0 to `levels`: 1 for half the rows and columns, 2 for a quarter,
-                and so on, by the wavelet decompositions of HTJ2K (ISO/IEC 15444-1 F.3). What is
-                coded of finer resolutions is read but not decoded.
-            real: give real values, converted while a frame is in the processor's cache; None for
-                the stored ones.
+            level: resolution level, 0 to `levels`: 1 for half the rows and columns, 2 for a
+                quarter, and so on, by the wavelet decompositions of HTJ2K (ISO/IEC 15444-1 F.3).
+                Data of finer resolutions is read but not decoded.
+            real: return real values, converted while a frame is in the processor's cache; None for
+                stored values.
             progress: called as `progress(done, total)`, in frames.
 
         Returns:
@@ -194,8 +206,8 @@ class DcbReader:
             `frame_shape_at(level)`; of `dtype`, or that of the real values.
 
         Raises:
-            IndexError: there is no frame of such a number.
-            DataConsistencyError: `out` does not fit, or a frame does not have the level.
+            IndexError: there is no frame with such a number.
+            DataConsistencyError: `out` does not fit, or the frames lack this level.
             InvalidCubeFileError: a checksum differs.
             CodecError: a frame does not decode. `out` is filled with zeros where it failed.
         """
@@ -203,20 +215,19 @@ class DcbReader:
 
     @property
     def levels(self) -> int:
-        """The highest level of resolution, going by the first frame, which this reads.
+        """The highest resolution level, according to the first frame, which this reads.
 
-        5 or more for HTJ2K as it is written here; 0 for JPEG XL, and where averages of coded
-        samples mean nothing or may overflow: floating-point, 64-bit, and integers that take more
-        than 30 bits.
+        5 or more for HTJ2K as dicube writes it. 0 for JPEG XL, and for samples whose averages
+        would be meaningless or overflow: floating-point, 64-bit, and integers of more than 30 bits.
         """
         if self._levels is None:
             self._levels = self._file.reader.levels()
         return self._levels
 
     def frame_shape_at(self, level: int) -> tuple[int, ...]:
-        """Return the shape of a frame that is decoded at a level: (rows, columns[, 3]).
+        """Return the shape of a frame decoded at a level: (rows, columns[, 3]).
 
-        Sides are halved `level` times, rounded up.
+        Rows and columns are halved `level` times, rounded up.
 
         Raises:
             DataConsistencyError: there is no such level.
@@ -225,10 +236,10 @@ class DcbReader:
         return frame_shape_of(self._file.reader.decoded_image(_native.DecodeOptions(level=level)))
 
     def fetched(self, frames: Iterable[int]) -> AbstractContextManager[None]:
-        """Return a context within which several reads of frames are served by one fetch.
+        """Return a context in which several reads of frames share one fetch.
 
-        Of a URL the coded bytes of all these frames are fetched concurrently, and held meanwhile.
-        Where bytes cost no more than a system call nothing is done.
+        From a URL, the coded bytes of all these frames are fetched concurrently, and kept until
+        the context ends. For all other sources the context does nothing.
 
         Args:
             frames: numbers, from 0 on.
@@ -236,7 +247,7 @@ class DcbReader:
         return self._file.fetched(frames)
 
     def coded(self, frame: int) -> bytes:
-        """Return the coded bytes of a frame as they are in the file.
+        """Return the coded bytes of a frame, as stored in the file.
 
         Raises:
             IndexError: there is no such frame.
@@ -246,10 +257,11 @@ class DcbReader:
         return self._file.reader.coded(frame)
 
     def coded_frames(self) -> tuple[bytes, ...]:
-        """Return the coded bytes of all frames as they are in the file.
+        """Return the coded bytes of all frames, as stored in the file.
 
         Raises:
-            InvalidCubeFileError: a checksum differs; with `on_error='skip'` the frame is empty.
+            InvalidCubeFileError: a checksum differs; with `on_error='skip'`, the frame's bytes are
+                empty instead.
         """
         frames = range(self.shape[0])
         coded = [b""] * len(frames)
@@ -266,7 +278,7 @@ class DcbReader:
         return tuple(coded)
 
     def coded_range(self, frame: int) -> tuple[int, int]:
-        """Return offset and size, in bytes, of a frame's coded bytes in the file.
+        """Return offset and size of a frame's coded bytes in the file.
 
         Raises:
             IndexError: there is no such frame.
@@ -275,20 +287,20 @@ class DcbReader:
         return self._file.reader.coded_range(frame)
 
     def new_array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array to decode into, of any content.
+        """Return an uninitialised array to decode into.
 
         Raises:
-            OutOfMemoryError: it would take more than `max_memory`, or than there is.
+            OutOfMemoryError: it needs more than `max_memory` or the memory available.
         """
         return new_array(shape, dtype, self.max_memory)
 
     @property
     def closed(self) -> bool:
-        """Whether the file was closed."""
+        """Whether the file is closed."""
         return self._file.closed
 
     def close(self) -> None:
-        """Close the file, when reads that other threads have begun are done."""
+        """Close the file, after reads that other threads have begun."""
         self._file.close()
 
     def __enter__(self) -> DcbReader:
@@ -362,8 +374,8 @@ class DcbReader:
         progress: Progress | None,
         split: bool = False,
     ) -> None:
-        """Decode frames of these numbers in batches, by a function of places in the list."""
-        # Without a split one damaged frame would make all be decoded one by one.
+        """Decode frames in batches; `decode` takes start and stop positions in `numbers`."""
+        # Without a split, one damaged frame would cause all frames to be decoded one by one.
         for first, last in batches(len(numbers), progress, split=split or self._skips):
             if not self._skips:
                 decode(first, last)
@@ -372,7 +384,7 @@ class DcbReader:
                 self.damaged_frames[int(numbers[index])] = error.message
 
     def _numbers(self, frames: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
-        """Return frame numbers as libdicube takes them."""
+        """Check frame numbers, and convert them for libdicube."""
         count = self.shape[0]
         given = np.asarray(frames)
         if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):
@@ -386,7 +398,7 @@ class DcbReader:
         return np.where(numbers < 0, numbers + count, numbers).astype(np.uint64)
 
     def _check_level(self, level: int) -> None:
-        # Level 0 must not cost the reading of a frame.
+        # `levels` reads a frame, which level 0 must not cost.
         if level < 0 or (level > 0 and level > self.levels):
             raise DataConsistencyError(f"expected a level of 0 to {self.levels}, found {level}")
 
@@ -396,7 +408,7 @@ class DcbReader:
 
 
 class Decoding:
-    """All frames of a file, which are being decoded; see `DcbReader.begin_decoding`.
+    """The decoding of all frames of a file; see `DcbReader.begin_decoding`.
 
     A context for one thread. Leaving it before `finish` cancels the decoding.
     """
@@ -406,15 +418,15 @@ class Decoding:
         finish: Callable[[], tuple[NDArray[Any], NDArray[np.bool_] | None]],
         begun: _native.Decoding | None = None,
     ) -> None:
-        """Take what ends the decoding and returns its result, and the decoding if it has begun."""
+        """Take the function that finishes the decoding, and the decoding if it has begun."""
         self._finish, self._begun = finish, begun
 
     def finish(self) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """Wait until all frames are decoded. To be called once.
+        """Wait until all frames are decoded. Call it once.
 
         Returns:
-            The frames, and the masks of a `.dcbr`: (frames, rows, columns), True inside. None in
-            place of masks for all other files.
+            The frames, and the masks of a `.dcbr`: (frames, rows, columns), True inside. The masks
+            of all other files are None.
 
         Raises:
             InvalidCubeFileError: a checksum differs.
@@ -431,10 +443,10 @@ class Decoding:
 
 
 class Sections(Mapping[str, bytes]):
-    """The sections of an open file: bytes by name, each read when it is asked for."""
+    """The sections of an open file: bytes by name, each read when it is looked up."""
 
     def __init__(self, file: OpenedFile, count: int, skipped: dict[str, str] | None) -> None:
-        """Take the file, how many it has, and where to put down those that are skipped."""
+        """Take the file, its number of sections, and a dictionary for the skipped ones, if any."""
         self._file, self._skipped = file, skipped
         self._names = file.reader.section_names(count)
 
@@ -460,14 +472,14 @@ class Sections(Mapping[str, bytes]):
         return len(self._names)
 
     def size(self, name: str) -> int:
-        """Return how many bytes a section has, without reading it."""
+        """Return the size of a section in bytes, without reading it."""
         if name not in self._names:
             raise KeyError(name)
         return self._file.reader.section_size(name)
 
 
 def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Raise unless frames can be decoded straight into an array."""
+    """Raise unless frames can be decoded directly into an array."""
     if out.shape != shape or out.dtype != dtype:
         raise DataConsistencyError(
             f"expected out of shape {shape} and dtype {dtype.name}, "
@@ -480,9 +492,13 @@ def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) 
 def _decode_arguments(
     numbers: NDArray[np.uint64], pixels: NDArray[Any], options: _native.DecodeOptions, *kept: object
 ) -> tuple[Any, ...]:
-    """Return the arguments of `_native.Reader.decode`: which frames, how, and to which array.
+    """Return the arguments of `_native.Reader.decode`.
 
-    `kept`: what the options point to.
+    Args:
+        numbers: which frames.
+        pixels: the array to decode into.
+        options: how to decode.
+        kept: objects that the options point to.
     """
     owners = numbers, pixels, options, *kept
     return numbers.ctypes.data, len(numbers), options, pixels.ctypes.data, pixels.nbytes, owners

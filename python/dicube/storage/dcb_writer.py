@@ -1,6 +1,6 @@
-"""DcbWriter: a dicube file that is written, the mirror image of the reader.
+"""DcbWriter: writes frames given as numpy arrays, and sections given as bytes, to a dicube file.
 
-What a section means, and which there are, is for the caller. Knows no DICOM, no JSON, no geometry.
+Callers know which sections there are and what they mean. Knows no DICOM, no JSON, no geometry.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ from dicube.storage.byte_source import SeekableFile
 from dicube.storage.formats import codec_of_path, kind_of
 from dicube.threads import Progress, Task, Threads, batches, interruptible, thread_count
 
-# Bytes of frames that are gathered before they are encoded together, if those are several.
+# Several small frames are gathered and encoded together, up to so many bytes.
 _MOST_WAITING = 8 << 20
 
 
 class DcbWriter:
-    """A dicube file that is being written. For one thread at a time.
+    """A dicube file that is being written, by one thread at a time.
 
-    A path is written under a temporary name and takes its own when `finish` succeeds: until then,
-    and after any failure, what was there before stays. As a context manager it finishes at the end
-    of the block, and leaves the target alone when the block raises.
+    A path is written under a temporary name and renamed when `finish` succeeds: until then, and
+    after any failure, the file that was there before stays. As a context manager, it finishes at
+    the end of the block, and leaves the target alone if the block raises. See `DcbReader` for an
+    example.
 
     Args:
-        target: a path, or a binary file object that can seek (it is not closed).
+        target: a path, or a seekable binary file object (it is not closed).
         shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
-        dtype: of the frames that will be given, byte order included.
-        codec: name of the codec; None for the one that the path's extension stands for.
+        dtype: of the frames that will be written, byte order included.
+        codec: name of the codec; None for the codec of the path's extension.
         num_threads: threads for encoding; None or 0 for one for each processor.
         effort: of JPEG XL, 2 (fast) to 9 (small), or 'fast', 'balanced', 'best'; 1 means 2, None
             the default.
-        verify: decode each frame after it was encoded, and compare. Lossy frames always are.
+        verify: decode each encoded frame, and compare. Lossy frames are always compared.
         extension: of the kind of file, such as '.dcbr'; None for the path's.
-        lossy: what may be lost, and of what: `max_error`, `background_error`, `distance`, `least`
-            and `greatest` as in `dicube_codec_options`; None for nothing.
-        least_bits: that each codestream declares a sample, as far as the dtype has them; None for
-            as few as hold the frame's samples.
+        lossy: fields of `dicube_codec_options` that permit losses: `max_error`,
+            `background_error`, `distance`, `least` and `greatest`; None for lossless.
+        least_bits: the fewest bits per sample that a codestream declares, if the dtype has so
+            many; None for as few as the frame's samples need.
 
     Raises:
-        DataConsistencyError: a shape, dtype, effort or extension that can't be written, or not
-            lossily.
+        DataConsistencyError: a shape, dtype, effort or extension that can't be written, or can't
+            be written with losses.
         CubeFileNotFoundError: the target's folder does not exist.
         CubeFileAccessError: the target can't be written.
 
@@ -81,7 +82,7 @@ class DcbWriter:
         is_path = isinstance(target, (str, os.PathLike))
         if codec is None:
             if not is_path:
-                raise DataConsistencyError("a codec must be named when the target is no path")
+                raise DataConsistencyError("a target that isn't a path needs the argument codec")
             codec = codec_of_path(target)
         self._threads = thread_count(num_threads)
         self._cancel = _native.Cancel()
@@ -104,17 +105,18 @@ class DcbWriter:
             )
 
     def write_section(self, name: str, data: bytes) -> None:
-        """Add a section. Those added before the first frame stand at the front of the file.
+        """Add a section. Sections added before the first frame come first in the file.
 
         Args:
-            name: 1 to 16 of the characters A-Z a-z 0-9 _ - and dot, the first no capital letter.
+            name: 1 to 16 of the characters A-Z a-z 0-9 _ - and dot, not beginning with a capital
+                letter.
             data: any bytes.
 
         Raises:
-            DataConsistencyError: the name is not allowed, or there is such a section already.
+            DataConsistencyError: the name is not allowed, or the file already has such a section.
         """
         if not name.isascii():
-            raise DataConsistencyError(f"section name {name!r} has other than ASCII characters")
+            raise DataConsistencyError(f"section name {name!r} has characters that aren't ASCII")
         self._writer.section(name, data)
 
     def write_frames(
@@ -127,29 +129,29 @@ class DcbWriter:
         """Encode the next frames.
 
         Args:
-            frames: (n, rows, columns[, 3]) of the dtype that the writer was opened with, with any
-                strides. It is not changed.
-            masks: of a `.dcbr` file, (n, rows, columns): 0 outside.
+            frames: (n, rows, columns[, 3]) of the file's dtype, with any strides; not changed.
+            masks: of a `.dcbr` file, (n, rows, columns): 0 outside the region of interest.
             progress: called as `progress(done, n)`.
 
         Raises:
-            DataConsistencyError: shape or dtype differ from the file's, or they are too many.
-            CodecError: a frame did not encode, or not to what it was.
-            CubeFileAccessError: the system refused to write.
+            DataConsistencyError: shape or dtype differ from the file's, or there are too many
+                frames.
+            CodecError: a frame can't be encoded, or decodes to other samples.
+            CubeFileAccessError: the operating system refuses to write.
         """
         if frames.shape[1:] != self._frame_shape or frames.dtype != self._dtype:
             raise DataConsistencyError(
                 f"expected frames of shape {self._frame_shape} and dtype {self._dtype.str}, "
                 f"found {frames.shape[1:]} and {frames.dtype.str}"
             )
-        # Frames with gaps are copied a batch at a time, so as never to hold the volume twice.
+        # Frames that aren't contiguous are copied by batches, so that the volume is not held twice.
         for first, last in batches(len(frames), progress, split=not frames.flags.c_contiguous):
             part = np.ascontiguousarray(frames[first:last])
             mask = None if masks is None else np.ascontiguousarray(masks[first:last])
             interruptible(partial(self._encode, part, mask), self._cancel)
 
     def _encode(self, frames: NDArray[Any], masks: NDArray[np.uint8] | None) -> None:
-        """Encode frames without gaps."""
+        """Encode contiguous frames."""
         given = (len(frames), frames.ctypes.data, frames.nbytes)
         if masks is None:
             self._writer.encode(*given)
@@ -157,20 +159,20 @@ class DcbWriter:
             self._writer.encode_roi(*given, masks.ctypes.data, masks.nbytes)
 
     def loss(self) -> _native.Loss:
-        """Return what the frames written so far lost, measured on what they decode to."""
+        """Return what the frames written so far lost, measured on the decoded frames."""
         return self._writer.loss()
 
     def write_each(
         self, frames: Iterable[NDArray[Any]], *, progress: Progress | None = None
     ) -> None:
-        """Encode frames as they come, while the next ones are made; holds a few of them.
+        """Encode frames from an iterator while it produces the next ones; only a few are held.
 
         Args:
-            frames: (rows, columns[, 3]) each, of the dtype that the writer was opened with.
-            progress: called as `progress(done, n)`, n being the frames of the file.
+            frames: (rows, columns[, 3]) each, of the file's dtype.
+            progress: called as `progress(done, n)`, where n is the file's number of frames.
 
         Raises:
-            As `write_frames` does, and whatever making a frame raises.
+            As `write_frames` does, and whatever the iterator raises.
         """
         size = int(np.prod(self._frame_shape)) * self._dtype.itemsize
         batch = max(1, min(4 * self._threads, _MOST_WAITING // max(size, 1), self.shape[0]))
@@ -192,24 +194,24 @@ class DcbWriter:
                 raise
 
     def write_coded(self, coded: bytes) -> None:
-        """Store bytes that are already coded, by the same codec, as the next frame.
+        """Store the bytes of a frame that the file's codec has already coded.
 
         Raises:
-            CodecError: they are not of the file's codec, or not of an image like the file's.
+            CodecError: another codec coded the bytes, or their image doesn't match the file's.
         """
         self._writer.coded(bytes(coded))
 
     def write_coded_frames(
         self, frames: Sequence[bytes], *, progress: Progress | None = None
     ) -> None:
-        """Store frames that are already coded, by the same codec.
+        """Store frames that the file's codec has already coded.
 
         Args:
             frames: the coded frames.
             progress: called as `progress(done, n)`.
 
         Raises:
-            CodecError: they are not of the file's codec, or not of images like the file's.
+            CodecError: another codec coded a frame, or its image doesn't match the file's.
         """
         for done, coded in enumerate(frames, 1):
             self.write_coded(coded)
@@ -217,11 +219,11 @@ class DcbWriter:
                 progress(done, len(frames))
 
     def finish(self) -> None:
-        """Complete the file and give it its name.
+        """Complete the file and rename it to its target.
 
         Raises:
             DicomCubeError: frames are missing.
-            CubeFileAccessError: the system refused to write.
+            CubeFileAccessError: the operating system refuses to write.
         """
         try:
             self._writer.finish()
@@ -229,7 +231,7 @@ class DcbWriter:
             self._writer.close()
 
     def close(self) -> None:
-        """Give up; what was at the target before stays. Does nothing after `finish`."""
+        """Abandon the file; the target stays as it was. Does nothing after `finish`."""
         self._writer.close()
 
     def __enter__(self) -> DcbWriter:
@@ -249,7 +251,7 @@ class DcbWriter:
 def _gathered(
     frames: Iterable[NDArray[Any]], buffers: Sequence[NDArray[Any]]
 ) -> Iterator[NDArray[Any]]:
-    """Yield frames in stacks, which stand in the buffers by turns."""
+    """Yield frames in stacks, copied to the buffers in turn."""
     turns, filled = cycle(buffers), 0
     buffer = next(turns)
     for number, frame in enumerate(frames):

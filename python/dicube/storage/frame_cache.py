@@ -1,6 +1,6 @@
-"""Decoded frames that are kept: those used last, up to a number of bytes.
+"""Keeps the most recently used decoded frames, up to a number of bytes.
 
-For many threads at once. Knows arrays; must not know files.
+Many threads may use it at once. Knows arrays; must not know files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class FrameCache:
-    """Arrays by key, at most `capacity` bytes of them.
+    """Arrays by key, of at most `capacity` bytes in all.
 
     Attributes:
         capacity: in bytes.
@@ -27,15 +27,15 @@ class FrameCache:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FrameCache, (self.capacity,)  # what is kept is for this process
+        return FrameCache, (self.capacity,)  # another process begins with an empty cache
 
     @property
     def size(self) -> int:
-        """The bytes of what is kept."""
+        """The bytes of all arrays in the cache."""
         return self._size
 
     def get(self, key: Hashable) -> NDArray[Any] | None:
-        """Return an array, which must not be changed; None if it isn't kept."""
+        """Return an array, which must not be changed; None if it isn't in the cache."""
         with self._lock:
             array = self._arrays.get(key)
             if array is not None:
@@ -43,7 +43,7 @@ class FrameCache:
             return array
 
     def put(self, key: Hashable, array: NDArray[Any]) -> None:
-        """Keep a copy of an array, and let go of those that were not used for longest."""
+        """Store a copy of an array; remove the least recently used ones."""
         if array.nbytes > self.capacity:
             return
         kept = array.copy()

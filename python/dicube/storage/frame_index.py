@@ -1,7 +1,7 @@
-"""Which frames an index of a volume touches, and what it takes of them: numpy's indexing, lazily.
+"""Translate a numpy index of a volume into the frames it needs and an index of those frames.
 
-numpy itself is asked what an index means: of an array that takes no memory. So whatever it takes is
-taken here, and whatever it refuses is refused with its own words. Knows no file.
+numpy decides what an index means, by applying it to an array that takes no memory. So every index
+that numpy accepts is accepted, and others raise numpy's own error. Knows no file.
 
 Rules: https://numpy.org/doc/stable/user/basics.indexing.html
 """
@@ -20,14 +20,14 @@ _ALL = slice(None)
 
 
 class FrameIndex(NamedTuple):
-    """An index of a volume, as an index of the frames that it touches.
+    """An index of a volume, translated to the frames that it needs.
 
     Attributes:
-        frames: their numbers, in the order that `items` is for.
-        items: takes the result from an array of those frames.
+        frames: the frames' numbers, in the order in which `items` expects them.
+        items: index of an array of those frames that gives the result.
         shape: of the result.
-        frame_axis: the axis of the result along which the frames are; None if it has no such axis,
-            or other indices go along it too.
+        frame_axis: the axis of the result along which the frames are; None if there is none, or if
+            other indices run along it too.
     """
 
     frames: Sequence[int]
@@ -36,9 +36,9 @@ class FrameIndex(NamedTuple):
     frame_axis: int | None
 
     def is_whole(self, frame_shape: tuple[int, ...]) -> bool:
-        """Return whether the result is the frames, all of each, in whatever shape."""
+        """Return whether the result is all samples of the frames, in any shape."""
         return (
-            self.shape != ()  # that may have to be a scalar
+            self.shape != ()  # which may have to become a scalar
             and math.prod(self.shape) == len(self.frames) * math.prod(frame_shape)
             and not any(isinstance(item, np.ndarray) for item in self.items)
             and all(not isinstance(item, slice) or item == _ALL for item in self.items)
@@ -46,14 +46,14 @@ class FrameIndex(NamedTuple):
 
 
 def frame_index(index: Any, shape: tuple[int, ...]) -> FrameIndex:
-    """Return an index of a volume as an index of the frames that it touches.
+    """Translate an index of a volume into an index of the frames that it needs.
 
     Args:
-        index: all that an array of that shape takes.
+        index: any index that an array of that shape accepts.
         shape: of the volume; frames are its first axis.
 
     Raises:
-        IndexError: what numpy raises for such an index.
+        IndexError: numpy refuses the index.
     """
     result_shape = np.broadcast_to(np.uint8(0), shape)[index].shape
     items = [_plain(item) for item in (index if isinstance(index, tuple) else (index,))]
@@ -80,14 +80,14 @@ def frame_index(index: Any, shape: tuple[int, ...]) -> FrameIndex:
     touched, places = np.unique(numbers, return_inverse=True)
     alone = all(other is None or other is Ellipsis or isinstance(other, slice) for other in others)
     if alone and numbers.ndim == 1 and len(touched) == len(numbers):
-        items[place] = _ALL  # of the frames in the order asked for
+        items[place] = _ALL  # frames are read in the order requested
         return _along_axis(numbers.tolist(), tuple(items), shape, result_shape)
     items[place] = places.reshape(numbers.shape)
     return FrameIndex(touched.tolist(), tuple(items), result_shape, None)
 
 
 def _plain(item: Any) -> Any:
-    """Return one item of an index that numpy has taken: None, Ellipsis, a slice, int or array."""
+    """Return an item of an index that numpy accepts: None, Ellipsis, a slice, int or array."""
     if item is None or item is Ellipsis or isinstance(item, (slice, np.ndarray)):
         return item
     if isinstance(item, (bool, np.bool_)):
@@ -100,7 +100,7 @@ def _plain(item: Any) -> Any:
 
 
 def _place_of_first_axis(items: list[Any], axes: int) -> int | None:
-    """Return the place of the item that stands for the first axis; None if none does."""
+    """Return the position of the item that indexes the first axis; None if none does."""
     taken = sum(map(_axes_of, items))
     for place, item in enumerate(items):
         if _axes_of(item) or (item is Ellipsis and taken < axes):
@@ -109,7 +109,7 @@ def _place_of_first_axis(items: list[Any], axes: int) -> int | None:
 
 
 def _axes_of(item: Any) -> int:
-    """Return how many axes an item of an index stands for, the Ellipsis apart."""
+    """Return how many axes an item indexes; 0 for Ellipsis."""
     if item is None or item is Ellipsis:
         return 0
     return item.ndim if isinstance(item, np.ndarray) and item.dtype == bool else 1
@@ -121,7 +121,7 @@ def _along_axis(
     shape: tuple[int, ...],
     result_shape: tuple[int, ...],
 ) -> FrameIndex:
-    """Return an index that takes the same of each frame."""
+    """Return an index that takes the same part of each frame."""
     one, two = (_shape_of(items, (count, *shape[1:])) for count in (1, 2))
     axis = next(axis for axis, size in enumerate(one) if size != two[axis])
     return FrameIndex(frames, items, result_shape, axis)

@@ -1,4 +1,4 @@
-"""What can be read of a damaged file: which of its frames fail, and why.
+"""Find out which frames of a damaged file fail to decode, and why.
 
 Must not know how frames are decoded.
 """
@@ -13,7 +13,7 @@ from dicube.exceptions import DataConsistencyError, DicomCubeError
 
 
 def skips_damage(on_error: str) -> bool:
-    """Return whether what is damaged is to be skipped.
+    """Return whether damaged parts are to be skipped.
 
     Raises:
         DataConsistencyError: it is neither 'raise' nor 'skip'.
@@ -24,10 +24,10 @@ def skips_damage(on_error: str) -> bool:
 
 
 def failure_of(read: Callable[[], object]) -> DicomCubeError | None:
-    """Return what reading ended in; None if all went well.
+    """Return the error of a read; None if it succeeds.
 
     Raises:
-        OSError: the operating system refused; that says nothing about the file.
+        OSError: the operating system refuses, which doesn't mean that the file is damaged.
     """
     try:
         read()
@@ -41,11 +41,11 @@ def failure_of(read: Callable[[], object]) -> DicomCubeError | None:
 def failures_of(
     decode: Callable[[int, int], object], first: int, last: int
 ) -> Iterator[tuple[int, DicomCubeError]]:
-    """Decode frames together and, if one fails, each by itself; yield those that fail, and why.
+    """Decode frames together and, if that fails, one by one; yield each that fails and its error.
 
     Args:
-        decode: called with the first frame and the one behind the last.
-        first, last: the frames.
+        decode: called with start and stop.
+        first, last: start and stop of the frames.
     """
     if failure_of(partial(decode, first, last)) is None:
         return
@@ -56,7 +56,7 @@ def failures_of(
 
 
 def ranges_of(frames: Sequence[int]) -> str:
-    """Return ascending frame numbers as text: '3, 35-36'."""
+    """Return ascending frame numbers as text, such as '3, 35-36'."""
     starts = [b for a, b in pairwise([-2, *frames]) if b != a + 1]
     ends = [a for a, b in pairwise([*frames, frames[-1] + 2]) if b != a + 1] if frames else []
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))

@@ -1,6 +1,6 @@
-"""A dicube file that stays open wherever its reader goes: into threads, forked processes, pickles.
+"""Keep a dicube file open for threads, and open it again in forked processes and after unpickling.
 
-Knows how to open what a reader may be made of. Must not know arrays, or what is in the file.
+Knows how to open each kind of source. Must not know arrays, or what is in the file.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _FRAME_CHECKSUMS = "frame_checksums"
 
 
 class OpenedFile:
-    """An open file. In a forked process, and after unpickling, it opens itself again.
+    """An open file, which opens itself again in a forked process and after unpickling.
 
     Args:
-        source: a path, a URL, the bytes of a whole file, or a binary file object that can seek.
-        storage_options: for the file system of a URL, as fsspec has them.
+        source: a path, a URL, the bytes of a whole file, or a seekable binary file object.
+        storage_options: options of the fsspec file system of a URL.
         options: fields of `_native.ReaderOptions`.
 
     Raises:
         CubeFileNotFoundError: the path or URL does not exist.
         CubeFileAccessError: the file can't be read.
-        InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
-        DataConsistencyError: the source is nothing that can be opened.
+        InvalidCubeFileError: it isn't a dicube file, or it is damaged or of a newer version.
+        DataConsistencyError: the source is none of these.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class OpenedFile:
         reader = _open(source, options)
         self._identity = _identity_of(reader)
         if isinstance(source, (str, os.PathLike)):
-            source = os.path.abspath(source)  # the working directory may be another then
+            source = os.path.abspath(source)  # the working directory may have changed then
         self._opened: tuple[Any, _native.Reader | None] = source, reader
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,14 +66,14 @@ class OpenedFile:
         """The reader of this process.
 
         Raises:
-            InvalidCubeFileError: the file had to be opened again, and is another one now.
+            InvalidCubeFileError: the file had to be opened again, but was replaced meanwhile.
         """
         return self._here()[1]
 
     def fetched(self, frames: Iterable[int]) -> AbstractContextManager[None]:
-        """Return a context in which the coded bytes of frames are fetched, and then held.
+        """Return a context that fetches the coded bytes of frames from a URL, and keeps them.
 
-        Where bytes cost no more than a system call that is nothing.
+        For other sources it does nothing.
         """
         source, reader = self._here()
         if not isinstance(source, RemoteFile):
@@ -83,16 +83,16 @@ class OpenedFile:
 
     @property
     def needs_python(self) -> bool:
-        """Whether its bytes are read by Python, as those of URLs and file objects are."""
+        """Whether Python reads the bytes, as it does for URLs and file objects."""
         return isinstance(self._opened[0], (RemoteFile, SeekableFile))
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether the file is closed."""
         return self._closed
 
     def close(self) -> None:
-        """Close the file, when calls that other threads have begun are done."""
+        """Close the file, after calls that other threads have begun."""
         self._closed = True
         reader = self._opened[1]
         if reader is not None:
@@ -105,12 +105,12 @@ class OpenedFile:
             raise ValueError("reader is closed")
         if reader is not None and reader.is_here:
             return source, reader
-        # Threads may come here together; each has a reader then, and the last one's stays.
+        # If several threads come here at once, each opens a reader, and the last one is kept.
         if isinstance(source, (RemoteFile, SeekableFile)):
             source = source.again()
         reader = _open(source, self._options)
         if _identity_of(reader) != self._identity:
-            raise InvalidCubeFileError("the file was replaced since it was opened")
+            raise InvalidCubeFileError("the file was replaced after it was opened")
         self._opened = source, reader
         return source, reader
 
@@ -128,19 +128,19 @@ def _open(source: Any, options: Mapping[str, Any]) -> _native.Reader:
         data = np.frombuffer(source, np.uint8)
         return _native.Reader.open_memory(data.ctypes.data, data.nbytes, settings, data)
     raise DataConsistencyError(
-        "expected a path, a URL, bytes or a binary file object that can seek, "
+        "expected a path, a URL, bytes or a seekable binary file object, "
         f"found {type(source).__name__}"
     )
 
 
 def _identity_of(reader: _native.Reader) -> tuple[Any, ...]:
-    """Return what two readers of one file have in common."""
+    """Return facts by which two readers of the same file are recognised."""
     image, frames = reader.image()
     info = reader.info()
     checksums = reader.section(_FRAME_CHECKSUMS) if frames and info.has_checksums else b""
     return (
         *(info.file_size, info.coded_size, info.sections, info.codec, frames),
         *(image.rows, image.columns, image.samples, image.sample_type),
-        # Two files may have frames of the same sizes: constants have, and noise.
+        # Frames of different files may have equal sizes, if they are constant or noise.
         hashlib.blake2b(checksums, digest_size=16).digest(),
     )

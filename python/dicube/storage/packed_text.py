@@ -1,6 +1,6 @@
-"""Text and bytes packed with zstd, as sections hold them; unpacking is bounded.
+"""Pack text and bytes with zstd for sections; limit the memory that unpacking takes.
 
-Knows no file and nothing of what is packed.
+Knows no file, and not what the text and bytes mean.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from dicube.exceptions import InvalidCubeFileError, OutOfMemoryError
 
 _LEVEL = 3
 
-# What is alike is found as far apart as this, 2 to the power of it in bytes.
+# Repetitions are found up to 2 to the power of this apart, in bytes.
 _WINDOW_LOG = 27
 
-# What is alike near by, as the headers of slices are, takes a quarter of the time at this level and
-# without long-distance matching, and gets no larger. Only what has not shrunk so many times by that
-# may be alike far apart.
+# Data that repeats at short distances, such as the headers of slices, packs four times as fast at
+# this level without long-distance matching, and gets no larger. Only if it shrinks by less than
+# _REPETITIVE times may there be repetitions at long distances.
 _FAST_LEVEL = 2
-_ALIKE = 16
+_REPETITIVE = 16
 
-# A few KB of zstd can unpack to gigabytes. Metadata of real series, alike in all their slices, grow
-# some hundredfold; what grows far beyond is refused unless it is small.
+# A few KB of zstd can unpack to gigabytes. Metadata of real series grows some hundredfold, as its
+# slices are alike; data that grows far more is refused unless it is small.
 _MOST_GROWTH = 4096
 _ALWAYS_ALLOWED = 64 << 20
 # Text is parsed, which takes many times the time and memory of unpacking.
 _MOST_TEXT_GROWTH = 1024
 _TEXT_ALWAYS_ALLOWED = 16 << 20
 
-# A frame that holds nothing (RFC 8878, section 3.1.2).
+# An empty frame, which readers skip (RFC 8878, section 3.1.2).
 _SKIPPABLE = struct.Struct("<LL")  # magic number, length of what follows
 _SKIPPABLE_MAGIC = 0x184D2A50
 
@@ -39,8 +39,8 @@ _SKIPPABLE_MAGIC = 0x184D2A50
 def pack_text(text: str) -> bytes:
     """Return text as one zstd frame of its UTF-8, which declares its size and has a checksum.
 
-    Published readers refuse a frame that doesn't declare its size, and ignore what follows it: text
-    so much alike that `unpack_text` would take it for a trap is followed by padding.
+    Text so repetitive that `unpack_text` would refuse it is followed by padding. The published
+    package refuses a frame that doesn't declare its size, and ignores bytes after the frame.
     """
     packer = zstandard.ZstdCompressor(_LEVEL, write_content_size=True, write_checksum=True)
     data = text.encode()
@@ -51,12 +51,12 @@ def pack_text(text: str) -> bytes:
 
 
 def pack_bytes(data: bytes) -> bytes:
-    """Return bytes as one zstd frame that declares its size; what is alike may be far apart.
+    """Return bytes as one zstd frame that declares its size; finds repetitions at long distances.
 
-    Bytes so much alike that `unpack_bytes` would take them for a trap follow padding.
+    Padding precedes the frame if `unpack_bytes` would refuse bytes so repetitive.
     """
     packed = _packer(_FAST_LEVEL).compress(data)
-    if len(packed) * _ALIKE > len(data):
+    if len(packed) * _REPETITIVE > len(data):
         packed = min(packed, _packer(_LEVEL, enable_ldm=True).compress(data), key=len)
     if len(data) <= _limit(packed):
         return packed
@@ -68,11 +68,11 @@ def unpack_text(packed: bytes, most: int | None = None) -> str:
 
     Args:
         packed: the frame.
-        most: bytes that it may take; None for as many as its packed size has a reason to.
+        most: the most bytes that the text may take; None for a limit by the packed size.
 
     Raises:
-        InvalidCubeFileError: it is damaged, not UTF-8, or would take more memory than a text of
-            its packed size has a reason to; OutOfMemoryError, which is one too: than `most`.
+        InvalidCubeFileError: it is damaged, not UTF-8, or implausibly large for its packed size.
+        OutOfMemoryError: (an InvalidCubeFileError too) the text takes more than `most`.
     """
     try:
         limit = max(_TEXT_ALWAYS_ALLOWED, len(packed) * _MOST_TEXT_GROWTH)
@@ -86,11 +86,11 @@ def unpack_bytes(packed: bytes, most: int | None = None) -> bytes:
 
     Args:
         packed: the frame.
-        most: bytes that they may take; None for as many as their packed size has a reason to.
+        most: the most bytes that may be unpacked; None for a limit by the packed size.
 
     Raises:
-        InvalidCubeFileError: it is damaged, or would take more memory than bytes of its packed
-            size have a reason to; OutOfMemoryError, which is one too: than `most`.
+        InvalidCubeFileError: it is damaged, or implausibly large for its packed size.
+        OutOfMemoryError: (an InvalidCubeFileError too) the bytes take more than `most`.
     """
     return _unpacked(memoryview(packed)[_padding_before(packed) :], _limit(packed), most)
 
@@ -106,7 +106,7 @@ def _unpacked(frame: bytes | memoryview, limit: int, most: int | None) -> bytes:
                 f"{len(frame)} packed bytes declare {declared} bytes, more than {limit}"
             )
         if most is not None and declared > most:
-            raise OutOfMemoryError(f"it takes {declared} bytes, max_memory is {most}")
+            raise OutOfMemoryError(f"unpacking takes {declared} bytes, max_memory is {most}")
         unpacker = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
         return unpacker.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
@@ -122,13 +122,13 @@ def _packer(level: int, **parameters: Any) -> zstandard.ZstdCompressor:
 
 
 def _padding(size: int) -> bytes:
-    """Return a frame that holds nothing, of so many bytes or as few as it can have."""
+    """Return an empty frame of so many bytes, or of the fewest possible."""
     content = bytes(max(size - _SKIPPABLE.size, 0))
     return _SKIPPABLE.pack(_SKIPPABLE_MAGIC, len(content)) + content
 
 
 def _without_padding(packed: bytes) -> bytes:
-    """Return packed bytes without the padding that ends them: zeros behind its head."""
+    """Return packed bytes without padding at their end."""
     content = packed.rstrip(b"\0")
     head = packed.rfind(_SKIPPABLE.pack(_SKIPPABLE_MAGIC, 0)[:4])
     if head < 0 or len(content) > head + _SKIPPABLE.size or head + _SKIPPABLE.size > len(packed):
@@ -138,7 +138,7 @@ def _without_padding(packed: bytes) -> bytes:
 
 
 def _padding_before(packed: bytes) -> int:
-    """Return the size of the skippable frame that packed bytes begin with."""
+    """Return the size of the padding that packed bytes begin with."""
     if len(packed) < _SKIPPABLE.size:
         return 0
     magic, length = _SKIPPABLE.unpack_from(packed)
@@ -146,5 +146,5 @@ def _padding_before(packed: bytes) -> int:
 
 
 def _limit(packed: bytes) -> int:
-    """Return how many bytes packed ones may declare to be."""
+    """Return how many bytes packed bytes may declare to unpack to."""
     return max(_ALWAYS_ALLOWED, len(packed) * _MOST_GROWTH)

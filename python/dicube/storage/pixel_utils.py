@@ -1,4 +1,4 @@
-"""Stored values and real values: which dtypes can be stored, and the rescale between the two.
+"""Convert between stored values and real values, and choose dtypes that can be stored.
 
 Knows arrays and the pixel header; no file, no DICOM.
 """
@@ -17,16 +17,16 @@ from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.real_values import RealValues, real_dtype
 
-# Integers up to this are exact in float32.
+# float32 represents all integers up to this exactly.
 _EXACT_IN_FLOAT32 = 1 << 24
 
 
 def stored_volume(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as the volume that a file holds, without copying it.
+    """Return an array as the volume that a file stores, without copying it.
 
     Args:
         array: (slices, rows, columns), or (slices, rows, columns, 3) for colour, or
-            (rows, columns) for a single slice; one of the dtypes that can be stored.
+            (rows, columns) for a single slice; of a dtype that can be stored.
 
     Returns:
         A view of the array with three axes, or four for colour.
@@ -45,7 +45,7 @@ def stored_volume(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def frame_checksums(volume: NDArray[Any]) -> list[int]:
-    """Return a checksum of each frame's values, 64 bits, the same in either byte order."""
+    """Return a 64-bit checksum of each frame's values, which doesn't depend on byte order."""
     checksums = []
     for frame in volume:
         samples = np.ascontiguousarray(frame, volume.dtype.newbyteorder("="))
@@ -58,32 +58,39 @@ def derive_pixel_header_from_array(
     preferred_dtype: str | None = None,
     support_negative: bool = True,
 ) -> tuple[NDArray[Any], PixelDataHeader]:
-    """Return an array as it is to be stored, and the header that says what its values are.
+    """Return the stored values for an array, and the header that maps them to its values.
 
-    Integers are stored as they are. Floating-point numbers that are all whole become the smallest
-    integers that hold them; others are stored as they are, unless `preferred_dtype` is given.
+    Integers are stored unchanged. Floating-point arrays whose values are all whole become the
+    smallest integers that hold them; others are stored unchanged, unless `preferred_dtype` is
+    given.
 
     Args:
         image: of any shape, of a dtype that can be stored.
-        preferred_dtype: 'uint8' or 'uint16', to round what is not whole to 256 or 65536 values from
-            the least to the greatest; slope and intercept of the header undo that, up to half a
-            step.
-        support_negative: if not, signed integers are stored as unsigned ones of their width, less
-            the least of them, which is the header's intercept.
+        preferred_dtype: 'uint8' or 'uint16', to quantise other floating-point values to 256 or
+            65536 steps from minimum to maximum; slope and intercept of the header undo that, to
+            within half a step.
+        support_negative: if False, the minimum is subtracted from signed integers, which are stored
+            as unsigned ones of the same width; it becomes the header's intercept.
 
     Returns:
-        The array, of the shape given; not copied if it is stored as it is.
+        The stored values, of the given shape (not copied if unchanged), and the header.
 
     Raises:
-        DataConsistencyError: another dtype, no pixels, or values to round that are not finite.
+        DataConsistencyError: another dtype, no pixels, or values to quantise that aren't finite.
         ValueError: another `preferred_dtype`.
+
+    Example:
+        >>> from dicube.storage import derive_pixel_header_from_array
+        >>> stored, header = derive_pixel_header_from_array(np.array([[0.0, 300.0]]))
+        >>> stored.dtype.name, header.OriginalPixelDtype
+        ('uint16', 'float64')
     """
     _check_storable(image)
     stored, slope, intercept = image, 1.0, 0.0
     bounds: dict[str, Any] = {}
     if image.dtype.kind == "i" and not support_negative:
         lowest = int(image.min())
-        # Of two's complements the difference is right whatever its sign would be.
+        # In two's complement the unsigned difference is right even where a signed one overflows.
         unsigned = np.dtype(f"u{image.dtype.itemsize}")
         native = image.astype(image.dtype.newbyteorder("="), copy=False).view(unsigned)
         stored, intercept = native - np.array(lowest, image.dtype.name).view(unsigned), lowest
@@ -112,39 +119,39 @@ def derive_pixel_header_from_array(
 
 
 def is_lossless_int_convertible(arr: NDArray[Any]) -> bool:
-    """Return whether all values are whole, and integers of 64 bits hold them."""
-    with np.errstate(invalid="ignore"):  # what they don't hold becomes another number
+    """Return whether all values are whole numbers that fit in int64."""
+    with np.errstate(invalid="ignore"):  # a value that doesn't fit becomes another one
         return bool(np.all(arr == arr.astype(np.int64)))
 
 
 def convert_to_minimal_int(arr: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """Return whole numbers as the smallest integers that hold them, and the dtype's name.
+    """Return whole numbers in the smallest integer dtype that holds them, and its name.
 
-    Unsigned ones of 8, 16 or 32 bits if none is negative, signed ones otherwise.
+    Unsigned of 8, 16 or 32 bits if no value is negative, else signed.
 
     Raises:
-        ValueError: 32 bits don't hold them.
+        ValueError: the values need more than 32 bits.
     """
     low, high = int(arr.min()), int(arr.max())
     dtype = _smallest_int(low, high, signed=low < 0)
     if dtype is None:
-        raise ValueError(f"values of {low} to {high} are too large for integers of 32 bits")
+        raise ValueError(f"values from {low} to {high} don't fit in 32-bit integers")
     return arr.astype(dtype), dtype.name
 
 
 def determine_optimal_nifti_dtype(
     image: NDArray[Any], pixel_header: PixelDataHeader
 ) -> tuple[NDArray[Any], str]:
-    """Return real values, and the name of their dtype: the smallest that is exact, if there is one.
+    """Return real values in the smallest exact dtype, if there is one, and the dtype's name.
 
     Args:
         image: stored values.
-        pixel_header: slope and intercept; if they and the stored values are whole, so is what is
-            returned: of up to 32 bits, and signed if the source's dtype is or a value is negative.
+        pixel_header: slope and intercept. If they and the stored values are whole, the result is
+            integers of at most 32 bits, signed if the source's dtype is or a value is negative.
 
     Returns:
-        Integers; else float64 where the stored values are float64 or the real ones whole, and
-        float32 for the rest.
+        Integers; else float64 if the stored values are float64 or the real values whole, else
+        float32.
     """
     slope, intercept = float(pixel_header.RescaleSlope), float(pixel_header.RescaleIntercept)
     whole = image.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
@@ -153,7 +160,7 @@ def determine_optimal_nifti_dtype(
         signed = min(ends) < 0 or pixel_header.OriginalPixelDtype.startswith("int")
         dtype = _smallest_int(min(ends), max(ends), signed)
         if dtype is not None:
-            # Modulo 2 to the power of 64 at worst, and what comes out has 32 bits at most.
+            # Intermediate results may wrap around at 64 bits; the final ones fit in 32.
             return (image.astype(np.int64) * int(slope) + int(intercept)).astype(dtype), dtype.name
     name = "float64" if whole or image.dtype.name == "float64" else "float32"
     return get_float_data(image, pixel_header, name), name
@@ -172,18 +179,23 @@ def get_float_data(
 
     Args:
         raw_image: stored values, (slices, rows, columns[, 3]).
-        pixel_header: holds slope and intercept of all slices.
+        pixel_header: slope and intercept for all slices.
         dtype: float16, float32 or float64.
-        slopes, intercepts: one for each slice, in place of the header's.
-        bits: of each slice's words, how many are the value's and the lowest of them; None where
-            the words are values.
+        slopes, intercepts: one for each slice, instead of the header's.
+        bits: for each slice, the number of bits in a word that hold the value, and the lowest of
+            them; None for slices whose words are the values.
 
     Returns:
-        A new array of that shape: what float64 arithmetic gives, rounded to `dtype`.
+        A new array of that shape: the result of float64 arithmetic, rounded to `dtype`.
 
     Raises:
-        DataConsistencyError: another dtype, or slopes or intercepts that are not one for each
-            slice.
+        DataConsistencyError: another dtype, or not one slope or intercept for each slice.
+
+    Example:
+        >>> from dicube.storage import get_float_data
+        >>> header = dicube.PixelDataHeader(RescaleSlope=2.0, RescaleIntercept=-1024.0)
+        >>> get_float_data(np.array([[[0, 512]]], np.uint16), header).tolist()
+        [[[-1024.0, 0.0]]]
     """
     real = RealValues(
         dtype,
@@ -202,9 +214,9 @@ def compute_real_values(
     target = real_dtype(real.dtype)
     by_slope, by_intercept = (numbers.tolist() for numbers in real.rescale_of(len(raw_image)))
     values = np.empty(raw_image.shape, target)
-    # One slice at a time: what is between stored and real value stays in the processor's cache.
+    # Slice by slice, so that intermediate values stay in the processor's cache.
     wide = np.empty(raw_image.shape[1:], np.float64)
-    with np.errstate(over="ignore"):  # float16 ends at 65504; beyond is infinity
+    with np.errstate(over="ignore"):  # float16 values above 65504 become infinity
         for index, (slope, intercept) in enumerate(zip(by_slope, by_intercept, strict=True)):
             stored, value = raw_image[index, ...], values[index, ...]
             of_value = None if bits is None else bits[index]
@@ -213,11 +225,11 @@ def compute_real_values(
             if slope == 1.0 and intercept == 0.0:
                 np.copyto(value, stored, casting="unsafe")
             elif _is_exact_in_float32(stored.dtype, slope, intercept) and target != np.float16:
-                # Twice as fast as by float64, and nothing is rounded.
+                # Twice as fast as float64, and exact as well.
                 np.multiply(stored, slope, out=value, dtype=target, casting="unsafe")
                 value += intercept
             else:
-                # Of float32 and float16 numpy would give the product in their own precision.
+                # numpy would multiply float32 and float16 in their own precision.
                 np.multiply(stored, slope, out=wide, dtype=np.float64, casting="unsafe")
                 np.add(wide, intercept, out=wide)
                 np.copyto(value, wide, casting="unsafe")
@@ -225,14 +237,14 @@ def compute_real_values(
 
 
 def value_of_words(words: NDArray[Any], count: int, lowest: int) -> NDArray[Any]:
-    """Return the values that bits `lowest` to `lowest + count - 1` of words hold, of their type."""
+    """Return the values in bits `lowest` to `lowest + count - 1` of words, in the words' dtype."""
     width = words.dtype.itemsize * 8
     up = width - lowest - count
-    return (words << up) >> (width - count)  # of signed types this extends the sign
+    return (words << up) >> (width - count)  # which extends the sign of signed types
 
 
 def _check_storable(array: Any) -> None:
-    """Raise unless it is an array of some pixels of a dtype that can be stored."""
+    """Raise unless it is an array that isn't empty, of a dtype that can be stored."""
     if not isinstance(array, np.ndarray):
         raise DataConsistencyError(f"expected a numpy array, found {type(array).__name__}")
     if array.dtype.name not in SUPPORTED_DTYPES:
@@ -244,7 +256,7 @@ def _check_storable(array: Any) -> None:
 
 
 def _as_whole(image: NDArray[Any]) -> NDArray[Any] | None:
-    """Return floating-point numbers as the smallest integers; None if integers don't hold them."""
+    """Return floating-point values in the smallest integer dtype; None if they don't fit one."""
     if not is_lossless_int_convertible(image):
         return None
     try:
@@ -254,7 +266,7 @@ def _as_whole(image: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def _smallest_int(low: int, high: int, signed: bool) -> np.dtype[Any] | None:
-    """Return the smallest integer dtype that holds a range; None if 32 bits don't."""
+    """Return the smallest integer dtype that holds a range; None if it needs more than 32 bits."""
     for bits in (8, 16, 32):
         dtype = np.dtype(f"{'int' if signed else 'uint'}{bits}")
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
@@ -263,7 +275,7 @@ def _smallest_int(low: int, high: int, signed: bool) -> np.dtype[Any] | None:
 
 
 def _is_exact_in_float32(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:
-    """Return whether float32 arithmetic rounds no result of a rescale of such stored values."""
+    """Return whether float32 arithmetic rescales all values of a dtype exactly."""
     if dtype.kind not in "iu" or not (slope.is_integer() and intercept.is_integer()):
         return False
     bounds = np.iinfo(dtype)

@@ -1,4 +1,4 @@
-"""What real values are asked for: their dtype, and the rescale of each frame.
+"""Which real values to compute: their dtype, and the rescale of each frame.
 
 Knows numbers; no file, no pixels.
 """
@@ -21,7 +21,7 @@ class RealValues(NamedTuple):
 
     Attributes:
         dtype: float16, float32 or float64.
-        slopes, intercepts: one for all frames, or one for each frame that is read.
+        slopes, intercepts: one number for all frames, or one for each frame that is read.
     """
 
     dtype: DTypeLike = "float32"
@@ -29,7 +29,7 @@ class RealValues(NamedTuple):
     intercepts: float | Sequence[float] = 0.0
 
     def same_as(self, other: RealValues) -> bool:
-        """Return whether the same values are asked for."""
+        """Return whether both give the same values."""
         return (
             np.dtype(self.dtype) == np.dtype(other.dtype)
             and np.array_equal(self.slopes, other.slopes)
@@ -37,10 +37,10 @@ class RealValues(NamedTuple):
         )
 
     def rescale_of(self, frames: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return slope and intercept of each of so many frames.
+        """Return the slopes and intercepts of so many frames, as arrays.
 
         Raises:
-            DataConsistencyError: there are not so many.
+            DataConsistencyError: there is another number of them.
         """
         return (
             _one_for_each("slopes", self.slopes, frames),
@@ -49,10 +49,10 @@ class RealValues(NamedTuple):
 
 
 def real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return a dtype that real values can have.
+    """Check a dtype for real values, and return it.
 
     Raises:
-        DataConsistencyError: they can't have this one.
+        DataConsistencyError: it isn't one of float16, float32 and float64.
     """
     target = np.dtype(dtype)
     if target.name not in _FLOAT_DTYPES:

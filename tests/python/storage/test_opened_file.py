@@ -72,7 +72,7 @@ def test_another_file_in_its_place_is_noticed(volume: np.ndarray[Any, Any], tmp_
     path = write(tmp_path / "x.dcbs", volume)
     packed = pickle.dumps(DcbReader(path))
     write(path, volume[:5])
-    with pytest.raises(InvalidCubeFileError, match="replaced since it was opened"):
+    with pytest.raises(InvalidCubeFileError, match="replaced after it was opened"):
         pickle.loads(packed).read_frames()
 
 
@@ -82,7 +82,7 @@ def test_another_file_of_the_same_sizes_is_noticed(extension: str, tmp_path: Pat
     packed, size = pickle.dumps(DcbReader(path)), path.stat().st_size
     write(path, np.full((3, 40, 30), 6, "uint16"))
     assert path.stat().st_size == size
-    with pytest.raises(InvalidCubeFileError, match="replaced since it was opened"):
+    with pytest.raises(InvalidCubeFileError, match="replaced after it was opened"):
         pickle.loads(packed).read_frames()
 
 

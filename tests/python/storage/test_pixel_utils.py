@@ -156,7 +156,7 @@ def test_rounded_to_another_dtype() -> None:
 
 def test_too_large_to_be_whole() -> None:
     assert is_lossless_int_convertible(np.array([1e12]))
-    with pytest.raises(ValueError, match="too large"):
+    with pytest.raises(ValueError, match="fit in 32-bit integers"):
         convert_to_minimal_int(np.array([1e12]))
 
 
