@@ -10,8 +10,8 @@
     image.to_dicom_folder("restored/")
     dicube.open("head.dcbs")[40]    # one slice, and nothing else, is decoded
 
-This is the face of the package: the names in `__all__` and those of `dicube.codecs` and
-`dicube.exceptions`. They are loaded when first asked for, so that `import dicube` costs little.
+The public interface is the names in `__all__`, and those of `dicube.codecs` and
+`dicube.exceptions`. Each is loaded when it is first used, so that `import dicube` is fast.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     value: Any
     if name == "__version__":
-        # dicube.h is the home of the version number; the library says it.
+        # dicube.h defines the version number.
         value = import_module("dicube._native").version()
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)

@@ -1,7 +1,7 @@
-"""The exceptions of dicube: one tree, so that one `except DicomCubeError` catches them all.
+"""The exceptions of dicube, all of them subclasses of DicomCubeError.
 
-Imports nothing of dicube. A failure that Python has a builtin exception for is that builtin as
-well: a missing file is both an InvalidCubeFileError and a FileNotFoundError.
+An exception is a subclass of Python's builtin one as well, if there is one for its cause: a missing
+file raises an InvalidCubeFileError that is a FileNotFoundError. Imports nothing from dicube.
 """
 
 from __future__ import annotations
@@ -10,16 +10,24 @@ from typing import Any
 
 
 class DicomCubeError(Exception):
-    """Base of every exception that dicube raises on purpose.
+    """Base class of all exceptions that dicube raises on purpose.
 
     Args:
-        message: what went wrong, with the numbers, on one line.
-        context: what was being done, e.g. "from_file".
+        message: one line: what was expected, what was found, and where.
+        context: the operation that failed, such as "from_file".
         suggestion: what the caller can do about it.
         details: further facts by name.
 
     Attributes:
-        context, suggestion, details: as given; `details` is {} when none were.
+        message, context, suggestion: as given.
+        details: as given; {} by default.
+
+    Example:
+        >>> try:
+        ...     dicube.open("missing.dcbs")
+        ... except dicube.exceptions.DicomCubeError as error:
+        ...     print(type(error).__name__, isinstance(error, FileNotFoundError))
+        CubeFileNotFoundError True
     """
 
     default_suggestion: str | None = None
@@ -48,19 +56,19 @@ class DicomCubeError(Exception):
 
 
 class InvalidCubeFileError(DicomCubeError):
-    """Not a dicube file, a damaged or newer one, or one that can't be read or written."""
+    """The file isn't a dicube file, is damaged or too new, or can't be read or written."""
 
 
 class CodecError(DicomCubeError):
-    """A codestream that can't be decoded, or pixels that can't be encoded."""
+    """A codestream can't be decoded, or pixels can't be encoded."""
 
 
 class MetaDataError(DicomCubeError):
-    """DICOM metadata that is missing, malformed or contradicts itself."""
+    """DICOM metadata is missing, malformed or contradicts itself."""
 
 
 class DataConsistencyError(DicomCubeError):
-    """Arguments that don't fit each other: shapes, dtypes, counts, sizes."""
+    """Arguments are invalid or don't fit each other: shapes, dtypes, counts, sizes."""
 
 
 class CubeFileNotFoundError(InvalidCubeFileError, FileNotFoundError):
@@ -68,16 +76,16 @@ class CubeFileNotFoundError(InvalidCubeFileError, FileNotFoundError):
 
 
 class CubeFileAccessError(InvalidCubeFileError, OSError):
-    """The operating system refused a read or a write: permission, a full disk, a broken device."""
+    """The operating system refuses to read or write: permissions, a full disk, a broken device."""
 
 
 class OutOfMemoryError(InvalidCubeFileError, MemoryError):
-    """What a file says it holds takes more memory than there is, or than `max_memory` allows."""
+    """Reading a file needs more memory than there is, or than `max_memory` allows."""
 
 
 class MissingPackageError(DicomCubeError, ImportError):
-    """A package that is not installed with dicube by default is needed."""
+    """An optional package is needed and not installed."""
 
 
 class TargetExistsError(DicomCubeError, FileExistsError):
-    """The target holds something that writing would replace, and `overwrite` was not asked for."""
+    """The target exists, and `overwrite` is False."""

@@ -1,6 +1,6 @@
-"""PixelDataHeader: how stored values become real ones, and how they are meant to be shown.
+"""PixelDataHeader: rescale, dtype and display window of the stored values.
 
-Knows JSON and nothing else: no DICOM, no arrays, no files.
+Knows JSON; no DICOM, no arrays, no files.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ from dicube.strict_json import parse_json
 
 @dataclass
 class PixelDataHeader:
-    """The PixelDataHeader section of a dicube file.
+    """The pixel header section of a dicube file.
 
     `real value = stored value * RescaleSlope + RescaleIntercept` (DICOM PS3.3 C.7.6.16.2.9).
 
     Attributes:
-        RescaleSlope, RescaleIntercept: of the whole series. Where they differ from slice to slice
-            the per-slice values stand in the metadata, and these are the first slice's.
-        OriginalPixelDtype: numpy name of the dtype the source had.
-        PixelDtype: numpy name of the dtype stored.
+        RescaleSlope, RescaleIntercept: of the whole series. If slices differ, these are the first
+            slice's, and the metadata has a value for each slice.
+        OriginalPixelDtype: numpy name of the source's dtype.
+        PixelDtype: numpy name of the stored dtype.
         WindowCenter, WindowWidth: of the first window, in real values; None if the source has none.
-        MaxVal, MinVal: greatest and smallest stored value; None if not determined.
-        Extras: further entries, kept at the top level of the JSON.
+        MaxVal, MinVal: maximum and minimum of the stored values; None if not determined.
+        Extras: further entries, stored at the top level of the JSON.
+
+    Example:
+        >>> header = dicube.PixelDataHeader(RescaleSlope=2.0, PixelDtype="int16")
+        >>> dicube.PixelDataHeader.from_json(header.to_json()) == header
+        True
     """
 
     RescaleSlope: float = 1.0
@@ -41,7 +46,7 @@ class PixelDataHeader:
     Extras: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the header as one flat dictionary, `Extras` among the other entries."""
+        """Return the header as one flat dictionary, with the entries of `Extras`."""
         own = {name: _plain(getattr(self, name)) for name in _NAMES}
         return {**self.Extras, **own}
 
@@ -50,12 +55,12 @@ class PixelDataHeader:
         """Make a header from a flat dictionary; unknown entries become `Extras`.
 
         Raises:
-            ValueError: an entry is not of its type.
+            ValueError: an entry has the wrong type.
         """
         for name, value in d.items():
             fits = _FITS.get(name)
             if fits is not None and not fits(value):
-                raise ValueError(f"{name}: {str(value)[:40]!r} can't be that")
+                raise ValueError(f"{name} can't be {str(value)[:40]!r}")
         own = {name: value for name, value in d.items() if name in _NAMES}
         extras = {name: value for name, value in d.items() if name not in _NAMES}
         return cls(**own, Extras=extras)
@@ -64,7 +69,7 @@ class PixelDataHeader:
         """Return the header as JSON text.
 
         Raises:
-            DataConsistencyError: it holds what could not be read again.
+            DataConsistencyError: it has values that can't be read back.
         """
         try:
             text = json.dumps(self.to_dict(), default=_plain)
@@ -78,7 +83,7 @@ class PixelDataHeader:
         """Make a header from JSON text.
 
         Raises:
-            ValueError: the text is not a JSON object, or an entry is not of its type.
+            ValueError: the text isn't a JSON object, or an entry has the wrong type.
         """
         entries = parse_json(json_str)
         if not isinstance(entries, dict):
@@ -91,7 +96,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return the Python number inside a numpy scalar, which JSON can't hold."""
+    """Return a numpy scalar as a Python number, as JSON needs it."""
     return value.item() if hasattr(value, "item") else value
 
 

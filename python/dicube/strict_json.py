@@ -1,7 +1,7 @@
-"""JSON of files that anybody may have written: what it says is said once, or it is refused.
+"""Parse JSON from untrusted files; refuse repeated keys, huge integers and deep nesting.
 
-NaN and the infinities pass, which published writers put into headers, and DICOM's numbers may be.
-Knows nothing of what the JSON means.
+NaN and infinities are accepted: the published package writes them to headers, and numbers in DICOM
+may have these values. Must not know what the JSON means.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 
 def parse_json(text: str | bytes | memoryview) -> Any:
-    """Return what JSON text says.
+    """Parse JSON text.
 
     Raises:
-        ValueError: it is not JSON, names a key twice in an object, has an integer of thousands of
-            digits, or nests deeper than Python's recursion goes.
+        ValueError: it isn't JSON, repeats a key in an object, has an integer of thousands of
+            digits, or is nested deeper than Python's recursion limit.
     """
     if isinstance(text, memoryview):
         text = bytes(text)
@@ -30,5 +30,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice[:40]!r} is there twice")
+        raise ValueError(f"the key {twice[:40]!r} occurs twice in an object")
     return found

@@ -1,11 +1,11 @@
-"""Threads that no signal leaves locked, and long calls that Ctrl-C ends.
+"""Run calls on threads so that a signal never leaves a lock held, and Ctrl-C ends long calls.
 
-Python's main thread handles signals between any two steps of Python. What is raised there, such as
-KeyboardInterrupt, may leave a lock locked for ever in the classes of threading and of
-concurrent.futures, which are written in Python; whoever waits for it then hangs. So here a lock is
-taken, a queue filled and a thread started in one step each, and nobody waits for a lock alone.
+Python's main thread handles signals between any two bytecodes. An exception raised there, such as
+KeyboardInterrupt, may leave a lock held for ever in threading and concurrent.futures, whose classes
+are written in Python; threads that wait for the lock then hang. So this module takes a lock, fills
+a queue and starts a thread in one bytecode each, and waits for locks only with a timeout.
 
-Must not know what a call does.
+Must not know what the calls do.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from dicube.exceptions import DataConsistencyError
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-_SECONDS = 0.2  # Windows wakes nobody who waits for longer
-
+_SECONDS = 0.2  # on Windows a signal doesn't end a wait: the handler runs after it
 
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the number of all items."""
@@ -80,11 +79,11 @@ def _processor_count() -> int:
 
 
 class Dropped(Exception):
-    """A call was not begun, as nobody wants it any more."""
+    """A call was cancelled before it started."""
 
 
 class Task(Generic[T]):
-    """A call that a thread makes."""
+    """A call that runs on a thread."""
 
     def __init__(self, call: Callable[[], T], wanted: list[bool]) -> None:
         self._call, self._wanted = call, wanted
@@ -94,7 +93,7 @@ class Task(Generic[T]):
         self._ended.acquire()
 
     def run(self) -> None:
-        """Make the call, if it is still wanted."""
+        """Run the call, unless it was cancelled."""
         try:
             if not self._wanted:
                 raise Dropped
@@ -103,14 +102,14 @@ class Task(Generic[T]):
             self._errors.append(error)
         finally:
             self._ended.release()
-            del self  # an error holds this frame, and would by that hold itself
+            del self  # the error refers to this frame, which would make a reference cycle
 
     def result(self) -> T:
-        """Return what the call returned; waits for it.
+        """Wait for the call, and return its result.
 
         Raises:
-            BaseException: what the call raised.
-            Dropped: it was not made.
+            BaseException: the call raised it.
+            Dropped: the call was cancelled before it started.
         """
         while not (self._results or self._errors):
             if self._ended.acquire(timeout=_SECONDS):
@@ -124,13 +123,13 @@ class Task(Generic[T]):
 
 
 class Threads:
-    """Threads that make calls, in the order of their submission, until this context ends.
+    """A context with threads that run calls in the order of submission.
 
-    It ends when all calls have; those that were not begun are dropped when it is left by an
-    exception. One thread submits.
+    It ends when all calls have ended. If an exception leaves it, calls that have not started are
+    cancelled. Only one thread may submit calls.
 
     Args:
-        most: threads. Where the system has none, whoever submits makes the call.
+        most: number of threads. If the system can't start any, `submit` runs the call itself.
     """
 
     def __init__(self, most: int) -> None:
@@ -140,21 +139,21 @@ class Threads:
         self._threads: list[int] = []
         self._ended: list[int] = []
         self._wake = _thread.allocate_lock()
-        # A signal may come before __exit__ has done anything; in one step here too.
+        # If a signal keeps __exit__ from running, this ends the threads.
         self._gone = weakref.ref(self, partial(self._tasks.put, None))
 
     def __enter__(self) -> Threads:
         return self
 
     def submit(self, call: Callable[..., T], *arguments: Any) -> Task[T]:
-        """Let a thread make a call."""
+        """Run a call on a thread."""
         task = Task(partial(call, *arguments), self._wanted)
         if len(self._threads) < self._most:
             work = self._tasks, self._ended, self._wake, self._gone
             try:
-                # In one step, since it has to be known how many there are.
+                # In one bytecode, so that each thread started is counted.
                 self._threads.extend(map(_thread.start_new_thread, (_work,), (work,)))
-            except RuntimeError:  # the system has no more threads, or Python is ending
+            except RuntimeError:  # no more threads are available, or Python is shutting down
                 if not self._threads:
                     task.run()
                     return task
@@ -162,15 +161,15 @@ class Threads:
         return task
 
     def map(self, call: Callable[[Item], T], items: Iterable[Item]) -> Iterator[T]:
-        """Return an iterator over what calls return, in the order of the items; all are submitted.
+        """Submit a call for each item; return an iterator over the results, in the items' order.
 
         Raises:
-            BaseException: when one is reached, what it raised.
+            BaseException: the iterator raises what a call raised, when it reaches its result.
         """
         return _results(deque([self.submit(call, item) for item in items]))
 
     def drop(self) -> None:
-        """Let calls that were not begun end by raising Dropped."""
+        """Cancel all calls that have not started: their results raise Dropped."""
         self._wanted.clear()
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
@@ -178,7 +177,7 @@ class Threads:
             self.drop()
         try:
             self._end()
-        except BaseException:  # of a signal
+        except BaseException:  # raised by a signal's handler
             self._end()
             raise
 
@@ -190,7 +189,7 @@ class Threads:
 
 
 def _results(tasks: deque[Task[T]]) -> Iterator[T]:
-    """Yield results; a task whose error is raised is held no more."""
+    """Yield results; keep no reference to a task whose error is raised."""
     while tasks:
         yield tasks.popleft().result()
 
@@ -198,29 +197,29 @@ def _results(tasks: deque[Task[T]]) -> Iterator[T]:
 def _work(
     tasks: SimpleQueue[Task[Any] | None], ended: list[int], wake: _thread.LockType, _gone: object
 ) -> None:
-    """Do what a thread does: make calls until None comes, which is for all threads."""
+    """Run calls until None comes, and pass None on to the other threads."""
     while (task := tasks.get()) is not None:
         task.run()
-        del task  # what it returned is not to be held while waiting
+        del task  # its result must not stay in memory while this waits
     tasks.put(None)
     ended.append(threading.get_ident())
-    with suppress(RuntimeError):  # another has released it
+    with suppress(RuntimeError):  # another thread has released it
         wake.release()
 
 
 def interruptible(call: Callable[[], None], cancel: Callable[[], None]) -> None:
-    """Run a call; let what a signal raises meanwhile, such as KeyboardInterrupt, end it.
+    """Run a call so that an exception from a signal's handler, such as KeyboardInterrupt, ends it.
 
-    A call of libdicube that codes a thousand frames would have to end before Python's main thread
-    handles a signal. So in the main thread the call goes to another, and the main thread waits.
+    Python's main thread can't handle signals during a call of libdicube, which may code a thousand
+    frames. So the main thread runs the call on another thread, and waits for it.
 
     Args:
-        call: what is to be run. It has to hold the memory that it works on, since a second signal
-            may interrupt the waiting for its end.
+        call: the call. It must keep references to the memory it works on, as a second signal may
+            end the wait before the call.
         cancel: makes the call end soon.
 
     Raises:
-        BaseException: what the call raised, or the signal's handler.
+        BaseException: raised by the call or by a signal's handler.
     """
     if threading.get_ident() != threading.main_thread().ident:
         call()

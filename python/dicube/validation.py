@@ -1,6 +1,7 @@
-"""Checks of arguments, with the exceptions of dicube: for callers' own functions, and the faces.
+"""Check arguments, and raise exceptions of dicube: public functions that callers may use too.
 
-Each returns what it was given if it is right. Knows arrays' shapes and nothing else of dicube.
+Each function returns the value it was given if that is valid. Knows shapes of arrays; nothing else
+of dicube.
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ def validate_not_none(
     context: str = "",
     exception_class: type[DicomCubeError] = DicomCubeError,
 ) -> Any:
-    """Return a value that is not None.
+    """Return the value unless it is None.
 
     Args:
-        value: any.
-        name: of the parameter.
-        context: what is being done.
-        exception_class: raised if it is wrong; the others' too.
+        value: any value.
+        name: of the parameter, for the message.
+        context: the operation, for the message.
+        exception_class: class of the exception that is raised.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) the value is None.
+
+    Example:
+        >>> from dicube.validation import validate_not_none
+        >>> validate_not_none(3, "count")
+        3
     """
     if value is None:
         _refuse(exception_class, context, f"Parameter '{name}' cannot be None", parameter=name)
@@ -38,7 +47,12 @@ def validate_file_exists(
     context: str = "",
     exception_class: type[DicomCubeError] = InvalidCubeFileError,
 ) -> str:
-    """Return a path at which there is a file."""
+    """Return the path if it is a file's.
+
+    Args:
+        file_path: the path.
+        context, exception_class: see `validate_not_none`.
+    """
     return _existing(file_path, "file", os.path.isfile, context, exception_class)
 
 
@@ -47,7 +61,12 @@ def validate_folder_exists(
     context: str = "",
     exception_class: type[DicomCubeError] = InvalidCubeFileError,
 ) -> str:
-    """Return a path at which there is a folder."""
+    """Return the path if it is a folder's.
+
+    Args:
+        folder_path: the path.
+        context, exception_class: see `validate_not_none`.
+    """
     return _existing(folder_path, "folder", os.path.isdir, context, exception_class)
 
 
@@ -60,7 +79,13 @@ def validate_array_shape(
     context: str = "",
     exception_class: type[DicomCubeError] = DataConsistencyError,
 ) -> NDArray[Any]:
-    """Return a numpy array whose number of dimensions is as expected, or within bounds."""
+    """Return the array if it is a numpy array with the right number of dimensions.
+
+    Args:
+        array: the array.
+        expected_dims, min_dims, max_dims: number of dimensions, and bounds; None for any.
+        name, context, exception_class: see `validate_not_none`.
+    """
     validate_parameter_type(array, np.ndarray, name, context, exception_class)
     for wrong, wanted in (
         (expected_dims is not None and array.ndim != expected_dims, f"{expected_dims}"),
@@ -86,7 +111,13 @@ def validate_parameter_type(
     context: str = "",
     exception_class: type[DicomCubeError] = DataConsistencyError,
 ) -> Any:
-    """Return a value that is of a type, or of one of several."""
+    """Return the value if it is an instance of a type.
+
+    Args:
+        value: any value.
+        expected_type: a type or a tuple of types.
+        name, context, exception_class: see `validate_not_none`.
+    """
     validate_not_none(value, name, context, exception_class)
     if not isinstance(value, expected_type):
         types = expected_type if isinstance(expected_type, tuple) else (expected_type,)
@@ -110,7 +141,13 @@ def validate_shape_consistency(
     context: str = "",
     exception_class: type[DicomCubeError] = DataConsistencyError,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return two arrays of the same shape."""
+    """Return both arrays if they have the same shape.
+
+    Args:
+        array1, array2: the arrays.
+        name1, name2: their names, for the message.
+        context, exception_class: see `validate_not_none`.
+    """
     validate_array_shape(array1, name=name1, context=context, exception_class=exception_class)
     validate_array_shape(array2, name=name2, context=context, exception_class=exception_class)
     if array1.shape != array2.shape:
@@ -129,7 +166,12 @@ def validate_string_not_empty(
     context: str = "",
     exception_class: type[DicomCubeError] = DicomCubeError,
 ) -> str:
-    """Return a text that has more than blanks in it."""
+    """Return the text if it isn't empty or only white space.
+
+    Args:
+        value: the text.
+        name, context, exception_class: see `validate_not_none`.
+    """
     validate_parameter_type(value, str, name, context, exception_class)
     if not value.strip():
         _refuse(exception_class, context, f"Parameter '{name}' cannot be empty", parameter=name)
@@ -144,7 +186,13 @@ def validate_numeric_range(
     context: str = "",
     exception_class: type[DicomCubeError] = DataConsistencyError,
 ) -> float:
-    """Return a number within bounds; what is not a number of Python's is out of them."""
+    """Return the number if it is within bounds, which are inclusive.
+
+    Args:
+        value: an int or a float; NaN is out of any bounds.
+        min_value, max_value: the bounds; None for none.
+        name, context, exception_class: see `validate_not_none`.
+    """
     validate_parameter_type(value, (int, float), name, context, exception_class)
     for right, wanted in (
         (min_value is None or value >= min_value, f"at least {min_value}"),
@@ -168,8 +216,8 @@ def _existing(
 ) -> str:
     validate_not_none(path, f"{kind}_path", context, exception_class)
     if not is_kind(path):
-        wrong = "is there, but is no" if os.path.exists(path) else "not found: no such"
-        _refuse(exception_class, context, f"{path}: {wrong} {kind}", **{f"{kind}_path": path})
+        wrong = f"is not a {kind}" if os.path.exists(path) else f"no such {kind}: not found"
+        _refuse(exception_class, context, f"{path}: {wrong}", **{f"{kind}_path": path})
     return path
 
 

@@ -1,6 +1,6 @@
-"""NIfTI files: their header as it stands, their voxels as (slice, row, column), their geometry.
+"""Read and write NIfTI: headers unchanged, voxels as (slice, row, column), and geometry.
 
-Knows no dicube files and no DICOM; what an image makes of it is for `core`.
+Knows no dicube files and no DICOM; `core` builds images from it.
 """
 
 from __future__ import annotations

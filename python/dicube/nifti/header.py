@@ -1,7 +1,7 @@
-"""NiftiHeader: what a NIfTI file holds before its voxels, kept to the byte.
+"""NiftiHeader: all bytes of a NIfTI file before its voxels, unchanged, and the fields in them.
 
-NIfTI-1 and NIfTI-2 (nifti1.h, nifti2.h of the NIfTI Data Format Working Group). Must not know files
-of dicube, DICOM, or the patient's coordinate system.
+NIfTI-1 and NIfTI-2 (nifti1.h, nifti2.h of the NIfTI Data Format Working Group). Must not know
+dicube files, DICOM, or the patient's coordinate system.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from numpy.typing import NDArray
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.nifti.nibabel_door import nibabel_class, refusing, single_file_bytes
 
-_SIZES = {1: 348, 2: 540}  # of the header by version; its first number says it
-_EXTENDER = 4  # bytes behind the header that say whether extensions follow
+_SIZES = {1: 348, 2: 540}  # of the header by version; its first number is this size
+_EXTENDER = 4  # bytes after the header that say whether extensions follow
 _MAGIC = {1: (344, b"n+1\0"), 2: (4, b"n+2\0\r\n\x1a\n")}
 _PAIR_MAGIC = {1: b"ni1\0", 2: b"ni2\0\r\n\x1a\n"}
 _MM_PER_UNIT = {1: 1e3, 2: 1.0, 3: 1e-3}  # metre, mm, micrometre (NIFTI_UNITS_…)
 _SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
-_MOST_OF_NIFTI_1 = 32767  # along each dimension: its sizes are 16-bit numbers
-# Of surfaces with more vertices than that, which stand for other sizes.
+_MOST_OF_NIFTI_1 = 32767  # voxels along each dimension: sizes are 16-bit numbers
+# FreeSurfer's mark for surfaces with more vertices than that; the size is in another field.
 _FREESURFER_SIZES = ((-1,), (27307,))
 _OF_VERSION = {"sizeof_hdr", "magic", "vox_offset", "eol_check"}
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 _MM, _SECONDS = 2, 8
 _RGB24 = 128  # NIFTI_TYPE_RGB24
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
-_RIGHT_ANGLES = 1e-5  # cosine; what a quaternion of 32-bit numbers can't tell from them
-_QUIET = logging.getLogger("dicube.nifti.mended")
+_RIGHT_ANGLES = 1e-5  # largest cosine that a quaternion of 32-bit numbers rounds to a right angle
+_QUIET = logging.getLogger("dicube.nifti.fixed")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
-# Nobody's header is larger; what says so is damaged, or a few bytes that inflate without end.
+# No real header is larger; one that claims to be is damaged, or made to exhaust memory.
 _LARGEST = 1 << 28
 
 
@@ -46,9 +46,9 @@ class NiftiVolume(NamedTuple):
     """A NIfTI file.
 
     Attributes:
-        header: all that stands before the voxels.
-        voxels: stored values, (slices, rows, columns) or (slices, rows, columns, 3); the volumes of
-            a file with more than three dimensions follow each other.
+        header: everything before the voxels.
+        voxels: stored values, (slices, rows, columns) or (slices, rows, columns, 3). If the file
+            has more than three dimensions, its volumes follow each other.
     """
 
     header: NiftiHeader
@@ -56,13 +56,13 @@ class NiftiVolume(NamedTuple):
 
 
 class NiftiHeader:
-    """All of a NIfTI file that stands before its voxels. Is never changed.
+    """Everything in a NIfTI file before its voxels. Immutable.
 
     Args:
-        data: the bytes: header, extender, extensions, and whatever else there is up to the voxels.
+        data: the bytes: header, extender, extensions, and any others up to the voxels.
 
     Raises:
-        InvalidCubeFileError: they are none of a NIfTI file.
+        InvalidCubeFileError: the bytes aren't a NIfTI header.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -73,10 +73,10 @@ class NiftiHeader:
 
     @classmethod
     def new(cls, shape: tuple[int, ...]) -> NiftiHeader:
-        """Return the header of a new array, in mm, without a place; NIfTI-1 if the shape allows.
+        """Return the header of a new array, in mm, without affine; NIfTI-1 if the shape allows.
 
         Raises:
-            DataConsistencyError: NIfTI has no such shape.
+            DataConsistencyError: NIfTI doesn't support the shape.
         """
         fields = nibabel_class(1 if max(shape) <= _MOST_OF_NIFTI_1 else 2)()
         with refusing(DataConsistencyError):
@@ -88,14 +88,14 @@ class NiftiHeader:
     def __getstate__(self) -> dict[str, Any]:
         return {"data": self.data, "version": self.version, "_endianness": self._endianness}
 
-    # -------------------------------------------------------------------------------- what it says
+    # ------------------------------------------------------------------------------------- fields
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Sizes along x, y, z and what is beyond, one to seven of them.
+        """One to seven sizes, along x, y, z and further dimensions.
 
         Raises:
-            InvalidCubeFileError: there are none, or one below 1.
+            InvalidCubeFileError: there is another number of sizes, or one below 1.
         """
         form, place = ("8h", 40) if self.version == 1 else ("8q", 16)
         count, *sizes = struct.unpack_from(self._endianness + form, self.data, place)
@@ -105,7 +105,8 @@ class NiftiHeader:
                 shape = tuple(int(size) for size in self._raw.get_data_shape())
         if not 1 <= count <= 7 or min(shape) < 1:
             raise InvalidCubeFileError(
-                f"the NIfTI header has no shape of an array: dim is {[count, *sizes]}"
+                "the NIfTI header has no valid shape: expected 1 to 7 sizes of at least 1, "
+                f"found dim {[count, *sizes]}"
             )
         return shape
 
@@ -117,7 +118,7 @@ class NiftiHeader:
 
     @property
     def volume_count(self) -> int:
-        """How many volumes there are: 1 unless there are more than three dimensions."""
+        """Number of volumes: 1 unless the file has more than three dimensions."""
         return math.prod(self.shape[3:])
 
     @property
@@ -134,7 +135,7 @@ class NiftiHeader:
         """The dtype of a sample, in the file's byte order.
 
         Raises:
-            DataConsistencyError: voxels are of a type that dicube can't store.
+            DataConsistencyError: dicube can't store voxels of this type.
         """
         dtype = self._dtype
         if dtype == RGB:
@@ -144,21 +145,21 @@ class NiftiHeader:
             raise DataConsistencyError(
                 f"voxels of type {name} (NIfTI datatype {int(self._parsed['datatype'])}) "
                 "can't be stored",
-                suggestion="integers and floating-point numbers of up to 64 bits, and RGB, can",
+                suggestion="convert them to RGB, or to numbers of at most 64 bits",
             )
         return dtype.newbyteorder(self._endianness)
 
     @property
     def data_size(self) -> int:
-        """Bytes of all voxels."""
+        """Size of all voxels in bytes."""
         return math.prod(self.voxels_shape) * self.sample_dtype.itemsize
 
     @cached_property
     def rescale(self) -> tuple[float, float]:
-        """Slope and intercept; (1, 0) where there are none: scl_slope is 0 or no finite number.
+        """Slope and intercept; (1, 0) if there are none: scl_slope is 0 or not finite.
 
         Raises:
-            InvalidCubeFileError: there is a slope, and the intercept is no finite number.
+            InvalidCubeFileError: there is a slope, but the intercept isn't finite.
         """
         with refusing():
             slope, intercept = self._parsed.get_slope_inter()
@@ -166,24 +167,24 @@ class NiftiHeader:
 
     @cached_property
     def affine(self) -> NDArray[np.float64]:
-        """The best affine, as nibabel has it: from voxel indices (x, y, z) to RAS, (4, 4).
+        """The affine that nibabel selects: from voxel indices (x, y, z) to RAS, (4, 4).
 
-        Of the sform if it has a code, else of the qform if it has one, else of the voxel sizes.
+        The sform if it has a code, else the qform if it has one, else made of the voxel sizes.
 
         Raises:
-            InvalidCubeFileError: the quaternion is none.
+            InvalidCubeFileError: the quaternion is invalid.
         """
         with refusing():
             return np.array(self._parsed.get_best_affine(), np.float64)
 
     @property
     def mm_per_unit(self) -> float:
-        """Millimetres in the unit of space; 1 where none is told."""
+        """Millimetres in the header's unit of length; 1 if it has none."""
         return _MM_PER_UNIT.get(int(self._parsed["xyzt_units"]) & 7, 1.0)
 
     @property
     def seconds_between_volumes(self) -> float | None:
-        """Seconds from one volume to the next; None where the fourth dimension is not time."""
+        """Seconds from one volume to the next; None if the fourth dimension isn't time."""
         if self.volume_count == 1:
             return None
         unit = _SECONDS_PER_UNIT.get(int(self._parsed["xyzt_units"]) & 56)
@@ -191,24 +192,24 @@ class NiftiHeader:
         return unit * step if unit and math.isfinite(step) and step > 0 else None
 
     def check(self) -> None:
-        """Raise what any of the properties raises."""
+        """Raise the error of any property that is invalid."""
         for name in ("shape", "sample_dtype", "rescale", "affine"):
             getattr(self, name)
 
-    # ------------------------------------------------------------------------------- with changes
+    # ------------------------------------------------------------------------------------ changes
 
     def single(self) -> NiftiHeader:
-        """Return the header of one of the volumes."""
+        """Return the header of a single volume."""
         return self if len(self.shape) <= 3 else self.with_shape(self.volume_dims)
 
     def with_shape(self, shape: tuple[int, ...]) -> NiftiHeader:
         """Return the header for an array of another shape, (x, y, z, …).
 
-        What tells of the slices' times goes, as it held for the old ones. The header is of NIfTI-2
-        if NIfTI-1 has no such sizes.
+        Slice timing is removed, since it describes the old slices. The header becomes NIfTI-2 if
+        NIfTI-1 doesn't support the shape.
 
         Raises:
-            DataConsistencyError: NIfTI has no such shape.
+            DataConsistencyError: NIfTI doesn't support the shape.
         """
         if shape == self.shape:
             return self
@@ -226,23 +227,23 @@ class NiftiHeader:
         """Return the header for voxels of another type.
 
         Raises:
-            DataConsistencyError: NIfTI has no such type.
+            DataConsistencyError: NIfTI doesn't support the type.
         """
         wanted = RGB if colour and dtype == np.uint8 else dtype.newbyteorder("=")
         if wanted == self._dtype.newbyteorder("="):
             return self
         if colour and dtype != np.uint8:
-            raise DataConsistencyError(f"NIfTI has colours of uint8 only, not of {dtype}")
+            raise DataConsistencyError(f"NIfTI supports colour of uint8 only, found {dtype}")
         changed = self._raw.copy()
         with refusing(DataConsistencyError):
             changed.set_data_dtype(wanted)
         return self._changed(changed)
 
     def with_rescale(self, slope: float, intercept: float) -> NiftiHeader:
-        """Return the header with another rescale; NIfTI-1 has it in 32-bit numbers.
+        """Return the header with another rescale, which NIfTI-1 rounds to 32-bit numbers.
 
         Raises:
-            DataConsistencyError: NIfTI can't say that: slope is 0, or they are no finite numbers.
+            DataConsistencyError: the slope is 0, or one of them isn't finite.
         """
         if (slope, intercept) == self.rescale:
             return self
@@ -252,20 +253,20 @@ class NiftiHeader:
         held = float(changed["scl_slope"]), float(changed["scl_inter"])
         if not (all(map(math.isfinite, held)) and held[0]):
             raise DataConsistencyError(
-                f"NIfTI-{self.version} can't hold a rescale of slope {slope!r} and intercept "
+                f"NIfTI-{self.version} can't store a rescale of slope {slope!r} and intercept "
                 f"{intercept!r}"
             )
         return self._changed(changed)
 
     def with_affine(self, affine: NDArray[Any] | None) -> NiftiHeader:
-        """Return the header of voxels that lie elsewhere.
+        """Return the header with another affine.
 
         Args:
-            affine: in the header's unit of space, (4, 4); None where it is not known.
+            affine: in the header's unit of length, (4, 4); None if it is unknown.
 
         Returns:
-            The header with the affine as sform, as qform too unless its axes are not at right
-            angles, and their lengths as voxel sizes.
+            The header with the affine as sform, and also as qform if its axes are at right angles;
+            their lengths are the voxel sizes.
         """
         changed = self._raw.copy()
         codes = int(changed["sform_code"]), int(changed["qform_code"])
@@ -281,7 +282,7 @@ class NiftiHeader:
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         axes = affine[:3, :3] / lengths
         changed.set_sform(affine, _SCANNER)
-        changed["sform_code"] = best  # which may be one that nibabel does not know
+        changed["sform_code"] = best  # set_sform refuses codes that nibabel doesn't know
         if np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=_RIGHT_ANGLES):
             changed.set_qform(affine, _SCANNER)
             changed["qform_code"] = codes[1] or best
@@ -304,7 +305,7 @@ class NiftiHeader:
         return self._changed(changed)
 
     def with_version(self, version: int) -> NiftiHeader:
-        """Return the header as NIfTI-1 or NIfTI-2, extensions and all.
+        """Return the header as NIfTI-1 or NIfTI-2, with its extensions.
 
         Raises:
             DataConsistencyError: its values don't fit NIfTI-1, or there is no such version.
@@ -317,7 +318,7 @@ class NiftiHeader:
                 changed[name] = self._raw[name]
             if not _holds(changed[name], self._raw[name]):
                 raise DataConsistencyError(
-                    f"NIfTI-{version} can't hold {name} of {self._raw[name].tolist()}"
+                    f"NIfTI-{version} can't store {name} {self._raw[name].tolist()}"
                 )
         extensions = self.data[_SIZES[self.version] :]
         changed["vox_offset"] = _SIZES[version] + len(extensions)
@@ -331,12 +332,12 @@ class NiftiHeader:
 
     @cached_property
     def _raw(self) -> Any:
-        """The header's fields as they are, a nibabel header."""
+        """The header's fields, unchanged, as a nibabel header."""
         return nibabel_class(self.version)(self._block, self._endianness, check=False)
 
     @cached_property
     def _parsed(self) -> Any:
-        """The header's fields with small faults mended, as nibabel does when it opens a file."""
+        """The header's fields with small errors fixed, as nibabel does when it opens a file."""
         fields = self._raw.copy()
         with refusing():
             fields.check_fix(logger=_QUIET)
@@ -353,13 +354,13 @@ class NiftiHeader:
 
 
 def read_header(read: Callable[[int], bytes]) -> NiftiHeader:
-    """Read what stands before the voxels.
+    """Read everything before the voxels.
 
     Args:
-        read: called with a number of bytes, returns the next ones of the file; fewer at its end.
+        read: called with a number of bytes; returns the file's next bytes, fewer at its end.
 
     Raises:
-        InvalidCubeFileError: it is no NIfTI file, is cut off, or its header is impossible.
+        InvalidCubeFileError: it isn't a NIfTI file, is truncated, or its header is invalid.
     """
     data = bytearray(read(_SIZES[1]))
     version, endianness = _version_of(data)
@@ -367,33 +368,36 @@ def read_header(read: Callable[[int], bytes]) -> NiftiHeader:
     data += read(size - len(data))
     form, place = ("f", 108) if version == 1 else ("q", 168)
     if len(data) < size:
-        raise InvalidCubeFileError(f"the NIfTI header is cut off after {len(data)} bytes")
-    (told,) = struct.unpack_from(endianness + form, data, place)
-    if not (math.isfinite(told) and 0 <= told <= _LARGEST):
-        raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {told}")
-    # What is less than a header takes stands for no offset given (nifti1.h on vox_offset).
-    offset = max(int(told), size + _EXTENDER)
+        raise InvalidCubeFileError(
+            f"the NIfTI header is truncated: expected {size} bytes, found {len(data)}"
+        )
+    (stored,) = struct.unpack_from(endianness + form, data, place)
+    if not (math.isfinite(stored) and 0 <= stored <= _LARGEST):
+        raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {stored}")
+    # An offset within the header means that none is given (nifti1.h on vox_offset).
+    offset = max(int(stored), size + _EXTENDER)
     struct.pack_into(endianness + form, data, place, offset)
     data += read(offset - size)
     if len(data) < offset:
         raise InvalidCubeFileError(
-            f"the NIfTI file is cut off: voxels begin at offset {offset}, it has {len(data)} bytes"
+            f"the NIfTI file is truncated: voxels begin at offset {offset}, the file has "
+            f"{len(data)} bytes"
         )
     return NiftiHeader(bytes(data))
 
 
 def _holds(value: NDArray[Any], wanted: NDArray[Any]) -> bool:
-    """Return whether a field has a value, of floating-point numbers as near as it can."""
+    """Return whether a field has a value; floating-point numbers may be rounded."""
     if value.dtype.kind != "f":
         return bool(np.all(value == wanted))
     return np.allclose(value, wanted, rtol=1e-6, atol=1e-37, equal_nan=True)
 
 
 def _version_of(data: bytes | bytearray) -> tuple[int, Literal["<", ">"]]:
-    """Return the version of NIfTI that a header is of, and its byte order: '<' or '>'.
+    """Return the NIfTI version of a header and its byte order, '<' or '>'.
 
     Raises:
-        InvalidCubeFileError: it is none.
+        InvalidCubeFileError: it isn't a NIfTI header.
     """
     orders: tuple[Literal["<", ">"], ...] = ("<", ">")
     for version, size in _SIZES.items():
@@ -406,8 +410,10 @@ def _version_of(data: bytes | bytearray) -> tuple[int, Literal["<", ">"]]:
                 return version, endianness
             if found == _PAIR_MAGIC[version]:
                 raise InvalidCubeFileError(
-                    "the NIfTI header is of a pair of files, .hdr and .img",
+                    "the NIfTI header belongs to a pair of files, .hdr and .img",
                     suggestion="from_nifti(nibabel.load(path)) reads pairs",
                 )
-            raise InvalidCubeFileError(f"not a NIfTI file: the magic is {found!r}")
+            raise InvalidCubeFileError(
+                f"not a NIfTI file: expected magic {magic!r}, found {found!r}"
+            )
     raise InvalidCubeFileError(f"not a NIfTI file: it begins with {bytes(data[:4])!r}")

@@ -1,6 +1,6 @@
-"""The one module that imports nibabel, and what stands between its faults and dicube's errors.
+"""Import nibabel, and convert its exceptions to dicube's. No other module imports it.
 
-Must not know what a header says.
+Must not know what a header means.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dicube.exceptions import (
 
 
 def import_nibabel() -> Any:
-    """Return nibabel, which is loaded when NIfTI is first asked for.
+    """Return nibabel, which is imported when it is first needed.
 
     Raises:
         MissingPackageError: it is not installed.
@@ -37,7 +37,7 @@ def import_nibabel() -> Any:
 
 
 def nibabel_class(version: int) -> Any:
-    """Return nibabel's class of headers of a version."""
+    """Return nibabel's class of headers of a NIfTI version."""
     nibabel = import_nibabel()
     if version not in (1, 2):
         raise DataConsistencyError(f"expected NIfTI version 1 or 2, found {version!r}")
@@ -45,7 +45,7 @@ def nibabel_class(version: int) -> Any:
 
 
 def single_file_bytes(fields: Any) -> bytes:
-    """Return all that stands before the voxels in a file with the header `fields`."""
+    """Return everything before the voxels in a file with the header `fields`."""
     fields["vox_offset"] = 0
     written = io.BytesIO()
     fields.write_to(written)  # sets the offset
@@ -54,12 +54,12 @@ def single_file_bytes(fields: Any) -> bytes:
 
 @contextmanager
 def refusing(kind: type[DicomCubeError] = InvalidCubeFileError) -> Iterator[None]:
-    """Turn what nibabel raises into one of dicube's exceptions; its warnings say nothing new."""
+    """Convert nibabel's exceptions to one of dicube's, and suppress its warnings."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             yield
     except (DicomCubeError, MemoryError):
         raise
-    except Exception as error:  # nibabel raises whatever the bytes provoke
+    except Exception as error:  # malformed bytes make nibabel raise exceptions of any class
         raise kind(f"NIfTI: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""NIfTI images of nibabel, loaded or made in memory, as header and stored voxels.
+"""Convert nibabel's NIfTI images, loaded or made in memory, to header and stored voxels.
 
 Must not know dicube files or geometry.
 """
@@ -15,22 +15,23 @@ from dicube.nifti.nibabel_door import import_nibabel, nibabel_class, refusing, s
 
 
 def header_and_voxels(image: Any) -> NiftiVolume:
-    """Return what a nibabel image holds, its stored values if it was loaded from a file.
+    """Return the header and the stored voxels of a nibabel image.
 
-    Of an image made of an array, that array is what is stored, whatever type its header names.
+    The stored voxels of an image made from an array are that array, even if its header names
+    another type.
 
     Args:
-        image: a nibabel Nifti1Image, Nifti2Image, or pair of these kinds.
+        image: a Nifti1Image, Nifti2Image, Nifti1Pair or Nifti2Pair of nibabel.
 
     Raises:
         DataConsistencyError: another kind of image, or voxels that can't be stored.
-        InvalidCubeFileError: the image's file is damaged or gone.
+        InvalidCubeFileError: the image's file is damaged or missing.
     """
     nibabel = import_nibabel()
     if not isinstance(image, nibabel.Nifti1Pair):
         raise DataConsistencyError(
             f"expected a path or a NIfTI image of nibabel, found {type(image).__name__}",
-            suggestion="nibabel.Nifti1Image.from_image(image) makes one of other images",
+            suggestion="nibabel.Nifti1Image.from_image(image) converts other images",
         )
     version = 2 if image.header.sizeof_hdr == nibabel.Nifti2Header.sizeof_hdr else 1
     with refusing():
@@ -38,7 +39,7 @@ def header_and_voxels(image: Any) -> NiftiVolume:
         stored = image.dataobj
         if hasattr(stored, "get_unscaled"):
             array = np.asanyarray(stored.get_unscaled())
-            fields["scl_slope"], fields["scl_inter"] = _told_rescale(image)
+            fields["scl_slope"], fields["scl_inter"] = _stored_rescale(image)
         else:
             array = np.asanyarray(stored)
             fields["scl_slope"] = fields["scl_inter"] = np.nan
@@ -51,15 +52,15 @@ def header_and_voxels(image: Any) -> NiftiVolume:
     samples = array.T
     if samples.dtype == RGB:
         samples = np.ascontiguousarray(samples).view(np.uint8).reshape(*samples.shape, 3)
-    # A copy: of what the image may map from a file, or goes on to use.
+    # A copy, because the image may map its array from a file, and may change it later.
     voxels = np.array(samples, header.sample_dtype, order="C").reshape(header.voxels_shape)
     return NiftiVolume(header, voxels)
 
 
-def _told_rescale(image: Any) -> tuple[float, float]:
-    """Return slope and intercept of a loaded image as its file has them.
+def _stored_rescale(image: Any) -> tuple[float, float]:
+    """Return slope and intercept of a loaded image as stored in its file.
 
-    nibabel keeps what they amount to only: 1 and 0 where the file says that there are none.
+    nibabel keeps only their effect: 1 and 0 if the file has none.
     """
     slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
     if (slope, intercept) == (1.0, 0.0):
@@ -68,9 +69,9 @@ def _told_rescale(image: Any) -> tuple[float, float]:
             with image.file_map.get(
                 "header", image.file_map["image"]
             ).get_prepare_fileobj() as file:
-                told = kind(file.read(kind.sizeof_hdr), check=False)
-            if (told.get_slope_inter() or None) in ((None, None), (1.0, 0.0)):
-                return float(told["scl_slope"]), float(told["scl_inter"])
-        except Exception:  # the file has gone or has changed: what the image says is right
+                stored = kind(file.read(kind.sizeof_hdr), check=False)
+            if (stored.get_slope_inter() or None) in ((None, None), (1.0, 0.0)):
+                return float(stored["scl_slope"]), float(stored["scl_inter"])
+        except Exception:  # the file is missing or has changed: the image counts
             return slope, intercept
     return slope, intercept

@@ -1,6 +1,6 @@
-"""NIfTI files as bytes: .nii and .nii.gz, read within bounds and written whole.
+"""Read and write .nii and .nii.gz files, with limits on memory and atomically.
 
-Must not know what a header says beyond its size, shape and type.
+Must not know more of a header than size, shape and type.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ NIFTI_EXTENSIONS = (".nii", ".nii.gz")
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
-_GZIP_LEVEL = 1  # as nibabel's default: others cost much more time than they save
-# One byte of deflate stands for 1032 at most (RFC 1951: 258 of them by two bits).
+_GZIP_LEVEL = 1  # nibabel's default: higher levels take much more time and save little
+# A byte of deflate unpacks to at most 1032 bytes (RFC 1951: 258 for two bits).
 _MOST_GROWTH = 1032
 _CHUNK = 1 << 24
 
 
 def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
-    """Read a .nii or .nii.gz file, NIfTI-1 or NIfTI-2; which it is its content says.
+    """Read a .nii or .nii.gz file, NIfTI-1 or NIfTI-2; the content decides which.
 
     Returns:
         The header and the stored values, in the file's byte order.
@@ -43,8 +43,8 @@ def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
     Raises:
         CubeFileNotFoundError: there is no such file.
         CubeFileAccessError: the operating system refuses to read.
-        InvalidCubeFileError: it is no NIfTI file, or a damaged one.
-        DataConsistencyError: voxels of a type that can't be stored.
+        InvalidCubeFileError: it isn't a NIfTI file, or it is damaged.
+        DataConsistencyError: the voxels have a type that can't be stored.
         MissingPackageError: nibabel is not installed.
     """
     name = os.fspath(path)
@@ -54,8 +54,8 @@ def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
         needed = header.data_size
         if needed > most - len(header.data):
             raise InvalidCubeFileError(
-                f"the NIfTI file is cut off: its header tells of {needed} bytes of voxels "
-                f"({' x '.join(map(str, header.shape))}), it holds {most} bytes at most"
+                f"the NIfTI file is truncated: its header declares {needed} bytes of voxels "
+                f"({' x '.join(map(str, header.shape))}), the file has at most {most} bytes"
             )
         data = np.empty(needed, np.uint8)
         done = 0
@@ -63,25 +63,25 @@ def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
             count = file.readinto(data[done : done + _CHUNK].data)  # type: ignore[attr-defined]
             if not count:
                 raise InvalidCubeFileError(
-                    f"the NIfTI file is cut off: expected {needed} bytes of voxels, found {done}"
+                    f"the NIfTI file is truncated: expected {needed} bytes of voxels, found {done}"
                 )
             done += count
-        file.read(1)  # the end of a gzip file has the checksum of what was read
+        file.read(1)  # compares the checksum at the end of a gzip file
     return NiftiVolume(header, data.view(header.sample_dtype).reshape(header.voxels_shape))
 
 
 def write_nifti_file(
     path: str | os.PathLike[str], header: NiftiHeader, voxels: NDArray[Any]
 ) -> None:
-    """Write a file; one that is already there is replaced when all went well.
+    """Write a file; replace an existing one when the new file is complete.
 
     Args:
         path: ends in .nii or .nii.gz.
         header: of these voxels.
-        voxels: stored values, of the shape and type that the header says; in either byte order.
+        voxels: stored values with the header's shape and type, in either byte order.
 
     Raises:
-        DataConsistencyError: the name has another ending, or the voxels are not the header's.
+        DataConsistencyError: the name ends differently, or the voxels don't match the header.
         CubeFileNotFoundError: its folder does not exist.
         CubeFileAccessError: the operating system refuses to write.
     """
@@ -95,15 +95,15 @@ def write_nifti_file(
         "="
     ):
         raise DataConsistencyError(
-            f"voxels of {voxels.shape} {voxels.dtype} don't fit a NIfTI header of "
-            f"{header.voxels_shape} {dtype}"
+            f"expected voxels of shape {header.voxels_shape} and dtype {dtype}, as the NIfTI "
+            f"header has them, found {voxels.shape} and {voxels.dtype}"
         )
     parts = _parts(header, voxels)
     write_whole(name, _packed(parts) if name.lower().endswith(".gz") else parts)
 
 
 def _parts(header: NiftiHeader, voxels: NDArray[Any]) -> Iterator[bytes | memoryview]:
-    """Yield a file's bytes, a frame at a time: the volume is never held twice."""
+    """Yield a file's bytes frame by frame, so that the volume is not held twice."""
     yield header.data
     for frame in voxels:
         part = np.ascontiguousarray(frame, header.sample_dtype)
@@ -111,7 +111,7 @@ def _parts(header: NiftiHeader, voxels: NDArray[Any]) -> Iterator[bytes | memory
 
 
 def _packed(parts: Iterable[bytes | memoryview]) -> Iterator[bytes]:
-    """Yield the bytes of a gzip file, with no name and no time in it."""
+    """Yield the bytes of a gzip file without name and time, so that they are reproducible."""
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
     for part in parts:
         yield packer.compress(part)
@@ -120,7 +120,7 @@ def _packed(parts: Iterable[bytes | memoryview]) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(name: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a file, unpacked if it is packed; with it how many bytes it can give at most."""
+    """Open a file, through gzip if it is packed; give the most bytes it can contain, too."""
     try:
         with open(name, "rb") as raw:
             size = os.fstat(raw.fileno()).st_size
@@ -143,7 +143,7 @@ def _opened(name: str) -> Iterator[tuple[BinaryIO, int]]:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Put the file's name in front of what is wrong with it."""
+    """Add the file's name to errors."""
     try:
         yield
     except (InvalidCubeFileError, DataConsistencyError) as error:

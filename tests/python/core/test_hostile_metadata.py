@@ -148,7 +148,7 @@ TEXTS = [
     ("deep", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
     ("deep entries", '{"_merged_data":' * 100_000 + "{}" + "}" * 100_000, "nested too deeply"),
     ("thousands of digits", '{"slice_count": ' + "9" * 100_000 + "}", "not JSON"),
-    ("a key twice", '{"_merged_data": {}, "_merged_data": {}}', "'_merged_data' is there twice"),
+    ("a key twice", '{"_merged_data": {}, "_merged_data": {}}', "'_merged_data' occurs twice"),
     ("lone surrogate", '{"_merged_data": {"\\ud800": {"vr": "US", "shared": true}}}', "ud800"),
     ("huge", '{"_merged_data": {}}' + " " * (70 << 20), "declare"),
 ]

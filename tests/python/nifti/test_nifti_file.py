@@ -260,7 +260,7 @@ def test_changed_pixels_and_rescale_win(tmp_path: Path) -> None:
     assert np.array_equal(again.affine, nib.load(tmp_path / "a.nii").affine)
     for slope in (0.0, np.nan, 1e300):
         image.pixel_header.RescaleSlope = slope
-        with pytest.raises(DataConsistencyError, match="can't hold a rescale"):
+        with pytest.raises(DataConsistencyError, match="can't store a rescale"):
             image.to_nifti(tmp_path / "c.nii")
     image.to_nifti(tmp_path / "c.nii", version=2) if slope == 1e300 else None
     assert nib.load(tmp_path / "c.nii").dataobj.slope == 1e300
@@ -338,24 +338,24 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "magic": (patched(good, 344, "4s", b"abc"), "magic"),
         "analyze": (patched(good, 344, "4s", b""), "magic"),
         "pair": (patched(good, 344, "4s", b"ni1"), "pair"),
-        "header cut": (good[:300], "not a NIfTI|cut off"),
-        "header of 2 cut": (two[:500], "cut off"),
-        "extensions cut": (good[:380], "cut off"),
-        "voxels cut": (good[:-1], "cut off"),
-        "voxels of 2 cut": (two[:-1], "cut off"),
-        "no voxels": (good[:352], "cut off"),
+        "header cut": (good[:300], "not a NIfTI|truncated"),
+        "header of 2 cut": (two[:500], "truncated"),
+        "extensions cut": (good[:380], "truncated"),
+        "voxels cut": (good[:-1], "truncated"),
+        "voxels of 2 cut": (two[:-1], "truncated"),
+        "no voxels": (good[:352], "truncated"),
         "offset nan": (patched(good, 108, "<f", np.nan), "offset"),
         "offset negative": (patched(good, 108, "<f", -5), "offset"),
         "offset far": (patched(good, 108, "<f", 3e38), "offset"),
         "offset of 2 far": (patched(two, 168, "<q", 1 << 62), "offset"),
-        "dims huge": (patched(good, 40, "<8h", 7, *[32767] * 7), "cut off"),
-        "dims of 2 huge": (patched(two, 16, "<8q", 7, *[1 << 62] * 7), "cut off"),
+        "dims huge": (patched(good, 40, "<8h", 7, *[32767] * 7), "truncated"),
+        "dims of 2 huge": (patched(two, 16, "<8q", 7, *[1 << 62] * 7), "truncated"),
         "dims zero": (patched(good, 42, "<3h", 0, 6, 5), "shape"),
         "dims negative": (patched(good, 42, "<3h", 7, -6, 5), "shape"),
         "dims all negative": (patched(good, 42, "<3h", -7, -6, 5), "shape"),
         "no dims": (patched(good, 40, "<h", 0), "shape"),
         "too many dims": (patched(good, 40, "<h", 8), "shape"),
-        "freesurfer": (patched(good, 40, "<4h", 3, -1, 1, 1), "dim|cut off"),
+        "freesurfer": (patched(good, 40, "<4h", 3, -1, 1, 1), "dim|truncated"),
         "datatype": (patched(good, 70, "<h", 77), "NIfTI"),
         "binary": (patched(good, 70, "<h", 1), "."),
         "intercept": (patched(good, 112, "<2f", 1, np.inf), "intercept"),
@@ -363,7 +363,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "gzip cut": (gzip.compress(good)[:-30], "gzip"),
         "gzip checksum": (gzip.compress(good)[:-8] + bytes(8), "gzip"),
         "gzip damaged": (gzip.compress(good)[:40] + b"\xff" * 400, "gzip"),
-        "gzip bomb": (gzip.compress(patched(good, 40, "<8h", 7, *[32767] * 7)), "cut off"),
+        "gzip bomb": (gzip.compress(patched(good, 40, "<8h", 7, *[32767] * 7)), "truncated"),
     }
 
 
@@ -486,7 +486,7 @@ def test_samples_of_16_bit_floating_point_are_widened(dtype: str, tmp_path: Path
 
 def test_colours_of_other_than_bytes_are_refused(tmp_path: Path) -> None:
     image = DicomCubeImage(np.zeros((2, 3, 4, 3), np.uint16), space=Space(shape=(2, 3, 4)))
-    with pytest.raises(DataConsistencyError, match="colours of uint8 only"):
+    with pytest.raises(DataConsistencyError, match="colour of uint8 only"):
         image.to_nifti(tmp_path / "a.nii")
 
 
