@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
-from programs.running import ROOT
+from programs.running import ROOT, needs
 
 from dicube import DicomCubeImage, __version__
 from dicube.storage import DcbReader
@@ -35,13 +35,6 @@ def run(*command: object, cwd: Path | None = None, **environment: object) -> byt
     )
     assert result.returncode == 0, (result.stdout + result.stderr).decode(errors="replace")
     return result.stdout
-
-
-def needs(*programs: str) -> None:
-    """Skip a test where programs are missing."""
-    for program in programs:
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +176,7 @@ def jna(tmp_path_factory: pytest.TempPathFactory) -> str:
     for package in ("libjna-java", "libjna-jni"):
         fetched = subprocess.run(["apt-get", "download", package], cwd=folder, capture_output=True)
         if fetched.returncode:
-            pytest.skip(f"needs JNA ({package}), which can't be had here")
+            pytest.skip(f"needs libjna-java: apt-get can't download {package} here")
     for archive in folder.glob("*.deb"):
         run("dpkg", "-x", archive, folder)
     # Where JNA looks when Debian's own places have nothing.

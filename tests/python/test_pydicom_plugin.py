@@ -157,7 +157,7 @@ def test_lossy(syntax: str, interpretation: str) -> None:
 
 
 def test_lossy_htj2k_is_what_openjpeg_decodes() -> None:
-    pytest.importorskip("openjpeg", reason="pylibjpeg-openjpeg is not installed")
+    pytest.importorskip("openjpeg")
     for (syntax, interpretation), data in LOSSY.items():
         if syntax == JPH_LOSSY:
             like = GRAY if interpretation == "MONOCHROME2" else COLOUR

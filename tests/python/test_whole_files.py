@@ -6,14 +6,13 @@ Writers are killed, find the disk full, lose power or meet: the target is always
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from inputs.file_writers import WRITERS, write_target
-from programs.running import PROGRAMS, run_python
+from programs.running import PROGRAMS, needs, run_python
 
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError
 
@@ -22,9 +21,7 @@ fcntl = pytest.importorskip("fcntl")
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
+    (compiler,) = needs("cc")
     library = tmp_path_factory.mktemp("disk") / "interrupted_disk.so"
     source = PROGRAMS / "interrupted_disk.c"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from inputs.dicom_frames import enhanced
 from inputs.dicom_series import make_series, set_pixels, write_series
 from inputs.peers import pixels_by_gdcm
 from numpy.typing import NDArray
+from programs.running import needs
 from pydicom.encaps import generate_frames
 from pydicom.uid import HTJ2KLossless
 
@@ -347,7 +347,7 @@ def test_explicit_little_endian_is_never_the_original(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("syntax", JPH)
 def test_pylibjpeg_reads_it(tmp_path: Path, syntax: str) -> None:
-    pytest.importorskip("openjpeg", reason="pylibjpeg-openjpeg is not installed")
+    pytest.importorskip("openjpeg")
     image = cube(tmp_path)
     image.to_dicom_folder(tmp_path / "out", transfer_syntax=syntax)
     for index in range(3):
@@ -372,7 +372,7 @@ def test_dcmtk_parses_it(tmp_path: Path, syntax: str) -> None:
     """dcmtk has no decoder for these; it parses the encapsulation."""
     import subprocess
 
-    dcmdump = shutil.which("dcmdump") or pytest.skip("dcmtk's dcmdump is not on PATH")
+    (dcmdump,) = needs("dcmdump")
     cube(tmp_path).to_dicom_folder(tmp_path / "out", transfer_syntax=syntax)
     told = subprocess.run(
         [dcmdump, "+L", str(tmp_path / "out" / "slice_0001.dcm")],

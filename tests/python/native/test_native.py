@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from programs.running import ROOT, run_python
+from programs.running import ROOT, needs, run_python
 
 from dicube import _native
 from dicube._native import library
@@ -138,9 +138,9 @@ def test_struct_size_is_filled_in() -> None:
 
 
 def test_exported_symbols_are_the_headers_functions() -> None:
-    nm = shutil.which("nm")
-    if nm is None or sys.platform == "win32" or not Path(_native.LIBRARY_PATH).exists():
-        pytest.skip("no nm here, or the library was found by its soname")
+    (nm,) = needs("nm")
+    if sys.platform == "win32" or not Path(_native.LIBRARY_PATH).exists():
+        pytest.skip("nm doesn't read DLLs, or the library was found by its soname")
     options = ["-gU"] if sys.platform == "darwin" else ["-D", "--defined-only"]
     listing = subprocess.run(
         [nm, *options, _native.LIBRARY_PATH],
@@ -227,9 +227,7 @@ def test_places_that_are_tried(tmp_path: Path) -> None:
 
 
 def test_another_abi_is_refused(tmp_path: Path) -> None:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
+    (compiler,) = needs("cc")
     source = tmp_path / "other.c"
     source.write_text("unsigned dicube_abi_version(void) { return 999; }")
     library = tmp_path / "libother.so"

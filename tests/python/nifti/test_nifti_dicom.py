@@ -34,7 +34,7 @@ def dcm2niix(folder: Path, target: Path) -> list[Any]:
 
         program = package.bin
     if program is None:
-        pytest.skip("no dcm2niix (pip install dcm2niix, or Debian's package)")
+        pytest.skip("needs dcm2niix")
     target.mkdir()
     command = [program, "-b", "n", "-z", "n", "-f", "v", "-o", target, folder]
     subprocess.run(command, check=True, capture_output=True)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 PUBLISHED = "dicube[nifti]==0.3.0"
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = Path(__file__).resolve().parent
 GOLDEN = ROOT / "tests" / "golden"
+
+
+def needs(*programs: str) -> list[str]:
+    """Return the paths of programs; skips the test where one is missing.
+
+    `ci/run full` reads the reason: it fails where it names a program that it installed.
+    """
+    found = [shutil.which(program) or pytest.skip(f"needs {program}") for program in programs]
+    return [str(path) for path in found]
 
 
 def path_with(module: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from inputs.arrays import DTYPES, SmoothVolume
 from numpy.typing import NDArray
+from programs.running import needs
 
 from dicube import DicomCubeImage
 from dicube.cli import main
@@ -290,11 +290,10 @@ class TestOtherDecoders:
         assert (shown[..., 1] == shown[..., 1].max()).all()  # opaque everywhere
 
     def test_djxl(self, coded: tuple[bytes, NDArray[np.uint16]], tmp_path: Path) -> None:
-        if shutil.which("djxl") is None:
-            pytest.skip("djxl is not installed")
+        (djxl,) = needs("djxl")
         (tmp_path / "x.jxl").write_bytes(coded[0])
         subprocess.run(
-            ["djxl", tmp_path / "x.jxl", tmp_path / "x.pam"], check=True, capture_output=True
+            [djxl, tmp_path / "x.jxl", tmp_path / "x.pam"], check=True, capture_output=True
         )
         header, _, data = (tmp_path / "x.pam").read_bytes().partition(b"ENDHDR\n")
         most = int(header.split(b"MAXVAL ")[1].split()[0])

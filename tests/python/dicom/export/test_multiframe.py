@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from inputs.dicom_frames import enhanced
 from inputs.dicom_series import each, item, make_series, set_pixels, write_series
 from inputs.peers import pixels_by_gdcm
+from programs.running import needs
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -147,7 +147,7 @@ def test_twice_makes_the_same_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("syntax", ["explicit", "htj2k", "htj2k-rpcl"])
 @pytest.mark.parametrize("modality", LEGACY)
 def test_gdcm_and_openjpeg_read_it(tmp_path: Path, modality: str, syntax: str) -> None:
-    pytest.importorskip("openjpeg", reason="pylibjpeg-openjpeg is not installed")
+    pytest.importorskip("openjpeg")
     image = read(tmp_path / "in", classic(modality))
     image.to_dicom_file(tmp_path / "all.dcm", syntax)
     np.testing.assert_array_equal(pixels_by_gdcm(tmp_path / "all.dcm"), image.raw_image)
@@ -287,7 +287,7 @@ CAPTURED = {
 
 @pytest.mark.parametrize("kind", [*LEGACY, *CAPTURED])
 def test_dciodvfy_finds_no_error(tmp_path: Path, kind: str) -> None:
-    dciodvfy = shutil.which("dciodvfy") or pytest.skip("dicom3tools' dciodvfy is not on PATH")
+    (dciodvfy,) = needs("dciodvfy")
     datasets = classic("OT" if kind in CAPTURED else kind, **CAPTURED.get(kind, {}))
     for dataset in datasets:
         dataset.PatientPosition, dataset.BodyPartExamined = "HFS", "HEAD"
