@@ -1,4 +1,4 @@
-"""Original DICOM files, kept without their pixels and restored to the byte.
+"""Describe, store and restore original DICOM files byte for byte, apart from their pixels.
 
 Must not know merged metadata or dicube files.
 """

@@ -1,7 +1,7 @@
-"""Whether two DICOM files say the same: element by element at any depth, sample by sample.
+"""Compares two DICOM files: element by element at any depth, sample by sample.
 
-The judge of what this package restores, so it reads both files with pydicom and not with the
-package's own parser. Must not know dicube files or series.
+It judges the files that dicube restores, so it reads both with pydicom and not with dicube's own
+parser. Must not know dicube files or series.
 """
 
 from __future__ import annotations
@@ -34,39 +34,40 @@ from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
 
 Path_ = str | os.PathLike[str]
 
-# Of group 2, what describes this very file (length, version, transfer syntax, who wrote it), and
-# what only repeats the dataset, which in a few files it contradicts.
+# Elements of group 2 that describe the file (length, version, transfer syntax, writer), and those
+# that repeat, or in a few files contradict, the dataset.
 _OF_THE_FILE = frozenset(
     {0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013}
 )
 _INTERPRETATION = 0x00280004
 _PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
-_LONGEST_SHOWN = 60  # characters of a value
+_LONGEST_SHOWN = 60  # characters of a value in a message
 
 
 def instance_differences(original: Path_, restored: Path_, limit: int = 20) -> list[str]:
-    """Return in what two DICOM files differ, a line for each difference.
+    """Return the differences between two DICOM files, one line for each.
 
-    Compared are the elements (tag, value representation, value to the byte, order; sequences item
-    by item) and the samples of the pixels, bit by bit; of the file meta what belongs to the
-    instance. Not compared are group lengths, and how elements and pixels are encoded: transfer
-    syntax, byte order, defined or undefined lengths, padding. Colours that a codec transformed or
-    that were subsampled are compared as they are decoded, and PhotometricInterpretation with what
-    they then are.
+    Compares the elements (tag, VR, bytes of the value, order; sequences item by item), the elements
+    of the file meta that describe the instance, and the samples bit by bit. Ignores group lengths
+    and the encoding: transfer syntax, byte order, defined or undefined lengths, padding. Colours
+    that were subsampled or transformed by a codec are compared after decoding, and so is
+    PhotometricInterpretation.
 
     Args:
-        original, restored: the files.
-        limit: lines returned at most.
+        original: path of the original file.
+        restored: path of the restored file.
+        limit: maximum number of lines.
 
     Raises:
         MetaDataError: a file can't be read as DICOM; names it.
+        CubeFileAccessError: the operating system refuses to read a file.
     """
     one, two = _read(original), _read(restored)
     return list(islice(_differences(original, one, restored, two), limit))
 
 
 def first_different_byte(original: Path_, restored: Path_) -> int | None:
-    """Return the offset of the first byte in which two files differ; None if they are the same."""
+    """Return the offset of the first byte in which two files differ; None if they are equal."""
     offset = 0
     try:
         with open(original, "rb") as one, open(restored, "rb") as two:
@@ -92,7 +93,7 @@ def _read(path: Path_) -> Dataset:
             return dcmread(path, force=True)
     except OSError as error:
         raise CubeFileAccessError(f"can't read {os.fspath(path)}: {error}") from error
-    except Exception as error:  # pydicom raises whatever the bytes provoke
+    except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
         raise MetaDataError(f"{os.fspath(path)} is a damaged DICOM file: {error}") from error
 
 
@@ -100,7 +101,7 @@ def _differences(original: Path_, one: Dataset, restored: Path_, two: Dataset) -
     meta, other_meta = item_of(one.file_meta), item_of(two.file_meta)
     for item in (meta, other_meta):
         item.elements = {t: e for t, e in item.elements.items() if t not in _OF_THE_FILE}
-    if meta.elements:  # a file without any gets what every file must have
+    if meta.elements:  # if the original has none, the restored file has those that DICOM requires
         yield from _item_differences(meta, other_meta, "")
     item, other = item_of(one), item_of(two)
     transformed = _colours_as_decoded(original, one, two)
@@ -111,14 +112,14 @@ def _differences(original: Path_, one: Dataset, restored: Path_, two: Dataset) -
     if order != other_order and sorted(order) == sorted(other_order):
         place = next(i for i, tag in enumerate(order) if tag != other_order[i])
         before, after = _name(order[place]), _name(other_order[place])
-        yield f"order of elements: at place {place} {before} became {after}"
+        yield f"order of elements: at position {place} {before} became {after}"
     yield from _pixel_differences(original, one, restored, two, transformed)
 
 
 def _colours_as_decoded(original: Path_, one: Dataset, two: Dataset) -> bool:
-    """Return whether a restored file names its colours as decoding the original's makes them."""
-    said, now = (dataset.get("PhotometricInterpretation") for dataset in (one, two))
-    if said is None or now is None or said == now:
+    """Return whether the restored file's colours differ, but are those of the decoded original."""
+    before, now = (dataset.get("PhotometricInterpretation") for dataset in (one, two))
+    if before is None or now is None or before == now:
         return False
     try:
         return _decoded(original)[1] == {now}
@@ -165,7 +166,7 @@ def _sequence_differences(
 
 
 def _value_field(element: Element, vr: str, item: Item) -> bytes:
-    """Return a value field in little endian and of even length."""
+    """Return an element's value field in little endian, padded to even length."""
     assert not isinstance(element, SequenceElement)
     data = element.value or b""
     if not element.is_little_endian or len(data) % 2:
@@ -230,22 +231,22 @@ def _syntax(dataset: Dataset) -> UID:
 
 
 def _decoded(path: Path_) -> tuple[NDArray[Any], set[str]]:
-    """Return the bits of a file's samples, decoded by whatever this package decodes them with.
+    """Return the bits of a file's samples as dicube decodes them.
 
-    And the photometric interpretation that they then have, if it is another one than the file's.
+    And the photometric interpretations after decoding that differ from the file's.
 
     Raises:
-        DicomCubeError: they can't be decoded.
+        DicomCubeError: the samples can't be decoded.
     """
     instance = read_instance(os.fspath(path))
     if instance is None:
-        raise MetaDataError(f"{os.fspath(path)} is no DICOM image")
+        raise MetaDataError(f"{os.fspath(path)} is not a DICOM file")
     volume, interpretations = read_volume([instance], [range(instance.frame_count)], 1)
     return volume.view(f"u{volume.dtype.itemsize}"), interpretations
 
 
 def _stored(dataset: Dataset, tag: int) -> NDArray[Any]:
-    """Return the bits of samples that are not compressed, in the order of the file."""
+    """Return the bits of uncompressed samples, in the order of the file."""
     allocated = _number(dataset, "BitsAllocated", 8)
     data = dataset[tag].value or b""
     unit = max(allocated, 8) // 8
@@ -268,7 +269,7 @@ def _stored(dataset: Dataset, tag: int) -> NDArray[Any]:
 
 
 def _number(dataset: Dataset, keyword: str, default: int) -> int:
-    """Return an element's value as a whole number; the default where it is none."""
+    """Return an element's value as an integer; the default if it isn't one."""
     value = dataset.get(keyword)
     try:
         return int(value) if value else default

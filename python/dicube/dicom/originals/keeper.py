@@ -1,4 +1,4 @@
-"""What is kept of DICOM files when they are read, so that they can be made again.
+"""Collects, while DICOM files are read, what is needed to restore them byte for byte.
 
 Must not know metadata or dicube files.
 """
@@ -38,17 +38,17 @@ from dicube.dicom.originals.section import fault_of
 
 
 class OriginalsKeeper:
-    """Keeps what makes the files of a series again, while their pixels are read."""
+    """Collects what restores the files of a series while their pixels are read."""
 
     def __init__(
         self, source: Source, instances: Sequence[Instance], slices: Sequence[Sequence[int]]
     ) -> None:
-        """Take the files of a series.
+        """Prepare for the files of a series.
 
         Args:
-            source: what they were found in; their names are relative to it.
+            source: the source that the files were found in; their names are relative to it.
             instances: the files.
-            slices: which slices the frames of each become, in the order of the frames.
+            slices: for each file, the slices that its frames become, in the order of the frames.
         """
         self._instances, self._slices = instances, slices
         paths = [file.path for instance in instances for file in _with_copies(instance)]
@@ -58,7 +58,7 @@ class OriginalsKeeper:
         self._coded: list[CodedPixels | None] = [None] * len(instances)
 
     def keep(self, index: int, volume: NDArray[Any], coded: CodedPixels | None) -> None:
-        """Keep a file, whose frames stand in the volume: see `volume.read_volume`."""
+        """Add a file whose frames were read into the volume: `on_read` of `volume.read_volume`."""
         instance, slices = self._instances[index], self._slices[index]
         several = bool(instance.copies)
         file, *copies = (
@@ -68,19 +68,19 @@ class OriginalsKeeper:
         self._files[index], self._copies[index], self._coded[index] = file, copies, coded
 
     def originals(self, volume: NDArray[Any]) -> Originals | str:
-        """Return the files, when all of them were read; or why they can't be made again."""
+        """Return the originals after all files were added; or the reason why there can be none."""
         files = []
         for instance, file in zip(self._instances, self._files, strict=True):
             if file is None:
                 if instance.in_memory:
-                    return f"{instance.path} was in memory and not in a file"
+                    return f"{instance.path} was a dataset in memory and not a file"
                 name = UID(instance.transfer_syntax).name
-                return f"frames in transfer syntax {name} are not kept as they are coded"
+                return f"coded frames in transfer syntax {name} can't be stored unchanged"
             files.append(file)
         frames: dict[int, bytes] = {}
         codecs = {"" if coded is None else coded.codec for coded in self._coded}
         if len(codecs) > 1:
-            return "only some of the files have coded frames, or not all by the same codec"
+            return "only some files have coded frames, or files differ in their codecs"
         for coded, slices in zip(self._coded, self._slices, strict=True):
             if coded is not None:
                 frames.update(zip(slices, coded.frames, strict=True))
@@ -95,7 +95,7 @@ class OriginalsKeeper:
         return fault_of(originals) or originals
 
     def _other_files(self, files: Sequence[Original]) -> tuple[Original, ...]:
-        """Return the copies; a file that was merely given twice, as its digest says, is none."""
+        """Return the copies, but for files that were given twice (same name and digest)."""
         known = {(file.name, file.digest) for file in files}
         copies = (file for found in self._copies for file in found if file is not None)
         others = {(file.name, file.digest): file for file in copies}
@@ -111,15 +111,15 @@ def original_of(
     *,
     hashed: bool,
 ) -> Original | None:
-    """Return what makes a file again; None if its pixels are coded, and not by our own codecs.
+    """Return what restores a file; None if its pixels are coded by a codec that dicube lacks.
 
     Args:
         instance: the file.
-        name: what to call it.
-        volume: holds the file's frames.
-        slices: which these are, in the order that they have in the file.
-        coded: the pixels as they are coded in the file, if `volume` was decoded from that.
-        hashed: hash the file even where that can wait.
+        name: name of the original.
+        volume: the volume with the file's frames.
+        slices: the slices of the file's frames, in the order that they have in the file.
+        coded: the coded pixels of the file, if `volume` was decoded from them.
+        hashed: compute the digest even if that could be done later.
     """
     place, runs = instance.pixels, runs_of(slices)
     if place is None or instance.in_memory or (place.encapsulated and coded is None):
@@ -140,7 +140,7 @@ def original_of(
                 parts.append(Coded(slices[frame], start, stop, coded.jpeg))
         pieces = _without_empty([*parts, data[end:]])
         return Original(name, digest_of([data]), pieces, runs, frames_digest(volume, runs))
-    if place.offset:  # otherwise deflated: how to deflate to the same bytes nobody promises
+    if place.offset:  # otherwise deflated, and deflating again may give other bytes
         for form in _forms(volume):
             samples = form.encode(frames_in(volume, runs))
             if samples is not None and data[place.offset : end].startswith(samples):
@@ -154,24 +154,26 @@ def names_in(source: Source, paths: Sequence[str]) -> list[str]:
     """Return the paths of files relative to the source that they were found in, with slashes.
 
     Args:
-        source: see `dicom_io.read_dicom_dir`.
-        paths: of the files.
+        source: the source; see `dicom_io.read_dicom_dir`.
+        paths: paths of the files.
     """
     base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     if isinstance(source, (str, os.PathLike)) and os.fspath(source) not in paths:
-        base = os.path.abspath(source)  # a folder, or an archive whose path its members have
+        base = os.path.abspath(
+            source
+        )  # a folder, or an archive, which its members' paths begin with
     return [os.path.relpath(os.path.abspath(p), base).replace(os.sep, "/") for p in paths]
 
 
 def _with_copies(instance: Instance) -> list[Instance]:
-    """Return a file and its copies, those apart that are in memory."""
+    """Return a file and its copies, except for copies in memory."""
     return [instance, *(copy for copy in instance.copies if not copy.in_memory)]
 
 
 def _of_direct(
     instance: Instance, name: str, volume: NDArray[Any], runs: Runs, hashed: bool
 ) -> Original | None:
-    """Return a file whose samples lie there as they do in memory, without reading them again."""
+    """Return the original of a file with directly readable samples, without reading them again."""
     place = instance.pixels
     if place is None or instance.around is None:
         return None
@@ -182,13 +184,13 @@ def _of_direct(
     if len(before) + len(samples) + len(behind) != instance.size:
         return None
     pieces = _without_empty([before, Samples(IN_MEMORY, runs), behind])
-    # Hashing costs as much as all the rest: who only wants the pixels need not wait for it.
+    # Hashing takes as long as all the rest, so it is left until the image is saved.
     digest = digest_of([before, samples, behind]) if hashed else b""
     return Original(name, digest, pieces, is_plain=not padding)
 
 
 def _forms(volume: NDArray[Any]) -> list[SampleForm]:
-    """Return how a volume's samples may lie in a file."""
+    """Return the forms in which a file may store a volume's samples."""
     orders = (LITTLE, PAIRS) if volume.dtype.itemsize == 1 else (LITTLE, BIG)
     planar = (False, True) if volume.ndim == 4 else (False,)
     packed = (False, True) if volume.dtype == "u1" and volume.ndim == 3 else (False,)

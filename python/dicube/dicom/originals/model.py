@@ -1,10 +1,10 @@
-"""The files that a series was read from, so that each can be made again to the byte.
+"""Describes the files that a series was read from, so that each can be restored byte for byte.
 
-A file is kept as pieces: its own bytes, and in between what the volume gives back, which is samples
-of frames or coded frames. Next to the pixels that costs nothing: the headers of a series are nearly
-the same, and compress so.
+A file is stored as pieces: some of its own bytes, and references to samples or coded frames of the
+volume. The stored bytes are mostly headers, which compress well because those of a series are
+nearly the same, so they add little to the size of the pixels.
 
-Knows hashes and how samples lie in a file. Must not know elements, dicube files or compression.
+Knows hashes and how files store samples. Must not know elements, dicube files or compression.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ LITTLE, BIG, PAIRS = "little", "big", "pairs"
 
 
 class SampleForm(NamedTuple):
-    """How samples lie in a file.
+    """How a file stores samples.
 
     Attributes:
-        order: bytes of a sample: LITTLE or BIG; PAIRS: bytes in swapped pairs, as 8-bit samples
-            are in big-endian words.
-        planar: one plane for each sample of a pixel (PlanarConfiguration 1).
-        packed: one bit for each sample, eight in a byte, the first one lowest.
+        order: byte order: LITTLE or BIG; or PAIRS, where the bytes of each pair are swapped, as for
+            8-bit samples in big-endian words.
+        planar: whether each sample of a pixel has a plane of its own (PlanarConfiguration 1).
+        packed: whether each sample is one bit, eight in a byte, the first one lowest.
     """
 
     order: str
@@ -42,7 +42,7 @@ class SampleForm(NamedTuple):
     packed: bool
 
     def encode(self, frames: NDArray[Any]) -> Bytes | None:
-        """Return the bytes of frames; None if samples don't fit one bit."""
+        """Return the bytes of frames; None if the form is packed and samples exceed one bit."""
         if self.packed:
             if frames.dtype.itemsize > 1 or frames.max(initial=0) > 1:
                 return None
@@ -62,18 +62,18 @@ IN_MEMORY = SampleForm(LITTLE, planar=False, packed=False)
 
 
 Runs: TypeAlias = "tuple[tuple[int, int], ...]"
-"""Numbers of frames, as (first, count) of those that follow each other."""
+"""Numbers of frames, as (first, count) for each run of consecutive ones."""
 
 
 class Samples(NamedTuple):
-    """A piece that is the samples of frames."""
+    """A piece that consists of the samples of frames."""
 
     form: SampleForm
     runs: Runs
 
 
 class Coded(NamedTuple):
-    """A piece that is bytes `start` to `stop` of a frame as it is coded, or of the JPEG in it."""
+    """A piece that consists of bytes `start` to `stop` of a coded frame, or of the JPEG in it."""
 
     frame: int
     start: int
@@ -86,19 +86,19 @@ Piece: TypeAlias = "bytes | memoryview | Samples | Coded"
 
 @dataclass(frozen=True)
 class Original:
-    """One file.
+    """One original file.
 
     Attributes:
-        name: its path in the folder that was read, with slashes.
-        digest: SHA-256 of its bytes; empty of a file that was just read and is just what its
-            pieces make, until `Originals.with_digests`.
-        pieces: what these are made of.
-        frames: the frames whose samples are not among the pieces; of these nothing would tell that
-            they were changed, but for the next.
-        frames_digest: SHA-256 of the samples of `frames`, as they lie in little-endian memory, and
-            as they were decoded when the file was read; empty if there are none.
-        is_plain: the first piece is what stands before the value of the pixels, and the last one,
-            if it isn't the pixels, what stands behind; known only of files that were read.
+        name: its path relative to the folder that was read, with slashes.
+        digest: SHA-256 of its bytes. Empty until `Originals.with_digests` if the file was just read
+            and its pieces are known to reproduce it.
+        pieces: the pieces that its bytes consist of.
+        frames: the frames whose samples are not among the pieces.
+        frames_digest: SHA-256 of the samples of `frames` in little-endian order, as decoded when
+            the file was read; it detects changes that the pieces don't show. Empty if there are no
+            such frames.
+        is_plain: whether the first piece is the bytes before the value of the pixels, and the last
+            one, unless it is the pixels, the bytes after it. Set only for files that were read.
     """
 
     name: str
@@ -109,18 +109,18 @@ class Original:
     is_plain: bool = field(default=False, compare=False)
 
     def all_runs(self) -> Iterator[tuple[int, int]]:
-        """Return the frames that the file holds, as (first, count)."""
+        """Yield the frames that the file holds, as (first, count)."""
         for piece in self.pieces:
             if isinstance(piece, Samples):
                 yield from piece.runs
         yield from self.frames
 
     def all_numbers(self) -> Iterator[int]:
-        """Return the numbers of the frames that the file holds."""
+        """Yield the numbers of the frames that the file holds."""
         yield from frames_of(self.all_runs())
 
     def renumbered(self, numbers: Mapping[int, int]) -> Original | None:
-        """Return the file with other numbers of its frames; None if one of them has none."""
+        """Return the file with its frames renumbered; None if a frame has no new number."""
 
         def new(runs: Runs) -> Runs:
             return runs_of([numbers[frame] for frame in frames_of(runs)])
@@ -142,14 +142,15 @@ class Original:
 
 @dataclass
 class Originals:
-    """The files of a series, which together hold each frame of its volume once.
+    """The original files of a series, which together hold each frame of its volume once.
 
     Attributes:
-        files: in the order of the slices.
-        copies: further files, of the same frames.
-        shape, dtype: of the volume.
-        codec: of the coded frames, by its name in `dicube.codecs`; '' if the files have none.
-        coded: the coded frames, in the order of the slices; none if the files have none.
+        files: the files, in the order of the slices.
+        copies: further files that hold the same frames.
+        shape: shape of the volume.
+        dtype: dtype of the volume.
+        codec: name of the coded frames' codec in `dicube.codecs`; '' if the files have none.
+        coded: the coded frames, in the order of the slices; empty if the files have none.
     """
 
     files: tuple[Original, ...]
@@ -161,17 +162,17 @@ class Originals:
 
     @property
     def all_files(self) -> tuple[Original, ...]:
-        """The files, and behind them the copies."""
+        """The files, followed by the copies."""
         return self.files + self.copies
 
     def of_slices(self, slices: Sequence[int]) -> Originals | str:
-        """Return the files of some of the slices; why not, if one has frames of the others too."""
+        """Return the files of some slices; or, if a file also has frames of others, the reason."""
         numbers = {old: new for new, old in enumerate(slices)}
         files = [file for file in self.files if any(n in numbers for n in file.all_numbers())]
         kept = [file.renumbered(numbers) for file in files]
         for file, found in zip(files, kept, strict=True):
             if found is None:
-                return f"of {file.name} not all frames are there"
+                return f"{file.name} also has frames of other slices"
         copies = [file.renumbered(numbers) for file in self.copies]
         return replace(
             self,
@@ -182,7 +183,7 @@ class Originals:
         )
 
     def first_with(self, frames: set[int]) -> Original | None:
-        """Return the first file that holds any of some frames; None if none does."""
+        """Return the first file that holds any of these frames; None if none does."""
         for file in self.files:
             for first, count in file.all_runs():
                 if not frames.isdisjoint(range(first, first + count)):
@@ -190,7 +191,7 @@ class Originals:
         return None
 
     def parts(self, file: Original, volume: NDArray[Any]) -> list[Bytes] | None:
-        """Return the bytes of a file in parts; None if they can't be had from the frames."""
+        """Return the bytes of a file in parts; None if the frames don't provide them."""
         found: list[Bytes] = []
         for piece in file.pieces:
             part: Bytes | None
@@ -215,11 +216,11 @@ class Originals:
             return None
 
     def _gives_frames(self, file: Original, volume: NDArray[Any]) -> bool:
-        """Return whether the frames of a file that are not among its pieces are the volume's."""
+        """Return whether a file's frames that are not among its pieces match the volume."""
         if frames_digest(volume, file.frames) == file.frames_digest:
             return True
-        # Processors differ in how they round what is coded with loss: what counts is what this one
-        # makes of the bytes that the file is restored from.
+        # Lossy frames decode slightly differently on different processors. So compare with what
+        # this one decodes from the bytes that the file is restored from.
         coded = {piece.frame for piece in file.pieces if isinstance(piece, Coded)}
         decode = get_codec(self.codec).decode if coded else None
         try:
@@ -231,10 +232,13 @@ class Originals:
             return False
 
     def with_digests(self, volume: NDArray[Any]) -> Originals:
-        """Return the originals with each file's digest.
+        """Return the originals with the digest of each file.
 
         Args:
-            volume: the samples, as they were when the files were read.
+            volume: the samples, unchanged since the files were read.
+
+        Raises:
+            DataConsistencyError: the volume doesn't reproduce a file.
         """
 
         def complete(file: Original) -> Original:
@@ -242,7 +246,7 @@ class Originals:
                 return file
             parts = self.parts(file, volume)
             if parts is None:
-                raise DataConsistencyError(f"the volume does not give {file.name} back")
+                raise DataConsistencyError(f"{file.name} can't be restored from the volume")
             return replace(file, digest=digest_of(parts))
 
         return replace(
@@ -252,21 +256,21 @@ class Originals:
         )
 
     def first_changed(self, volume: NDArray[Any], num_threads: int) -> Original | None:
-        """Return the first file that a volume does not give back to the byte; None if it gives all.
+        """Return the first file that can't be restored from a volume; None if all can be.
 
         Args:
-            volume: the samples, as they are now.
-            num_threads: how many files are made at a time.
+            volume: the current samples.
+            num_threads: how many files are restored at the same time.
         """
         return next(self.changed(volume, num_threads), None)
 
     def changed(self, volume: NDArray[Any], num_threads: int) -> Iterator[Original]:
-        """Yield the files that a volume would not give back to the byte: see `first_changed`."""
+        """Yield the files that can't be restored from a volume; see `first_changed`."""
         if volume.shape != self.shape or volume.dtype.newbyteorder("=") != self.dtype:
             yield from self.all_files
             return
 
-        def holds(file: Original) -> bool:
+        def can_be_restored(file: Original) -> bool:
             parts = self.parts(file, volume)
             return (
                 parts is not None
@@ -275,12 +279,12 @@ class Originals:
             )
 
         with Threads(max(1, num_threads)) as threads:
-            held = threads.map(holds, self.all_files)
-            yield from (f for f, holds in zip(self.all_files, held, strict=True) if not holds)
+            restored = threads.map(can_be_restored, self.all_files)
+            yield from (file for file, ok in zip(self.all_files, restored, strict=True) if not ok)
 
 
 def digest_of(parts: Iterable[Bytes]) -> bytes:
-    """Return the SHA-256 of bytes in parts."""
+    """Return the SHA-256 of bytes given in parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -288,7 +292,7 @@ def digest_of(parts: Iterable[Bytes]) -> bytes:
 
 
 def runs_of(frames: Sequence[int]) -> Runs:
-    """Return numbers of frames as runs of those that follow each other."""
+    """Return numbers of frames as runs of consecutive ones."""
     runs: list[tuple[int, int]] = []
     for frame in frames:
         if runs and sum(runs[-1]) == frame:
@@ -299,17 +303,17 @@ def runs_of(frames: Sequence[int]) -> Runs:
 
 
 def frames_of(runs: Iterable[tuple[int, int]]) -> Iterator[int]:
-    """Yield the numbers of frames that runs stand for."""
+    """Yield the numbers of the frames in runs."""
     for first, count in runs:
         yield from range(first, first + count)
 
 
 def frames_in(volume: NDArray[Any], runs: Runs) -> NDArray[Any]:
-    """Return frames of a volume; where they follow each other, without copying them."""
+    """Return frames of a volume, as a view if they are consecutive."""
     found = [volume[first : first + count] for first, count in runs]
     return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def frames_digest(volume: NDArray[Any], runs: Runs) -> bytes:
-    """Return the SHA-256 of the samples of frames; empty if there are none."""
+    """Return the SHA-256 of the samples of frames; empty if there are no frames."""
     return digest_of([IN_MEMORY.encode(frames_in(volume, runs)) or b""]) if runs else b""

@@ -1,4 +1,4 @@
-"""DICOM folders: writing the files that a series was read from, to the byte.
+"""Writes the files that a series was read from, restored byte for byte.
 
 Must not know elements or dicube files.
 """
@@ -23,22 +23,22 @@ def write_originals(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Write original files under their names into a folder, which is made if need be.
+    """Write original files under their original names into a folder.
 
     Args:
-        folder: where to.
+        folder: the target folder, which is created if needed.
         originals: the files.
         volume: the samples of their frames.
-        overwrite: see `dicom_export.write_dicom_folder`.
-        progress: called with files done and files in all.
+        overwrite: as for `export.folder.write_dicom_folder`.
+        progress: called with the number of files written and the total number.
 
     Returns:
         The paths written.
 
     Raises:
-        InvalidCubeFileError: a file would not be what it was; it does not take its name.
+        InvalidCubeFileError: a file can't be restored byte for byte; it is not written.
         TargetExistsError: the folder is not empty, or is a file.
-        CubeFileAccessError: the operating system refuses.
+        CubeFileAccessError: the operating system refuses to write.
     """
     target = os.fspath(folder)
     make_folder(target, overwrite)
@@ -46,7 +46,7 @@ def write_originals(
     with WholeFiles() as writer:
         for done, file in enumerate(originals.all_files, 1):
             parts = originals.parts(file, volume)
-            # Without a digest it was just read, and the caller knows that the volume is as it was.
+            # A file without a digest was just read, and the caller has checked the volume.
             if parts is None or (file.digest and digest_of(parts) != file.digest):
                 raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
             path = os.path.join(target, *file.name.split("/"))

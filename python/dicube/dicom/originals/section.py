@@ -1,6 +1,6 @@
-"""The files that a series was read from as bytes, which compress well: `Originals` there and back.
+"""Converts `Originals` to the bytes of the section "originals" and back (see FORMAT.md).
 
-Bytes may come from anybody: whatever is wrong with them is an InvalidCubeFileError. Must not know
+The bytes are untrusted: whatever is wrong with them raises an InvalidCubeFileError. Must not know
 elements, pixels or compression.
 """
 
@@ -37,11 +37,11 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def originals_to_bytes(originals: Originals, volume: NDArray[Any]) -> bytes:
-    """Return originals as FORMAT.md has them, before compression.
+    """Return the bytes of the section, before compression.
 
     Args:
         originals: the originals.
-        volume: the samples, as they were when the files were read.
+        volume: the samples, unchanged since the files were read.
     """
     originals = originals.with_digests(volume)
     forms: dict[SampleForm, int] = {}
@@ -76,15 +76,16 @@ def originals_to_bytes(originals: Originals, volume: NDArray[Any]) -> bytes:
 def originals_from_bytes(
     data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], codec: str
 ) -> Originals:
-    """Return the originals that bytes are.
+    """Return the originals from the bytes of the section.
 
     Args:
-        data: what `originals_to_bytes` gave, or anything.
-        shape, dtype: of the volume.
-        codec: of the dicube file's frames, by its name in `dicube.codecs`.
+        data: the bytes, after decompression.
+        shape: shape of the volume.
+        dtype: dtype of the volume.
+        codec: name of the codec of the dicube file's frames in `dicube.codecs`.
 
     Raises:
-        InvalidCubeFileError: the bytes are not originals of such a volume.
+        InvalidCubeFileError: the bytes don't describe originals of such a volume.
     """
     length = struct.unpack_from("<L", data)[0] if len(data) >= 4 else len(data)
     if 4 + length > len(data):
@@ -94,7 +95,7 @@ def originals_from_bytes(
     except ValueError as error:
         raise _fault(f"the index is not JSON: {error}") from None
     if not isinstance(index, dict) or index.get("version") != VERSION:
-        raise _fault("the index is of another version")
+        raise _fault(f"expected an index of version {VERSION}")
     forms = [_form(form) for form in _list(index.get("forms"))]
     entries = _list(index.get("files"))
     count = len(entries)
@@ -117,13 +118,13 @@ def originals_from_bytes(
         )
         for entry, runs, digest, frames_digest in heads
     )
-    # Files of plain samples have no coded frames, whatever the dicube file codes these by.
+    # Originals with uncompressed samples have no coded frames, whatever the dicube file's codec.
     are_coded = any(isinstance(piece, Coded) for file in files for piece in file.pieces)
     originals = Originals(
         files[:count], shape, dtype, codec if are_coded else "", copies=files[count:]
     )
     if not cursor.at_end:
-        raise _fault("there are bytes that no file has")
+        raise _fault("there are bytes that belong to no file")
     fault = fault_of(originals)
     if fault:
         raise _fault(fault)
@@ -131,25 +132,25 @@ def originals_from_bytes(
 
 
 def fault_of(originals: Originals) -> str:
-    """Return why originals can't be kept, or must not be believed; '' if they can."""
+    """Return the reason why originals can't be stored or are invalid; '' if there is none."""
     names = [file.name for file in originals.all_files]
     for name in names:
         if _is_unsafe(name):
-            return f"{name!r} is no name of a file within a folder"
+            return f"{name!r} is not a path within a folder"
     folders = {parent for name in names for parent in _parents(name)}
     if len(set(names)) < len(names) or folders & set(names):
         return "two files have the same name"
     end = 0
     for first, count in sorted(run for file in originals.files for run in file.all_runs()):
         if first != end:
-            return f"frame {min(first, end)} is not in one file"
+            return f"frame {min(first, end)} is in no file or in several"
         end += count
     if end != originals.shape[0]:
-        return f"there are {originals.shape[0]} frames, of which files hold {end}"
+        return f"expected files with {originals.shape[0]} frames, found {end}"
     held = {_frames_of(file) for file in originals.files}
     for copy in originals.copies:
         if _frames_of(copy) not in held:
-            return f"{copy.name} is of other frames than any file"
+            return f"{copy.name} is no copy: no file holds the same frames"
     groups = (originals.files, *((copy,) for copy in originals.copies))
     return next(filter(None, map(_fault_of_coded, groups)), "")
 
@@ -159,19 +160,19 @@ def _frames_of(file: Original) -> Runs:
 
 
 def _fault_of_coded(files: Sequence[Original]) -> str:
-    """Return what is wrong with the ranges of coded frames in files; '' if nothing is."""
+    """Return what is wrong with the ranges of coded frames in files; '' if they are valid."""
     ends: dict[int, int] = {}
     for coded in (p for file in files for p in file.pieces if isinstance(p, Coded)):
         end = ends.get(coded.frame, 0)
-        # Of a JPEG, a segment that it did not have is left out.
+        # A segment that was added to a JPEG leaves a gap.
         if coded.start < end or (coded.start > end and not coded.jpeg) or coded.stop < coded.start:
-            return f"the bytes of frame {coded.frame} are not each in one place"
+            return f"the bytes of frame {coded.frame} are missing or repeated"
         ends[coded.frame] = coded.stop
     return ""
 
 
 def _is_unsafe(name: str) -> bool:
-    """Return whether a name may lead out of the folder that it is to stand in."""
+    """Return whether a name may lead out of the folder that files are restored to."""
     parts = name.split("/")
     return bool(
         "\0" in name
@@ -187,7 +188,7 @@ def _parents(name: str) -> Iterator[str]:
 
 
 class _Cursor:
-    """Takes bytes one part after the other."""
+    """Reads bytes part by part."""
 
     def __init__(self, data: memoryview, position: int) -> None:
         self._data, self._position = data, position
@@ -208,14 +209,14 @@ class _Cursor:
 def _form(document: Any) -> SampleForm:
     form = _list(document)
     if len(form) != 3 or form[0] not in _ORDERS or not all(type(f) is bool for f in form[1:]):
-        raise _fault(f"{document!r} is no form of samples")
+        raise _fault(f"expected a form of samples, found {document!r}")
     return SampleForm(*form)
 
 
 def _piece(document: Any, forms: Sequence[SampleForm], cursor: _Cursor) -> Piece:
     if isinstance(document, list):
         if not document or not _is_count(document[0]) or document[0] >= len(forms):
-            raise _fault(f"{document!r} is no piece of a file")
+            raise _fault(f"expected a piece of a file, found {document!r}")
         return Samples(forms[document[0]], _runs(document[1:]))
     if isinstance(document, dict):
         for name, jpeg in (("coded", False), ("jpeg", True)):
@@ -225,12 +226,12 @@ def _piece(document: Any, forms: Sequence[SampleForm], cursor: _Cursor) -> Piece
                 return Coded(frame, start, stop, jpeg)
     elif _is_count(document):
         return cursor.take(document)
-    raise _fault(f"{document!r} is no piece of a file")
+    raise _fault(f"expected a piece of a file, found {document!r}")
 
 
 def _runs(numbers: Sequence[Any]) -> Runs:
     if not numbers or len(numbers) % 2 or not all(map(_is_count, numbers)) or 0 in numbers[1::2]:
-        raise _fault(f"{list(numbers)!r} are no frames")
+        raise _fault(f"expected runs of frames, found {list(numbers)!r}")
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 

@@ -166,7 +166,7 @@ def test_the_order_of_elements(tmp_path: Path) -> None:
     restored = tmp_path / "b"
     restored.write_bytes(data[:start] + second + first + data[start + 52 :])
     (found,) = instance_differences(original, restored)
-    assert found.startswith("order of elements: at place 0 (0008,0005) SpecificCharacterSet")
+    assert found.startswith("order of elements: at position 0 (0008,0005) SpecificCharacterSet")
 
 
 def test_as_many_lines_as_asked_for(tmp_path: Path) -> None:

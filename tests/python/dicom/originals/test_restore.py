@@ -379,7 +379,7 @@ def test_files_of_pydicom(path: Path, tmp_path: Path) -> None:
     assert np.array_equal(again.raw_image, image.raw_image)
     if syntax.is_encapsulated and not has_own_codec(syntax):
         assert image.why_not_exact() == (
-            f"frames in transfer syntax {syntax.name} are not kept as they are coded"
+            f"coded frames in transfer syntax {syntax.name} can't be stored unchanged"
         )
         assert again.why_not_exact() == "the dicube file holds no original files"
         assert again.dicom_meta.get("TransferSyntaxUID") == syntax
