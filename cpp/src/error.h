@@ -1,8 +1,9 @@
-// Error: the one exception that the library throws on purpose. Knows nothing but the status codes.
+// Error: the exception that the library throws on purpose. Knows only the status codes.
 #pragma once
 
 #include <dicube/dicube.h>
 
+#include <cstdint>
 #include <exception>
 #include <sstream>
 #include <string>
@@ -22,12 +23,22 @@ private:
     std::string message_;
 };
 
-// Throws an Error whose message is the parts, one behind the other.
+// Throws an Error whose message is all parts in a row.
 template <typename... Parts>
 [[noreturn]] void fail(int32_t status, const Parts&... parts) {
     std::ostringstream text;
     (text << ... << parts);
     throw Error(status, text.str());
+}
+
+// Runs an action on a frame. Its errors say which frame it was.
+template <typename Action>
+auto in_frame(uint64_t index, Action&& action) {
+    try {
+        return action();
+    } catch (const Error& error) {
+        fail(error.status(), "frame ", index, ": ", error.what());
+    }
 }
 
 }  // namespace dicube

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "codec.h"
+#include "image.h"
 
 namespace dicube {
 

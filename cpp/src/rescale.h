@@ -1,7 +1,7 @@
 // Stored values to real ones: sample * slope + intercept. Knows no codec and no file.
 #pragma once
 
-#include "codec.h"
+#include "image.h"
 
 namespace dicube {
 

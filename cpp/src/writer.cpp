@@ -1,33 +1,22 @@
 #include "writer.h"
 
-#include <algorithm>
 #include <condition_variable>
-#include <cstring>
 #include <map>
 #include <mutex>
 
 #include "pool.h"
-#include "reader.h"
 
 namespace dicube {
 namespace {
 
-// An encoder needs a small multiple of the frame; this is a limit against faults, not a promise.
-constexpr uint64_t encoder_memory = uint64_t{1} << 40;
-
-void swap_sample_bytes(uint8_t* bytes, size_t size, size_t sample_size) {
-    for (size_t i = 0; i + sample_size <= size; i += sample_size)
-        std::reverse(bytes + i, bytes + i + sample_size);
-}
-
-// Brings frames that end in any order into the file in their own order.
+// Frames are finished in any order; this adds them to the file in their own order.
 class InOrder {
 public:
     InOrder(Layout& layout, size_t most_waiting) : layout_(layout), most_waiting_(most_waiting) {}
 
     void add(uint64_t i, std::vector<uint8_t> coded) {
         std::unique_lock lock(mutex_);
-        // The thread that has the next frame never waits, so that there is always progress.
+        // The thread with the next frame never waits: there is always progress.
         written_.wait(lock,
                       [&] { return stopped_ || i == next_ || waiting_.size() < most_waiting_; });
         if (stopped_) return;
@@ -56,93 +45,14 @@ private:
 
 }  // namespace
 
-FrameCoder::FrameCoder(const Codec& codec, const Image& image, const WriterSettings& settings,
-                       unsigned threads)
-    : image_(image), settings_(settings), name_(codec.name) {
-    const Tolerance& tolerance = settings.tolerance;
-    CodecSettings codec_settings = {settings.effort,    threads,
-                                    encoder_memory,     settings.least_bits,
-                                    tolerance.distance, tolerance.range};
-    encoder_ = codec.make_encoder(codec_settings);
-    if (settings.verify || !tolerance.is_lossless()) decoder_ = codec.make_decoder(codec_settings);
-}
-
-Loss FrameCoder::encode(const uint8_t* pixels, const uint8_t* mask, std::vector<uint8_t>& coded) {
-    size_t size = image_.frame_size();
-    if (settings_.swap_bytes) {
-        native_.assign(pixels, pixels + size);
-        swap_sample_bytes(native_.data(), size, image_.sample_size());
-        pixels = native_.data();
-    }
-    const uint8_t* rounded = within_tolerance(pixels, mask);
-    if (mask != nullptr)
-        encoder_->encode_roi(image_, rounded, mask, coded);
-    else
-        encoder_->encode(image_, rounded, coded);
-    if (!decoder_) return {};
-    decode(coded, mask);
-    if (settings_.tolerance.distance == 0 && std::memcmp(rounded, decoded_.data(), size) != 0)
-        fail(DICUBE_ERROR_CODEC, name_, " encoder: decoded pixels differ from those encoded");
-    if (settings_.tolerance.is_lossless()) return {};
-    Loss loss = checked_loss(pixels, mask);
-    loss.coded_size = coded.size();
-    return loss;
-}
-
-// The pixels, or such as are coded in their place without a loss.
-const uint8_t* FrameCoder::within_tolerance(const uint8_t* pixels, const uint8_t* mask) {
-    const Tolerance& tolerance = settings_.tolerance;
-    if (tolerance.max_error == 0 && tolerance.background_error == 0) return pixels;
-    rounded_.assign(pixels, pixels + image_.frame_size());
-    Range range = tolerance.range ? *tolerance.range : range_of(image_, pixels);
-    if (tolerance.max_error != 0)
-        quantise(image_, rounded_.data(), tolerance.max_error, range, mask);
-    if (tolerance.background_error != 0 && mask != nullptr)
-        quantise_background(image_, rounded_.data(), tolerance.background_error, range, mask);
-    return rounded_.data();
-}
-
-void FrameCoder::decode(const std::vector<uint8_t>& coded, const uint8_t* mask) {
-    decoded_.resize(image_.frame_size());
-    if (mask == nullptr) {
-        decoder_->decode(coded, image_, decoded_.data());
-        return;
-    }
-    size_t count = image_.pixel_count();
-    decoded_mask_.resize(count);
-    decoder_->decode_roi(coded, image_, decoded_.data(), decoded_mask_.data());
-    for (size_t i = 0; i < count; ++i)
-        if ((mask[i] != 0) != (decoded_mask_[i] != 0))
-            fail(DICUBE_ERROR_CODEC, name_, " encoder: the decoded mask differs from that encoded");
-}
-
-// Measured on what was decoded, sample by sample, and held against what is allowed.
-Loss FrameCoder::checked_loss(const uint8_t* pixels, const uint8_t* mask) const {
-    const Tolerance& tolerance = settings_.tolerance;
-    Loss loss = loss_between(image_, pixels, decoded_.data());
-    if (tolerance.distance != 0) return loss;
-    uint64_t most = tolerance.max_error;
-    if (mask != nullptr) {
-        Loss inside = loss_between(image_, pixels, decoded_.data(), mask);
-        if (inside.max_error > most)
-            fail(DICUBE_ERROR_CODEC, name_, " encoder: an error of ", inside.max_error,
-                 " inside the mask, at most ", most, " is allowed");
-        most = std::max<uint64_t>(most, tolerance.background_error);
-    }
-    if (loss.max_error > most)
-        fail(DICUBE_ERROR_CODEC, name_, " encoder: an error of ", loss.max_error, ", at most ",
-             most, " is allowed");
-    return loss;
-}
-
 Writer::Writer(std::unique_ptr<Sink> sink, const Codec& codec, const Image& image, uint64_t frames,
                const WriterSettings& settings)
     : sink_(std::move(sink)),
       codec_(codec),
       image_(image),
       settings_(settings),
-      layout_(*sink_, settings.kind, frames) {
-    // Published readers know nothing of what is in `Image`, and would take keys for samples.
+      layout_(*sink_, settings.kind.letter, frames) {
+    // Published readers don't know the section `Image`: they would take keys for samples.
     if (!image.is_integer() || image.sample_size() == 8) layout_.hide_frames();
     layout_.add_section(image_section, image_bytes(image, codec.id));
 }
@@ -155,8 +65,8 @@ void Writer::expect_room(uint64_t count) const {
     expect_open();
     uint64_t left = layout_.frames_wanted() - layout_.frames_added();
     if (count > left)
-        fail(DICUBE_ERROR_STATE, "writer: ", count, " frames more, only ", left, " of ",
-             layout_.frames_wanted(), " are left");
+        fail(DICUBE_ERROR_STATE, "writer: expected at most ", left,
+             " more frames, as the file has ", layout_.frames_wanted(), ", found ", count);
 }
 
 void Writer::add_section(std::string_view name, Bytes data) {
@@ -164,15 +74,15 @@ void Writer::add_section(std::string_view name, Bytes data) {
     check_section_name(name);
     if (is_refused(name))
         fail(DICUBE_ERROR_ARGUMENT, "section ", name,
-             ": no reader would take the file, since a name that begins with a capital letter must "
-             "be understood");
+             ": expected a name that begins with no capital letter; readers refuse files with "
+             "such a section unless they know it");
     layout_.add_section(name, data);
 }
 
 void Writer::encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks) {
     expect_room(count);
-    if ((masks != nullptr) != kind_has_masks(settings_.kind))
-        fail(DICUBE_ERROR_ARGUMENT, "writer: a file of kind ", settings_.kind,
+    if ((masks != nullptr) != settings_.kind.has_masks)
+        fail(DICUBE_ERROR_ARGUMENT, "writer: a file of kind ", settings_.kind.letter,
              masks != nullptr ? " holds no masks" : " holds a mask for each frame");
     bool split = codec_.splits_frames && count < settings_.threads;
     unsigned across = split ? 1 : settings_.threads;
@@ -189,15 +99,12 @@ void Writer::encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks)
         try {
             expect_not_cancelled(settings_.cancel);
             std::unique_ptr<FrameCoder>& coder = coders_[worker];
-            if (!coder) coder = std::make_unique<FrameCoder>(codec_, image_, settings_, inside);
+            if (!coder)
+                coder = std::make_unique<FrameCoder>(codec_, image_, settings_.frames, inside);
             std::vector<uint8_t> coded;
-            try {
-                losses[i] =
-                    coder->encode(pixels + i * frame_size,
-                                  masks == nullptr ? nullptr : masks + i * mask_size, coded);
-            } catch (const Error& error) {
-                fail(error.status(), "frame ", first + i, ": ", error.what());
-            }
+            const uint8_t* mask = masks == nullptr ? nullptr : masks + i * mask_size;
+            in_frame(first + i,
+                     [&] { losses[i] = coder->encode(pixels + i * frame_size, mask, coded); });
             in_order.add(i, std::move(coded));
         } catch (...) {
             in_order.stop();
@@ -205,7 +112,7 @@ void Writer::encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks)
         }
     });
     if (split) coders_.clear();
-    // In their order: sums of floating-point numbers must not depend on the threads.
+    // In the order of the frames: floating-point sums must not depend on the threads.
     for (const Loss& loss : losses) loss_ += loss;
     closed_ = false;
 }
@@ -214,8 +121,8 @@ void Writer::add_coded(Bytes coded) {
     expect_room(1);
     const Codec& codec = codec_of(coded);
     if (codec.id != codec_.id)
-        fail(DICUBE_ERROR_ARGUMENT, "frame ", layout_.frames_added(), ": is ", codec.name,
-             ", the file's codec is ", codec_.name);
+        fail(DICUBE_ERROR_ARGUMENT, "frame ", layout_.frames_added(), ": expected ", codec_.name,
+             ", the file's codec, found ", codec.name);
     try {
         codec.expect(coded, image_);
         if (codec.is_misread(coded)) layout_.hide_frames();

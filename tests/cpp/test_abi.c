@@ -37,6 +37,23 @@ FIELD(dicube_codec_options, least, 48);
 FIELD(dicube_codec_options, greatest, 56);
 FIELD(dicube_codec_options, distance, 64);
 FIELD(dicube_codec_options, cancel, 72);
+SIZE(dicube_codestream_info, 80);
+FIELD(dicube_codestream_info, struct_size, 0);
+FIELD(dicube_codestream_info, coded_size, 8);
+FIELD(dicube_codestream_info, codestream_offset, 16);
+FIELD(dicube_codestream_info, codestream_size, 24);
+FIELD(dicube_codestream_info, codec, 32);
+FIELD(dicube_codestream_info, bits, 36);
+FIELD(dicube_codestream_info, is_signed, 40);
+FIELD(dicube_codestream_info, components, 44);
+FIELD(dicube_codestream_info, levels, 48);
+FIELD(dicube_codestream_info, progression, 52);
+FIELD(dicube_codestream_info, has_colour_transform, 56);
+FIELD(dicube_codestream_info, is_reversible, 60);
+FIELD(dicube_codestream_info, has_tile_lengths, 64);
+FIELD(dicube_codestream_info, is_mapped, 68);
+FIELD(dicube_codestream_info, has_jpeg, 72);
+FIELD(dicube_codestream_info, reserved, 76);
 SIZE(dicube_reader_options, 24);
 FIELD(dicube_reader_options, struct_size, 0);
 FIELD(dicube_reader_options, max_memory, 8);
@@ -175,8 +192,10 @@ static void read_file(void) {
     OF_0_4_0(dicube_image) image;
     OF_0_4_0(dicube_file_info) info;
     OF_0_4_0(dicube_decode_options) how;
+    OF_0_4_0(dicube_codestream_info) coded;
     dicube_reader* reader = NULL;
-    uint64_t frames = 0, wanted = FRAMES - 1;
+    uint64_t frames = 0, wanted = FRAMES - 1, offset = 0;
+    size_t coded_size = 0;
     double slope = 0.5, intercept = -7;
     size_t i;
     begin(&source, 32);
@@ -204,6 +223,15 @@ static void read_file(void) {
     EXPECT(dicube_reader_info(reader, &info.is) == DICUBE_OK);
     EXPECT(is_kept(&info, 48) && info.is.kind == DICUBE_KIND_LOSSY);
     EXPECT(info.is.file_size == file_size);
+
+    begin(&coded, 80);
+    EXPECT(dicube_reader_coded_range(reader, 0, &offset, &coded_size) == DICUBE_OK);
+#define PROBE dicube_probe(file + offset, coded_size, NULL, &coded.is)
+    EXPECT_ONLY_KNOWN_SIZES(coded, dicube_codestream_info, 80, PROBE);
+    EXPECT(PROBE == DICUBE_OK);
+#undef PROBE
+    EXPECT(is_kept(&coded, 80) && coded.is.codec == DICUBE_CODEC_JXL);
+    EXPECT(coded.is.coded_size == coded_size && coded.is.bits == 12 && coded.is.is_reversible == 1);
 
     EXPECT(dicube_reader_decode(reader, 0, FRAMES, pixels, sizeof pixels) == DICUBE_OK);
     for (i = 0; i < FRAMES * ROWS * COLUMNS; ++i)

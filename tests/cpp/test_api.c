@@ -69,6 +69,7 @@ static void read_file(dicube_reader* reader, uint32_t codec) {
     static int16_t pixels[FRAMES * ROWS * COLUMNS];
     dicube_image image = volume_image();
     dicube_file_info info;
+    dicube_codestream_info stream = {0};
     uint64_t frames = 0, offset = 0, i;
     size_t size = 0, frame = ROWS * COLUMNS * sizeof(int16_t);
     char name[17], status[10];
@@ -113,7 +114,8 @@ static void read_file(dicube_reader* reader, uint32_t codec) {
     EXPECT(dicube_reader_coded_range(reader, 7, &offset, &size) == DICUBE_OK && offset > 116);
     coded = malloc(size);
     EXPECT(dicube_reader_coded_read(reader, 7, coded, size) == DICUBE_OK);
-    EXPECT(dicube_probe(coded, size, &info.codec, &image) == DICUBE_OK && info.codec == codec);
+    stream.struct_size = sizeof stream;
+    EXPECT(dicube_probe(coded, size, &image, &stream) == DICUBE_OK && stream.codec == codec);
     EXPECT(dicube_decode(coded, size, &image, 0, pixels, frame) == DICUBE_OK);
     EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, frame) == 0);
     memset(pixels, 1, frame);
@@ -568,8 +570,8 @@ static void misuse(const char* folder) {
     image = volume_image();
     EXPECT(dicube_encode_bound(&image, &options, &size) == DICUBE_ERROR_UNSUPPORTED);
     EXPECT(dicube_encode_bound(&image, NULL, NULL) == DICUBE_ERROR_ARGUMENT);
-    EXPECT(dicube_probe("neither of both", 15, &options.codec, &image) == DICUBE_ERROR_CODEC);
-    EXPECT(dicube_probe(NULL, 15, &options.codec, &image) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_probe("neither of both", 15, &image, NULL) == DICUBE_ERROR_CODEC);
+    EXPECT(dicube_probe(NULL, 15, &image, NULL) == DICUBE_ERROR_ARGUMENT);
     EXPECT(dicube_reader_levels(NULL, &options.codec) == DICUBE_ERROR_ARGUMENT);
     image.struct_size = 8;
     EXPECT(dicube_image_size(&image, 1, &size) == DICUBE_ERROR_ARGUMENT);

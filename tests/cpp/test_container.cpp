@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "../../cpp/src/container.h"
-#include "../../cpp/src/reader.h"
+#include "../../cpp/src/decoding.h"
 #include "expect.h"
 
 using namespace dicube;

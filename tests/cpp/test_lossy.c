@@ -62,7 +62,7 @@ static void one_image_with_a_mask(void) {
     dicube_codec_options options = jxl(0);
     size_t size = 0, bound = 0;
     uint64_t max_error = 0;
-    uint32_t codec = 0;
+    dicube_codestream_info info = {0};
     options.background_error = OUTSIDE_ERROR;
     EXPECT(dicube_encode_bound(&image, &options, &bound) == DICUBE_OK && bound <= sizeof coded);
     EXPECT(dicube_encode_roi(&image, &options, volume, frame_size, masks, PIXELS, coded,
@@ -71,7 +71,8 @@ static void one_image_with_a_mask(void) {
     EXPECT(dicube_decode_roi(coded, size, &image, 0, decoded, frame_size, decoded_masks, PIXELS) ==
            DICUBE_OK);
     EXPECT(is_composite(0, 1, &max_error) && max_error > 0);
-    EXPECT(dicube_probe(coded, size, &codec, &found) == DICUBE_OK && codec == DICUBE_CODEC_JXL);
+    info.struct_size = sizeof info;
+    EXPECT(dicube_probe(coded, size, &found, &info) == DICUBE_OK && info.codec == DICUBE_CODEC_JXL);
     EXPECT(found.rows == ROWS && found.sample_type == DICUBE_SAMPLE_INT16);
     memcpy(decoded + PIXELS, decoded, frame_size);
     EXPECT(dicube_decode(coded, size, &image, 0, decoded, frame_size) == DICUBE_OK);
@@ -305,15 +306,18 @@ static void jpeg_there_and_back(void) {
     size_t jpeg_size = gray_jpeg(jpeg), size = 0, restored_size = 0, i;
     dicube_image image = an_image();
     dicube_codec_options options = jxl(0);
-    uint32_t codec = 0;
+    dicube_codestream_info info = {0};
     EXPECT(dicube_jpeg_encode(jpeg, jpeg_size, 0, coded, sizeof coded, &size) == DICUBE_OK);
     EXPECT(dicube_jpeg_restore(coded, size, NULL, 0, &restored_size) == DICUBE_OK);
     EXPECT(restored_size == jpeg_size);
     EXPECT(dicube_jpeg_restore(coded, size, restored, sizeof restored, &restored_size) ==
            DICUBE_OK);
     EXPECT(restored_size == jpeg_size && memcmp(restored, jpeg, jpeg_size) == 0);
-    EXPECT(dicube_probe(coded, size, &codec, &image) == DICUBE_OK && codec == DICUBE_CODEC_JXL);
+    info.struct_size = sizeof info;
+    EXPECT(dicube_probe(coded, size, &image, &info) == DICUBE_OK && info.codec == DICUBE_CODEC_JXL);
     EXPECT(image.rows == 8 && image.columns == 8 && image.sample_type == DICUBE_SAMPLE_UINT8);
+    EXPECT(info.has_jpeg == 1 && info.is_reversible == 0 && info.is_mapped == 0);
+    EXPECT(info.coded_size == size);
     EXPECT(dicube_decode(coded, size, &image, 1, pixels, sizeof pixels) == DICUBE_OK);
     EXPECT(pixels[0] == 128 && pixels[63] == 128);
 

@@ -11,8 +11,11 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     dicube_image image = {};
     image.struct_size = sizeof image;
-    uint32_t codec;
-    if (dicube_probe(data, size, &codec, &image) == DICUBE_OK) {
+    dicube_codestream_info info = {};
+    info.struct_size = sizeof info;
+    if (dicube_probe(data, size, &image, &info) == DICUBE_OK) {
+        expect(info.coded_size <= size && info.codestream_offset <= info.coded_size &&
+               info.codestream_size <= info.coded_size - info.codestream_offset);
         size_t needed;
         if (dicube_image_size(&image, 1, &needed) == DICUBE_OK && needed <= most_pixel_bytes) {
             std::vector<uint8_t> pixels(needed, 1);

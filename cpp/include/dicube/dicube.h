@@ -214,12 +214,45 @@ DICUBE_API int32_t dicube_encode(const dicube_image* image, const dicube_codec_o
                                  const void* pixels, size_t pixels_size, void* coded,
                                  size_t capacity, size_t* size);
 
-/* Read from a coded image which codec made it and what the image is, without decoding it. HTJ2K has
- * integers of at most 32 bits: of a wider or floating-point image made with it only the caller
- * knows the sample type, and what is given here is the integer type that stands in for it.
+/* Order in which a codestream of HTJ2K stores its packets (ISO/IEC 15444-1 B.12). */
+#define DICUBE_PROGRESSION_LRCP 1u
+#define DICUBE_PROGRESSION_RLCP 2u
+#define DICUBE_PROGRESSION_RPCL 3u
+#define DICUBE_PROGRESSION_PCRL 4u
+#define DICUBE_PROGRESSION_CPRL 5u
+
+/* What a coded image says about itself. Zero in any field means no, or unknown. */
+typedef struct dicube_codestream_info {
+    size_t struct_size;       /* sizeof(dicube_codestream_info)                                  */
+    size_t coded_size;        /* bytes of the coded image without zeros that pad it              */
+    size_t codestream_offset; /* where the codestream itself begins: behind the boxes of JPEG XL */
+    size_t codestream_size;   /* bytes of the codestream itself; 0 if several boxes hold parts   */
+    uint32_t codec;           /* DICUBE_CODEC_*                                                  */
+    uint32_t bits;            /* bits a sample that the codestream declares                      */
+    uint32_t is_signed;       /* 1: it declares signed samples                                   */
+    uint32_t components;      /* channels; colours, and extra channels of JPEG XL                */
+    uint32_t levels;          /* wavelet decompositions of HTJ2K                                 */
+    uint32_t progression;     /* DICUBE_PROGRESSION_* of HTJ2K                                   */
+    uint32_t has_colour_transform; /* 1: HTJ2K with a component transform, JPEG XL in XYB        */
+    uint32_t is_reversible;    /* 1: all coding steps are reversible: HTJ2K with the 5/3 wavelet,
+                                  JPEG XL in modular mode without XYB. The encoder may have
+                                  rounded samples before. JPEG XL with extra channels, a colour
+                                  profile or other rare headers is 0: unknown                    */
+    uint32_t has_tile_lengths; /* 1: HTJ2K with a TLM segment                                    */
+    uint32_t is_mapped;        /* 1: JPEG XL whose samples stand for others, by the box `dcub` of
+                                  FORMAT.md: only this library decodes the samples themselves    */
+    uint32_t has_jpeg;         /* 1: JPEG XL from which dicube_jpeg_restore restores a JPEG      */
+    uint32_t reserved;         /* zero                                                           */
+} dicube_codestream_info;
+
+/* Read from a coded image, without decoding it, what the image is and how it is coded. Either of
+ * `image` and `info` may be NULL. A coded image that is followed by anything but zeros is
+ * DICUBE_ERROR_CODEC, and so is HTJ2K that is cut off; of JPEG XL only decoding detects that in all
+ * cases. HTJ2K has integers of at most 32 bits: only the caller knows the sample type of a wider or
+ * floating-point image, and `image` gets the integer type that stands for it.
  * @since 0.4.0 */
-DICUBE_API int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec,
-                                dicube_image* image);
+DICUBE_API int32_t dicube_probe(const void* coded, size_t coded_size, dicube_image* image,
+                                dicube_codestream_info* info);
 
 /* Decode one image into `pixels`. `image` must describe the image that was encoded, and
  * `pixels_size` must be the size of one frame of it (dicube_image_size). `num_threads` 0 means one

@@ -1,11 +1,11 @@
-// What callers hand in, checked and turned into what the rooms behind the fence take: images, and
-// how they are to be coded. Does nothing with them.
+// Checks the images and codec options of callers, and converts them to those of C++. Does nothing
+// else with them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "codec.h"
+#include "codecs/codec.h"
 #include "writer.h"
 
 namespace dicube::api {
@@ -15,7 +15,7 @@ constexpr uint64_t default_max_memory = uint64_t{1} << 32;
 
 Image image_in(const dicube_image* image);
 void image_out(const Image& image, dicube_image* out);
-// Bytes of frames, and of their masks.
+// Bytes of so many frames, and of their masks.
 size_t size_of(const Image& image, uint64_t frames);
 size_t mask_size_of(const Image& image, uint64_t frames);
 
@@ -24,5 +24,6 @@ struct CodingPlan {
     WriterSettings settings;
 };
 CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order);
+void expect_effort(uint32_t effort, const Codec& codec);
 
 }  // namespace dicube::api

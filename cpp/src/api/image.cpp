@@ -6,27 +6,26 @@
 #include "codecs/jxl_jpeg.h"
 #include "fence.h"
 #include "pool.h"
-#include "reader.h"
 
 using namespace dicube;
 using namespace dicube::api;
 
 namespace {
 
-// No lossless codec here makes noise twice as large, not even of a single row; a mask adds a second
-// layer, and lossy samples may be as fine as those of 16 bits.
+// No lossless codec here doubles the size of noise, not even of a single row; a mask adds a second
+// layer, and lossy samples may take 16 bits.
 size_t encode_bound(const Image& image, const WriterSettings& settings) {
     size_t size = size_of(image, 1);
-    if (!settings.tolerance.is_lossless() || kind_has_masks(settings.kind))
+    if (!settings.frames.tolerance.is_lossless() || settings.kind.has_masks)
         size += 2 * size_of({image.rows, image.columns, image.samples, DICUBE_SAMPLE_UINT16}, 1);
     return 2 * size + 65536;
 }
 
-// Copies bytes to the caller, whose room is limited.
+// Copies bytes to the caller's buffer of `capacity` bytes.
 void copy_out(const std::vector<uint8_t>& bytes, void* out, size_t capacity, const char* name,
               size_t* size) {
     if (bytes.size() > capacity)
-        fail(DICUBE_ERROR_ARGUMENT, name, ": ", bytes.size(), " bytes, there is room for ",
+        fail(DICUBE_ERROR_ARGUMENT, name, ": expected room for ", bytes.size(), " bytes, found ",
              capacity);
     std::memcpy(out, bytes.data(), bytes.size());
     *size = bytes.size();
@@ -41,16 +40,16 @@ void encode_one(const dicube_image* image, const dicube_codec_options* options, 
     expect(coded, "coded");
     expect(size, "size");
     expect_size(pixels_size, size_of(described, 1), "pixels");
-    const Tolerance& tolerance = plan.settings.tolerance;
+    const Tolerance& tolerance = plan.settings.frames.tolerance;
     if (!tolerance.is_lossless()) check_lossy(described, tolerance);
     unsigned threads = plan.codec.splits_frames ? plan.settings.threads : 1;
-    FrameCoder coder(plan.codec, described, plan.settings, threads);
+    FrameCoder coder(plan.codec, described, plan.settings.frames, threads);
     std::vector<uint8_t> bytes;
     coder.encode(static_cast<const uint8_t*>(pixels), mask, bytes);
     copy_out(bytes, coded, capacity, "coded", size);
 }
 
-// `mask` is null where it is not asked for.
+// `mask` is null unless the caller asks for it.
 void decode_one(const void* coded, size_t coded_size, const dicube_image* image,
                 uint32_t num_threads, void* pixels, size_t pixels_size, uint8_t* mask) {
     expect(coded, "coded");
@@ -61,7 +60,7 @@ void decode_one(const void* coded, size_t coded_size, const dicube_image* image,
     try {
         const Codec& codec = codec_of(bytes);
         unsigned threads = codec.splits_frames ? thread_count(num_threads) : 1;
-        auto decoder = codec.make_decoder({0, threads, default_max_memory});
+        auto decoder = codec.make_decoder({.threads = threads, .max_memory = default_max_memory});
         if (mask == nullptr)
             decoder->decode(bytes, described, pixels);
         else
@@ -71,6 +70,27 @@ void decode_one(const void* coded, size_t coded_size, const dicube_image* image,
         if (mask != nullptr) std::memset(mask, 0, described.pixel_count());
         throw;
     }
+}
+
+void info_out(Bytes coded, const Codec& codec, const Codestream& found,
+              dicube_codestream_info* info) {
+    size_t offset = found.bare.empty() ? 0 : static_cast<size_t>(found.bare.data() - coded.data());
+    *info = {.struct_size = sizeof(dicube_codestream_info),
+             .coded_size = found.coded_size,
+             .codestream_offset = offset,
+             .codestream_size = found.bare.size(),
+             .codec = codec.id,
+             .bits = found.bits,
+             .is_signed = found.is_signed,
+             .components = found.components,
+             .levels = found.levels,
+             .progression = found.progression,
+             .has_colour_transform = found.transforms_colours,
+             .is_reversible = found.is_reversible,
+             .has_tile_lengths = found.has_tile_lengths,
+             .is_mapped = found.is_mapped,
+             .has_jpeg = found.has_jpeg,
+             .reserved = 0};
 }
 
 }  // namespace
@@ -115,13 +135,12 @@ int32_t dicube_jpeg_encode(const void* jpeg, size_t jpeg_size, uint32_t effort, 
         expect(jpeg, "jpeg");
         expect(coded, "coded");
         expect(size, "size");
-        if (effort > codec_jxl.most_effort)
-            fail(DICUBE_ERROR_ARGUMENT, "effort: is ", effort, ", at most ", codec_jxl.most_effort);
+        expect_effort(effort, codec_by_id(DICUBE_CODEC_JXL));
         Bytes source(static_cast<const uint8_t*>(jpeg), jpeg_size);
         std::vector<uint8_t> bytes = jxl_from_jpeg(source, effort, default_max_memory);
         std::vector<uint8_t> restored = jpeg_from_jxl(bytes, default_max_memory);
         if (!std::equal(restored.begin(), restored.end(), source.begin(), source.end()))
-            fail(DICUBE_ERROR_CODEC, "jpeg: the bytes restored differ from those given");
+            fail(DICUBE_ERROR_CODEC, "jpeg: the restored bytes differ from those given");
         copy_out(bytes, coded, capacity, "coded", size);
     });
 }
@@ -140,15 +159,17 @@ int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg, si
     });
 }
 
-int32_t dicube_probe(const void* coded, size_t coded_size, uint32_t* codec, dicube_image* image) {
+int32_t dicube_probe(const void* coded, size_t coded_size, dicube_image* image,
+                     dicube_codestream_info* info) {
     return guard([&] {
         expect(coded, "coded");
-        expect(codec, "codec");
-        expect_struct(image, "image");
+        if (image != nullptr) expect_struct(image, "image");
+        if (info != nullptr) expect_struct(info, "info");
         Bytes bytes(static_cast<const uint8_t*>(coded), coded_size);
-        const Codec& found = codec_of(bytes);
-        image_out(found.probe(bytes), image);
-        *codec = found.id;
+        const Codec& codec = codec_of(bytes);
+        Codestream found = codec.probe(bytes);
+        if (image != nullptr) image_out(found.image, image);
+        if (info != nullptr) info_out(bytes, codec, found, info);
     });
 }
 

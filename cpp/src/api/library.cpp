@@ -1,7 +1,7 @@
 // The C ABI of the library itself: versions, the last error, checksums.
 #include <string>
 
-#include "codec.h"
+#include "codecs/codec.h"
 #include "container.h"
 #include "fence.h"
 
@@ -17,14 +17,16 @@ const char* dicube_version(void) {
 }
 
 const char* dicube_build_info(void) {
-    static const std::string text = std::string("dicube ") + dicube_version() + "\ncompiler " +
+    static const std::string text = [] {
 #ifdef __VERSION__
-                                    __VERSION__ +
+        constexpr const char* compiler = __VERSION__;
 #else
-                                    "unknown" +
+        constexpr const char* compiler = "unknown";
 #endif
-                                    '\n' + codec_jxl.version() + '\n' + codec_htj2k.version() +
-                                    DICUBE_LINKED;
+        std::string lines = std::string("dicube ") + dicube_version() + "\ncompiler " + compiler;
+        for (const Codec* codec : codecs()) lines += '\n' + codec->version();
+        return lines + DICUBE_LINKED;
+    }();
     return text.c_str();
 }
 

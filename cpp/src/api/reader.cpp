@@ -1,11 +1,9 @@
 // The C ABI of files that are read.
-#include "reader.h"
-
 #include <cstring>
 
 #include "arguments.h"
+#include "decoding.h"
 #include "fence.h"
-#include "pool.h"
 #include "rescale.h"
 
 using namespace dicube;
@@ -45,7 +43,7 @@ Selection selection_in(dicube_reader* reader, const uint64_t* frames, uint64_t c
         expect(frames, "frames");
         expect(pixels, "pixels");
     }
-    Image image = reader->decoded_image(how.level, how.real_type);
+    Image image = decoded_image(*reader, how.level, how.real_type);
     expect_size(pixels_size, size_of(image, count), "pixels");
     return {.frames = frames,
             .first = 0,
@@ -185,7 +183,7 @@ int32_t dicube_reader_decoded_image(dicube_reader* reader, const dicube_decode_o
         expect(reader, "reader");
         expect_struct(image, "image");
         dicube_decode_options how = decode_options(options);
-        image_out(reader->decoded_image(how.level, how.real_type), image);
+        image_out(decoded_image(*reader, how.level, how.real_type), image);
     });
 }
 

@@ -29,7 +29,7 @@ CodingPlan writer_plan(dicube_writer** writer, const dicube_image* image, uint64
     if (frames > std::numeric_limits<uint64_t>::max() / 64)
         fail(DICUBE_ERROR_ARGUMENT, "writer: ", frames, " frames are too many");
     CodingPlan plan = coding_plan(options, image->byte_order);
-    const Tolerance& tolerance = plan.settings.tolerance;
+    const Tolerance& tolerance = plan.settings.frames.tolerance;
     if (!tolerance.is_lossless()) check_lossy(image_in(image), tolerance);
     return plan;
 }

@@ -1,5 +1,5 @@
-// HTJ2K (ISO/IEC 15444-15) by OpenJPH: the only file that includes <openjph/...>. Decodes nothing
-// whose header was not judged before (htj2k_header.h).
+// HTJ2K (ISO/IEC 15444-15) by OpenJPH: the only file that includes <openjph/...>. htj2k_header.h
+// checks each header before OpenJPH sees it.
 #include <openjph/ojph_arch.h>
 #include <openjph/ojph_codestream.h>
 #include <openjph/ojph_file.h>
@@ -22,8 +22,8 @@ namespace {
 
 using namespace htj2k;
 
-// OpenJPH reports through process-wide objects, and by default prints. A warning means that what it
-// goes on with is not what the codestream says, so a warning is an error here.
+// OpenJPH reports through process-wide objects, which print by default. After a warning it goes on
+// with something other than the codestream says, so a warning is an error here.
 class ThrowingError : public ojph::message_error {
 public:
     void operator()(int, const char*, int, const char* format, ...) override;
@@ -41,7 +41,7 @@ public:
     char text[400] = "";
     std::vsnprintf(text, sizeof text, format, arguments);
     std::replace(text, text + std::strlen(text), '\n', ' ');
-    fail(DICUBE_ERROR_CODEC, "HTJ2K codestream: OpenJPH says: ", text);
+    fail(DICUBE_ERROR_CODEC, "HTJ2K codestream: OpenJPH reports: ", text);
 }
 void ThrowingError::operator()(int, const char*, int, const char* format, ...) {
     va_list arguments;
@@ -67,7 +67,7 @@ void take_over_messages() {
     (void)once;
 }
 
-// The plain loop, for which the compiler has vector instructions, where nothing interleaves.
+// A plain loop if samples don't interleave: the compiler has vector instructions for it.
 template <typename Action>
 void for_each_pixel(size_t step, size_t count, Action&& action) {
     if (step == 1)
@@ -93,7 +93,7 @@ void to_line(const Sample* samples, size_t step, bool low, int32_t* line, size_t
     });
 }
 
-// The low halves come after the high ones.
+// Low halves of 64-bit samples come after the high halves.
 template <typename Sample>
 void from_line(const int32_t* line, size_t count, bool low, Sample* samples, size_t step) {
     for_each_pixel(step, count, [&](size_t i, size_t at) {
@@ -162,8 +162,8 @@ private:
         siz.set_tile_offset(ojph::point(0, 0));
 
         ojph::param_cod cod = codestream_.access_cod();
-        // Five levels as published; more where HTJ2K RPCL of DICOM (PS3.5 10.18) needs the lowest
-        // resolution to be at most 64 pixels a side.
+        // Five levels, as package 0.3.0 has; more for large images, as DICOM's HTJ2K RPCL (PS3.5
+        // 10.18) limits the lowest resolution to 64 pixels a side.
         uint32_t levels = 5;
         uint64_t side = std::max(image.rows, image.columns);
         while (((side - 1) >> levels) + 1 > 64 && levels < 12) ++levels;
@@ -171,18 +171,19 @@ private:
         cod.set_block_dims(64, 64);
         cod.set_progression_order("RPCL");
         cod.set_reversible(true);
-        // Published readers give wrong pixels where a component transform was used.
+        // Published readers decode a component transform to wrong pixels.
         cod.set_color_transform(false);
         codestream_.set_planar(true);
     }
 
-    // The TLM segment (ISO/IEC 15444-1 A.7.1) of the one tile-part that stands between it and EOC.
-    // OpenJPH writes wrong ones, beyond its own buffer, from an encoder that is used again.
+    // Writes the TLM segment (ISO/IEC 15444-1 A.7.1) of the only tile-part, which lies between the
+    // segment and EOC. OpenJPH's own is wrong, and overruns its buffer, if an encoder is used
+    // again.
     static void fill_tlm(std::vector<uint8_t>& coded, size_t position) {
         uint64_t length = coded.size() - position - tlm_size - 2;
         if (length > std::numeric_limits<uint32_t>::max())
-            fail(DICUBE_ERROR_CODEC, "HTJ2K encoder: ", length,
-                 " bytes are more than a tile-part can have");
+            fail(DICUBE_ERROR_CODEC, "HTJ2K encoder: expected a tile-part below 2^32 bytes, found ",
+                 length);
         const uint8_t segment[tlm_size] = {TLM >> 8,
                                            TLM & 0xFF,
                                            0,
@@ -224,7 +225,7 @@ public:
     }
 
     void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels) override {
-        Header header = read_header(coded, true);
+        Header header = read_header(coded);
         header.expect(image);
         if (header.memory() > static_cast<double>(max_memory_))
             fail(DICUBE_ERROR_LIMIT, what, ": needs up to ", header.memory(),
@@ -234,7 +235,7 @@ public:
                  header.levels_for(image), " for ", header.levels, " decompositions of ",
                  header.bits, " bits, found ", level);
         ojph::mem_infile input;
-        input.open(coded.data(), coded.size());
+        input.open(coded.data(), header.size);
         codestream_.restart();
         codestream_.read_headers(&input);
         codestream_.restrict_input_resolution(level, level);
@@ -249,7 +250,7 @@ public:
     }
 
 private:
-    // Brings back into the samples' range what the low-pass filter put beyond it.
+    // The low-pass filter overshoots at edges: clamps to the range of the samples.
     template <typename Sample>
     void pull_reduced(const Image& image, const Header& header, Sample* pixels) {
         int32_t span = static_cast<int32_t>((uint32_t{1} << header.bits) - 1);
@@ -285,6 +286,22 @@ bool recognises(Bytes coded) {
            coded[3] == 0x51;
 }
 
+Codestream probe(Bytes coded) {
+    Header header = read_header(coded);
+    check_image(header.image, DICUBE_ERROR_CODEC);
+    return {.image = header.image,
+            .coded_size = header.size,
+            .bare = coded.first(header.size),
+            .bits = header.bits,
+            .is_signed = header.is_signed,
+            .components = header.image.samples,
+            .levels = header.levels,
+            .progression = header.progression,
+            .transforms_colours = header.transforms_components,
+            .is_reversible = header.is_reversible,
+            .has_tile_lengths = header.has_tile_lengths};
+}
+
 std::string version() {
     std::ostringstream text;
     text << "OpenJPH " << OPENJPH_VERSION_MAJOR << '.' << OPENJPH_VERSION_MINOR << '.'
@@ -294,32 +311,27 @@ std::string version() {
 
 }  // namespace
 
+extern const Codec codec_htj2k;
 const Codec codec_htj2k = {
-    DICUBE_CODEC_HTJ2K,
-    "HTJ2K",
-    0,
-    false,
-    false,
-    recognises,
-    [](Bytes coded) {
-        Image image = read_header(coded, true).image;
-        check_image(image, DICUBE_ERROR_CODEC);
-        return image;
-    },
-    [](Bytes coded, const Image& image) { read_header(coded, false).expect(image); },
-    [](Bytes coded) { return read_header(coded, true).transforms_components; },
-    [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
+    .id = DICUBE_CODEC_HTJ2K,
+    .name = "HTJ2K",
+    .recognises = recognises,
+    .probe = probe,
+    .expect = [](Bytes coded, const Image& image) { read_size(coded).expect(image); },
+    .is_misread = [](Bytes coded) { return read_header(coded).transforms_components; },
+    .levels =
+        [](Bytes coded, const Image& image) {
+            Header header = read_header(coded);
+            header.expect(image);
+            return header.levels_for(image);
+        },
+    .make_encoder = [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
         return std::make_unique<Htj2kEncoder>(settings.least_bits);
     },
-    [](const CodecSettings& settings) -> std::unique_ptr<Decoder> {
+    .make_decoder = [](const CodecSettings& settings) -> std::unique_ptr<Decoder> {
         return std::make_unique<Htj2kDecoder>(settings.max_memory);
     },
-    version,
-    [](Bytes coded, const Image& image) {
-        Header header = read_header(coded, true);
-        header.expect(image);
-        return header.levels_for(image);
-    },
+    .version = version,
 };
 
 }  // namespace dicube

@@ -1,5 +1,5 @@
-// What an HTJ2K codestream says of itself, read and judged: OpenJPH trusts what it says of its
-// geometry. Knows no OpenJPH.
+// The main header of an HTJ2K codestream, read and checked, because OpenJPH trusts its geometry.
+// Knows no OpenJPH.
 #pragma once
 
 #include <cstdint>
@@ -31,31 +31,39 @@ enum Marker : uint16_t {
 
 constexpr std::string_view what = "HTJ2K codestream";
 
-// HTJ2K has integers of at most 32 bits. Floating-point samples are coded as their keys (codec.h),
-// 64-bit ones as two signed components each: the key's high half, and its low half with the highest
-// bit flipped. The low halves' components follow all the high ones.
+// HTJ2K has integers of at most 32 bits. Floating-point samples are coded as their keys (image.h),
+// 64-bit samples as two signed components each: the high half of the key, and its low half with the
+// highest bit flipped. The components of low halves follow all those of high halves.
 Image coded_form(Image image);
 
-// What the main header says, as far as it matters here.
+// The fields of the main header that matter here.
 struct Header {
-    Image image;  // in coded form
+    Image image;      // in coded form
+    size_t size = 0;  // bytes from SOC to EOC
     uint32_t bits = 0;
-    uint32_t levels = 0;  // of decomposition
+    bool is_signed = false;
+    uint32_t levels = 0;       // of decomposition
+    uint32_t progression = 0;  // DICUBE_PROGRESSION_*
+    bool is_reversible = false;
+    bool has_tile_lengths = false;
     uint64_t tiles = 1, tile_width = 0, tile_height = 0;
     uint32_t block_width = 6, block_height = 6, least_precinct = 15;  // powers of two
     bool transforms_components = false;
 
-    // Bytes that OpenJPH takes to decode, at most: all tiles, each with a row of code blocks and
-    // the lines of each resolution, and a record of each code block and precinct.
+    // Bytes that OpenJPH needs at most to decode: all tiles, each with a row of code blocks and the
+    // lines of each resolution, and a record for each code block and precinct.
     double memory() const;
-    // How often a frame of such images can be halved. The keys of floating-point samples, and
-    // halves of 64-bit ones, have no meaning once they are averaged.
+    // How often a frame of such an image can be halved. Averages of the keys of floating-point
+    // samples, or of halves of 64-bit samples, would mean nothing.
     uint32_t levels_for(const Image& expected) const;
-    // Fails if it is of another image.
+    // Fails if the codestream is of another image.
     void expect(const Image& expected) const;
 };
 
-// Reads the main header; with `whole`, checks everything that OpenJPH does not.
-Header read_header(Bytes coded, bool whole);
+// Reads SIZ only: image, bits, is_signed and tiles.
+Header read_size(Bytes coded);
+// Reads the main header and the chain of tile-parts, and checks all that OpenJPH does not check.
+// Zeros may pad the codestream.
+Header read_header(Bytes coded);
 
 }  // namespace dicube::htj2k

@@ -1,4 +1,4 @@
-// JPEG XL (ISO/IEC 18181) by libjxl: its entry in the table of codecs.
+// JPEG XL (ISO/IEC 18181) by libjxl: its record in the table of codecs.
 #include "jxl.h"
 
 #include "libjxl.h"
@@ -20,19 +20,20 @@ std::string version() {
 
 }  // namespace
 
+extern const Codec codec_jxl;
 const Codec codec_jxl = {
-    DICUBE_CODEC_JXL,
-    "JPEG XL",
-    9,
-    true,
-    true,
-    recognises,
-    jxl::probe,
-    jxl::expect,
-    [](Bytes) { return false; },  // they know no JPEG XL
-    jxl::make_encoder,
-    jxl::make_decoder,
-    version,
+    .id = DICUBE_CODEC_JXL,
+    .name = "JPEG XL",
+    .most_effort = 9,
+    .splits_frames = true,
+    .is_lossy = true,
+    .has_masks = true,
+    .recognises = recognises,
+    .probe = jxl::probe,
+    .expect = jxl::expect,
+    .make_encoder = jxl::make_encoder,
+    .make_decoder = jxl::make_decoder,
+    .version = version,
 };
 
 }  // namespace dicube

@@ -1,4 +1,4 @@
-// What the parts of the JPEG XL codec show each other. Knows no libjxl.
+// The parts of the JPEG XL codec that its record in jxl.cpp consists of. Knows no libjxl.
 #pragma once
 
 #include <memory>
@@ -10,9 +10,8 @@ namespace dicube::jxl {
 std::unique_ptr<Encoder> make_encoder(const CodecSettings& settings);
 std::unique_ptr<Decoder> make_decoder(const CodecSettings& settings);
 
-// The image that a codestream is of.
-Image probe(Bytes coded);
-// Fails if it is of another image.
+Codestream probe(Bytes coded);
+// Fails if the codestream is of another image.
 void expect(Bytes coded, const Image& image);
 
 }  // namespace dicube::jxl

@@ -1,9 +1,11 @@
-// JPEG XL codestreams into frames, and into their masks where they have any: the mirror image of
-// jxl_encoder.cpp. Knows nothing of encoding.
+// Decodes JPEG XL codestreams to frames and masks: the mirror image of jxl_encoder.cpp. Knows
+// nothing of encoding.
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "jxl.h"
+#include "jxl_header.h"
 #include "jxl_planes.h"
 #include "libjxl.h"
 
@@ -17,7 +19,7 @@ uint32_t plane_channels(const JxlBasicInfo& info) {
     return info.num_extra_channels - (has_mask(info) ? 1 : 0);
 }
 
-// What the planes of a coded image are, from its basic info and its mapping.
+// The planes of a coded image, from its basic info and its mapping.
 Planes planes_of(const JxlBasicInfo& info, const std::optional<Mapping>& mapping) {
     uint32_t channels = plane_channels(info);
     uint32_t colours = std::max(1u, info.num_color_channels);
@@ -28,19 +30,21 @@ Planes planes_of(const JxlBasicInfo& info, const std::optional<Mapping>& mapping
     planes.bits = info.bits_per_sample;
     bool is_single = !mapping || mapping->is_scaled || has_mask(info);
     if (channels % colours != 0 || planes.count > (is_single ? 1 : most_planes))
-        refuse(info.num_extra_channels, " extra channels");
-    if (planes.count > 1 && planes.sample_size() != 2) refuse(planes.count, " planes of 8 bits");
+        refuse("found ", info.num_extra_channels, " extra channels, which is not supported");
+    if (planes.count > 1 && planes.sample_size() != 2)
+        refuse("found ", planes.count, " planes of 8 bits, expected 9 to 16 bits");
     return planes;
 }
 
-// What a coded image is, from its basic info and its mapping.
+// The image that a coded image decodes to, from its basic info and its mapping.
 Image image_of(const JxlBasicInfo& info, const std::optional<Mapping>& mapping) {
     if (info.exponent_bits_per_sample != 0 || info.bits_per_sample > 16)
-        fail(DICUBE_ERROR_UNSUPPORTED, "JPEG XL codestream: ", info.bits_per_sample,
-             " bits a sample with ", info.exponent_bits_per_sample,
-             " bits of exponent are not read");
+        fail(DICUBE_ERROR_UNSUPPORTED,
+             "JPEG XL codestream: expected integers of at most 16 bits, found ",
+             info.bits_per_sample, " bits a sample with ", info.exponent_bits_per_sample,
+             " bits of exponent");
     if (info.have_animation || info.have_preview || info.orientation != JXL_ORIENT_IDENTITY)
-        refuse("animated, with a preview, or turned");
+        refuse("expected a still image, neither with a preview nor rotated");
     planes_of(info, mapping);
     Image image;
     image.rows = info.ysize;
@@ -62,9 +66,34 @@ public:
     explicit FrameDecoder(const CodecSettings& settings)
         : decoder_(settings.threads, settings.max_memory) {}
 
-    Image probe(Bytes coded) {
-        std::optional<Mapping> mapping = start(coded, JXL_DEC_BASIC_INFO);
-        return image_of(read_info(), mapping);
+    Image probe_image(Bytes coded) {
+        start(coded, JXL_DEC_BASIC_INFO);
+        return image_of(read_info(), mapping_);
+    }
+
+    Codestream probe(Bytes coded) {
+        start(coded, JXL_DEC_BASIC_INFO | JXL_DEC_FRAME);
+        JxlBasicInfo info = read_info();
+        Image image = image_of(info, mapping_);
+        size_t size = boxes_.size;
+        Bytes bare = boxes_.codestream;
+        if (!boxes_.is_container) {
+            // All frames are skipped, by the lengths in their headers, to find the end.
+            JxlDecoderSkipFrames(decoder_.get(), std::numeric_limits<size_t>::max());
+            check(JxlDecoderProcessInput(decoder_.get()));
+            size -= expect_end(coded);
+            bare = bare.first(size);
+        }
+        return {.image = image,
+                .coded_size = size,
+                .bare = bare,
+                .bits = info.bits_per_sample,
+                .is_signed = false,
+                .components = info.num_color_channels + info.num_extra_channels,
+                .transforms_colours = !info.uses_original_profile,
+                .is_reversible = !bare.empty() && is_reversible(bare),
+                .is_mapped = mapping_.has_value(),
+                .has_jpeg = boxes_.has_jpeg};
     }
 
     void decode(Bytes coded, const Image& image, void* pixels) override {
@@ -76,13 +105,13 @@ public:
     }
 
 private:
-    // `mask` is null where it is not asked for.
+    // `mask` is null unless the caller asks for it.
     void decode_frame(Bytes coded, const Image& image, void* pixels, uint8_t* mask) {
         constexpr int events = JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE;
-        std::optional<Mapping> mapping = start(coded, events);
+        start(coded, events);
         JxlBasicInfo info = read_info();
-        expect_image(image_of(info, mapping), image);
-        Planes planes = planes_of(info, mapping);
+        expect_image(image_of(info, mapping_), image);
+        Planes planes = planes_of(info, mapping_);
         size_t count = image.pixel_count();
         size_t plane_size = count * image.samples * planes.sample_size();
         uint8_t* digits = static_cast<uint8_t*>(pixels);
@@ -97,11 +126,10 @@ private:
             decode_layers(image, planes, digits, plane_size);
             for (size_t i = 0; mask != nullptr && i < count; ++i) mask[i] = is_inside(i, planes);
         } else {
-            if (mask != nullptr) refuse("it holds no mask");
+            if (mask != nullptr) refuse("expected a mask, found no mask");
             decode_image(image, planes, digits, plane_size);
         }
-        size_t left = JxlDecoderReleaseInput(decoder_.get());
-        if (left != 0) refuse(left, " bytes behind its end");
+        expect_end(coded);
         if (planes.is_mapped) join_planes(image, planes, digits, pixels);
     }
 
@@ -119,10 +147,10 @@ private:
             else
                 decoder_.fail_with(status);
         }
-        if (!complete) refuse("it holds no image");
+        if (!complete) refuse("expected an image, found none");
     }
 
-    // The layers by themselves, put together here: exactly, and with the mask left.
+    // Decodes the two layers separately and combines them here, which is exact and gives the mask.
     void decode_layers(const Image& image, const Planes& planes, uint8_t* digits,
                        size_t plane_size) {
         size_t count = image.pixel_count();
@@ -132,7 +160,7 @@ private:
         while (true) {
             JxlDecoderStatus status = JxlDecoderProcessInput(decoder_.get());
             if (status == JXL_DEC_FRAME) {
-                if (++begun > 2) refuse("more than two layers");
+                if (++begun > 2) refuse("expected two layers, found more");
                 check_layer(image, begun == 2);
             } else if (status == JXL_DEC_NEED_IMAGE_OUT_BUFFER) {
                 give_buffers(image, planes, begun == 1 ? digits : layer_.data(), plane_size);
@@ -147,7 +175,7 @@ private:
                 decoder_.fail_with(status);
             }
         }
-        if (complete != 2) refuse(complete, " layers, expected two");
+        if (complete != 2) refuse("expected two layers, found ", complete);
         size_t size = plane_size / count;
         for (size_t i = 0; i < count; ++i)
             if (is_inside(i, planes))
@@ -166,13 +194,24 @@ private:
         JxlBlendMode mode = inside ? JXL_BLEND_BLEND : JXL_BLEND_REPLACE;
         if (layer.have_crop || layer.xsize != image.columns || layer.ysize != image.rows ||
             layer.blend_info.blendmode != mode)
-            refuse("a layer that is not of the whole image, or blended otherwise");
+            refuse("expected layers of the whole image, the second blended over the first");
     }
 
-    std::optional<Mapping> start(Bytes coded, int events) {
-        std::optional<Mapping> mapping = read_mapping(coded);
-        decoder_.start(coded, events);
-        return mapping;
+    void start(Bytes coded, int events) {
+        boxes_ = read_boxes(coded);
+        mapping_.reset();
+        if (boxes_.mapping) mapping_ = parse_mapping(*boxes_.mapping);
+        decoder_.start(coded.first(boxes_.size), events);
+    }
+
+    // Fails unless libjxl has come to the end. Returns how many zeros pad a bare codestream.
+    size_t expect_end(Bytes coded) {
+        size_t left = JxlDecoderReleaseInput(decoder_.get());
+        Bytes rest = coded.first(boxes_.size).last(left);
+        bool is_padding = !boxes_.is_container &&
+                          std::all_of(rest.begin(), rest.end(), [](uint8_t b) { return b == 0; });
+        if (left != 0 && !is_padding) refuse("expected its end, found ", left, " bytes more");
+        return left;
     }
 
     JxlBasicInfo read_info() {
@@ -200,19 +239,23 @@ private:
     void check(JxlDecoderStatus status) const { decoder_.check(status); }
 
     DecoderHandle decoder_;
+    Boxes boxes_ = {};
+    std::optional<Mapping> mapping_;
     std::vector<uint8_t> planes_;
     std::vector<uint8_t> layer_;
     std::vector<uint8_t> alpha_;
 };
 
-// Enough for any header, whose colour profile may be large.
+// Enough for any headers; a colour profile may be large.
 constexpr uint64_t probe_memory = uint64_t{64} << 20;
 
 }  // namespace
 
-Image probe(Bytes coded) { return FrameDecoder({0, 1, probe_memory}).probe(coded); }
+Codestream probe(Bytes coded) { return FrameDecoder({.max_memory = probe_memory}).probe(coded); }
 
-void expect(Bytes coded, const Image& image) { expect_image(probe(coded), image); }
+void expect(Bytes coded, const Image& image) {
+    expect_image(FrameDecoder({.max_memory = probe_memory}).probe_image(coded), image);
+}
 
 std::unique_ptr<Decoder> make_decoder(const CodecSettings& settings) {
     return std::make_unique<FrameDecoder>(settings);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "jxl.h"
+#include "jxl_header.h"
 #include "jxl_planes.h"
 #include "libjxl.h"
 

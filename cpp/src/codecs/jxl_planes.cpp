@@ -13,23 +13,6 @@ constexpr uint8_t scaled_version = 2;
 
 constexpr uint32_t full_scale = 65535;
 
-Mapping parse_mapping(Bytes content) {
-    ByteReader box(content, what, DICUBE_ERROR_CODEC);
-    uint8_t version = box.u8();
-    if (version != exact_version && version != scaled_version)
-        fail(DICUBE_ERROR_UNSUPPORTED, what, ": version ", int{version}, " is newer than the ",
-             int{scaled_version}, " that this library reads");
-    Mapping mapping;
-    mapping.sample_type = box.u8();
-    box.skip(2);
-    mapping.offset = static_cast<int64_t>(box.u64());
-    mapping.is_scaled = version == scaled_version;
-    if (mapping.is_scaled) mapping.span = box.u32();
-    if (mapping.sample_type < DICUBE_SAMPLE_UINT8 || mapping.sample_type > DICUBE_SAMPLE_FLOAT64)
-        fail(DICUBE_ERROR_CODEC, what, ": sample type ", mapping.sample_type, " is unknown");
-    return mapping;
-}
-
 size_t place_of(size_t pixel, uint32_t channel, uint32_t plane, size_t pixels, uint32_t channels) {
     return plane == 0 ? pixel * channels + channel
                       : (size_t{plane} * channels + channel) * pixels + pixel;
@@ -74,8 +57,8 @@ void join(const Digit* digits, size_t pixels, uint32_t channels, const Planes& p
             int64_t key = static_cast<int64_t>(number + static_cast<uint64_t>(mapping.offset));
             Sample sample = sample_of<Sample>(key);
             if (key_of(sample) != key)
-                fail(DICUBE_ERROR_CODEC, "JPEG XL codestream: a sample of ", key,
-                     " is outside its type");
+                fail(DICUBE_ERROR_CODEC, "JPEG XL codestream: found a sample of ", key,
+                     ", which is outside its type");
             samples[i * channels + c] = sample;
         }
 }
@@ -93,26 +76,20 @@ std::vector<uint8_t> mapping_bytes(const Mapping& mapping) {
     return writer.bytes();
 }
 
-std::optional<Mapping> read_mapping(Bytes coded) {
-    ByteReader cursor(coded, "JPEG XL codestream", DICUBE_ERROR_CODEC);
-    if (coded.size() < 12 || coded[0] != 0) return std::nullopt;
-    while (cursor.left() > 0) {
-        uint64_t size = cursor.u32_big();
-        Bytes type = cursor.take(4);
-        uint64_t head = 8;
-        if (size == 1) {
-            size = cursor.u64_big();
-            head = 16;
-        }
-        if (size == 0) size = head + cursor.left();
-        if (size < head || size - head > cursor.left())
-            fail(DICUBE_ERROR_CODEC, "JPEG XL codestream: box of ", size, " bytes, ", cursor.left(),
-                 " are left");
-        Bytes content = cursor.take(static_cast<size_t>(size - head));
-        if (std::equal(type.begin(), type.end(), mapping_box.begin()))
-            return parse_mapping(content);
-    }
-    return std::nullopt;
+Mapping parse_mapping(Bytes content) {
+    ByteReader box(content, what, DICUBE_ERROR_CODEC);
+    uint8_t version = box.u8();
+    if (version != exact_version && version != scaled_version)
+        fail(DICUBE_ERROR_UNSUPPORTED, what, ": expected version 1 or 2, found ", int{version});
+    Mapping mapping;
+    mapping.sample_type = box.u8();
+    box.skip(2);
+    mapping.offset = static_cast<int64_t>(box.u64());
+    mapping.is_scaled = version == scaled_version;
+    if (mapping.is_scaled) mapping.span = box.u32();
+    if (mapping.sample_type < DICUBE_SAMPLE_UINT8 || mapping.sample_type > DICUBE_SAMPLE_FLOAT64)
+        fail(DICUBE_ERROR_CODEC, what, ": sample type ", mapping.sample_type, " is unknown");
+    return mapping;
 }
 
 Planes exact_planes(const Image& image, const void* pixels, uint32_t least_bits) {

@@ -1,19 +1,19 @@
-// How samples become the planes of unsigned samples, of at most 16 bits, that JPEG XL has, and the
-// box of a coded image that says so (FORMAT.md, "JPEG XL frames"). Knows no libjxl.
+// JPEG XL has planes of unsigned samples of at most 16 bits: how other samples are converted to
+// such planes, and the box of a coded image that records it (FORMAT.md, "JPEG XL frames"). Knows no
+// libjxl.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
-#include "codec.h"
+#include "bytes.h"
+#include "image.h"
 
 namespace dicube {
 
-// key of a sample (codec.h) = offset + the number whose 16-bit digits are the planes' samples, the
-// first plane the highest. If scaled, a single plane's samples from 0 to 65535 stand for the keys
-// from offset to offset + span.
+// The key of a sample (image.h) is offset + the number whose 16-bit digits are the samples of the
+// planes; the first plane is the highest digit. If scaled, samples of 0 to 65535 in a single plane
+// stand for the keys from offset to offset + span.
 struct Mapping {
     uint32_t sample_type = 0;
     int64_t offset = 0;
@@ -21,16 +21,14 @@ struct Mapping {
     uint32_t span = 0;
 };
 
-constexpr std::array<char, 4> mapping_box = {'d', 'c', 'u', 'b'};
 constexpr uint32_t most_planes = 4;
 
+// The content of the box.
 std::vector<uint8_t> mapping_bytes(const Mapping& mapping);
+Mapping parse_mapping(Bytes content);
 
-// The mapping that stands in the boxes of a coded image; none for a bare codestream.
-std::optional<Mapping> read_mapping(Bytes coded);
-
-// What the planes of one frame are. In the first, samples of a pixel interleave, as colour channels
-// do; in the others, which are extra channels, each sample has a channel of its own.
+// The planes of one frame. In the first plane the samples of a pixel interleave, as colour channels
+// do; in the other planes, which are extra channels, each sample has a channel of its own.
 struct Planes {
     bool is_mapped = false;
     Mapping mapping;
@@ -40,9 +38,9 @@ struct Planes {
     size_t sample_size() const { return bits <= 8 ? 1 : 2; }
 };
 
-// Planes from which the samples come back exactly.
+// Planes that keep the samples exactly.
 Planes exact_planes(const Image& image, const void* pixels, uint32_t least_bits);
-// One plane, the range of keys spread over all its values.
+// One plane; the range of keys is scaled to all its values.
 Planes scaled_planes(const Image& image, Range range);
 
 void split_planes(const Image& image, const Planes& planes, const void* pixels, uint8_t* digits);

@@ -40,6 +40,12 @@ SAMPLE_FLOAT16 = 9
 SAMPLE_FLOAT32 = 10
 SAMPLE_FLOAT64 = 11
 
+PROGRESSION_LRCP = 1
+PROGRESSION_RLCP = 2
+PROGRESSION_RPCL = 3
+PROGRESSION_PCRL = 4
+PROGRESSION_CPRL = 5
+
 BYTE_ORDER_NATIVE = 0
 BYTE_ORDER_LITTLE = 1
 BYTE_ORDER_BIG = 2
@@ -74,6 +80,29 @@ class Image(_Struct):
         ("samples", ctypes.c_uint32),
         ("sample_type", ctypes.c_uint32),
         ("byte_order", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
+class CodestreamInfo(_Struct):
+    """What a coded image says about itself."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_size_t),
+        ("coded_size", ctypes.c_size_t),
+        ("codestream_offset", ctypes.c_size_t),
+        ("codestream_size", ctypes.c_size_t),
+        ("codec", ctypes.c_uint32),
+        ("bits", ctypes.c_uint32),
+        ("is_signed", ctypes.c_uint32),
+        ("components", ctypes.c_uint32),
+        ("levels", ctypes.c_uint32),
+        ("progression", ctypes.c_uint32),
+        ("has_colour_transform", ctypes.c_uint32),
+        ("is_reversible", ctypes.c_uint32),
+        ("has_tile_lengths", ctypes.c_uint32),
+        ("is_mapped", ctypes.c_uint32),
+        ("has_jpeg", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
     ]
 
@@ -210,6 +239,7 @@ def doubles_at(address: int) -> Any:
 STRUCTS: dict[str, type[_Struct]] = {
     "dicube_image": Image,
     "dicube_codec_options": CodecOptions,
+    "dicube_codestream_info": CodestreamInfo,
     "dicube_reader_options": ReaderOptions,
     "dicube_source": Source,
     "dicube_decode_options": DecodeOptions,
@@ -234,6 +264,7 @@ _U64 = ctypes.c_uint64
 _U32 = ctypes.c_uint32
 _IMAGE = ctypes.POINTER(Image)
 _CODEC_OPTIONS = ctypes.POINTER(CodecOptions)
+_CODESTREAM_INFO = ctypes.POINTER(CodestreamInfo)
 _READER_OPTIONS = ctypes.POINTER(ReaderOptions)
 _DECODE_OPTIONS = ctypes.POINTER(DecodeOptions)
 _SOURCE = ctypes.POINTER(Source)
@@ -259,7 +290,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         STATUS,
         (_IMAGE, _CODEC_OPTIONS, _DATA, _SIZE, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE),
     ),
-    "dicube_probe": (STATUS, (_DATA, _SIZE, _OUT_U32, _IMAGE)),
+    "dicube_probe": (STATUS, (_DATA, _SIZE, _IMAGE, _CODESTREAM_INFO)),
     "dicube_decode": (STATUS, (_DATA, _SIZE, _IMAGE, _U32, _DATA, _SIZE)),
     "dicube_decode_roi": (STATUS, (_DATA, _SIZE, _IMAGE, _U32, _DATA, _SIZE, _DATA, _SIZE)),
     "dicube_jpeg_encode": (STATUS, (_DATA, _SIZE, _U32, _DATA, _SIZE, _OUT_SIZE)),

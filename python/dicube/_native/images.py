@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from dicube._native.header import CodecOptions, Image
+from dicube._native.header import CodecOptions, CodestreamInfo, Image
 from dicube._native.library import functions
 
 
@@ -30,12 +30,11 @@ def _encode(name: str, image: Image, options: CodecOptions, *arguments: int) -> 
     return memoryview(coded)[: size.value].tobytes()
 
 
-def probe(coded: int, coded_size: int) -> tuple[int, Image]:
-    """Return codec and image of the coded image at the address `coded`."""
-    codec = ctypes.c_uint32()
-    image = Image()
-    functions["dicube_probe"](coded, coded_size, codec, image)
-    return codec.value, image
+def probe(coded: int, coded_size: int) -> tuple[Image, CodestreamInfo]:
+    """Return what the coded image at the address `coded` is, and how it is coded."""
+    image, info = Image(), CodestreamInfo()
+    functions["dicube_probe"](coded, coded_size, image, info)
+    return image, info
 
 
 def decode(

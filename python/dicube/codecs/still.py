@@ -1,6 +1,6 @@
 """One image there and back through libdicube: what the codecs have in common.
 
-Knows the numbers of the codecs and nothing of how they work, and no file.
+Knows the records of the codecs, but not how they work, and no file.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.efforts import Effort, effort_number
+from dicube.codecs.records import RECORDS, CodecRecord
 from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, new_array
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 from dicube.threads import thread_count
 
-_NAMES = {_native.CODEC_JXL: "JPEG XL", _native.CODEC_HTJ2K: "HTJ2K"}
-
 
 def encode_image(
-    codec: int,
+    codec: CodecRecord,
     image: NDArray[Any],
     effort: Effort | None,
     num_threads: int | None,
@@ -29,12 +28,12 @@ def encode_image(
     mask: NDArray[np.uint8] | None = None,
     **lossy: int | float,
 ) -> bytes:
-    """Encode one image with the codec of this number; losslessly, unless options say otherwise."""
+    """Encode one image with a codec, losslessly unless options say otherwise."""
     if not isinstance(image, np.ndarray):
         raise DataConsistencyError(f"expected a numpy array, found {type(image).__name__}")
     described = image_of(image.shape, image.dtype)
     options = _native.CodecOptions(
-        codec=codec,
+        codec=codec.id,
         num_threads=thread_count(num_threads),
         effort=effort_number(effort),
         least_bits=least_bits or 0,
@@ -48,13 +47,13 @@ def encode_image(
     return _native.encode_roi(described, options, address, size, mask.ctypes.data, mask.nbytes)
 
 
-def decode_image(codec: int, data: Any, num_threads: int | None) -> NDArray[Any]:
-    """Decode one image, which must be of the codec of this number."""
+def decode_image(codec: CodecRecord, data: Any, num_threads: int | None) -> NDArray[Any]:
+    """Decode one image, which must be of this codec."""
     return _decode(codec, data, num_threads, has_mask=False)[0]
 
 
 def decode_image_and_mask(
-    codec: int, data: Any, num_threads: int | None
+    codec: CodecRecord, data: Any, num_threads: int | None
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Decode one image that was encoded with a mask, which is of the image's rows and columns."""
     image, mask = _decode(codec, data, num_threads, has_mask=True)
@@ -66,14 +65,14 @@ _MOST = 1 << 32
 
 
 def _decode(
-    codec: int, data: Any, num_threads: int | None, has_mask: bool
+    codec: CodecRecord, data: Any, num_threads: int | None, has_mask: bool
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Decode what may be asked to be decoded."""
     try:
         coded = np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
         if isinstance(error, ValueError) and _is_empty(data):
-            raise CodecError(f"expected {_NAMES[codec]} data, found 0 bytes") from None
+            raise CodecError(f"expected {codec.label} data, found 0 bytes") from None
         raise DataConsistencyError(
             f"expected a contiguous bytes-like object, found {type(data).__name__}"
         ) from error
@@ -84,14 +83,13 @@ def _decode(
 
 
 def _decoded(
-    codec: int, coded: NDArray[np.uint8], num_threads: int, has_mask: bool
+    codec: CodecRecord, coded: NDArray[np.uint8], num_threads: int, has_mask: bool
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Return the image that coded bytes hold, and its mask; an empty one if that isn't wanted."""
-    found, described = _native.probe(coded.ctypes.data, coded.nbytes)
+    described, info = _native.probe(coded.ctypes.data, coded.nbytes)
+    found = RECORDS[info.codec]
     if found != codec:
-        raise CodecError(
-            f"expected {_NAMES[codec]} data, found {_NAMES.get(found, f'codec {found}')}"
-        )
+        raise CodecError(f"expected {codec.label} data, found {found.label}")
     image = new_array(frame_shape_of(described), dtype_of(described), _MOST)
     mask = new_array(image.shape[:2] if has_mask else (0,), np.uint8)
     given = (coded.ctypes.data, coded.nbytes, described, num_threads)
@@ -102,8 +100,9 @@ def _decoded(
     return image, mask
 
 
-def library_version(name: str) -> str:
-    """Return "name version" of a library that libdicube was built with, or "name" if unknown."""
+def library_version(codec: CodecRecord) -> str:
+    """Return "name version" of the library behind a codec, or "name" if unknown."""
+    name = codec.library
     for line in _native.build_info().splitlines():
         if line.lower().startswith(name.lower() + " "):
             return line

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dicube import _native
+from dicube.codecs.records import JPH
 from dicube.codecs.still import decode_image, encode_image, library_version
 from dicube.exceptions import CodecError
 
@@ -41,7 +41,7 @@ def imencode_jph(
         >>> bool((imdecode_jph(coded) == image).all())
         True
     """
-    return encode_image(_native.CODEC_HTJ2K, image, None, num_threads, least_bits)
+    return encode_image(JPH, image, None, num_threads, least_bits)
 
 
 def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:
@@ -64,7 +64,7 @@ def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:
         >>> imdecode_jph(imencode_jph(np.zeros((3, 4), "int16"))).shape
         (3, 4)
     """
-    return decode_image(_native.CODEC_HTJ2K, data, num_threads)
+    return decode_image(JPH, data, num_threads)
 
 
 # How codestreams are made, by the names that the published package has for it.
@@ -82,9 +82,9 @@ _LAYOUT = {
 class JphCodec:
     """HTJ2K as an entry of the codec registry."""
 
-    id = _native.CODEC_HTJ2K
-    name = "jph"
-    extensions = (".j2k", ".j2c", ".jp2")
+    id = JPH.id
+    name = JPH.name
+    extensions = JPH.extensions
 
     def encode(
         self,
@@ -166,7 +166,7 @@ class JphCodec:
 
     def get_version(self) -> str:
         """Return name and version of the library behind it."""
-        return library_version("OpenJPH")
+        return library_version(JPH)
 
     def __repr__(self) -> str:
         return f"<JphCodec id={self.id} name={self.name!r} version={self.get_version()!r}>"

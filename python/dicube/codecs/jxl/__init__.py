@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.efforts import Effort, effort_number
+from dicube.codecs.records import JXL
 from dicube.codecs.still import (
     decode_image,
     decode_image_and_mask,
@@ -67,7 +68,7 @@ def imencode_jxl(
     lossy: dict[str, Any] = {"max_error": error_bound("max_error", max_error)}
     if distance is not None:
         lossy["distance"] = checked_distance(distance)
-    return encode_image(_native.CODEC_JXL, image, effort, num_threads, least_bits, **lossy)
+    return encode_image(JXL, image, effort, num_threads, least_bits, **lossy)
 
 
 def imencode_jxl_roi(
@@ -107,7 +108,7 @@ def imencode_jxl_roi(
     pixels = np.asanyarray(image)
     inside = mask_bytes(mask, pixels.shape[:2])
     return encode_image(
-        _native.CODEC_JXL,
+        JXL,
         image,
         effort,
         num_threads,
@@ -131,7 +132,7 @@ def imdecode_jxl_roi(
     Raises:
         CodecError: it is not JPEG XL, holds no mask, or is damaged.
     """
-    return decode_image_and_mask(_native.CODEC_JXL, data, num_threads)
+    return decode_image_and_mask(JXL, data, num_threads)
 
 
 def error_bound(name: str, bound: float) -> int:
@@ -194,7 +195,7 @@ def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:
         >>> imdecode_jxl(imencode_jxl(np.zeros((3, 4, 3), "uint8"))).shape
         (3, 4, 3)
     """
-    return decode_image(_native.CODEC_JXL, data, num_threads)
+    return decode_image(JXL, data, num_threads)
 
 
 def recompress_jpeg(jpeg: bytes, effort: Effort | None = None) -> bytes:
@@ -227,9 +228,9 @@ def restore_jpeg(data: bytes) -> bytes:
 class JxlCodec:
     """JPEG XL as an entry of the codec registry."""
 
-    id = _native.CODEC_JXL
-    name = "jxl"
-    extensions = (".jxl",)
+    id = JXL.id
+    name = JXL.name
+    extensions = JXL.extensions
 
     def encode(
         self,
@@ -256,7 +257,7 @@ class JxlCodec:
 
     def get_version(self) -> str:
         """Return name and version of the library behind it."""
-        return library_version("libjxl")
+        return library_version(JXL)
 
     def __repr__(self) -> str:
         return f"<JxlCodec id={self.id} name={self.name!r} version={self.get_version()!r}>"

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.codecs.codestream import Codestream, probe
 from dicube.codecs.jph import imdecode_jph, imencode_jph
-from dicube.codecs.jph.codestream import read_jph
 from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
-from dicube.codecs.jxl.codestream import read_jxl
 from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.threads import Progress, Threads, thread_count
@@ -117,20 +116,32 @@ def code_frames(
 def kept_in(syntax: TransferSyntax, coded: bytes) -> CodedFrame | None:
     """Return a coded frame as it stands in a transfer syntax; None if it may not stand there.
 
-    JPEG XL frames stand there without their boxes, which are about nothing but the codestream.
+    JPEG XL frames stand there as bare codestreams, without boxes.
     """
     try:
-        if syntax.codec == "jph":
-            jph = read_jph(coded)
-            if not jph.is_lossless or (syntax is HTJ2K_RPCL and not jph.is_progressive):
-                return None
-            return CodedFrame(coded, jph.bits, jph.is_transformed)
-        jxl = read_jxl(coded)
+        stream = probe(coded)
     except CodecError:
         return None
-    if jxl.is_mapped or not jxl.is_plain:
+    is_of_syntax = stream.codec == syntax.codec and stream.is_reversible and not stream.is_mapped
+    if not is_of_syntax or not stream.codestream:
         return None
-    return CodedFrame(jxl.codestream, jxl.bits, False)
+    if syntax is HTJ2K_RPCL and not _is_progressive(stream):
+        return None
+    return CodedFrame(stream.codestream, stream.bits, stream.has_colour_transform)
+
+
+# The greatest width or height of the lowest resolution in HTJ2K Lossless RPCL (PS3.5 10.18).
+_THUMBNAIL = 64
+
+
+def _is_progressive(stream: Codestream) -> bool:
+    """Return whether a reversible codestream meets the rest of HTJ2K Lossless RPCL (PS3.5 10.18).
+
+    That is RPCL order, lengths of tile-parts, and a lowest resolution of at most 64 pixels in width
+    or height.
+    """
+    lowest = -(-min(stream.rows, stream.columns) >> stream.levels)  # rounded up
+    return stream.progression == "RPCL" and stream.has_tile_lengths and lowest <= _THUMBNAIL
 
 
 def encode_frame(

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
+from dicube.codecs.codestream import probe
 from dicube.codecs.jph import imdecode_jph
 from dicube.codecs.jxl import imdecode_jxl, recompress_jpeg
 from dicube.exceptions import CodecError
@@ -23,7 +24,6 @@ _JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51))
 _JPEG_XL_OF_JPEG = "1.2.840.10008.1.2.4.111"
 
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-_END_OF_CODESTREAM = b"\xff\xd9"
 # Photometric interpretations that the codecs convert to RGB when decoding.
 _TRANSFORMED = frozenset({"YBR_RCT", "YBR_ICT", "XYB"})
 # Adobe's JPEG segment, placed right after the start of the image: no colour transform.
@@ -72,19 +72,12 @@ def codec_of_syntax(transfer_syntax: str) -> str:
 
 
 def decode_frame(codec: str, coded: bytes) -> NDArray[Any]:
-    """Return the samples of a frame coded by the named codec, which a zero byte may pad.
+    """Return the samples of a frame coded by the named codec, which zeros may pad.
 
     Raises:
         CodecError: the frame can't be decoded.
     """
-    if codec == "jph":  # its decoder skips the padding
-        return imdecode_jph(coded)
-    try:
-        return imdecode_jxl(coded, num_threads=1)
-    except CodecError:
-        if not coded.endswith(b"\0"):
-            raise
-        return imdecode_jxl(coded[:-1], num_threads=1)
+    return imdecode_jph(coded) if codec == "jph" else imdecode_jxl(coded, num_threads=1)
 
 
 def decoded_interpretation(transfer_syntax: str, interpretation: str) -> str:
@@ -121,7 +114,7 @@ def coded_pixels(
     if fragments is None:
         return None
     codec, jpeg = codec_of_syntax(transfer_syntax), transfer_syntax in _JPEG
-    size_of = len if jpeg else _jph_size if codec == "jph" else _jxl_size
+    size_of = len if jpeg else _coded_size
     frames, layout = _split(value, fragments, size_of)
     transformed = False
     interpretation = decoded_interpretation(transfer_syntax, interpretation)
@@ -205,19 +198,12 @@ def _split(
     return frames, layout
 
 
-def _jph_size(padded: bytes) -> int:
-    codestream = padded.rstrip(b"\0")
-    return len(codestream if codestream.endswith(_END_OF_CODESTREAM) else padded)
-
-
-def _jxl_size(padded: bytes) -> int:
-    if not padded.endswith(b"\0"):
-        return len(padded)
+def _coded_size(padded: bytes) -> int:
+    """Return how many bytes of a coded frame are not padding; all if the frame is damaged."""
     try:
-        imdecode_jxl(padded, num_threads=1)
-    except CodecError:  # only decoding shows whether the last zero is padding
-        return len(padded) - 1
-    return len(padded)
+        return probe(padded).coded_size
+    except CodecError:
+        return len(padded)
 
 
 def _colours_of_jpeg(jpeg: bytes, interpretation: str) -> bool | None:
