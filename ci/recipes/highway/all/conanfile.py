@@ -1,4 +1,4 @@
-"""Highway: the SIMD dispatch libjxl is written on. Only the core library, no contrib, no tests."""
+"""Highway: SIMD dispatch, used by libjxl. Only the core library, without contrib and tests."""
 
 from conan import ConanFile
 from conan.tools.cmake import CMake

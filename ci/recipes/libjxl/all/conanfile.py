@@ -11,8 +11,8 @@ UNWANTED = (
     " TCMALLOC TOOLS VIEWERS"
 ).split()
 
-# The instruction sets that most of libjxl is compiled for, once each. What libjxl itself leaves
-# out, and SSE4: a quarter of the build for processors that lack AVX2 and gain little.
+# Most of libjxl is compiled once for each instruction set. These are left out: those that libjxl
+# itself leaves out, and SSE4, which takes a quarter of the build and gains little.
 DISABLED_TARGETS = (
     "SSSE3 SSE4 AVX3 AVX3_DL AVX3_ZEN4 AVX3_SPR SVE SVE2 SVE_256 SVE2_128 RVV"
 ).split()
@@ -34,7 +34,7 @@ class LibjxlRecipe(ConanFile):
     def generate(self):
         toolchain = self.static_toolchain(
             **{f"JPEGXL_ENABLE_{part}": False for part in UNWANTED},
-            # Lossless recompression of JPEG files, and the boxes its data travels in.
+            # Lossless recompression of JPEG files, and the boxes that hold its data.
             JPEGXL_ENABLE_TRANSCODE_JPEG=True,
             JPEGXL_ENABLE_BOXES=True,
             JPEGXL_FORCE_SYSTEM_HWY=True,
@@ -42,7 +42,7 @@ class LibjxlRecipe(ConanFile):
             JPEGXL_FORCE_SYSTEM_LCMS2=True,
             # libjxl looks for its dependencies in one directory and uses them in another.
             CMAKE_FIND_PACKAGE_TARGETS_GLOBAL=True,
-            # Says that what to leave out is said here, not in libjxl's CMakeLists.txt.
+            # Lets the targets disabled below replace those of libjxl's CMakeLists.txt.
             JXL_HWY_DISABLED_TARGETS_FORCED=True,
         )
         disabled = "|".join(f"HWY_{target}" for target in DISABLED_TARGETS)
@@ -67,7 +67,7 @@ class LibjxlRecipe(ConanFile):
             cmake.build(target=target)
 
     def package(self):
-        # Copied rather than installed: installing would first build all the rest.
+        # Copied, because installing would first build all other targets.
         built = os.path.join(self.build_folder, "lib")
         copy(
             self,

@@ -1,18 +1,18 @@
-"""What the dependencies' recipes share: fetching a pinned archive and patching it, build flags.
+"""Base classes of the dependencies' recipes: fetch and patch a pinned archive, set build flags.
 
-Knows the kinds of places an archive can come from; must not know any particular library.
+Knows the kinds of places that archives come from; must not know any particular library.
 
-A recipe's conandata.yml lists, for each version, the places in the order they are asked:
+The conandata.yml of a recipe lists the places of each version, in the order of trying:
 
     - upstream: https://…            a file at a fixed address
     - apt: h/highway/highway_1.2.0.orig.tar.gz
-                                     a path below pool/<component>/ of whatever archives this
-                                     machine's apt is set up with
-    - pypi: OpenEXR==3.5.3           a source distribution, from whatever index pip is set up with
-      folder: external/OpenJPH       (the part of the archive that is wanted; default: all of it)
+                                     a path below pool/<component>/ of the archives that apt is
+                                     configured with on this machine
+    - pypi: OpenEXR==3.5.3           a source distribution from the index that pip is set up with
+      folder: external/OpenJPH       (the folder of the archive to use; default: all of it)
 
-each with the SHA-256 of the file that place serves. The checksum alone decides what is accepted,
-so no place needs to be trusted. A place that can't be reached is given up within seconds.
+Each has the SHA-256 of its file. A file with another checksum is refused, so the places need not be
+trusted. A place that can't be reached is skipped within seconds.
 """
 
 import hashlib
@@ -40,13 +40,13 @@ COMMAND_SECONDS = 300
 
 
 class PlaceError(Exception):
-    """One place did not yield the archive; the next one is asked."""
+    """A place did not provide the archive; the next one is tried."""
 
 
 class PinnedSource:
-    """Base of every recipe: the source of the pinned version, from whichever place has it.
+    """Base of every recipe: fetches the pinned source from the first place that has it.
 
-    What a recipe's conandata.yml lists under `patches` is applied to it.
+    Applies the `patches` of the recipe's conandata.yml.
     """
 
     def export_sources(self):
@@ -61,7 +61,7 @@ class PinnedSource:
 
 
 class PinnedStaticLibrary(PinnedSource):
-    """Base of the compiled ones: position-independent, hidden, nothing built that no one links."""
+    """Base of compiled libraries: position-independent objects with hidden symbols."""
 
     package_type = "static-library"
     settings = "os", "arch", "compiler", "build_type"
@@ -73,11 +73,11 @@ class PinnedStaticLibrary(PinnedSource):
         cmake_layout(self, src_folder="src")
 
     def static_toolchain(self, **cache_variables):
-        """A CMake toolchain whose objects can go into a shared library without being seen there."""
+        """Return a CMake toolchain whose objects a shared library can link but not export."""
         toolchain = CMakeToolchain(self)
         if str(self.settings.compiler) in ("gcc", "clang", "apple-clang"):
-            # As flags, because old projects ignore CMake's visibility properties for static
-            # libraries; in sections, so that the final link drops what is never called.
+            # Flags, because old projects ignore CMake's visibility properties for static libraries.
+            # Sections let the final link drop functions that are never called.
             flags = ["-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
             toolchain.extra_cflags += flags
             toolchain.extra_cxxflags += [*flags, "-fvisibility-inlines-hidden"]
@@ -87,7 +87,7 @@ class PinnedStaticLibrary(PinnedSource):
         return toolchain
 
     def drop_installed_configs(self):
-        """Conan writes these files itself, for the place where the package ends up."""
+        """Remove these files; Conan writes its own, for the final place of the package."""
         for folder in ("lib/cmake", "lib/pkgconfig", "share"):
             rmdir(self, os.path.join(self.package_folder, folder))
 
@@ -113,11 +113,11 @@ def unpack_first_reachable(recipe, places):
                 failures.append(f"\n  - {where}: {error}")
             finally:
                 rmdir(recipe, download_folder)
-    raise ConanException(f"no place had the source of {recipe.ref}; tried:{''.join(failures)}")
+    raise ConanException(f"no place provided the source of {recipe.ref}; tried:{''.join(failures)}")
 
 
 def attempts(place):
-    """The concrete places that an entry of conandata.yml stands for, each with how to fetch."""
+    """Yield the places of an entry of conandata.yml, each with a function that fetches from it."""
     if "upstream" in place:
         yield place["upstream"], partial(fetch_url, place["upstream"])
     elif "pypi" in place:
@@ -145,17 +145,17 @@ def fetch_url(url, folder):
 
 
 def apt_archives():
-    """The archives this machine's apt is set up with, as apt tells them."""
+    """Return the archives that apt is configured with on this machine."""
     try:
-        told = run("apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)")
+        listed = run("apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)")
     except PlaceError:
         return []
-    return list(dict.fromkeys(told.split()))
+    return list(dict.fromkeys(listed.split()))
 
 
 def fetch_with_apt(uri, folder):
-    # apt's own transfer, with its proxies and credentials. It writes nowhere but into `folder`, so
-    # it needs no root and changes nothing on the machine.
+    # Uses apt's transfer, with its proxies and credentials. It writes only into `folder`, so it
+    # needs no root and changes nothing else on the machine.
     archive = os.path.join(folder, os.path.basename(uri))
     run(
         "/usr/lib/apt/apt-helper",
@@ -168,12 +168,12 @@ def fetch_with_apt(uri, folder):
 
 
 def no_apt(path, folder):
-    raise PlaceError(f"no apt on this machine that could be asked for {path}")
+    raise PlaceError(f"this machine has no apt to fetch {path}")
 
 
 def fetch_sdist(requirement, sha256, folder):
-    # pip runs a source distribution's build script even to download it. The hash makes it check
-    # the file before that.
+    # pip runs the build script of a source distribution even to download it. With a hash, it checks
+    # the file first.
     requirements = os.path.join(folder, "requirements.txt")
     with open(requirements, "w") as file:
         file.write(f"{requirement} --hash=sha256:{sha256}\n")
@@ -182,7 +182,7 @@ def fetch_sdist(requirement, sha256, folder):
     run(
         *pip_command(),
         *("download", "--no-deps", f"--no-binary={name}", "--dest", downloads),
-        # Only C++ sources are taken from it, so the Python that it wants does not matter.
+        # Only its C++ sources are used, so the required Python does not matter.
         "--ignore-requires-python",
         *("--retries=1", f"--timeout={STALL_SECONDS}", "--requirement", requirements),
     )
