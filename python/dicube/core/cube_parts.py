@@ -23,6 +23,7 @@ from dicube.dicom.export.replaced import lossy_attributes
 from dicube.dicom.files.coded_frames import has_own_codec
 from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
+from dicube.dicom.series.precedence import write_rescale
 from dicube.exceptions import InvalidCubeFileError
 from dicube.nifti import NiftiHeader
 from dicube.pixel_header import PixelDataHeader
@@ -229,19 +230,7 @@ def _meta_of(
     """Return metadata of a file from their JSON."""
     meta = DicomMeta.from_json(text, originals=elements)
     if not reader.has_checksums:
-        _fold_rescale(meta, header)
+        # The published package stores rescaled values; its metadata still have the rescale of the
+        # source, which must not be applied again. The header has the one that counts.
+        write_rescale(header, meta)
     return meta
-
-
-def _fold_rescale(meta: DicomMeta, header: PixelDataHeader) -> None:
-    """Set the metadata's rescale to the header's.
-
-    Published writers store values that they have rescaled already; the header says so, but the
-    metadata keep the rescale of the source, which must not be applied again.
-    """
-    for tag, value in (
-        ("RescaleSlope", header.RescaleSlope),
-        ("RescaleIntercept", header.RescaleIntercept),
-    ):
-        if not meta.is_missing(tag):
-            meta.set_shared_item(tag, value)

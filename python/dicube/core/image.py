@@ -21,18 +21,12 @@ from dicube.core.cube_parts import CubeParts, derived_attributes, parts_around_f
 from dicube.core.damage import Damage
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, measured_loss, write_losses
-from dicube.core.meta_edits import MetaEdits, header_of_part, write_space
 from dicube.core.nifti_image import fitting_nifti, grid_of_parts, nifti_of_image, read_nifti
 from dicube.core.origin import Origin
 from dicube.core.parts_of_series import parts_of_slices, volumes_of
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
-from dicube.core.slice_values import (
-    bits_of_slices,
-    real_values,
-    rescale_of_slices,
-    values_need_meta,
-)
+from dicube.core.slice_values import bits_of_slices, real_values, values_need_meta
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
@@ -43,6 +37,7 @@ from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.originals.restore import write_originals
 from dicube.dicom.series.geometry import Space, space_or_reason
+from dicube.dicom.series.precedence import HeaderAndSpace, rescale_of_slices
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
@@ -111,12 +106,9 @@ class DicomCubeImage:
             raw_image = Pixels(stored_volume(raw_image))
         self._pixels = raw_image
         name = self.dtype.name
-        self._header = pixel_header or PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
+        header = pixel_header or PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
         self._dicom_meta = checked_meta(dicom_meta, self.shape[0])
-        if self._dicom_meta is not None:
-            self._header = header_of_part(self._header, self._dicom_meta)
-        self._edits = MetaEdits(self._dicom_meta, self._header)
-        self._space = checked_space(space, self.shape)
+        self._stated = HeaderAndSpace(dicom_meta, header, checked_space(space, self.shape))
         if dicom_status is None:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
@@ -612,48 +604,57 @@ class DicomCubeImage:
 
     @property
     def dicom_meta(self) -> DicomMeta | None:
-        """The metadata, of as many slices as the volume has; None if there are none."""
+        """The metadata, of as many slices as the volume has; None if there are none.
+
+        Assigning other metadata leaves `pixel_header` and `space` as they are; these count, also
+        in exports, if the metadata differ from them. Edits of the metadata change them.
+        """
         return self._dicom_meta
 
     @dicom_meta.setter
     def dicom_meta(self, meta: DicomMeta | None) -> None:
+        if meta is self._dicom_meta:
+            return
         self._dicom_meta = checked_meta(meta, self.shape[0])
-        self._edits = MetaEdits(self._dicom_meta, self._header)
+        self._stated = HeaderAndSpace(meta, self._stated.header, self._stated.space)
 
     @property
     def pixel_header(self) -> PixelDataHeader:
         """Rescale and window, of the first slice if they differ between slices.
 
-        Editing these in the metadata changes the header, unless it was set to something else.
+        Editing these in the metadata sets them here as well; the most recent change counts.
+
+        Example:
+            >>> import numpy as np
+            >>> from dicube import DicomCubeImage
+            >>> image = DicomCubeImage(np.zeros((2, 3, 4), np.int16))
+            >>> image.pixel_header.RescaleSlope = 2.0
+            >>> image.init_meta().set_shared_item("RescaleSlope", 3)
+            >>> image.pixel_header.RescaleSlope
+            3.0
         """
-        self._follow_edits()
-        return self._header
+        return self._followed().header
 
     @pixel_header.setter
     def pixel_header(self, header: PixelDataHeader) -> None:
-        self._follow_edits()
-        self._header = header
-        self._edits = MetaEdits(self._dicom_meta, header)
+        self._followed().set_header(header)
 
     @property
     def space(self) -> Space | None:
         """The geometry in (z, y, x) order; None if it isn't known.
 
         Assigning another space writes it into the metadata; a space of another shape than the
-        volume raises DataConsistencyError. Editing positions, orientations or spacings in the
-        metadata, or the order of the slices there, changes the space.
+        volume raises DataConsistencyError. Changing the space in place counts like assigning it.
+        Editing positions, orientations or spacings in the metadata, or the order of the slices
+        there, changes the space.
         """
-        self._follow_edits()
-        return self._space
+        return self._followed().space
 
     @space.setter
     def space(self, space: Space | None) -> None:
-        self._follow_edits()
-        self._space = checked_space(space, self.shape)
+        self._followed().set_space(checked_space(space, self.shape))
         if space is not None and self._dicom_meta is not None:
-            write_space(space, self._dicom_meta)
             self.dicom_status = get_dicom_status(self._dicom_meta)
-            self._edits.skip(self._dicom_meta)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -836,19 +837,11 @@ class DicomCubeImage:
         header, meta, space, status, origin = parts
         return DicomCubeImage(pixels, header, meta, space, status, origin=origin)
 
-    def _follow_edits(self) -> None:
-        """Update header, space and status by what was edited in the metadata since."""
-        meta = self._dicom_meta
-        if meta is None or not self._edits.are_new(meta):
-            return
-        self._header, are_elsewhere = self._edits.take(meta, self._header)
-        if are_elsewhere:
-            told = space_or_reason(meta)[0]
-            space = told and told.reverse_axis_order()
-            # The metadata don't describe pixels that were cropped or have a lower resolution.
-            if space is None or tuple(space.shape) == self.shape[:3]:
-                self._space = space
-                self.dicom_status = get_dicom_status(meta)
+    def _followed(self) -> HeaderAndSpace:
+        """Return header and space, with status, after the edits of the metadata."""
+        if self._stated.follow(self.shape) and self._dicom_meta is not None:
+            self.dicom_status = get_dicom_status(self._dicom_meta)
+        return self._stated
 
     def _let_pixels_go(self) -> None:
         """Remember the pixels before a caller gets or replaces them."""

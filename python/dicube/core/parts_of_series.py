@@ -12,10 +12,9 @@ import numpy as np
 
 from dicube.core.cube_parts import CubeParts
 from dicube.core.nifti_image import fitting_nifti, space_of_nifti
-from dicube.core.slice_values import keep_rescale, rescale_of_slices
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
-from dicube.dicom.export.replaced import take_window_of_part
 from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_of_slices
+from dicube.dicom.series.precedence import header_of_chosen
 from dicube.dicom.series.volumes import series_volumes
 from dicube.nifti import NiftiHeader
 
@@ -51,31 +50,17 @@ def parts_of_slices(
         groups: numbers of slices.
         nifti: the header of each group; None for none.
     """
-    slopes, intercepts = rescale_of_slices(parts.meta, parts.header)
-    return [
-        (list(slices), _parts_of(parts, shape, slices, slopes, intercepts, nifti))
-        for slices in groups
-    ]
+    return [(list(slices), _parts_of(parts, shape, slices, nifti)) for slices in groups]
 
 
 def _parts_of(
-    parts: CubeParts,
-    shape: tuple[int, ...],
-    slices: Sequence[int],
-    slopes: Sequence[float] | None,
-    intercepts: Sequence[float] | None,
-    nifti: NiftiHeader | None,
+    parts: CubeParts, shape: tuple[int, ...], slices: Sequence[int], nifti: NiftiHeader | None
 ) -> CubeParts:
-    """Return the parts of some slices, given the rescale of each slice where they differ."""
+    """Return the parts of some slices."""
     header = dataclasses.replace(parts.header, Extras=dict(parts.header.Extras))
-    if slopes is not None and intercepts is not None:
-        header.RescaleSlope = slopes[slices[0]]
-        header.RescaleIntercept = intercepts[slices[0]]
     meta = None if parts.meta is None else parts.meta.select(slices)
-    if meta is not None and parts.meta is not None:
-        if slopes is None:
-            keep_rescale(header, meta)
-        take_window_of_part(header, parts.meta, meta)
+    if meta is not None:
+        header = header_of_chosen(header, meta)
     if nifti is not None:
         space = space_of_nifti(nifti)[0]
     elif parts.space is not None:

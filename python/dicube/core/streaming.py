@@ -21,9 +21,9 @@ from dicube.core.num_threads import get_num_threads
 from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import SeriesFiles, check_syntax
-from dicube.dicom.export.frame_attributes import with_all_changed
 from dicube.dicom.export.frame_coding import CodedFrame, check_samples, kept_in
 from dicube.dicom.export.new_series import make_meta
+from dicube.dicom.series.precedence import settled
 from dicube.dicom.transfer_syntaxes import EXPLICIT, HTJ2K, JPEG_XL
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
@@ -81,7 +81,7 @@ class DcbStreamingReader:
         self._syntax = _SYNTAXES[self._reader.codec]
         self.transfer_syntax_uid = self._syntax.uid
         meta = self.dicom_meta or make_meta(self._reader.shape, self._reader.dtype, self.space)
-        self._meta = with_all_changed(meta, self.space, self.pixel_header)
+        self._meta = settled(meta, self.pixel_header, self.space)
         self._lock = threading.Lock()  # metadata are merged when they are first asked for
         self._instance = lru_cache(self.cache_size)(self._made_instance)
         self._last_access = time.time()

@@ -28,6 +28,7 @@ from dicube.dicom.export.uids import (
     new_uid,
 )
 from dicube.dicom.files.coded_frames import coded_pixels, has_own_codec
+from dicube.dicom.series.precedence import RESCALE, settled
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole
@@ -192,7 +193,12 @@ def _describe(
         RescaleSlope=float(dataset.get("RescaleSlope") or 1),
         RescaleIntercept=float(dataset.get("RescaleIntercept") or 0),
     )
-    (replaced,) = pixel_attributes(DicomMeta.from_datasets([dataset]), samples[np.newaxis], header)
+    before = DicomMeta.from_datasets([dataset])
+    meta = settled(before, header, None, [RESCALE])
+    if meta is not before:
+        for name in RESCALE:
+            setattr(dataset, name, meta.get(name))
+    (replaced,) = pixel_attributes(meta, samples[np.newaxis], header)
     for key, element in replaced.items():
         if element is None:
             dataset.pop(int(key, 16), None)

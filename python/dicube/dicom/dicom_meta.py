@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import operator
 import sys
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex
 
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
@@ -103,6 +104,25 @@ class MissingTagError(MetaDataError, KeyError):
     __str__ = MetaDataError.__str__
 
 
+class Follower(Protocol):
+    """An object that has to know of edits before they are made."""
+
+    def before_edit(self) -> None:
+        """Do what must be done before the metadata change."""
+
+
+class Followers(weakref.WeakSet[Follower]):
+    """Followers, as long as they live in this process: copies and pickles have none."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Followers, ()
+
+    def before_edit(self) -> None:
+        """Tell all."""
+        for follower in list(self):
+            follower.before_edit()
+
+
 class DicomMeta(MetadataLookup):
     """The metadata of a series of N slices.
 
@@ -123,6 +143,7 @@ class DicomMeta(MetadataLookup):
         slice_count: N.
         edits: the keys of the elements set or removed so far, in that order; ANY_ELEMENT for a
             change of the slice order.
+        followers: their `before_edit` is called before each of these edits.
         first_before: rescale and window of the first slice before the last selection or
             reordering of slices; None if there was none.
 
@@ -169,6 +190,7 @@ class DicomMeta(MetadataLookup):
             slice_count,
         )
         self.edits: list[str] = []
+        self.followers = Followers()
         self.first_before: FirstSlice | None = None
         self.filenames = None if filenames is None else [str(name) for name in filenames]
         if self.filenames is not None and len(self.filenames) != slice_count:
@@ -357,6 +379,7 @@ class DicomMeta(MetadataLookup):
         Raises:
             MissingTagError: (also a MetaDataError and KeyError) no slice has it.
         """
+        self.followers.before_edit()
         key = get_tag_key(tag)
         in_macro = self._set_in_macros(key, [None] * self.slice_count)
         if key not in self._holder(key) and not in_macro:
@@ -384,6 +407,7 @@ class DicomMeta(MetadataLookup):
             'anonymous'
             >>> meta.set_shared_item("00091001", [1, 2], vr="US")  # a private element
         """
+        self.followers.before_edit()
         key, vr = self._assignable(tag_input, vr)
         if vr == "SQ":
             entry: Entry = {"vr": "SQ", "shared": None, "Value": merge_items_of(value)}
@@ -421,6 +445,7 @@ class DicomMeta(MetadataLookup):
         """
         if len(values) != self.slice_count:
             raise SliceCountError(f"{len(values)} values for {self.slice_count} slices")
+        self.followers.before_edit()
         key, vr = self._assignable(tag_input, vr)
         if vr == "SQ":
             raise MetaDataError(
@@ -482,6 +507,7 @@ class DicomMeta(MetadataLookup):
             )
         if list(order) == list(range(self.slice_count)):
             return
+        self.followers.before_edit()
         self.edits.append(ANY_ELEMENT)
         self.first_before = first_slice(self)
         self._merged_data.reorder(order)

@@ -445,13 +445,97 @@ class TestEditsOfMetadata:
     ) -> None:
         image = origin(folder)
         image.pixel_header.RescaleSlope = 3.0
+        assert come_back(image, folder.parent).dicom_meta.get("RescaleSlope") == 3
         image.dicom_meta.set_shared_item("RescaleSlope", 5)
-        assert image.pixel_header.RescaleSlope == 3
+        assert image.pixel_header.RescaleSlope == 5
         image.pixel_header = dataclasses.replace(image.pixel_header, RescaleSlope=4.0)
         assert image.pixel_header.RescaleSlope == 4
         image.dicom_meta.set_shared_item("RescaleSlope", 6)
         assert image.pixel_header.RescaleSlope == 6
         assert come_back(image, folder.parent).dicom_meta.get("RescaleSlope") == 6
+
+    def test_a_header_that_was_kept_and_is_set_after_an_edit(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        header = image.pixel_header
+        image.dicom_meta.set_shared_item("RescaleSlope", 5)
+        header.RescaleSlope = 3.0
+        image.dicom_meta.set_shared_item("PatientID", "another edit")
+        assert image.pixel_header.RescaleSlope == 3
+        assert come_back(image, folder.parent).dicom_meta.get("RescaleSlope") == 3
+
+    def test_center_in_the_header_and_width_in_the_metadata(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.pixel_header.WindowCenter = 300.0
+        image.dicom_meta.set_shared_item("WindowWidth", 1500)
+        assert (image.pixel_header.WindowCenter, image.pixel_header.WindowWidth) == (300, 1500)
+        again = come_back(image, folder.parent)
+        assert (again.pixel_header.WindowCenter, again.pixel_header.WindowWidth) == (300, 1500)
+
+    def test_metadata_that_are_edited_and_assigned_again(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        meta = image.dicom_meta
+        meta.set_shared_item("RescaleSlope", 5)
+        there = shifted(image)
+        image.dicom_meta = meta
+        assert image.pixel_header.RescaleSlope == 5
+        again = come_back(image, folder.parent).dicom_meta
+        assert again.get("RescaleSlope") == 5
+        assert again.get("ImagePositionPatient", force_nonshared=True) == there
+
+    @pytest.mark.parametrize("tag", ["SliceThickness", "PatientID"])
+    def test_a_space_changed_in_place_before_an_edit(
+        self, tag: str, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.space.origin = (1.0, 2.0, 3.0)
+        image.dicom_meta.set_shared_item(tag, "7")
+        assert image.space.origin == (1, 2, 3)
+        again = come_back(image, folder.parent)
+        assert again.space.origin == (1, 2, 3)
+        assert again.dicom_meta.get(tag) == image.dicom_meta.get(tag)
+
+    def test_a_space_changed_in_place_before_and_after_an_edit(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.space.origin = (1.0, 2.0, 3.0)
+        there = shifted(image)
+        assert image.space.origin == tuple(there[0])
+        space = image.space
+        shifted(image)
+        space.origin = (4.0, 5.0, 6.0)
+        assert image.space.origin == (4, 5, 6)
+        assert come_back(image, folder.parent).space.origin == (4, 5, 6)
+
+    def test_images_that_share_metadata_have_headers_of_their_own(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        rescaled = DicomCubeImage(image.raw_image, dicom_meta=image.dicom_meta, space=image.space)
+        rescaled.pixel_header.RescaleIntercept = 12.0
+        assert image.pixel_header.RescaleIntercept == -1024
+        for one, intercept in ((image, -1024), (rescaled, 12)):
+            (folder.parent / str(intercept)).mkdir()
+            again = come_back(one, folder.parent / str(intercept))
+            assert again.dicom_meta.get("RescaleIntercept") == intercept
+
+    def test_a_pickle_follows_too(
+        self, origin: Callable[[Path], DicomCubeImage], folder: Path
+    ) -> None:
+        image = origin(folder)
+        image.dicom_meta.set_shared_item("RescaleSlope", 5)
+        again = pickle.loads(pickle.dumps(image))
+        assert b"HeaderAndSpace" not in pickle.dumps(image.dicom_meta)
+        again.pixel_header.WindowCenter = 300.0
+        again.dicom_meta.set_shared_item("WindowCenter", 70)
+        assert (again.pixel_header.RescaleSlope, again.pixel_header.WindowCenter) == (5, 70)
+        assert image.pixel_header.WindowCenter == 40
 
     def test_a_new_order(self, origin: Callable[[Path], DicomCubeImage], folder: Path) -> None:
         image = origin(folder)

@@ -287,7 +287,7 @@ def test_rescale_that_decimal_text_cannot_hold(tmp_path: Path) -> None:
     assert float(written.RescaleSlope) == pytest.approx(slope, rel=1e-13)
     assert np.float32(written.RescaleSlope) == np.float32(slope)
     image.pixel_header.RescaleSlope = np.nan
-    with pytest.raises(DataConsistencyError, match="can't hold a rescale"):
+    with pytest.raises(DataConsistencyError, match="can't store a rescale"):
         image.to_dicom_folder(tmp_path / "b")
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.elements.values import DEFAULT_ENCODINGS
 from dicube.dicom.export.encapsulation import pixel_element
-from dicube.dicom.export.frame_attributes import frame_attributes, has_groups, with_groups_changed
+from dicube.dicom.export.frame_attributes import frame_attributes
 from dicube.dicom.export.frame_coding import INTERPRETATIONS, CodedFrame
 from dicube.dicom.export.pixel_attributes import (
     BYTES_AS_OW,
@@ -26,7 +26,6 @@ from dicube.dicom.export.pixel_attributes import (
     photometric_interpretation,
     pixel_attributes,
 )
-from dicube.dicom.export.replaced import geometry_attributes, window_attributes
 from dicube.dicom.export.uids import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -36,6 +35,7 @@ from dicube.dicom.merge_utils import JsonElement, slice_items
 from dicube.dicom.metadata.slice_bytes import InstanceEncoder, element_header, encode_element
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space
+from dicube.dicom.series.precedence import settled
 from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
 from dicube.exceptions import DataConsistencyError
@@ -117,7 +117,7 @@ class SeriesFiles:
     """The files that a series makes; see `write_dicom_folder` for the arguments.
 
     Attributes:
-        meta: the metadata, functional groups made true of space and pixel header.
+        meta: the metadata, which agree with space and pixel header.
         instances: the slices of each file.
         syntax: their transfer syntax.
         pixel_parts: gives the pixel element of a file, in pieces, for its slices.
@@ -143,14 +143,11 @@ class SeriesFiles:
             raise DataConsistencyError(
                 f"expected {len(volume)} frames coded in {syntax.keyword}, found {len(coded)}"
             )
-        self.meta = meta = with_groups_changed(meta, space, pixel_header)
+        self.meta = meta = settled(meta, pixel_header, space)
         self.instances = meta.instances()
         self.syntax = syntax
         self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
         self._encoder = InstanceEncoder(dict(meta.items()))
-        # Groups tell it already, of each frame; the dataset of a file could only of them all.
-        self._geometry = geometry_attributes(meta, None if has_groups(meta) else space)
-        self._window = window_attributes(meta, pixel_header)
         self._pixels = pixel_attributes(meta, volume, pixel_header, coded)
         self._frames_left = frame_attributes(meta)
         self._told = {key: _uids(meta, key) for key in _IN_FILE_META}
@@ -166,8 +163,6 @@ class SeriesFiles:
     def replaced(self, number: int) -> Replaced:
         """Return the elements of a file that go out instead of its metadata's."""
         return {
-            **self._geometry[self.instances[number][0]],
-            **self._window,
             **self._frames_left[number],
             **self._pixels[number],
             **self._uids[number],

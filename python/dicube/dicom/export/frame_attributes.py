@@ -5,7 +5,6 @@ Must not know pixels or files.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -13,16 +12,13 @@ from typing import Any
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
-from dicube.dicom.export.pixel_attributes import Replaced, replaced_rescale
-from dicube.dicom.export.replaced import geometry_attributes, window_attributes
+from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.uids import uid_from
 from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
 from dicube.dicom.metadata.frame_positions import are_lengths, step_between_frames
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS, PER_FRAME
 from dicube.dicom.metadata.slice_order import numbers, positions
-from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError
-from dicube.pixel_header import PixelDataHeader
 
 _SOP_INSTANCE, _FRAMES, _POSITION, _OFFSETS = "00080018", "00280008", "00200032", "3004000C"
 _DETECTORS, _BETWEEN = "00540022", "00180088"
@@ -58,54 +54,6 @@ def frame_attributes(meta: DicomMeta) -> list[Replaced]:
 def has_groups(meta: DicomMeta) -> bool:
     """Return whether frames have functional groups."""
     return any(group in meta for group in FUNCTIONAL_GROUPS)
-
-
-def with_groups_changed(
-    meta: DicomMeta, space: Space | None, pixel_header: PixelDataHeader
-) -> DicomMeta:
-    """Return metadata whose functional groups say what `space` and `pixel_header` do.
-
-    Itself where they do already, or where it has none.
-
-    Raises:
-        DataConsistencyError: frames without functional groups are to be elsewhere.
-    """
-    geometry = geometry_attributes(meta, space)
-    if not has_groups(meta):
-        if meta.has_frames and any(geometry):
-            raise DataConsistencyError("frames without functional groups can't be put elsewhere")
-        return meta
-    return _changed(meta, geometry, _replaced_values(meta, pixel_header))
-
-
-def with_all_changed(
-    meta: DicomMeta, space: Space | None, pixel_header: PixelDataHeader
-) -> DicomMeta:
-    """Return metadata that say what `space` and `pixel_header` do: itself if they do already.
-
-    Of these each slice tells all then, whatever the first one tells.
-    """
-    return _changed(meta, geometry_attributes(meta, space), _replaced_values(meta, pixel_header))
-
-
-def _replaced_values(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
-    """Return rescale and window of all slices, where the metadata have others."""
-    return {**replaced_rescale(meta, pixel_header), **window_attributes(meta, pixel_header)}
-
-
-def _changed(meta: DicomMeta, geometry: Sequence[Replaced], shared: Replaced) -> DicomMeta:
-    """Return metadata with elements of each slice, and of all slices, replaced."""
-    if not shared and not any(geometry):
-        return meta
-    changed = copy.copy(meta)
-    for key in geometry[0]:
-        changed.set_nonshared_item(key, [(new[key] or {}).get("Value") for new in geometry])
-    for key, element in shared.items():
-        if element is not None:
-            changed.set_shared_item(key, element["Value"])
-        else:
-            changed.set_nonshared_item(key, [None] * changed.slice_count)
-    return changed
 
 
 def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | None) -> Replaced:

@@ -5,19 +5,15 @@ PS3.3 C.7.6.3.1 (image pixel), C.11.1 (modality LUT). Must not know files.
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.dicom_tags import tag_name
-from dicube.dicom.elements.values import NUMBER_FORMAT, number_text
+from dicube.dicom.elements.values import NUMBER_FORMAT
 from dicube.dicom.export.frame_coding import CodedFrame
 from dicube.dicom.merge_utils import JsonElement, slice_entry
-from dicube.dicom.metadata.first_slice import first_rescale
 from dicube.dicom.metadata.frames import PER_FRAME
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.stored_bits import UNUSED_BITS
@@ -60,8 +56,7 @@ def pixel_attributes(
         meta: of the volume's slices.
         volume: (slice, row, column) or (slice, row, column, sample); the frames of a file together
             make its samples.
-        pixel_header: rescale of the volume. If it is not the first slice's in the metadata, the
-            metadata's rescale no longer holds, and all slices get the header's.
+        pixel_header: of the volume.
         coded: the frames as they are coded, one for each slice: BitsStored is then what their
             codestreams declare (PS3.5 8.2.4, 8.2.15). Nobody looks at the samples.
 
@@ -89,13 +84,11 @@ def pixel_attributes(
         tag: numbers(meta, tag, 1)
         for tag in (*wanted, _STORED, _HIGH, _SIGNED, _PLANAR, _FRAMES, *_IN_STORED_UNITS)
     }
-    rescale = replaced_rescale(meta, pixel_header)
-    _tell_rounding(rescale, pixel_header)
     replaced: list[Replaced] = []
     for slices in meta.instances():
         index, frames = slices[0], volume[as_slice(slices)]
         has = {tag: _whole(values[index]) for tag, values in found.items()}
-        new: Replaced = dict(rescale)
+        new: Replaced = {}
         for tag, value in wanted.items():
             if has[tag] != value:
                 new[tag] = _us(value)
@@ -149,35 +142,6 @@ def as_slice(slices: list[int]) -> Any:
     """Return what picks slices out of a volume, without copying them if they are in a row."""
     first, last = slices[0], slices[-1]
     return slice(first, last + 1) if slices == list(range(first, last + 1)) else slices
-
-
-def replaced_rescale(meta: DicomMeta, pixel_header: PixelDataHeader) -> Replaced:
-    """Return the header's rescale for all slices, where the metadata have another.
-
-    Raises:
-        DataConsistencyError: it is of no finite numbers.
-    """
-    factors = float(pixel_header.RescaleSlope), float(pixel_header.RescaleIntercept)
-    if not all(map(math.isfinite, factors)):
-        raise DataConsistencyError(f"DICOM can't hold a rescale of {factors}")
-    if factors == first_rescale(meta):
-        return {}
-    return {
-        tag: {"vr": "DS", "Value": [float(number_text(value))]}
-        for tag, value in zip((_SLOPE, _INTERCEPT), factors, strict=True)
-    }
-
-
-def _tell_rounding(rescale: Replaced, pixel_header: PixelDataHeader) -> None:
-    """Warn of factors that decimal text of 16 characters (DS, PS3.5 6.2) holds only nearly."""
-    factors = {_SLOPE: pixel_header.RescaleSlope, _INTERCEPT: pixel_header.RescaleIntercept}
-    for tag, element in rescale.items():
-        if element is not None and element["Value"][0] != float(factors[tag]):
-            warnings.warn(
-                f"{tag_name(tag)} {factors[tag]!r} is written as {element['Value'][0]!r}, the "
-                "nearest number that DICOM's 16 characters hold",
-                stacklevel=5,
-            )
 
 
 def _bits(has: dict[str, int | None], frames: NDArray[Any], bits: int, words: bool) -> Replaced:

@@ -286,7 +286,7 @@ def test_numbers_that_dicom_has_not(of: str, name: str, value: float, tmp_path: 
     image = DicomCubeImage.from_dicom_folder(write_series(tmp_path / "in", make_series(2)))
     setattr(getattr(image, of), name, (0.0, 1.0, value) if of == "space" else value)
     for write, target in ((image.to_dicom_folder, "out"), (image.to_dicom_file, "x.dcm")):
-        with pytest.raises(DataConsistencyError, match=r"DICOM can't (hold|store)"):
+        with pytest.raises(DataConsistencyError, match="DICOM can't store"):
             write(tmp_path / target)
         assert not (tmp_path / target).exists()
 
