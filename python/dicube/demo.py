@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from dicube import DicomCubeImage, DicomMeta
+from dicube.codecs import get_codec
 from dicube.exceptions import MetaDataError
+from dicube.storage import FORMATS
 
 # The largest series of real slices, in bytes, in the pydicom wheel.
 _SERIES_OF_PYDICOM = Path("data", "test_files", "dicomdirtests", "98892001", "CT5N")
 
-_CODEC_NAMES = {".dcbs": "HTJ2K", ".dcba": "JPEG XL"}
+_EXTENSIONS = (".dcbs", ".dcba")
 
 
 def run_demo(folder: Path | None, num_threads: int | None) -> bool:
@@ -55,7 +57,7 @@ def _compare(source: Path, num_threads: int | None) -> bool:
     _print_row("DICOM files", source_size, source_size, None, read_time)
     findings: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(prefix="dicube-demo-") as work:
-        for extension in _CODEC_NAMES:
+        for extension in _EXTENSIONS:
             findings |= _round_trip(
                 image, source_size, Path(work) / f"series{extension}", num_threads
             )
@@ -82,7 +84,7 @@ def _round_trip(
     write_time = watch.lap()
     loaded = DicomCubeImage.from_file(path, num_threads)
     read_time = watch.lap()
-    name = f"{extension} ({_CODEC_NAMES[extension]})"
+    name = f"{extension} ({get_codec(FORMATS[extension]).label})"
     _print_row(name, path.stat().st_size, source_size, write_time, read_time)
 
     folder = path.with_name(f"{path.name} to DICOM")

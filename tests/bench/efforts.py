@@ -22,7 +22,7 @@ import numpy as np
 
 import dicube
 from dicube import DicomCubeImage
-from dicube.codecs.efforts import EFFORTS
+from dicube.codecs.records import JXL
 from dicube.storage import DcbReader, DcbWriter
 
 REPEATS = 7
@@ -82,7 +82,7 @@ def main() -> None:
         "|",
     )
     print("|---|" + "---|" * (3 * len(volumes)))
-    words = {number: word for word, number in EFFORTS.items()}
+    words = {number: word for word, number in JXL.efforts.items()}
     rows = [(f"{e} {words.get(e, '')}".strip(), "jxl", e) for e in range(2, 10)]
     for name, codec, effort in [*rows, ("HTJ2K", "jph", None)]:
         cells = (measure(volume, codec, effort) for volume in volumes)

@@ -231,11 +231,11 @@ def test_compress_signed_words_whose_sign_is_not_extended() -> None:
 @pytest.mark.parametrize(
     ("syntax", "dtype", "changes", "message"),
     [
-        (JXL, "int16", {}, "JPEG XL has unsigned integers"),
+        (JXL, "int16", {}, "JPEG XL codes unsigned integers"),
         (JXL, "uint32", {}, "at most 16 bits"),
         (JPH, "uint16", {"BitsStored": 12}, "more than the 12 bits"),
         (JPH, "int16", {"BitsStored": 12}, "more than the 12 bits"),
-        (JPH, "uint16", {"PhotometricInterpretation": "YBR_RCT"}, "has no YBR_RCT here"),
+        (JPH, "uint16", {"PhotometricInterpretation": "YBR_RCT"}, "found YBR_RCT"),
     ],
 )
 def test_what_can_not_be_encoded(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from dicube.codecs.efforts import EFFORTS, Effort
+from dicube.codecs.records import JXL, Effort
 
 
 class SourceKind(Enum):
@@ -91,8 +91,10 @@ THREADS_HELP = "number of threads; 0 for one per available processor (default: 0
 def _effort(text: str) -> Effort:
     """Return an effort from the command line."""
     effort: Effort = int(text) if text.isdecimal() else text
-    if effort not in (*range(1, 10), *EFFORTS):
-        raise argparse.ArgumentTypeError(f"expected 1 to 9 or {', '.join(EFFORTS)}, found {text}")
+    if effort not in (*range(1, 10), *JXL.efforts):
+        raise argparse.ArgumentTypeError(
+            f"expected 1 to 9 or {', '.join(JXL.efforts)}, found {text}"
+        )
     return effort
 
 
@@ -148,8 +150,8 @@ OPTIONS = (
         "effort",
         SOURCES,
         (TargetKind.DCBA, TargetKind.DCBL, TargetKind.DCBR),
-        f"2 (fast) to 9 (small), 1 means 2; or {', '.join(EFFORTS)} (default: balanced; best if a"
-        " distance applies)",
+        f"2 (fast) to 9 (small), 1 means 2; or {', '.join(JXL.efforts)} (default: balanced; best if"
+        " a distance applies)",
         "E",
         convert=_effort,
     ),

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dicube.cli.one_line import one_line
+from dicube.codecs.records import record_of
 from dicube.verify.file_summary import FileSummary, summarize_file
-
-_CODEC_LABELS = {"jph": "HTJ2K", "jxl": "JPEG XL"}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,7 +33,7 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
         ("file", summary.path),
         (
             "format",
-            f"{_CODEC_LABELS[summary.codec]}, container version {summary.format_version}",
+            f"{record_of(summary.codec).label}, container version {summary.format_version}",
         ),
         ("shape", " x ".join(map(str, summary.shape)) + f" {summary.dtype}"),
         ("size", f"{summary.file_size:,} bytes"),

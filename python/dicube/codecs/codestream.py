@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dicube import _native
-from dicube.codecs.records import RECORDS
+from dicube.codecs.records import record_of
 from dicube.exceptions import CodecError, InvalidCubeFileError
 
 
@@ -77,7 +77,7 @@ def probe(coded: bytes) -> Codestream:
         raise CodecError(error.message) from None
     start = info.codestream_offset
     return Codestream(
-        codec=RECORDS[info.codec].name,
+        codec=record_of(info.codec).name,
         rows=image.rows,
         columns=image.columns,
         coded_size=info.coded_size,

@@ -1,10 +1,20 @@
-"""One record for each codec: its number, its names, its library. Knows nothing of how it works."""
+"""One record for each codec, which holds all that other modules need to know of it.
+
+To add a codec, add its record here and its module beside this one, and register it in
+`dicube.codecs`; then its transfer syntaxes in `dicom.transfer_syntaxes` and its kinds of files in
+`storage.formats`. Knows no file and no DICOM.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dicube import _native
+from dicube.exceptions import DataConsistencyError
+
+Effort = int | str
+"""How hard an encoder tries: a number, or one of the words in `CodecRecord.efforts`."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +27,10 @@ class CodecRecord:
         label: its name in messages.
         extensions: of files that hold one bare codestream.
         library: the library that implements it.
+        sample_kinds: kinds of dtypes ('u', 'i') whose codestreams other decoders read correctly.
+            dicube maps all others to these, and back when it decodes.
+        sample_bits: the most bits that such samples have.
+        efforts: the words for some efforts, with their numbers; empty if there is no choice.
     """
 
     id: int
@@ -24,9 +38,63 @@ class CodecRecord:
     label: str
     extensions: tuple[str, ...]
     library: str
+    sample_kinds: str
+    sample_bits: int
+    efforts: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def effort_number(self, effort: Effort | None) -> int:
+        """Return an effort as the number that libdicube expects: 0 for the default.
+
+        Raises:
+            DataConsistencyError: the effort is neither one of the words nor a number above 0, or
+                the codec has no choice of efforts.
+        """
+        if effort is None:
+            return 0
+        if not self.efforts:
+            raise DataConsistencyError(f"{self.label} has no efforts, found effort {effort!r}")
+        number = self.efforts.get(effort) if isinstance(effort, str) else effort
+        if number is None or number < 1:
+            raise DataConsistencyError(
+                f"expected an effort of 1 to 9, {', '.join(self.efforts)}, found {effort!r}"
+            )
+        return number
 
 
-JXL = CodecRecord(_native.CODEC_JXL, "jxl", "JPEG XL", (".jxl",), "libjxl")
-JPH = CodecRecord(_native.CODEC_HTJ2K, "jph", "HTJ2K", (".j2k", ".j2c", ".jp2"), "OpenJPH")
+JXL = CodecRecord(
+    id=_native.CODEC_JXL,
+    name="jxl",
+    label="JPEG XL",
+    extensions=(".jxl",),
+    library="libjxl",
+    sample_kinds="u",
+    sample_bits=16,
+    # 2 (fast) to 9 (small); libdicube takes 1 for 2. Efforts above 7 take four times as long and
+    # save less than one per cent; the README has measurements.
+    efforts={"fast": 2, "balanced": 3, "best": 7},
+)
+JPH = CodecRecord(
+    id=_native.CODEC_HTJ2K,
+    name="jph",
+    label="HTJ2K",
+    extensions=(".j2k", ".j2c", ".jp2"),
+    library="OpenJPH",
+    sample_kinds="iu",
+    sample_bits=32,
+)
 
-RECORDS = {record.id: record for record in (JXL, JPH)}
+RECORDS = (JXL, JPH)
+
+_BY_KEY = {key: record for record in RECORDS for key in (record.id, record.name)}
+
+
+def record_of(key: int | str) -> CodecRecord:
+    """Return the record of a codec by its number or name.
+
+    Raises:
+        DataConsistencyError: there is no such codec.
+    """
+    if key not in _BY_KEY:
+        known = ", ".join(record.name for record in RECORDS)
+        raise DataConsistencyError(f"expected a codec of {known}, found {key!r}")
+    return _BY_KEY[key]

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube import _native
-from dicube.codecs.efforts import Effort, effort_number
-from dicube.codecs.records import RECORDS, CodecRecord
+from dicube.codecs.records import CodecRecord, Effort, record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, new_array
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 from dicube.threads import thread_count
@@ -35,7 +34,7 @@ def encode_image(
     options = _native.CodecOptions(
         codec=codec.id,
         num_threads=thread_count(num_threads),
-        effort=effort_number(effort),
+        effort=codec.effort_number(effort),
         least_bits=least_bits or 0,
         kind=0 if mask is None else _native.KIND_ROI,
         **lossy,
@@ -87,7 +86,7 @@ def _decoded(
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Return the image that coded bytes hold, and its mask; an empty one if that isn't wanted."""
     described, info = _native.probe(coded.ctypes.data, coded.nbytes)
-    found = RECORDS[info.codec]
+    found = record_of(info.codec)
     if found != codec:
         raise CodecError(f"expected {codec.label} data, found {found.label}")
     image = new_array(frame_shape_of(described), dtype_of(described), _MOST)

@@ -20,10 +20,10 @@ from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.replaced import lossy_attributes
-from dicube.dicom.files.coded_frames import has_own_codec
 from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.series.precedence import write_rescale
+from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import InvalidCubeFileError
 from dicube.nifti import NiftiHeader
 from dicube.pixel_header import PixelDataHeader
@@ -210,7 +210,7 @@ def _read_originals(reader: DcbReader) -> StoredOriginals | None:
 def _has_coded_source(meta: DicomMeta) -> bool:
     """Return whether the originals may have had coded frames, which the file then has as well."""
     syntaxes = meta.get(_TRANSFER_SYNTAX, force_nonshared=True)
-    return any(has_own_codec(str(syntax)) for syntax in syntaxes)
+    return any(coded_syntax_of(str(syntax)) is not None for syntax in syntaxes)
 
 
 def _read_nifti(reader: DcbReader) -> NiftiHeader | None:

@@ -19,9 +19,11 @@ from dicube.core.num_threads import get_num_threads
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.series.geometry import Space, space_to_json
+from dicube.dicom.transfer_syntaxes import HTJ2K, JPEG_XL, JPEG_XL_LOSSY
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.formats import ARCHIVE, LOSSY, SPEED
 from dicube.validation import validate_string_not_empty
 
 _HEADER_FIELDS = (
@@ -196,28 +198,22 @@ class DcbFile:
 class DcbSFile(DcbFile):
     """A `.dcbs` file: HTJ2K, fast."""
 
-    MAGIC = b"DCMCUBES"
-    TRANSFER_SYNTAX_UID = "1.2.840.10008.1.2.4.201"
-    FILE_EXTENSION = ".dcbs"
-    CODEC_NAME = "jph"
+    MAGIC, FILE_EXTENSION, CODEC_NAME = SPEED.magic, SPEED.extension, SPEED.codec.name
+    TRANSFER_SYNTAX_UID = HTJ2K.uid
 
 
 class DcbAFile(DcbFile):
     """A `.dcba` file: JPEG XL, small."""
 
-    MAGIC = b"DCMCUBEA"
-    TRANSFER_SYNTAX_UID = "1.2.840.10008.1.2.4.110"
-    FILE_EXTENSION = ".dcba"
-    CODEC_NAME = "jxl"
+    MAGIC, FILE_EXTENSION, CODEC_NAME = ARCHIVE.magic, ARCHIVE.extension, ARCHIVE.codec.name
+    TRANSFER_SYNTAX_UID = JPEG_XL.uid
 
 
 class DcbLFile(DcbFile):
     """A `.dcbl` file: JPEG XL, lossy."""
 
-    MAGIC = b"DCMCUBEL"
-    TRANSFER_SYNTAX_UID = "1.2.840.10008.1.2.4.112"
-    FILE_EXTENSION = ".dcbl"
-    CODEC_NAME = "jxl"
+    MAGIC, FILE_EXTENSION, CODEC_NAME = LOSSY.magic, LOSSY.extension, LOSSY.codec.name
+    TRANSFER_SYNTAX_UID = JPEG_XL_LOSSY.uid
 
 
 _KINDS: dict[bytes, type[DcbFile]] = {kind.MAGIC: kind for kind in (DcbSFile, DcbAFile, DcbLFile)}

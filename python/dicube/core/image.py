@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dicube.codecs.records import record_of
 from dicube.core.coded_source import CodedSource
 from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts, derived_attributes, parts_around_frames, read_parts
@@ -46,7 +47,7 @@ from dicube.nifti import write_nifti_file
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
-from dicube.storage.formats import FORMATS, codec_of_path, extension_of
+from dicube.storage.formats import FORMATS, kind_of_path
 from dicube.storage.pixel_utils import stored_volume
 from dicube.threads import Progress, thread_count
 
@@ -386,19 +387,19 @@ class DicomCubeImage:
             CodecError: a frame did not decode to what was encoded.
         """
         self._origin.damage.check_whole()
-        codec = codec_of_path(path)
+        kind = kind_of_path(path)
+        codec = kind.codec.name
         volume = self._raw_image
         checked_meta(self._dicom_meta, len(volume))
         checked_space(self.space, volume.shape)
         parts = self._parts()
         lossy = lossy_coding(
             path,
-            extension_of(path),
             volume,
             bool(parts.header.Extras.get(UNUSED_BITS)),
             max_error=max_error,
             distance=distance,
-            roi=self.roi_mask if roi is None and extension_of(path) == ".dcbr" else roi,
+            roi=self.roi_mask if roi is None and kind.has_masks else roi,
             foreground=foreground,
             background=background,
         )
@@ -567,7 +568,10 @@ class DicomCubeImage:
             return reason
         coded_by = provenance.originals.codec
         if codec is not None and coded_by not in ("", codec):
-            return f"frames that are coded by {coded_by} are not kept by {codec}"
+            return (
+                f"the original files have {record_of(coded_by).label} frames, "
+                f"which a file with {record_of(codec).label} frames can't store"
+            )
         changed = provenance.changed_file(self._raw_image, thread_count(num_threads))
         return f"the pixels of {changed} were changed" if changed else ""
 

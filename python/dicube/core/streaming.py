@@ -24,12 +24,10 @@ from dicube.dicom.export.folder import SeriesFiles, check_syntax
 from dicube.dicom.export.frame_coding import CodedFrame, check_samples, kept_in
 from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.series.precedence import settled
-from dicube.dicom.transfer_syntaxes import EXPLICIT, HTJ2K, JPEG_XL
+from dicube.dicom.transfer_syntaxes import EXPLICIT, syntax_of_codec
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
-
-_SYNTAXES = {syntax.codec: syntax for syntax in (HTJ2K, JPEG_XL)}
 
 
 class DcbStreamingReader:
@@ -78,7 +76,7 @@ class DcbStreamingReader:
         self.dicom_meta, self.space = read_meta(self._reader), read_space(self._reader)
         self.pixel_header = read_header(self._reader)
         self._losses, self._is_plain = read_losses(self._reader), has_plain_frames(self._reader)
-        self._syntax = _SYNTAXES[self._reader.codec]
+        self._syntax = syntax_of_codec(self._reader.codec)
         self.transfer_syntax_uid = self._syntax.uid
         meta = self.dicom_meta or make_meta(self._reader.shape, self._reader.dtype, self.space)
         self._meta = settled(meta, self.pixel_header, self.space)

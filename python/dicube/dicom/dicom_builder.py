@@ -27,8 +27,9 @@ from dicube.dicom.export.uids import (
     IMPLEMENTATION_VERSION_NAME,
     new_uid,
 )
-from dicube.dicom.files.coded_frames import coded_pixels, has_own_codec
+from dicube.dicom.files.coded_frames import coded_pixels
 from dicube.dicom.series.precedence import RESCALE, settled
+from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole
@@ -208,10 +209,11 @@ def _describe(
 
 def _decoded(dataset: Dataset, pixel_header: PixelDataHeader | None) -> NDArray[Any]:
     """Return the decoded samples of a dataset with one coded frame, in the dtype of the header."""
-    syntax, value = str(dataset.file_meta.TransferSyntaxUID), dataset.PixelData
-    coded = None
-    if has_own_codec(syntax):
-        coded = coded_pixels(syntax, value, 1, str(dataset.get("PhotometricInterpretation", "")))
+    uid, coded = str(dataset.file_meta.TransferSyntaxUID), None
+    syntax = coded_syntax_of(uid)
+    if syntax is not None:
+        interpretation = str(dataset.get("PhotometricInterpretation", ""))
+        coded = coded_pixels(syntax, dataset.PixelData, 1, interpretation)
     if coded is not None:
         samples = coded.decode(0)
     else:
@@ -219,7 +221,7 @@ def _decoded(dataset: Dataset, pixel_header: PixelDataHeader | None) -> NDArray[
             dataset.decompress()
             samples = dataset.pixel_array
         except Exception as error:  # pydicom and its plugins raise many types for damaged data
-            raise CodecError(f"can't decode a frame in {syntax}: {error}") from error
+            raise CodecError(f"can't decode a frame in {uid}: {error}") from error
     if pixel_header is None or samples.dtype == pixel_header.PixelDtype:
         return samples
     if not np.can_cast(samples.dtype, pixel_header.PixelDtype, "safe"):

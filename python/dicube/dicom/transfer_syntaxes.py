@@ -1,12 +1,14 @@
-"""The transfer syntaxes that dicube writes (PS3.5 10, A.2 and A.4), and their names.
+"""One record for each transfer syntax that dicube writes, or whose frames its codecs decode.
 
-Must not know pixels or files.
+PS3.5 8.2.4 and 8.2.14 (HTJ2K), 8.2.15 (JPEG XL), A.2 and A.4; PS3.6 Table A-1. Must not know pixels
+or files.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from dicube.codecs.records import JPH, JXL, CodecRecord
 from dicube.exceptions import DataConsistencyError
 
 
@@ -15,37 +17,105 @@ class TransferSyntax(NamedTuple):
 
     Attributes:
         uid: its UID.
-        keyword: its keyword in DICOM.
-        name: a short name.
-        codec: name in `dicube.codecs` of the codec of its frames; '' if frames are not coded.
+        keyword, title: its keyword and name in DICOM.
+        name: a short name; '' if dicube doesn't write it.
+        codec: of its frames; None if they are not coded.
+        interpretations: values of PhotometricInterpretation that can be written.
+        is_jpeg: its frames are JPEG images, which the codec recompresses and then decodes.
     """
 
     uid: str
     keyword: str
-    name: str
-    codec: str
+    title: str
+    name: str = ""
+    codec: CodecRecord | None = None
+    interpretations: tuple[str, ...] = ()
+    is_jpeg: bool = False
 
 
-EXPLICIT = TransferSyntax("1.2.840.10008.1.2.1", "ExplicitVRLittleEndian", "explicit", "")
-HTJ2K = TransferSyntax("1.2.840.10008.1.2.4.201", "HTJ2KLossless", "htj2k", "jph")
-HTJ2K_RPCL = TransferSyntax("1.2.840.10008.1.2.4.202", "HTJ2KLosslessRPCL", "htj2k-rpcl", "jph")
-JPEG_XL = TransferSyntax("1.2.840.10008.1.2.4.110", "JPEGXLLossless", "jpegxl", "jxl")
+_GRAY_OR_RGB = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB")
 
-TRANSFER_SYNTAXES = (EXPLICIT, HTJ2K, HTJ2K_RPCL, JPEG_XL)
+EXPLICIT = TransferSyntax(
+    "1.2.840.10008.1.2.1", "ExplicitVRLittleEndian", "Explicit VR Little Endian", "explicit"
+)
+HTJ2K = TransferSyntax(
+    "1.2.840.10008.1.2.4.201",
+    "HTJ2KLossless",
+    "High-Throughput JPEG 2000 Image Compression (Lossless Only)",
+    "htj2k",
+    JPH,
+    (*_GRAY_OR_RGB, "YBR_FULL"),
+)
+HTJ2K_RPCL = TransferSyntax(
+    "1.2.840.10008.1.2.4.202",
+    "HTJ2KLosslessRPCL",
+    "High-Throughput JPEG 2000 with RPCL Options Image Compression (Lossless Only)",
+    "htj2k-rpcl",
+    JPH,
+    HTJ2K.interpretations,
+)
+# JPEG XL codestreams declare their colour space: gray or RGB, as dicube writes them.
+JPEG_XL = TransferSyntax(
+    "1.2.840.10008.1.2.4.110", "JPEGXLLossless", "JPEG XL Lossless", "jpegxl", JXL, _GRAY_OR_RGB
+)
+JPEG_XL_OF_JPEG = TransferSyntax(
+    "1.2.840.10008.1.2.4.111", "JPEGXLJPEGRecompression", "JPEG XL JPEG Recompression", codec=JXL
+)
+JPEG_XL_LOSSY = TransferSyntax("1.2.840.10008.1.2.4.112", "JPEGXL", "JPEG XL", codec=JXL)
+
+TRANSFER_SYNTAXES = (
+    EXPLICIT,
+    HTJ2K,
+    HTJ2K_RPCL,
+    TransferSyntax(
+        "1.2.840.10008.1.2.4.203",
+        "HTJ2K",
+        "High-Throughput JPEG 2000 Image Compression",
+        codec=JPH,
+    ),
+    JPEG_XL,
+    JPEG_XL_OF_JPEG,
+    JPEG_XL_LOSSY,
+    TransferSyntax(
+        "1.2.840.10008.1.2.4.50",
+        "JPEGBaseline8Bit",
+        "JPEG Baseline (Process 1)",
+        codec=JXL,
+        is_jpeg=True,
+    ),
+    TransferSyntax(
+        "1.2.840.10008.1.2.4.51",
+        "JPEGExtended12Bit",
+        "JPEG Extended (Process 2 and 4)",
+        codec=JXL,
+        is_jpeg=True,
+    ),
+)
 
 
 def transfer_syntax_of(name: str) -> TransferSyntax:
-    """Return a transfer syntax by its UID (text or pydicom's), keyword or short name.
+    """Return a transfer syntax that dicube writes, by UID (text or pydicom's), keyword or name.
 
     Raises:
         DataConsistencyError: dicube does not write this transfer syntax.
     """
     wanted = _plain(str(name))
-    for syntax in TRANSFER_SYNTAXES:
+    written = [syntax for syntax in TRANSFER_SYNTAXES if syntax.name]
+    for syntax in written:
         if wanted in (syntax.uid, _plain(syntax.keyword), _plain(syntax.name)):
             return syntax
-    known = ", ".join(f"{syntax.name} ({syntax.uid})" for syntax in TRANSFER_SYNTAXES)
+    known = ", ".join(f"{syntax.name} ({syntax.uid})" for syntax in written)
     raise DataConsistencyError(f"can't write transfer syntax {str(name)!r}; supported: {known}")
+
+
+def coded_syntax_of(uid: str) -> TransferSyntax | None:
+    """Return a transfer syntax by its UID, if dicube's own codecs can decode its frames."""
+    return next((s for s in TRANSFER_SYNTAXES if s.codec is not None and s.uid == uid), None)
+
+
+def syntax_of_codec(name: str) -> TransferSyntax:
+    """Return the transfer syntax in which frames of a codec, by its name, are written."""
+    return next(s for s in TRANSFER_SYNTAXES if s.name and s.codec and s.codec.name == name)
 
 
 def _plain(name: str) -> str:

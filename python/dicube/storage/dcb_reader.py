@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
+from dicube.codecs.records import record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
-from dicube.storage.formats import EXTENSIONS, codec_name
+from dicube.storage.formats import KIND_OF_NUMBER
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.real_values import RealValues, real_dtype
@@ -100,8 +101,9 @@ class DcbReader:
         self.shape: tuple[int, ...] = (frames, *frame_shape_of(image))
         # A file without frames has no dtype.
         self.dtype: np.dtype[Any] = dtype_of(image) if frames else np.dtype(np.uint8)
-        self.codec = codec_name(info.codec)
-        self.extension = EXTENSIONS[info.kind]
+        self._kind = KIND_OF_NUMBER[info.kind]
+        self.codec = record_of(info.codec).name
+        self.extension = self._kind.extension
         self.format_version = int(info.format_version)
         self.file_size = int(info.file_size)
         self.coded_size = int(info.coded_size)
@@ -163,7 +165,7 @@ class DcbReader:
             OutOfMemoryError: the frames need more than `max_memory` or the memory available.
             ValueError: the file was closed.
         """
-        if self.extension == ".dcbr":
+        if self._kind.has_masks:
             return Decoding(partial(self._read_frames_and_masks, progress))
         if self._skips or progress or self._file.needs_python or not self.shape[0]:
             return Decoding(lambda: (self.read_frames(progress=progress), None))

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs import get_codec
-from dicube.codecs.efforts import Effort, effort_number
+from dicube.codecs.records import Effort, record_of
 from dicube.codecs.samples import image_of
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
-from dicube.storage.formats import codec_of_path, kind_of
+from dicube.storage.formats import codec_of_path, kind_number
 from dicube.threads import Progress, Task, Threads, batches, interruptible, thread_count
 
 # Several small frames are gathered and encoded together, up to so many bytes.
@@ -89,10 +89,10 @@ class DcbWriter:
         options = _native.CodecOptions(
             codec=get_codec(codec).id,
             num_threads=self._threads,
-            effort=effort_number(effort),
+            effort=record_of(codec).effort_number(effort),
             skip_verify=not verify,
             least_bits=least_bits or 0,
-            kind=kind_of(extension or (str(target) if is_path else ""), codec),
+            kind=kind_number(extension or (str(target) if is_path else ""), codec),
             has_range=lossy is not None,
             cancel=self._cancel.address,
             **(lossy or {}),

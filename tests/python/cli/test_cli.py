@@ -133,10 +133,18 @@ class TestConvert:
             dataset.compress(RLELossless)
             dataset.save_as(tmp_path / "rle" / path.name)
         for source, target, reason in (
-            (tmp_path / "rle", tmp_path / "rle.dcbs", "frames in transfer syntax RLE Lossless"),
+            (
+                tmp_path / "rle",
+                tmp_path / "rle.dcbs",
+                "coded frames in transfer syntax RLE Lossless",
+            ),
             (tmp_path / "rle.dcbs", tmp_path / "rle.dcba", ""),
             (tmp_path / "coded", tmp_path / "coded.dcbs", ""),
-            (tmp_path / "coded.dcbs", tmp_path / "coded.dcba", "frames that are coded by jph"),
+            (
+                tmp_path / "coded.dcbs",
+                tmp_path / "coded.dcba",
+                "the original files have HTJ2K frames",
+            ),
             (tmp_path / "coded.dcbs", tmp_path / "coded.dcbl", ""),
         ):
             result = run("convert", source, target)

@@ -273,8 +273,13 @@ def test_frames_of_one_file_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dtype", "shape", "syntax", "message"),
     [
-        ("int16", (6, 5), "jpegxl", r"int16 .* JPEGXLLossless: .*unsigned.*at most 16"),
-        ("uint32", (6, 5), "jpegxl", r"uint32 .* unsigned integers of at most 16 bits"),
+        (
+            "int16",
+            (6, 5),
+            "jpegxl",
+            r"JPEGXLLossless can't store samples of int16: .*unsigned.*at most 16",
+        ),
+        ("uint32", (6, 5), "jpegxl", r"uint32: JPEG XL codes unsigned integers of at most 16 bits"),
         ("uint16", (6, 5), "jpeg2000", r"'jpeg2000'; supported: explicit"),
     ],
 )
@@ -288,12 +293,11 @@ def test_what_a_transfer_syntax_has_not(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("codec", ["", "jpeg2000"])
 def test_a_transfer_syntax_without_a_writer_is_refused(
-    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is written as if it were Explicit VR Little Endian, or coded by another codec."""
-    new = TransferSyntax("1.2.840.10008.1.2.2", "ExplicitVRBigEndian", "big-endian", codec)
+    """Nothing is written as if it were Explicit VR Little Endian."""
+    new = TransferSyntax("1.2.840.10008.1.2.2", "ExplicitVRBigEndian", "", "big-endian")
     known = (*transfer_syntaxes.TRANSFER_SYNTAXES, new)
     monkeypatch.setattr(transfer_syntaxes, "TRANSFER_SYNTAXES", known)
     image = cube(tmp_path)
@@ -313,7 +317,7 @@ def test_a_transfer_syntax_without_a_writer_is_refused(
 def test_floating_point_is_refused(tmp_path: Path, syntax: str) -> None:
     image = DicomCubeImage(np.ones((2, 3, 4), "float32"))
     image.init_meta("MR")
-    with pytest.raises(DataConsistencyError, match=r"float32 can't be written as"):
+    with pytest.raises(DataConsistencyError, match=r"can't store samples of float32"):
         image.to_dicom_folder(tmp_path / "out", transfer_syntax=syntax)
 
 

@@ -84,6 +84,7 @@ class JphCodec:
 
     id = JPH.id
     name = JPH.name
+    label = JPH.label
     extensions = JPH.extensions
 
     def encode(

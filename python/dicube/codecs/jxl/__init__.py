@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube import _native
-from dicube.codecs.efforts import Effort, effort_number
-from dicube.codecs.records import JXL
+from dicube.codecs.records import JXL, Effort
 from dicube.codecs.still import (
     decode_image,
     decode_image_and_mask,
@@ -213,7 +212,7 @@ def recompress_jpeg(jpeg: bytes, effort: Effort | None = None) -> bytes:
         DataConsistencyError: the effort is out of range.
         CodecError: it is no JPEG image of 8 bits, or a damaged one.
     """
-    return _native.jpeg_encode(jpeg, effort_number(effort))
+    return _native.jpeg_encode(jpeg, JXL.effort_number(effort))
 
 
 def restore_jpeg(data: bytes) -> bytes:
@@ -230,6 +229,7 @@ class JxlCodec:
 
     id = JXL.id
     name = JXL.name
+    label = JXL.label
     extensions = JXL.extensions
 
     def encode(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dicube.codecs.jxl import checked_distance, error_bound, mask_bytes
 from dicube.core.lossy.roi import find_body
 from dicube.exceptions import DataConsistencyError
+from dicube.storage.formats import kind_of_path
 
 # Of a `.dcbl` for which nothing else is asked: errors below the noise of CT and MR.
 DEFAULT_DISTANCE = 0.5
@@ -40,7 +41,6 @@ class LossyCoding(NamedTuple):
 
 def lossy_coding(
     path: str | os.PathLike[str],
-    extension: str,
     volume: NDArray[Any],
     has_unused_bits: bool,
     *,
@@ -54,7 +54,6 @@ def lossy_coding(
 
     Args:
         path: of the file, for messages.
-        extension: of the path.
         volume: the image's stored values.
         has_unused_bits: whether words hold other bits beside the values.
         max_error, distance, roi, foreground, background: see `DicomCubeImage.to_file`.
@@ -65,19 +64,19 @@ def lossy_coding(
     name = os.fspath(path)
     if max_error is not None and distance is not None:
         raise DataConsistencyError("max_error and distance exclude each other")
-    is_roi = extension == ".dcbr"
-    if is_roi:
+    kind = kind_of_path(path)
+    if kind.has_masks:
         if roi is None:
             raise DataConsistencyError(f"{name}: a .dcbr needs roi: a mask, or 'auto'")
         if max_error is not None or distance is not None:
             raise DataConsistencyError(f"{name}: of a .dcbr say foreground= and background=")
     elif roi is not None or foreground or background is not None:
         raise DataConsistencyError(f"{name}: roi, foreground and background are for .dcbr")
-    elif extension == ".dcbl" and max_error is None and distance is None:
+    elif kind.loss == "always" and max_error is None and distance is None:
         distance = DEFAULT_DISTANCE
-    if extension == ".dcbs" and (max_error is not None or distance is not None):
+    if kind.loss == "never" and (max_error is not None or distance is not None):
         raise DataConsistencyError(f"{name}: .dcbs is lossless; lossy are .dcba, .dcbl and .dcbr")
-    if not is_roi and not max_error and distance is None:
+    if not kind.has_masks and not max_error and distance is None:
         return LossyCoding()
     if volume.dtype.kind not in "iu" or volume.dtype.itemsize > 4:
         raise DataConsistencyError(
@@ -92,7 +91,7 @@ def lossy_coding(
     if distance is not None:
         options["distance"] = checked_distance(distance)
         return LossyCoding(options, {"distance": options["distance"]}, least, greatest)
-    if not is_roi:
+    if not kind.has_masks:
         options["max_error"] = error_bound("max_error", max_error or 0)
         return LossyCoding(options, {"max_error": options["max_error"]}, least, greatest)
     masks = _masks(roi, volume)

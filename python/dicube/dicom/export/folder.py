@@ -17,7 +17,7 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.elements.values import DEFAULT_ENCODINGS
 from dicube.dicom.export.encapsulation import pixel_element
 from dicube.dicom.export.frame_attributes import frame_attributes
-from dicube.dicom.export.frame_coding import INTERPRETATIONS, CodedFrame
+from dicube.dicom.export.frame_coding import CodedFrame
 from dicube.dicom.export.pixel_attributes import (
     BYTES_AS_OW,
     Replaced,
@@ -270,7 +270,7 @@ def check_syntax(
     samples = volume.shape[3] if volume.ndim == 4 else 1
     for index in range(meta.slice_count):
         interpretation = photometric_interpretation(meta, index, samples)
-        if interpretation not in INTERPRETATIONS[syntax.codec] or (
+        if interpretation not in syntax.interpretations or (
             interpretation == "PALETTE COLOR" and volume.dtype.kind == "i"
         ):
             raise DataConsistencyError(

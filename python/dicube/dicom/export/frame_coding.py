@@ -13,18 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.codecs.codestream import Codestream, probe
-from dicube.codecs.jph import imdecode_jph, imencode_jph
-from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
-from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
+from dicube.codecs.records import CodecRecord
+from dicube.codecs.still import decode_image, encode_image
+from dicube.dicom.transfer_syntaxes import (
+    EXPLICIT,
+    HTJ2K_RPCL,
+    TRANSFER_SYNTAXES,
+    TransferSyntax,
+)
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.threads import Progress, Threads, thread_count
-
-# Photometric interpretations that codecs keep as they are (PS3.5 8.2.4, 8.2.15). JPEG XL tells the
-# colour space itself, and here always RGB or gray.
-INTERPRETATIONS = {
-    "jph": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL"),
-    "jxl": ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
-}
 
 
 class Frames(Protocol):
@@ -122,7 +120,9 @@ def kept_in(syntax: TransferSyntax, coded: bytes) -> CodedFrame | None:
         stream = probe(coded)
     except CodecError:
         return None
-    is_of_syntax = stream.codec == syntax.codec and stream.is_reversible and not stream.is_mapped
+    is_of_syntax = (
+        stream.codec == _codec_of(syntax).name and stream.is_reversible and not stream.is_mapped
+    )
     if not is_of_syntax or not stream.codestream:
         return None
     if syntax is HTJ2K_RPCL and not _is_progressive(stream):
@@ -157,15 +157,10 @@ def encode_frame(
     Raises:
         CodecError: it decodes to something else.
     """
-    jph = syntax.codec == "jph"
-    if jph:
-        data = imencode_jph(pixels, least_bits=least_bits)
-    else:
-        data = imencode_jxl(pixels, num_threads=1, least_bits=least_bits)
-    frame = kept_in(syntax, data)
+    codec = _codec_of(syntax)
+    frame = kept_in(syntax, encode_image(codec, pixels, None, 1, least_bits))
     assert frame is not None
-    decoded = imdecode_jph(frame.data) if jph else imdecode_jxl(frame.data, num_threads=1)
-    if not np.array_equal(decoded, pixels):
+    if not np.array_equal(decode_image(codec, frame.data, 1), pixels):
         raise CodecError("a frame decodes to other samples than were encoded")
     return frame
 
@@ -176,24 +171,33 @@ def check_samples(dtype: np.dtype[Any], syntax: TransferSyntax) -> None:
     Raises:
         DataConsistencyError: they can't.
     """
-    if syntax.codec not in INTERPRETATIONS:
-        raise DataConsistencyError(f"frames can't be encoded in {syntax.keyword} ({syntax.uid})")
-    kind, bits = dtype.kind, dtype.itemsize * 8
-    if syntax.codec == "jxl":
-        if kind != "u" or bits > 16:
-            raise DataConsistencyError(
-                f"samples of {dtype.name} can't be written as {syntax.keyword}: "
-                "JPEG XL has unsigned integers of at most 16 bits",
-                suggestion="HTJ2KLossless has signed ones, and 32 bits",
-            )
-    elif kind not in "iu" or bits > 32:
-        raise DataConsistencyError(
-            f"samples of {dtype.name} can't be written as {syntax.keyword}: "
-            "HTJ2K has integers of at most 32 bits",
-            suggestion="ExplicitVRLittleEndian",
-        )
+    codec = _codec_of(syntax)
+    if _codes(codec, dtype):
+        return
+    others = [
+        other.keyword
+        for other in TRANSFER_SYNTAXES
+        if other.name and other.codec is not None and _codes(other.codec, dtype)
+    ]
+    signs = "integers" if "i" in codec.sample_kinds else "unsigned integers"
+    raise DataConsistencyError(
+        f"{syntax.keyword} can't store samples of {dtype.name}: "
+        f"{codec.label} codes {signs} of at most {codec.sample_bits} bits",
+        suggestion=f"use {' or '.join([*others, EXPLICIT.keyword])}",
+    )
+
+
+def _codec_of(syntax: TransferSyntax) -> CodecRecord:
+    if syntax.codec is None:
+        raise DataConsistencyError(f"{syntax.keyword} ({syntax.uid}) has no coded frames")
+    return syntax.codec
+
+
+def _codes(codec: CodecRecord, dtype: np.dtype[Any]) -> bool:
+    """Return whether other decoders read samples of a dtype as this codec codes them."""
+    return dtype.kind in codec.sample_kinds and dtype.itemsize * 8 <= codec.sample_bits
 
 
 def _kept(frames: Frames, syntax: TransferSyntax, index: int) -> CodedFrame | None:
-    coded = frames.coded(index) if frames.codec == syntax.codec else None
+    coded = frames.coded(index) if frames.codec == _codec_of(syntax).name else None
     return None if coded is None else kept_in(syntax, coded)

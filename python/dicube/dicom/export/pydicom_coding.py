@@ -18,29 +18,28 @@ from pydicom.pixels.encoders import base as encoders
 from pydicom.pixels.encoders.base import EncodeRunner
 from pydicom.uid import UID
 
-from dicube.dicom.export.frame_coding import INTERPRETATIONS, check_samples, encode_frame
-from dicube.dicom.files.coded_frames import codec_of_syntax, decode_frame, decoded_interpretation
-from dicube.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, transfer_syntax_of
+from dicube.codecs.still import decode_image
+from dicube.dicom.export.frame_coding import check_samples, encode_frame
+from dicube.dicom.files.coded_frames import decoded_interpretation
+from dicube.dicom.transfer_syntaxes import (
+    TRANSFER_SYNTAXES,
+    coded_syntax_of,
+    transfer_syntax_of,
+)
 from dicube.exceptions import CodecError, DataConsistencyError
 
 LABEL = "dicube"
 
-# Of DICOM 2024d (PS3.6 Table A-1), which pydicom 3.0 does not know.
-_NEW_SYNTAXES = {
-    "1.2.840.10008.1.2.4.110": ("JPEG XL Lossless", "JPEGXLLossless"),
-    "1.2.840.10008.1.2.4.111": ("JPEG XL JPEG Recompression", "JPEGXLJPEGRecompression"),
-    "1.2.840.10008.1.2.4.112": ("JPEG XL", "JPEGXL"),
-}
-_DECODED = (*_NEW_SYNTAXES, *(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203)))
-_ENCODED = tuple(syntax.uid for syntax in TRANSFER_SYNTAXES if syntax.codec)
+_DECODED = [syntax for syntax in TRANSFER_SYNTAXES if syntax.codec and not syntax.is_jpeg]
+_ENCODED = [syntax for syntax in _DECODED if syntax.name]
 
-DECODER_DEPENDENCIES = {UID(uid): ("dicube",) for uid in _DECODED}
-ENCODER_DEPENDENCIES = {UID(uid): ("dicube",) for uid in _ENCODED}
+DECODER_DEPENDENCIES = {UID(syntax.uid): ("dicube",) for syntax in _DECODED}
+ENCODER_DEPENDENCIES = {UID(syntax.uid): ("dicube",) for syntax in _ENCODED}
 
 
 def is_available(uid: str) -> bool:
     """Return whether frames in a transfer syntax are decoded here; libdicube is always there."""
-    return uid in _DECODED
+    return uid in DECODER_DEPENDENCIES
 
 
 def register() -> None:
@@ -49,15 +48,15 @@ def register() -> None:
     Where pydicom has a decoder or encoder of its own, this is added to its plugins. pydicom has no
     public way to add a transfer syntax of the standard, so its tables are added to.
     """
-    for uid, (name, keyword) in _NEW_SYNTAXES.items():
-        entry = (name, "Transfer Syntax", "", "", keyword)
-        _uid_dict.UID_dictionary.setdefault(uid, entry)
+    for syntax in _DECODED:  # pydicom 3.0 knows DICOM before 2024d, which added JPEG XL
+        entry = (syntax.title, "Transfer Syntax", "", "", syntax.keyword)
+        _uid_dict.UID_dictionary.setdefault(syntax.uid, entry)
     _add_interpretation("XYB")
-    for uid in map(UID, _DECODED):
+    for uid in DECODER_DEPENDENCIES:
         decoder, _ = decoders._PIXEL_DATA_DECODERS.setdefault(uid, (decoders.Decoder(uid), LABEL))
         if LABEL not in decoder.available_plugins:
             decoder.add_plugin(LABEL, (__name__, "decode"))
-    for uid in map(UID, _ENCODED):
+    for uid in ENCODER_DEPENDENCIES:
         encoder, _ = encoders._PIXEL_DATA_ENCODERS.setdefault(uid, (encoders.Encoder(uid), LABEL))
         if LABEL not in encoder.available_plugins:
             encoder.add_plugin(LABEL, (__name__, "encode"))
@@ -79,9 +78,9 @@ def decode(src: bytes, runner: DecodeRunner) -> bytes:
         CodecError: it does not decode, or to an image of another shape or to samples of another
             sign than the dataset tells.
     """
-    syntax = str(runner.transfer_syntax)
-    codec = codec_of_syntax(syntax)
-    frame = decode_frame(codec, src)
+    syntax = coded_syntax_of(str(runner.transfer_syntax))
+    assert syntax is not None and syntax.codec is not None
+    frame = decode_image(syntax.codec, src, num_threads=1)
     samples = runner.samples_per_pixel
     shape = (
         (runner.rows, runner.columns) if samples == 1 else (runner.rows, runner.columns, samples)
@@ -98,7 +97,8 @@ def decode(src: bytes, runner: DecodeRunner) -> bytes:
     if frame.dtype.itemsize > size:
         raise CodecError(f"expected samples of {size} bytes, decoded {frame.dtype.itemsize}")
     sign = runner.pixel_representation
-    if codec == "jph" and (frame.dtype.kind == "i") != (sign == 1):  # JPEG XL has no signed samples
+    is_signed = frame.dtype.kind == "i"
+    if "i" in syntax.codec.sample_kinds and is_signed != (sign == 1):  # else none are signed
         raise CodecError(f"PixelRepresentation is {sign}, decoded samples of {frame.dtype}")
     return frame.astype(f"<{frame.dtype.kind}{size}").tobytes()
 
@@ -117,9 +117,10 @@ def encode(src: bytes, runner: EncodeRunner) -> bytes:
     """
     syntax = transfer_syntax_of(runner.transfer_syntax)
     told = str(runner.photometric_interpretation)
-    if told not in INTERPRETATIONS[syntax.codec]:
+    if told not in syntax.interpretations:
         raise DataConsistencyError(
-            f"{syntax.keyword} has no {told} here: {', '.join(INTERPRETATIONS[syntax.codec])}"
+            f"{syntax.keyword}: expected PhotometricInterpretation "
+            f"{' or '.join(syntax.interpretations)}, found {told}"
         )
     bits, is_signed = runner.bits_stored, runner.pixel_representation == 1
     size = next((size for size in (1, 2, 4) if bits <= 8 * size), 8)

@@ -14,14 +14,11 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from dicube.codecs.codestream import probe
-from dicube.codecs.jph import imdecode_jph
-from dicube.codecs.jxl import imdecode_jxl, recompress_jpeg
+from dicube.codecs.jxl import recompress_jpeg
+from dicube.codecs.records import CodecRecord
+from dicube.codecs.still import decode_image
+from dicube.dicom.transfer_syntaxes import JPEG_XL_OF_JPEG, TransferSyntax
 from dicube.exceptions import CodecError
-
-_HTJ2K = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203))
-_JPEG_XL = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112))
-_JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51))
-_JPEG_XL_OF_JPEG = "1.2.840.10008.1.2.4.111"
 
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 # Photometric interpretations that the codecs convert to RGB when decoding.
@@ -38,7 +35,7 @@ class CodedPixels:
     """The value field of encapsulated pixels, split into coded frames and the bytes around them.
 
     Attributes:
-        codec: name of the frames' codec in `dicube.codecs`.
+        codec: of the frames.
         frames: the coded frames.
         layout: the parts of the value field in order: bytes, or ranges of coded frames.
         jpeg: whether the ranges refer to the JPEG that each frame was recompressed from, and not to
@@ -46,7 +43,7 @@ class CodedPixels:
         interpretation: photometric interpretation of the decoded frames.
     """
 
-    codec: str
+    codec: CodecRecord
     frames: tuple[bytes, ...]
     layout: tuple[bytes | Range, ...]
     jpeg: bool
@@ -58,46 +55,27 @@ class CodedPixels:
         Raises:
             CodecError: the frame can't be decoded.
         """
-        return decode_frame(self.codec, self.frames[frame])
+        return decode_image(self.codec, self.frames[frame], num_threads=1)
 
 
-def has_own_codec(transfer_syntax: str) -> bool:
-    """Return whether dicube's own codecs may be able to decode frames in a transfer syntax."""
-    return transfer_syntax in _HTJ2K | _JPEG_XL | _JPEG
-
-
-def codec_of_syntax(transfer_syntax: str) -> str:
-    """Return the name of the codec of a transfer syntax, for which `has_own_codec` must be true."""
-    return "jph" if transfer_syntax in _HTJ2K else "jxl"
-
-
-def decode_frame(codec: str, coded: bytes) -> NDArray[Any]:
-    """Return the samples of a frame coded by the named codec, which zeros may pad.
-
-    Raises:
-        CodecError: the frame can't be decoded.
-    """
-    return imdecode_jph(coded) if codec == "jph" else imdecode_jxl(coded, num_threads=1)
-
-
-def decoded_interpretation(transfer_syntax: str, interpretation: str) -> str:
+def decoded_interpretation(syntax: TransferSyntax, interpretation: str) -> str:
     """Return the photometric interpretation of the decoded frames.
 
     Args:
-        transfer_syntax: UID of an HTJ2K or JPEG XL transfer syntax.
+        syntax: a transfer syntax whose frames are coded.
         interpretation: PhotometricInterpretation in the file.
     """
-    recompressed = transfer_syntax == _JPEG_XL_OF_JPEG and interpretation.startswith("YBR")
+    recompressed = syntax == JPEG_XL_OF_JPEG and interpretation.startswith("YBR")
     return "RGB" if recompressed or interpretation in _TRANSFORMED else interpretation
 
 
 def coded_pixels(
-    transfer_syntax: str, value: bytes, count: int, interpretation: str
+    syntax: TransferSyntax, value: bytes, count: int, interpretation: str
 ) -> CodedPixels | None:
     """Split the value field of encapsulated pixels into coded frames and the bytes around them.
 
     Args:
-        transfer_syntax: UID for which `has_own_codec` is true.
+        syntax: a transfer syntax whose frames are coded.
         value: the value field, from the basic offset table to the delimiter.
         count: number of frames.
         interpretation: PhotometricInterpretation in the file.
@@ -113,11 +91,11 @@ def coded_pixels(
     fragments = None if items is None else _fragments_of_frames(value, items, count)
     if fragments is None:
         return None
-    codec, jpeg = codec_of_syntax(transfer_syntax), transfer_syntax in _JPEG
+    jpeg = syntax.is_jpeg
     size_of = len if jpeg else _coded_size
     frames, layout = _split(value, fragments, size_of)
     transformed = False
-    interpretation = decoded_interpretation(transfer_syntax, interpretation)
+    interpretation = decoded_interpretation(syntax, interpretation)
     if jpeg and not interpretation.startswith("MONOCHROME"):
         found = [_colours_of_jpeg(frame, interpretation) for frame in frames]
         if True in found and not all(found):
@@ -128,8 +106,9 @@ def coded_pixels(
         layout = [part for whole in layout for part in _without_mark(whole, unmarked)]
     if jpeg:
         frames = [recompress_jpeg(frame) for frame in frames]
+    assert syntax.codec is not None
     return CodedPixels(
-        codec, tuple(frames), tuple(layout), jpeg, "RGB" if transformed else interpretation
+        syntax.codec, tuple(frames), tuple(layout), jpeg, "RGB" if transformed else interpretation
     )
 
 

@@ -27,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicube.dicom.files.coded_frames import CodedPixels, coded_pixels, has_own_codec
+from dicube.dicom.files.coded_frames import CodedPixels, coded_pixels
 from dicube.dicom.files.instance import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -35,6 +35,7 @@ from dicube.dicom.files.instance import (
 )
 from dicube.dicom.files.series import describe_series
 from dicube.dicom.files.sources import Opened
+from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyError
 from dicube.threads import Threads
 
@@ -267,14 +268,13 @@ def _decode_ourselves(
 ) -> tuple[str, CodedPixels | None] | None:
     """Decode frames as `_decode` does, by dicube's own codecs; None if they can't decode these."""
     place = instance.pixels
-    if place is None or not place.encapsulated or not has_own_codec(instance.transfer_syntax):
+    syntax = coded_syntax_of(instance.transfer_syntax)
+    if place is None or not place.encapsulated or syntax is None:
         return None
     value = instance.read(place.offset, place.length)
     alike = True
     try:
-        coded = coded_pixels(
-            instance.transfer_syntax, value, len(places), instance.text(_PHOTOMETRIC)
-        )
+        coded = coded_pixels(syntax, value, len(places), instance.text(_PHOTOMETRIC))
         if coded is None:
             return None
         for number, index in enumerate(places):

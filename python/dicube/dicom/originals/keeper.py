@@ -78,7 +78,7 @@ class OriginalsKeeper:
                 return f"coded frames in transfer syntax {name} can't be stored unchanged"
             files.append(file)
         frames: dict[int, bytes] = {}
-        codecs = {"" if coded is None else coded.codec for coded in self._coded}
+        codecs = {"" if coded is None else coded.codec.name for coded in self._coded}
         if len(codecs) > 1:
             return "only some files have coded frames, or files differ in their codecs"
         for coded, slices in zip(self._coded, self._slices, strict=True):

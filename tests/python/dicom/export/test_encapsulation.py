@@ -11,7 +11,7 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import UID, HTJ2KLossless
 
 from dicube.dicom.export.encapsulation import pixel_element
-from dicube.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, transfer_syntax_of
+from dicube.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, TransferSyntax, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError
 
 FRAMES = (b"\xff\x4f odd", b"even", b"z" * 1001)
@@ -63,9 +63,13 @@ def test_what_is_no_frame_is_refused(frames: list[bytes]) -> None:
         pixel_element(frames)
 
 
-@pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES, ids=lambda syntax: syntax.name)
-def test_a_transfer_syntax_has_several_names(syntax: object) -> None:
-    uid, keyword, name, _ = syntax  # type: ignore[misc]
+@pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES, ids=lambda syntax: syntax.keyword)
+def test_a_transfer_syntax_has_several_names(syntax: TransferSyntax) -> None:
+    uid, keyword, name = syntax.uid, syntax.keyword, syntax.name
+    if not name:
+        with pytest.raises(DataConsistencyError, match="can't write transfer syntax"):
+            transfer_syntax_of(uid)
+        return
     for given in (uid, UID(uid), keyword, keyword.upper(), name, name.replace("-", "_")):
         assert transfer_syntax_of(given) is syntax
 
