@@ -224,13 +224,13 @@ DICUBE_API int32_t dicube_encode(const dicube_image* image, const dicube_codec_o
 /* What a coded image says about itself. Zero in any field means no, or unknown. */
 typedef struct dicube_codestream_info {
     size_t struct_size;       /* sizeof(dicube_codestream_info)                                  */
-    size_t coded_size;        /* bytes of the coded image without zeros that pad it              */
-    size_t codestream_offset; /* where the codestream itself begins: behind the boxes of JPEG XL */
-    size_t codestream_size;   /* bytes of the codestream itself; 0 if several boxes hold parts   */
+    size_t coded_size;        /* size of the coded image in bytes, without zero padding          */
+    size_t codestream_offset; /* offset of the codestream itself, after the boxes of JPEG XL     */
+    size_t codestream_size;   /* its size in bytes; 0 if it is split over several boxes          */
     uint32_t codec;           /* DICUBE_CODEC_*                                                  */
-    uint32_t bits;            /* bits a sample that the codestream declares                      */
+    uint32_t bits;            /* bits per sample that the codestream declares                    */
     uint32_t is_signed;       /* 1: it declares signed samples                                   */
-    uint32_t components;      /* channels; colours, and extra channels of JPEG XL                */
+    uint32_t components;      /* number of channels, including extra channels of JPEG XL         */
     uint32_t levels;          /* wavelet decompositions of HTJ2K                                 */
     uint32_t progression;     /* DICUBE_PROGRESSION_* of HTJ2K                                   */
     uint32_t has_colour_transform; /* 1: HTJ2K with a component transform, JPEG XL in XYB        */
@@ -245,11 +245,11 @@ typedef struct dicube_codestream_info {
     uint32_t reserved;         /* zero                                                           */
 } dicube_codestream_info;
 
-/* Read from a coded image, without decoding it, what the image is and how it is coded. Either of
- * `image` and `info` may be NULL. A coded image that is followed by anything but zeros is
- * DICUBE_ERROR_CODEC, and so is HTJ2K that is cut off; of JPEG XL only decoding detects that in all
- * cases. HTJ2K has integers of at most 32 bits: only the caller knows the sample type of a wider or
- * floating-point image, and `image` gets the integer type that stands for it.
+/* Describe a coded image and its codestream without decoding it. `image` or `info` may be NULL.
+ * HTJ2K has only integers of at most 32 bits: the sample type of a wider or floating-point image is
+ * known to the caller only, and `image` receives the integer type that represents it. Returns
+ * DICUBE_ERROR_CODEC if the coded image is malformed, or followed by bytes other than zeros. It
+ * always detects truncated HTJ2K; some truncated JPEG XL is detected only by decoding.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_probe(const void* coded, size_t coded_size, dicube_image* image,
                                 dicube_codestream_info* info);
