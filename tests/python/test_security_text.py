@@ -34,8 +34,8 @@ def bits_of(pattern: str) -> int:
         f"2^{dicom_meta._MOST_SLICES.bit_length() - 1} |",
         f"{still._MOST >> 30} GiB | |",
         f"{packed_text._ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_GROWTH} times",
-        f"{re.findall(r'decomposition levels; at most (.*) are', SOURCES)[0]} decompositions",
-        f"{re.findall(r'tiles; at most (.*) are', SOURCES)[0]} tiles",
+        re.findall(r"expected at most (\d+ decompositions), found", SOURCES)[0],
+        re.findall(r"expected at most (\d+ tiles), found", SOURCES)[0],
         f"{nifti_file._MOST_GROWTH} times",
     ],
 )
