@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
-    """Return what is shown of a file: names and values."""
+    """Return the lines to show: names and values."""
     lines: list[tuple[str, Any]] = [
         ("file", summary.path),
         (

@@ -1,7 +1,6 @@
-"""Plan of a conversion: what is read, what is written, and the options that apply.
+"""The plan of a conversion: source, target, and options.
 
-A request that can't be carried out is refused here, before anything is read. Must not know how a
-conversion is done.
+Refuses invalid requests before any data is read. Must not know how a conversion is done.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _WRITTEN = f"{', '.join(_DICUBE_KINDS)}, {', '.join(NIFTI_EXTENSIONS)} or .dcm"
 
 @dataclass(frozen=True)
 class Plan:
-    """A conversion that can be carried out, as far as the request tells.
+    """A request of `dicube convert` that passed all checks.
 
     Attributes:
-        source, source_kind: what is read.
-        target, target_kind: what is written.
+        source, source_kind: the file or folder to read, and its kind.
+        target, target_kind: the file or folder to write, and its kind.
         options: the values of the options that were given, by `ConvertOption.name`.
     """
 
@@ -53,13 +52,13 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     """Return the plan of a request.
 
     Args:
-        arguments: `source` (a path), `target` (a text), and the options that were given.
+        arguments: `source` (a path), `target` (a text), and the given options by name.
 
     Raises:
         CubeFileNotFoundError: the source does not exist.
-        DataConsistencyError: the target's name stands for no format, an option doesn't apply to
-            the conversion, or one that it needs is missing.
-        TargetExistsError: the target is an existing file, and is not to be overwritten.
+        DataConsistencyError: the name of the target selects no format, an option doesn't apply to
+            the conversion, or a required option is missing.
+        TargetExistsError: the target is an existing file, and --overwrite was not given.
     """
     source: Path = arguments.source
     if not source.exists():
@@ -83,7 +82,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _kind_of_source(path: Path) -> SourceKind:
-    """Return what a path holds, judged by its name."""
+    """Return the kind of a source, judged by its name."""
     if path.is_dir():
         return SourceKind.DICOM
     if path.name.lower().endswith(NIFTI_EXTENSIONS):
@@ -92,7 +91,7 @@ def _kind_of_source(path: Path) -> SourceKind:
 
 
 def _kind_of_target(name: str) -> TargetKind:
-    """Return what is to be written, judged by its name; an existing folder is one of DICOM."""
+    """Return the kind of a target, judged by its name and by whether it is an existing folder."""
     path = Path(name)
     extension = path.suffix.lower()
     if not name.endswith(("/", os.sep)):
@@ -111,7 +110,7 @@ def _kind_of_target(name: str) -> TargetKind:
 
 
 def _check_applies(option: ConvertOption, plan: Plan) -> None:
-    """Refuse an option that has no meaning for the conversion."""
+    """Refuse an option that does not apply to the conversion."""
     if plan.source_kind not in option.sources:
         raise DataConsistencyError(
             f"{option.flag} applies when reading {_listed(option.sources)}, "
@@ -125,7 +124,7 @@ def _check_applies(option: ConvertOption, plan: Plan) -> None:
 
 
 def _check_together(plan: Plan) -> None:
-    """Refuse options that exclude each other, and a conversion that lacks one that it needs."""
+    """Refuse options that exclude each other, and a conversion without a required option."""
     options = plan.options
     if "max_error" in options and "distance" in options:
         raise DataConsistencyError("--max-error and --distance exclude each other: give one")

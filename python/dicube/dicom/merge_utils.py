@@ -1,28 +1,27 @@
-"""Merging the elements of N slices into one entry per tag, and slicing one slice's back out.
+"""Merges the elements of N slices into one entry per tag, and extracts those of one slice.
 
 An entry is a dictionary in the form of dicube's metadata JSON:
 
-    {"vr": "DS", "shared": true, "Value": [0.5, 0.5]}             the same in every slice
-    {"vr": "IS", "shared": false, "Value": [1, 2, null, 4]}       per slice; null: slice lacks it
-    {"vr": "DS", "shared": false, "Value": [[1, 2], [1, 3], []]}  [] : there, but empty
+    {"vr": "DS", "shared": true, "Value": [0.5, 0.5]}             equal in every slice
+    {"vr": "IS", "shared": false, "Value": [1, 2, null, 4]}       per slice; null: missing
+    {"vr": "DS", "shared": false, "Value": [[1, 2], [1, 3], []]}  [] : present, but empty
     {"vr": "OB", "shared": false, "InlineBinary": ["AAE=", ...]}  binary, base64
     {"vr": "SQ", "shared": null, "Value": [{tag: entry, ...}]}    sequence: items merged recursively
 
-A per-slice list holds scalars if every slice that has the element has exactly one value. An element
-that is empty everywhere has no value key. Readers that don't know the following keys may ignore
-them:
+A per-slice list has scalars if every slice with the element has exactly one value. An element that
+is empty in every slice has no value key. Readers may ignore the following keys:
 
-    "raw"     the value field as it stood, where the values would not give it back; per slice
-              (null where they do) if not shared
-    "counts"  of a sequence: items in each slice, null where a slice lacks the sequence; only there
-              if some slice has fewer items than "Value" has. A merged item says nothing of a slice
-              beyond its count.
-    "columns" of a sequence: which place each slice has in the lists within it ("counts" too); only
-              there where slices have the very same items, as the frames of one file have
+    "raw"     the original value field, if the values would not reproduce it; if not shared, one per
+              slice (null if the values suffice)
+    "counts"  of a sequence: the number of items in each slice, null if a slice lacks the sequence;
+              only present if a slice has fewer items than "Value". Items beyond its count don't
+              apply to a slice.
+    "columns" of a sequence: the index of each slice in the lists within the sequence (also
+              "counts"); only present if slices share their items, as the frames of a file do
     "vrs"     per slice, if they differ
 
-Entries are never changed in place, so they can be shared between copies of the metadata.
-Must not know what any tag means.
+Entries are never modified in place, so copies of the metadata can share them. Must not know what
+tags mean.
 """
 
 from __future__ import annotations
@@ -55,16 +54,16 @@ Entry: TypeAlias = dict[str, Any]
 Entries: TypeAlias = Mapping[str, Entry]
 JsonElement: TypeAlias = dict[str, Any]
 
-# Bytes from which on metadata leave binary to the original files, if they can.
+# Longer binary values (bytes) are left to the original files, if these are stored.
 LONG_BINARY = 1 << 10
 
 _PER_SLICE_KEYS = ("Value", "InlineBinary", "raw", "vrs")
 
 
 class MergedElements(MutableMapping[str, Entry]):
-    """The entries of a series by tag key ('GGGGEEEE'), each merged when it is first asked for.
+    """The entries of a series by tag key ('GGGGEEEE'), each merged on first access.
 
-    A mapping in tag order. Copies and pickles hold finished entries only.
+    A mapping in tag order. Copies and pickles contain merged entries only.
     """
 
     def __init__(
@@ -74,13 +73,13 @@ class MergedElements(MutableMapping[str, Entry]):
         elsewhere: Collection[str] = (),
         load: Callable[[str], Entry] | None = None,
     ) -> None:
-        """Take the slices' elements, or finished entries, or both (the entries then win).
+        """Take the elements of slices, merged entries, or both; entries take precedence.
 
         Args:
-            items: the slices' elements.
-            entries: finished entries.
-            elsewhere: those of `entries` that are incomplete.
-            load: gives an incomplete one in full, when it is first asked for.
+            items: the elements of each slice.
+            entries: merged entries.
+            elsewhere: the keys of the `entries` that are incomplete.
+            load: returns the complete entry of such a key; called on first access.
         """
         self._items: list[Item] = list(items)
         found: set[int] = set()
@@ -100,18 +99,18 @@ class MergedElements(MutableMapping[str, Entry]):
             try:
                 entry = self._entries[key] = merge_element(int(key, 16), self._items)
             except RecursionError:
-                raise MetaDataError(f"tag {key}: its sequences are nested too deeply") from None
+                raise MetaDataError(f"tag {key}: sequences are nested too deeply") from None
         return entry
 
     @property
     def is_from_json(self) -> bool:
-        """Whether incomplete entries are those of a file, and not of elements just read."""
+        """Whether incomplete entries come from a file, not from elements that were just read."""
         return self._load is not None
 
     def without_binary(self, key: str) -> Entry | None:
-        """Return an entry that nobody asked for yet without its long binary; None if it has none.
+        """Return an entry without its long binary, if it was not accessed yet and has such binary.
 
-        It need not be merged for that.
+        This needs no merging. Returns None for other entries.
         """
         if self._entries[key] is not None:
             return None
@@ -152,14 +151,14 @@ class MergedElements(MutableMapping[str, Entry]):
         self.__init__(entries=entries)  # type: ignore[misc]
 
     def fork(self) -> MergedElements:
-        """Return the same elements, which later changes of these don't reach."""
+        """Return an independent copy, without merging entries."""
         forked = MergedElements(load=self._load)
         forked._items, forked._incomplete = self._items, self._incomplete
         forked._entries = deepcopy(self._entries)
         return forked
 
     def same_as(self, other: MergedElements) -> bool:
-        """Return whether the entries are the same, without merging what neither has merged yet."""
+        """Return whether the entries are equal, without merging those that neither has merged."""
         if list(self._entries) != list(other._entries):
             return False
         alike = self._load is other._load and list(map(id, self._items)) == list(
@@ -172,7 +171,7 @@ class MergedElements(MutableMapping[str, Entry]):
         )
 
     def reorder(self, order: Sequence[int]) -> None:
-        """Put the slices into another order: slice order[0] first."""
+        """Put the slices in another order: slice order[0] first."""
         self._complete()
         self._items = [self._items[i] for i in order] if self._items else []
         for key, entry in self._entries.items():
@@ -180,7 +179,7 @@ class MergedElements(MutableMapping[str, Entry]):
                 self._entries[key] = reorder_entry(entry, order)
 
     def select(self, chosen: Sequence[int]) -> MergedElements:
-        """Return the elements of some of the slices; those that none of them has are left out."""
+        """Return the elements of some slices, without those that none of them has."""
         self._complete()
         selected = MergedElements([self._items[i] for i in chosen] if self._items else [])
         for key, entry in self._entries.items():
@@ -210,12 +209,12 @@ def _is_long_binary(element: Element) -> bool:
 
 
 def merge_element(tag: int, items: Sequence[Item | None]) -> Entry:
-    """Merge what N items say of one tag; at least one of them has it.
+    """Merge the elements of one tag; at least one item must have it.
 
     Args:
-        tag: the tag's number.
-        items: one per slice; None where the slice has no such item. Those count neither for nor
-            against an element being shared.
+        tag: the number of the tag.
+        items: one per slice; None if the slice has no such item. These don't affect whether the
+            element is shared.
     """
     present = [item for item in items if item is not None]
     having = [item for item in present if tag in item.elements]
@@ -243,13 +242,13 @@ def merge_element(tag: int, items: Sequence[Item | None]) -> Entry:
 
 
 def merge_items(items: Sequence[Item | None]) -> dict[str, Entry]:
-    """Merge N items into entries by tag key; None where a slice has no such item."""
+    """Merge N items into entries by tag key; None stands for a slice without the item."""
     tags = sorted({tag for item in items if item is not None for tag in item.elements})
     return {f"{tag:08X}": merge_element(tag, items) for tag in tags}
 
 
 def shared_entry(value: ElementValue) -> Entry:
-    """Return the entry of an element that is the same in every slice."""
+    """Return the entry of an element that is equal in every slice."""
     entry: Entry = {"vr": value.vr, "shared": True}
     if value.binary is not None:
         entry["InlineBinary"] = value.binary
@@ -261,7 +260,7 @@ def shared_entry(value: ElementValue) -> Entry:
 
 
 def entry_of(values: Sequence[ElementValue | None]) -> Entry | None:
-    """Return the entry of an element of which each slice's value is given; None if none has it."""
+    """Return the entry of an element, given the value of each slice; None if no slice has it."""
     first = values[0]
     if first is not None and all(value == first for value in values):
         return shared_entry(first)
@@ -269,12 +268,12 @@ def entry_of(values: Sequence[ElementValue | None]) -> Entry | None:
 
 
 def per_slice_entry(values: Sequence[ElementValue | None]) -> Entry:
-    """Return the entry of an element that differs between slices; None where one lacks it."""
+    """Return the entry of an element that differs between slices; None means missing."""
     known = [value for value in values if value is not None]
     entry: Entry = {"vr": known[0].vr, "shared": False}
     binary = [value for value in known if value.binary is not None]
     if binary:
-        # Among texts "" stands for what is [] among lists: there, but empty.
+        # In "InlineBinary", "" means present but empty, as [] does in "Value".
         entry["InlineBinary"] = [
             None if value is None or value.values else value.binary or "" for value in values
         ]
@@ -292,7 +291,7 @@ def per_slice_entry(values: Sequence[ElementValue | None]) -> Entry:
 
 
 def slice_entry(entry: Entry, index: int) -> JsonElement | None:
-    """Return one slice's element in DICOM JSON, with "raw" where needed; None if it lacks it."""
+    """Return the element of one slice in DICOM JSON, with "raw" if needed; None if missing."""
     if entry["vr"] == "SQ" and entry["shared"] is None:
         count, index = item_count(entry, index), _column(entry, index)
         if count is None:
@@ -316,16 +315,16 @@ def slice_entry(entry: Entry, index: int) -> JsonElement | None:
 
 
 def item_entries(sequence: Entry, index: int, place: int) -> tuple[Entries, int] | None:
-    """Return the entries of one item that a slice has in a sequence, and the slice's place in them.
+    """Return the entries of one item of a sequence, and the index of the slice in their lists.
 
-    None if the slice has no such item.
+    Returns None if the slice has no such item.
     """
     count = item_count(sequence, index) or 0
     return (sequence["Value"][place], _column(sequence, index)) if place < count else None
 
 
 def item_count(sequence: Entry, index: int) -> int | None:
-    """Return how many items a slice has in a sequence; None if it lacks the sequence."""
+    """Return the number of items of a slice in a sequence; None if it lacks the sequence."""
     counts = sequence.get("counts")
     if not counts:
         return len(sequence.get("Value", []))
@@ -334,20 +333,20 @@ def item_count(sequence: Entry, index: int) -> int | None:
 
 
 def element_value(element: JsonElement) -> ElementValue:
-    """Return the value of an element that is no sequence."""
+    """Return the value of an element that is not a sequence."""
     binary = element.get("InlineBinary")
     values = None if binary is not None else element.get("Value", [])
     return ElementValue(element["vr"], values, binary, element.get("raw"))
 
 
 def slice_items(entries: Entries, index: int) -> dict[str, JsonElement]:
-    """Return one slice's elements in DICOM JSON, without those it lacks."""
+    """Return the elements of one slice in DICOM JSON."""
     elements = ((key, slice_entry(entry, index)) for key, entry in entries.items())
     return {key: element for key, element in elements if element is not None}
 
 
 def reorder_entry(entry: Entry, order: Sequence[int]) -> Entry:
-    """Return an entry with its slices in another order: slice order[0] first."""
+    """Return an entry with slices in another order: slice order[0] first."""
     if entry["shared"]:
         return entry
     reordered = dict(entry)
@@ -370,7 +369,7 @@ def reorder_entry(entry: Entry, order: Sequence[int]) -> Entry:
 
 
 def select_entry(entry: Entry, chosen: Sequence[int]) -> Entry | None:
-    """Return the entry of some of the slices; None if none of them has the element."""
+    """Return the entry of some slices; None if none of them has the element."""
     if entry["shared"]:
         return entry
     if entry["shared"] is None:
@@ -379,7 +378,7 @@ def select_entry(entry: Entry, chosen: Sequence[int]) -> Entry | None:
 
 
 def lacking_entry(entry: Entry, lacking: Collection[int], width: int) -> Entry | None:
-    """Return an entry without the element of some of so many slices; None if none is left."""
+    """Return an entry of `width` slices without some slices' element; None if none is left."""
     if not lacking:
         return entry
     if entry["shared"] is None:
@@ -391,7 +390,7 @@ def lacking_entry(entry: Entry, lacking: Collection[int], width: int) -> Entry |
 
 
 def is_uniform(entry: Entry) -> bool:
-    """Return whether an entry says the same of every slice."""
+    """Return whether an element is equal in every slice."""
     if entry["shared"] is None:
         nested = (e for item in entry.get("Value", []) for e in item.values())
         return not entry.get("counts") and all(map(is_uniform, nested))
@@ -399,7 +398,7 @@ def is_uniform(entry: Entry) -> bool:
 
 
 def map_entries(entry: Entry, change: Callable[[Entry], Entry]) -> Entry:
-    """Return an entry with `change` applied to it and, for a sequence, to all entries within."""
+    """Return an entry with `change` applied to it and to all entries within."""
     entry = change(entry)
     if entry["shared"] is None and "Value" in entry:
         items = [{k: map_entries(e, change) for k, e in item.items()} for item in entry["Value"]]
@@ -408,12 +407,12 @@ def map_entries(entry: Entry, change: Callable[[Entry], Entry]) -> Entry:
 
 
 def _same_entry(one: Entry, other: Entry) -> bool:
-    # As JSON if need be, where NaN is NaN and a list is a tuple.
+    # As JSON, NaN equals NaN and a list equals a tuple.
     return one == other or json.dumps(one) == json.dumps(other)
 
 
 def _same_context(items: Sequence[Item]) -> bool:
-    """Return whether the same bytes mean the same in all items."""
+    """Return whether equal bytes have equal meaning in all items."""
     encodings = [item.encodings for item in items]
     signs = [item.pixel_representation for item in items]
     return encodings.count(encodings[0]) == signs.count(signs[0]) == len(items)
@@ -421,21 +420,21 @@ def _same_context(items: Sequence[Item]) -> bool:
 
 def _value(element: Element, vr: str, item: Item) -> ElementValue:
     if vr == "SQ":
-        # One slice has a sequence where another has something else: kept as the bytes it would
-        # have in UN, which PS3.5 6.2.2 defines as an implicit little endian sequence.
+        # One slice has a sequence and another has a different VR: the sequence is kept as UN, which
+        # PS3.5 6.2.2 defines as an implicit little endian sequence.
         return decode_value("UN", implicit_sequence(sequence_items(element, item)))
     assert not isinstance(element, SequenceElement)
     return decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
 
 
 def _merge_alike(items: Sequence[Item]) -> Entry:
-    """Merge a sequence that is the same in every slice."""
+    """Merge a sequence that is equal in every slice."""
     return {"vr": "SQ", "shared": None, "Value": [merge_items([item]) for item in items]}
 
 
 def _merge_sequences(tag: int, items: Sequence[Item | None]) -> Entry:
     known = [id(item) for item in items if item is not None]
-    if len(known) == len(items) > len(set(known)):  # the frames of a file are one item
+    if len(known) == len(items) > len(set(known)):  # the frames of a file share one item
         places = {number: place for place, number in enumerate(dict.fromkeys(known))}
         distinct = list({id(item): item for item in items}.values())
         return {
@@ -481,7 +480,7 @@ def _select_sequence(entry: Entry, chosen: Sequence[int]) -> Entry | None:
 
 
 def _column(sequence: Entry, index: int) -> int:
-    """Return which place a slice has in the lists within a sequence."""
+    """Return the index of a slice in the lists within a sequence."""
     columns = sequence.get("columns")
     return index if columns is None else int(columns[index])
 
