@@ -1,8 +1,7 @@
-"""The ctypes fence: finds libdicube, checks its ABI, declares each of its functions once, raises.
+"""Call libdicube by ctypes: load it, declare its functions, raise exceptions for its errors.
 
-The only room that imports ctypes. It works on addresses, sizes and bytes; it knows no numpy, no
-file format, no DICOM, and has no policy of its own: what a caller may ask for is decided above it,
-what libdicube refuses is raised as the exception that the status code stands for.
+The only package that imports ctypes. It works on addresses, sizes and bytes, and checks no
+arguments: callers do, and libdicube. Must not know numpy, the file format or DICOM.
 """
 
 from dicube._native.header import *  # noqa: F403 - all of dicube.h

@@ -1,4 +1,4 @@
-"""Functions of Python that libdicube calls: what they raise, and how they meet Python's end."""
+"""Python functions that libdicube calls: their exceptions, and their end when Python exits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class Callback:
-    """A Python function that libdicube calls, and the exception that it ended in.
+    """A Python function that libdicube calls, and the exception that it raised.
 
-    ctypes would print such an exception and forget it. It is kept here, libdicube told of a
-    failure, and the exception raised where the library was called.
+    ctypes would print the exception and discard it. This class stores it and reports a failure to
+    libdicube, and `call_with` raises it.
     """
 
     def __init__(self, function: Callable[[int, memoryview], None]) -> None:
@@ -34,30 +34,31 @@ class Callback:
                 self._function(offset, memoryview(buffer).cast("B"))
             ctypes.c_size_t.from_address(done).value = size
             return 0
-        except BaseException as error:  # KeyboardInterrupt too: it must not vanish
+        except BaseException as error:  # KeyboardInterrupt too, which must not be lost
             with self._lock:
                 self._error = self._error or error
             return 1
 
     def take_error(self) -> BaseException | None:
-        """Return the first exception since the last call, and forget it."""
+        """Return the first exception since the last call of this, and clear it."""
         with self._lock:
             error, self._error = self._error, None
             return error
 
 
 class _CallsThatCallBack:
-    """Calls in flight that call Python back, which the interpreter's end must not come upon.
+    """Calls of libdicube with callbacks, which must end before the interpreter does.
 
-    From then on a thread that asks for the interpreter is ended on the spot (before Python 3.14):
-    the C++ above it is unwound as it can't be, and the process aborts. Other threads than the main
-    one are daemons by then: their calls are made to fail, and they stay where they return.
+    When the interpreter ends, Python before 3.14 kills any thread that needs it. If libdicube is
+    below that thread's callback, this unwinds through C++ code that can't be unwound, and the
+    process aborts. So at exit the callbacks of all other threads, which are daemons by then, fail,
+    and these threads block when their call returns.
 
     Attributes:
-        are_ending: whether callbacks have to fail.
+        are_ending: whether callbacks must fail.
     """
 
-    _SECONDS = 5.0  # that a callback may be waiting for, a server say
+    _SECONDS = 5.0  # limit for a callback that waits, for a server perhaps
 
     def __init__(self) -> None:
         self.are_ending = False
@@ -79,15 +80,15 @@ class _CallsThatCallBack:
             threading.Event().wait()
 
     def end(self) -> None:
-        """Let those of other threads fail, and wait for that; atexit calls this."""
+        """Let the calls of other threads fail, and wait until they have; atexit calls this."""
         self.are_ending = self._have_ended = True
         last = time.monotonic() + self._SECONDS
         while self._in_flight and time.monotonic() < last:
             time.sleep(0.001)
-        self.are_ending = False  # what else is called at the exit may read
+        self.are_ending = False  # other exit handlers may still read
 
     def forget(self) -> None:
-        """Forget calls of threads that a forked process does not have."""
+        """Remove calls of threads that don't exist in a forked process."""
         self._in_flight.clear()
 
 
@@ -98,7 +99,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def call_with(callback: Callback | None, function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function of libdicube, or one that calls such; if a callback raised, raise that."""
+    """Call a function that may call libdicube; raise the callback's exception, if there is one."""
     if callback is None:
         function(*arguments)
         return
@@ -112,4 +113,4 @@ def call_with(callback: Callback | None, function: Callable[..., Any], *argument
             try:
                 raise error from None
             finally:
-                del error  # which holds this frame
+                del error  # it refers to this frame: a reference cycle

@@ -1,4 +1,4 @@
-"""A handle of libdicube, whichever it is: how it is opened, called and closed."""
+"""Open, call and close handles of libdicube, safely with threads, signals and forks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dicube._native.library import functions
 
 
 def encoded_path(path: str | os.PathLike[str]) -> bytes:
-    """Return a path as libdicube takes it."""
+    """Return a path as libdicube expects it."""
     encoded = os.fsencode(path)
     if b"\0" in encoded:
         raise ValueError("embedded null byte in path")
@@ -22,20 +22,20 @@ def encoded_path(path: str | os.PathLike[str]) -> bytes:
 class Handle:
     """A handle of libdicube, opened by the function `name`.
 
-    It is closed by `close`, or when the last reference to it goes; never below a
-    call in flight, which is counted. It is of use only in the process that opened it: after a fork
-    its locks may be those of threads that are not there, and what a writer closes is not its own.
+    `close` closes it, and so does the end of the last reference to it, but never during a call:
+    calls in progress are counted. Only the process that opened it may use it: after a fork, threads
+    that no longer exist may hold its locks, and a writer must not close the other process's file.
     """
 
-    _process = 0  # no process: of a handle that a signal left half built nothing can be closed
+    _process = 0  # no process, so that a handle isn't closed that a signal left half built
 
     def __init__(
         self, close: str, kept: Any, callback: Callback | None, name: str, *arguments: Any
     ) -> None:
-        # Here before it is opened: a signal right then must not leave a handle that nobody closes.
+        # Set before the handle is opened, so that it is closed even if a signal interrupts this.
         self._handle = ctypes.c_void_p()
         self._close_handle = functions[close]
-        self._kept = kept  # what the handle points into must live as long
+        self._kept = kept  # memory that the handle points to
         self._callback = callback
         self._lock = threading.Lock()
         self._in_flight = 0
@@ -44,7 +44,7 @@ class Handle:
         call_with(callback, functions[name], *arguments, self._handle)
 
     def _call(self, name: str, *arguments: Any) -> None:
-        """Call a function on the handle; raise what its callback raised, if it raised."""
+        """Call a function on the handle; raise the exception of its callback, if there is one."""
         self._hold_open()
         try:
             call_with(self._callback, functions[name], self._handle, *arguments)
@@ -52,7 +52,7 @@ class Handle:
             self._let_close()
 
     def _hold_open(self) -> None:
-        """Put off any `close` until `_let_close` is called as often as this.
+        """Delay any `close` until `_let_close` was called as often as this method.
 
         Raises:
             ValueError: the handle is closed, or another process opened it.
@@ -72,7 +72,7 @@ class Handle:
                 self._release()
 
     def _release(self) -> None:
-        """Close the handle, if it is open and no call is in flight."""
+        """Close the handle, if it is open and no call is in progress."""
         if self._handle and not self._in_flight:
             address, self._handle.value = self._handle.value, None
             self._close_handle(address)
@@ -80,16 +80,16 @@ class Handle:
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether it is closed."""
         return self._closed
 
     @property
     def is_here(self) -> bool:
-        """Whether it was opened in this process."""
+        """Whether this process opened it."""
         return self._process == os.getpid()
 
     def close(self) -> None:
-        """Close it, as soon as calls in flight have ended. May be called again."""
+        """Close it as soon as calls in progress have ended. May be called again."""
         if not self.is_here:
             return
         with self._lock:
@@ -97,5 +97,5 @@ class Handle:
             self._release()
 
     def __del__(self) -> None:
-        self._in_flight = 0  # a signal may have left another number
+        self._in_flight = 0  # a signal may have left the count too high
         self.close()

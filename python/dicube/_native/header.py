@@ -1,6 +1,6 @@
-"""The whole of dicube.h as ctypes has it: constants, structs, prototypes.
+"""All of dicube.h for ctypes: constants, structs, prototypes.
 
-Calls nothing and loads nothing. Names are those of dicube.h without their prefix: `dicube_image` is
+Loads nothing and calls nothing. Names are those of dicube.h without prefix: `dicube_image` is
 `Image`, `DICUBE_OK` is `OK`.
 """
 
@@ -71,7 +71,7 @@ class _Struct(ctypes.Structure):
 
 
 class Image(_Struct):
-    """What one frame is."""
+    """The description of a frame."""
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -85,7 +85,7 @@ class Image(_Struct):
 
 
 class CodestreamInfo(_Struct):
-    """What a coded image says about itself."""
+    """What a coded image declares about itself."""
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -111,7 +111,7 @@ _CANCEL = ctypes.POINTER(ctypes.c_uint32)
 
 
 class Cancel:
-    """What ends a call that another thread is in.
+    """Cancels a call that another thread is in.
 
     Attributes:
         address: for the options of that call, which keep it.
@@ -122,7 +122,7 @@ class Cancel:
         self.address = ctypes.pointer(self._number)
 
     def __call__(self) -> None:
-        """Let no further frame be begun."""
+        """Keep the call from beginning further frames."""
         self._number.value = 1
 
 
@@ -176,7 +176,7 @@ class DecodeOptions(_Struct):
 
 
 class FileInfo(_Struct):
-    """What there is to know of a file beside its frames."""
+    """Facts about a file other than its frames."""
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -191,7 +191,7 @@ class FileInfo(_Struct):
 
 
 class Loss(_Struct):
-    """What lossy coding has changed."""
+    """What lossy coding changed."""
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -210,7 +210,7 @@ READ_AT = WRITE_AT = ctypes.CFUNCTYPE(
 
 
 class Source(_Struct):
-    """Bytes that come from the caller."""
+    """Bytes that the caller provides."""
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -221,7 +221,7 @@ class Source(_Struct):
 
 
 class Sink(_Struct):
-    """Bytes that go to the caller."""
+    """Bytes that the caller stores."""
 
     _fields_ = [
         ("struct_size", ctypes.c_size_t),
@@ -231,11 +231,11 @@ class Sink(_Struct):
 
 
 def doubles_at(address: int) -> Any:
-    """Return the numbers at an address as a struct takes them."""
+    """Return a pointer to the numbers at an address, for a struct."""
     return ctypes.cast(address, _DOUBLES)
 
 
-# Every struct of dicube.h by its name there.
+# All structs by their names in dicube.h.
 STRUCTS: dict[str, type[_Struct]] = {
     "dicube_image": Image,
     "dicube_codec_options": CodecOptions,
@@ -272,8 +272,7 @@ _SINK = ctypes.POINTER(Sink)
 _FILE_INFO = ctypes.POINTER(FileInfo)
 _LOSS = ctypes.POINTER(Loss)
 
-# Every function of dicube.h: (what it returns, what it takes). What returns a status is checked
-# after each call.
+# All functions of dicube.h: (type returned, types of the arguments). Returned statuses are checked.
 PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "dicube_abi_version": (_U32, ()),
     "dicube_version": (_TEXT, ()),

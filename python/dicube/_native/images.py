@@ -1,4 +1,4 @@
-"""Single images, coded and decoded at addresses in memory. Knows no file."""
+"""Encode and decode single images at addresses in memory. Knows no file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dicube._native.library import functions
 
 
 def encode(image: Image, options: CodecOptions, pixels: int, pixels_size: int) -> bytes:
-    """Encode the image whose samples stand at the address `pixels`."""
+    """Encode the image whose samples are at the address `pixels`."""
     return _encode("dicube_encode", image, options, pixels, pixels_size)
 
 
 def encode_roi(
     image: Image, options: CodecOptions, pixels: int, pixels_size: int, mask: int, mask_size: int
 ) -> bytes:
-    """Encode the image whose samples stand at the address `pixels`, and its mask."""
+    """Encode the image whose samples are at the address `pixels`, and its mask."""
     return _encode("dicube_encode_roi", image, options, pixels, pixels_size, mask, mask_size)
 
 
 def _encode(name: str, image: Image, options: CodecOptions, *arguments: int) -> bytes:
-    """Return what a function that encodes writes."""
+    """Call a function that encodes, and return the coded bytes."""
     bound = ctypes.c_size_t()
     functions["dicube_encode_bound"](image, options, bound)
     coded = ctypes.create_string_buffer(bound.value)
@@ -31,7 +31,7 @@ def _encode(name: str, image: Image, options: CodecOptions, *arguments: int) -> 
 
 
 def probe(coded: int, coded_size: int) -> tuple[Image, CodestreamInfo]:
-    """Return what the coded image at the address `coded` is, and how it is coded."""
+    """Return the image that the bytes at the address `coded` declare, and how it is coded."""
     image, info = Image(), CodestreamInfo()
     functions["dicube_probe"](coded, coded_size, image, info)
     return image, info
@@ -60,7 +60,7 @@ def decode_roi(
     )
 
 
-# What coding a JPEG may add to its bytes at most.
+# The most bytes that recompression may add to a JPEG.
 _JPEG_EXCESS = 65536
 
 

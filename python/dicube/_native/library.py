@@ -1,4 +1,4 @@
-"""Finds libdicube, checks its ABI, binds its functions, and raises what their statuses stand for.
+"""Find libdicube, check its ABI, bind its functions, and raise exceptions for their status codes.
 
 Environment:
     DICUBE_LIBRARY: path of the shared library to load instead of the one beside the package (for
@@ -27,7 +27,7 @@ from dicube.exceptions import (
 
 
 def _candidates() -> list[str]:
-    """Return where libdicube may be, in the order in which it is tried."""
+    """Return the paths where libdicube may be, in the order in which they are tried."""
     override = os.environ.get("DICUBE_LIBRARY")
     if override:
         return [override]
@@ -42,10 +42,10 @@ def _candidates() -> list[str]:
 
 
 def _load() -> tuple[ctypes.CDLL, str]:
-    """Load libdicube and return it with the name under which it was found.
+    """Load libdicube; return it and its path.
 
     Raises:
-        ImportError: it is nowhere, or it is of another ABI.
+        ImportError: it was not found, or has another ABI version.
     """
     failures = []
     for candidate in _candidates():
@@ -98,7 +98,7 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
 
 
 def _check(status: int, _function: Any, _arguments: Any) -> int:
-    """Raise what a status other than OK stands for, with libdicube's own message."""
+    """Raise the exception for a status other than OK, with libdicube's message."""
     if status == header.OK:
         return status
     message = functions["dicube_last_error"]().decode("utf-8", "replace")
@@ -108,11 +108,11 @@ def _check(status: int, _function: Any, _arguments: Any) -> int:
     try:
         raise error
     finally:
-        del error  # which holds this frame, and by that would hold itself and its callers' arrays
+        del error  # it refers to this frame: a cycle, which would keep the callers' arrays alive
 
 
 _library, LIBRARY_PATH = _load()
-functions = _bind(_library, LIBRARY_PATH)  # of dicube.h, by their names there
+functions = _bind(_library, LIBRARY_PATH)  # by their names in dicube.h
 
 
 def version() -> str:

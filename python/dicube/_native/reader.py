@@ -1,4 +1,4 @@
-"""The reader of libdicube: a file that is read, from a path, memory or a function."""
+"""The reader of libdicube, which reads a file at a path, in memory or through a function."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dicube._native.header import READ_AT, DecodeOptions, FileInfo, Image, Reade
 from dicube._native.library import functions
 from dicube.exceptions import CubeFileNotFoundError
 
-_MILLISECONDS = 100  # that signals wait for at most, or for the end of a frame
+_MILLISECONDS = 100  # the longest that a signal waits, unless a frame takes longer
 _SECTION_NAME_SIZE = 17  # 16 characters and the zero byte
 
 
 class Reader(Handle):
-    """An open file. May be used by many threads at once."""
+    """An open file. Many threads may use it at once."""
 
     def __init__(self, kept: Any, callback: Callback | None, name: str, *arguments: Any) -> None:
         super().__init__("dicube_reader_close", kept, callback, name, *arguments)
@@ -43,23 +43,23 @@ class Reader(Handle):
     def open_source(
         cls, size: int, read_at: Callable[[int, memoryview], None], options: ReaderOptions
     ) -> Reader:
-        """Open `size` bytes that `read_at(offset, buffer)` reads, filling the whole buffer.
+        """Open `size` bytes that `read_at(offset, buffer)` reads; it fills the whole buffer.
 
-        It is called from many threads at once, and raises where it fails.
+        Many threads call it at once. It raises an exception if it fails.
         """
         callback = Callback(read_at)
         source = Source(size=size, read_at=READ_AT(callback))
         return cls(source, callback, "dicube_reader_open_source", source, options)
 
     def image(self) -> tuple[Image, int]:
-        """Return what each frame is, and how many there are."""
+        """Return the description of a frame, and the number of frames."""
         image = Image()
         frames = ctypes.c_uint64()
         self._call("dicube_reader_image", image, frames)
         return image, frames.value
 
     def info(self) -> FileInfo:
-        """Return what there is to know of the file beside its frames."""
+        """Return facts about the file other than its frames."""
         info = FileInfo()
         self._call("dicube_reader_info", info)
         return info
@@ -80,7 +80,7 @@ class Reader(Handle):
         return data.raw
 
     def section_size(self, name: str) -> int:
-        """Return how many bytes a section has."""
+        """Return the size of a section in bytes."""
         size = ctypes.c_size_t()
         self._call("dicube_reader_section_size", name.encode("ascii"), size)
         return size.value
@@ -92,7 +92,7 @@ class Reader(Handle):
         return levels.value
 
     def decoded_image(self, options: DecodeOptions) -> Image:
-        """Return what each frame is when it is decoded."""
+        """Return the description of a decoded frame."""
         image = Image()
         self._call("dicube_reader_decoded_image", options, image)
         return image
@@ -106,22 +106,22 @@ class Reader(Handle):
         pixels_size: int,
         kept: Any,
     ) -> Decoding:
-        """Begin to decode frames, and return. For paths and memory only.
+        """Begin to decode frames in the background. For paths and memory only.
 
         Args:
-            frames: the address of `count` frame numbers.
+            frames: address of `count` frame numbers.
             options: the options.
-            pixels, pixels_size: the address to decode to, and the bytes that it has.
-            kept: objects that own this memory, and that which the options point to.
+            pixels, pixels_size: address and size of the memory to decode to.
+            kept: objects that own this memory and the memory that the options point to.
         """
         numbers = ctypes.c_uint64.from_address(frames) if count else None
         return Decoding(self, numbers, count, options, pixels, pixels_size, kept)
 
     def decode(self, *arguments: Any) -> None:
-        """Decode frames, given the arguments of `begin_decoding`.
+        """Decode frames; takes the arguments of `begin_decoding`.
 
-        In the main thread signals such as Ctrl-C are handled while frames are decoded; what a
-        handler raises cancels the decoding.
+        The main thread handles signals such as Ctrl-C meanwhile; an exception from their handler
+        cancels the decoding.
         """
         call_with(self._callback, lambda: self.begin_decoding(*arguments).finish())
 
@@ -146,22 +146,22 @@ class Reader(Handle):
         return coded.raw
 
 
-# What open decodings read from and write to, by the id of their handle. It outlives them even if a
-# signal interrupts the closing, or if the garbage collector finds reader and decoding together.
+# What open decodings read from and write to, by the id of their handle. It must outlive them, even
+# if a signal interrupts the closing, or if reader and decoding are garbage-collected together.
 _in_use: dict[int, tuple[Reader, ctypes.c_void_p, tuple[Any, ...]]] = {}
 
 
 class Decoding:
-    """Frames that threads of libdicube decode while Python does something else.
+    """Frames that threads of libdicube decode in the background.
 
-    To be used by one thread at a time, as a context: leaving it before `finish` cancels what was
-    not begun, and fills all that was to be written with zeros. Until then it keeps the reader open.
+    A context for one thread at a time. Leaving it before `finish` cancels frames that were not
+    begun, and fills the whole output with zeros. The reader stays open until then.
     """
 
-    _handle = ctypes.c_void_p()  # of a decoding that a signal left half built
+    _handle = ctypes.c_void_p()  # for a decoding that a signal left half built
 
     def __init__(self, reader: Reader, *arguments: Any) -> None:
-        # Here before it begins: a signal right then must not leave a decoding that nobody closes.
+        # Set before it begins, so that it is closed even if a signal interrupts this.
         self._handle = ctypes.c_void_p()
         reader._hold_open()
         _in_use[id(self._handle)] = reader, self._handle, arguments
@@ -175,7 +175,7 @@ class Decoding:
     def finish(self) -> None:
         """Wait until all frames are decoded, and close the decoding.
 
-        In the main thread signals are handled while frames are decoded.
+        The main thread handles signals meanwhile.
         """
         try:
             if threading.get_ident() == threading.main_thread().ident:

@@ -1,4 +1,4 @@
-"""The writer of libdicube: a file that is written, to a path or by a function."""
+"""The writer of libdicube, which writes a file to a path or through a function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dicube._native.header import WRITE_AT, CodecOptions, Image, Loss, Sink
 
 
 class Writer(Handle):
-    """A file that is being written. For one thread at a time."""
+    """A file that is being written, by one thread at a time."""
 
     def __init__(self, kept: Any, callback: Callback | None, name: str, *arguments: Any) -> None:
         super().__init__("dicube_writer_close", kept, callback, name, *arguments)
@@ -21,7 +21,7 @@ class Writer(Handle):
     def open_path(
         cls, path: str | os.PathLike[str], image: Image, frames: int, options: CodecOptions
     ) -> Writer:
-        """Begin a file, which takes its name when it is finished."""
+        """Begin a file, which gets its name when it is finished."""
         encoded = encoded_path(path)
         return cls(None, None, "dicube_writer_open_path", encoded, image, frames, options)
 
@@ -33,7 +33,7 @@ class Writer(Handle):
         frames: int,
         options: CodecOptions,
     ) -> Writer:
-        """Begin a file that `write_at(offset, data)` stores; it raises where it fails."""
+        """Begin a file that `write_at(offset, data)` stores; it raises an exception if it fails."""
         callback = Callback(write_at)
         sink = Sink(write_at=WRITE_AT(callback))
         return cls(sink, callback, "dicube_writer_open_sink", sink, image, frames, options)
@@ -43,7 +43,7 @@ class Writer(Handle):
         self._call("dicube_writer_section", name.encode("ascii"), data, len(data))
 
     def encode(self, count: int, pixels: int, pixels_size: int) -> None:
-        """Encode the next `count` frames, whose samples stand at the address `pixels`."""
+        """Encode the next `count` frames, whose samples are at the address `pixels`."""
         self._call("dicube_writer_encode", count, pixels, pixels_size)
 
     def encode_roi(
@@ -59,7 +59,7 @@ class Writer(Handle):
         return loss
 
     def coded(self, coded: bytes) -> None:
-        """Store bytes that are already coded as the next frame."""
+        """Store a coded frame as the next one."""
         self._call("dicube_writer_coded", coded, len(coded))
 
     def finish(self) -> None:

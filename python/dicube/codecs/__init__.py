@@ -1,6 +1,6 @@
-"""The codecs, by name: 'jxl' (JPEG XL, for `.dcba`) and 'jph' (HTJ2K, for `.dcbs`).
+"""The registry of codecs: 'jxl' (JPEG XL, for `.dcba`) and 'jph' (HTJ2K, for `.dcbs`).
 
-Codecs turn single images into bytes and back. They know no file and no DICOM.
+Codecs convert single images to bytes and back. They know no files and no DICOM.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = [
 
 @runtime_checkable
 class ImageCodec(Protocol):
-    """What a codec has.
+    """The interface of a codec.
 
     Attributes:
         id: its number in files and in the C library.
         name: its name in this registry, in lower case.
-        extensions: of files that hold one bare codestream.
+        extensions: of files that contain a bare codestream.
     """
 
     id: int
@@ -54,14 +54,14 @@ _codecs: dict[str, Any] = {}
 
 
 def register_codec(codec: Any) -> None:
-    """Add a codec to the registry, in place of one that has its name.
+    """Add a codec to the registry; replace the codec with the same name, if there is one.
 
     Raises:
-        TypeError: it has not all that an `ImageCodec` has.
+        TypeError: it isn't an `ImageCodec`.
 
     Example:
         >>> from dicube.codecs import JxlCodec, register_codec
-        >>> register_codec(JxlCodec())  # in place of the present 'jxl'
+        >>> register_codec(JxlCodec())  # replaces 'jxl'
     """
     if not isinstance(codec, ImageCodec):
         raise TypeError(f"expected an ImageCodec, found {type(codec).__name__}")
@@ -69,10 +69,10 @@ def register_codec(codec: Any) -> None:
 
 
 def get_codec(name: str) -> Any:
-    """Return a codec by its name, in whatever case.
+    """Return a codec by its name, ignoring case.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no codec with that name.
 
     Example:
         >>> from dicube.codecs import get_codec
@@ -83,7 +83,7 @@ def get_codec(name: str) -> Any:
     """
     codec = _codecs.get(name.lower())
     if codec is None:
-        raise ValueError(f"Unknown codec {name!r}; known are {', '.join(list_codecs())}")
+        raise ValueError(f"Unknown codec {name!r}; available: {', '.join(list_codecs())}")
     return codec
 
 
@@ -99,7 +99,7 @@ def list_codecs() -> list[str]:
 
 
 def is_codec_available(name: str) -> bool:
-    """Return whether there is a codec of that name and it can be used.
+    """Return whether a codec with that name is registered and can be used.
 
     Example:
         >>> from dicube.codecs import is_codec_available

@@ -1,4 +1,4 @@
-"""What a coded image says about itself, read by the C library without decoding it.
+"""Read what a coded image declares about itself, by libdicube and without decoding it.
 
 Knows no file and no DICOM.
 """
@@ -16,25 +16,26 @@ from dicube.exceptions import CodecError, InvalidCubeFileError
 
 @dataclass(frozen=True)
 class Codestream:
-    """A coded image, as it describes itself.
+    """What a coded image declares.
 
     Attributes:
         codec: name of its codec, such as 'jph'.
         rows, columns: of the image.
-        coded_size: bytes of the coded image, without zeros that pad it.
+        coded_size: bytes of the coded image, without padding.
         codestream: the bare codestream, without boxes and padding; empty if several boxes of a
-            JPEG XL image hold parts of it.
-        bits: bits a sample that it declares.
-        is_signed: it declares signed samples.
-        components: channels; colours, and extra channels of JPEG XL.
-        levels: wavelet decompositions of HTJ2K.
+            JPEG XL image contain parts of it.
+        bits: bits per sample.
+        is_signed: whether samples are signed.
+        components: number of channels: colours, and extra channels of JPEG XL.
+        levels: number of wavelet decompositions of HTJ2K.
         progression: order of HTJ2K packets, such as 'RPCL'; empty for JPEG XL.
-        has_colour_transform: HTJ2K with a component transform, or JPEG XL in XYB.
-        is_reversible: all coding steps are known to be reversible.
-        has_tile_lengths: HTJ2K with a TLM segment.
-        is_mapped: JPEG XL whose samples stand for others, by a box that only dicube reads
+        has_colour_transform: whether colours were transformed: by a component transform of HTJ2K,
+            or to XYB of JPEG XL.
+        is_reversible: whether all coding steps are known to be reversible.
+        has_tile_lengths: whether there are tile-part lengths, HTJ2K's TLM segment.
+        is_mapped: whether a box of JPEG XL that only dicube reads maps the samples to others
             (FORMAT.md, "JPEG XL frames").
-        has_jpeg: JPEG XL from which a JPEG can be restored.
+        has_jpeg: whether a JPEG can be restored from JPEG XL.
     """
 
     codec: str
@@ -65,10 +66,10 @@ _PROGRESSIONS = {
 
 
 def probe(coded: bytes) -> Codestream:
-    """Read what a coded image says about itself.
+    """Read what a coded image declares.
 
     Raises:
-        CodecError: it is damaged, of no known codec, or of a kind that libdicube does not store.
+        CodecError: it is damaged, no codec recognises it, or libdicube doesn't support its kind.
     """
     data = np.frombuffer(coded, np.uint8) if coded else np.zeros(0, np.uint8)
     try:

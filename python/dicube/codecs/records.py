@@ -30,6 +30,7 @@ class CodecRecord:
         sample_kinds: kinds of dtypes ('u', 'i') whose codestreams other decoders read correctly.
             dicube maps all others to these, and back when it decodes.
         sample_bits: the most bits that such samples have.
+        has_levels: whether it decodes frames at reduced resolutions.
         efforts: the words for some efforts, with their numbers; empty if there is no choice.
     """
 
@@ -40,6 +41,7 @@ class CodecRecord:
     library: str
     sample_kinds: str
     sample_bits: int
+    has_levels: bool
     efforts: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def effort_number(self, effort: Effort | None) -> int:
@@ -69,6 +71,7 @@ JXL = CodecRecord(
     library="libjxl",
     sample_kinds="u",
     sample_bits=16,
+    has_levels=False,
     # 2 (fast) to 9 (small); libdicube takes 1 for 2. Efforts above 7 take four times as long and
     # save less than one per cent; the README has measurements.
     efforts={"fast": 2, "balanced": 3, "best": 7},
@@ -81,6 +84,7 @@ JPH = CodecRecord(
     library="OpenJPH",
     sample_kinds="iu",
     sample_bits=32,
+    has_levels=True,
 )
 
 RECORDS = (JXL, JPH)

@@ -1,4 +1,4 @@
-"""How numpy arrays and libdicube's description of an image correspond: dtype, shape, byte order.
+"""Convert dtype, shape and byte order of numpy arrays to libdicube's description of an image.
 
 Knows no codec and no file.
 """
@@ -30,19 +30,31 @@ _SAMPLE_TYPES = {
 }
 _DTYPES = {number: np.dtype(name) for name, number in _SAMPLE_TYPES.items()}
 
-# What this package encodes, by numpy name; either byte order.
+# numpy names of the dtypes that can be encoded, in either byte order.
 SUPPORTED_DTYPES = tuple(_SAMPLE_TYPES)
 
 
-def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: int | None = None) -> NDArray[Any]:
-    """Return an array to decode into, of any content.
-
-    Args:
-        shape, dtype: of the array; a file tells them, who may lie.
-        most: bytes that it may take; None for as many as there are.
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Raise unless arrays of a dtype can be encoded.
 
     Raises:
-        OutOfMemoryError: it would take more.
+        DataConsistencyError: it isn't one of `SUPPORTED_DTYPES`.
+    """
+    if dtype.name not in SUPPORTED_DTYPES:
+        raise DataConsistencyError(
+            f"expected a dtype of {', '.join(SUPPORTED_DTYPES)}, found {dtype.name}"
+        )
+
+
+def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: int | None = None) -> NDArray[Any]:
+    """Return an uninitialised array to decode into.
+
+    Args:
+        shape, dtype: of the array, as a file declares them, which may be damaged or malicious.
+        most: the most bytes that it may take; None for no limit.
+
+    Raises:
+        OutOfMemoryError: it needs more than `most` or the memory available.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     what = f"an array of {' x '.join(map(str, shape))} {np.dtype(dtype).name} takes {size} bytes"
@@ -51,23 +63,20 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike, most: int | None = None)
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError):
-        raise OutOfMemoryError(f"{what}, more than there are") from None
+        raise OutOfMemoryError(f"{what}, which is more than the memory available") from None
 
 
 def image_of(frame_shape: tuple[int, ...], dtype: np.dtype[Any]) -> _native.Image:
-    """Return what libdicube calls a frame of this shape and dtype.
+    """Return libdicube's description of a frame.
 
     Args:
-        frame_shape: (rows, columns), or (rows, columns, 3) for three interleaved samples a pixel.
+        frame_shape: (rows, columns), or (rows, columns, 3) for three interleaved samples per pixel.
         dtype: any of `SUPPORTED_DTYPES`, in either byte order.
 
     Raises:
         DataConsistencyError: a dtype or shape that can't be stored.
     """
-    if dtype.name not in SUPPORTED_DTYPES:
-        raise DataConsistencyError(
-            f"expected a dtype of {', '.join(SUPPORTED_DTYPES)}, found {dtype.name}"
-        )
+    check_dtype(dtype)
     if len(frame_shape) == 2:
         samples = 1
     elif len(frame_shape) == 3 and frame_shape[2] in (1, 3):
@@ -99,12 +108,12 @@ def dtype_of(image: _native.Image) -> np.dtype[Any]:
 
 
 def sample_type_of(dtype: np.dtype[Any]) -> int:
-    """Return the number that libdicube has for a dtype of `SUPPORTED_DTYPES`."""
+    """Return libdicube's number for a dtype of `SUPPORTED_DTYPES`."""
     return _SAMPLE_TYPES[dtype.name]
 
 
 def _byte_order(dtype: np.dtype[Any]) -> int:
-    """Return the byte order of a dtype as libdicube numbers it."""
+    """Return libdicube's number for the byte order of a dtype."""
     order = dtype.byteorder
     if order == "=" or order == "|":
         return _native.BYTE_ORDER_NATIVE

@@ -1,6 +1,6 @@
-"""One image there and back through libdicube: what the codecs have in common.
+"""Encode and decode single images by libdicube, with the codec of a record.
 
-Knows the records of the codecs, but not how they work, and no file.
+Knows no file, and not how the codecs work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,19 @@ def encode_image(
     mask: NDArray[np.uint8] | None = None,
     **lossy: int | float,
 ) -> bytes:
-    """Encode one image with a codec, losslessly unless options say otherwise."""
+    """Encode one image, losslessly unless options permit losses.
+
+    Args:
+        codec: the codec.
+        image: (rows, columns[, 3]), of a dtype that can be encoded.
+        effort, num_threads, least_bits: see `imencode_jxl`.
+        mask: bytes of 0 and 1 for each pixel; encodes a region of interest.
+        lossy: fields of `dicube_codec_options`.
+
+    Raises:
+        DataConsistencyError: the codec can't encode such an image, or has no such options.
+        CodecError: the codec failed.
+    """
     if not isinstance(image, np.ndarray):
         raise DataConsistencyError(f"expected a numpy array, found {type(image).__name__}")
     described = image_of(image.shape, image.dtype)
@@ -47,44 +59,48 @@ def encode_image(
 
 
 def decode_image(codec: CodecRecord, data: Any, num_threads: int | None) -> NDArray[Any]:
-    """Decode one image, which must be of this codec."""
+    """Decode one image that this codec coded; zeros may follow it.
+
+    Raises:
+        CodecError: it is damaged, or another codec coded it.
+    """
     return _decode(codec, data, num_threads, has_mask=False)[0]
 
 
 def decode_image_and_mask(
     codec: CodecRecord, data: Any, num_threads: int | None
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Decode one image that was encoded with a mask, which is of the image's rows and columns."""
+    """Decode one image that was encoded with a mask, and the mask: (rows, columns)."""
     image, mask = _decode(codec, data, num_threads, has_mask=True)
     return image, mask.view(np.bool_)
 
 
-# Bytes of an image, as libdicube takes no more for one either: a few bytes can claim any size.
+# The most bytes of an image, which libdicube limits too: a few coded bytes can declare any size.
 _MOST = 1 << 32
 
 
 def _decode(
     codec: CodecRecord, data: Any, num_threads: int | None, has_mask: bool
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Decode what may be asked to be decoded."""
+    """Check the arguments and decode."""
     try:
         coded = np.frombuffer(data, np.uint8)
     except (TypeError, ValueError, BufferError) as error:
-        if isinstance(error, ValueError) and _is_empty(data):
+        if isinstance(error, ValueError) and not memoryview(data).nbytes:  # refused by numpy
             raise CodecError(f"expected {codec.label} data, found 0 bytes") from None
         raise DataConsistencyError(
             f"expected a contiguous bytes-like object, found {type(data).__name__}"
         ) from error
     try:
         return _decoded(codec, coded, thread_count(num_threads), has_mask)
-    except InvalidCubeFileError as error:  # of a kind or size that libdicube does not decode
+    except InvalidCubeFileError as error:  # libdicube doesn't support its kind or size
         raise CodecError(error.message) from None
 
 
 def _decoded(
     codec: CodecRecord, coded: NDArray[np.uint8], num_threads: int, has_mask: bool
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Return the image that coded bytes hold, and its mask; an empty one if that isn't wanted."""
+    """Return the decoded image and its mask, which is empty unless `has_mask`."""
     described, info = _native.probe(coded.ctypes.data, coded.nbytes)
     found = record_of(info.codec)
     if found != codec:
@@ -100,14 +116,9 @@ def _decoded(
 
 
 def library_version(codec: CodecRecord) -> str:
-    """Return "name version" of the library behind a codec, or "name" if unknown."""
+    """Return "name version" of a codec's library; "name" if the version is unknown."""
     name = codec.library
     for line in _native.build_info().splitlines():
         if line.lower().startswith(name.lower() + " "):
             return line
     return name
-
-
-def _is_empty(data: Any) -> bool:
-    """Return whether a bytes-like object holds nothing; numpy refuses to view such."""
-    return memoryview(data).nbytes == 0

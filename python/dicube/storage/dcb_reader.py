@@ -17,7 +17,7 @@ from dicube import _native
 from dicube.codecs.records import record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
-from dicube.storage.formats import KIND_OF_NUMBER
+from dicube.storage.formats import KIND_OF_NUMBER, SPEED
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.real_values import RealValues, real_dtype
@@ -400,9 +400,18 @@ class DcbReader:
         return np.where(numbers < 0, numbers + count, numbers).astype(np.uint64)
 
     def _check_level(self, level: int) -> None:
-        # `levels` reads a frame, which level 0 must not cost.
-        if level < 0 or (level > 0 and level > self.levels):
-            raise DataConsistencyError(f"expected a level of 0 to {self.levels}, found {level}")
+        if level == 0 or 0 < level <= self.levels:  # which reads a frame; level 0 must not
+            return
+        codec = record_of(self.codec)
+        if self.levels:
+            raise DataConsistencyError(
+                f"{codec.label} frames have resolution levels 0 to {self.levels}, found {level}"
+            )
+        samples = f" of {self.dtype.name}" if codec.has_levels else ""
+        raise DataConsistencyError(
+            f"{codec.label} frames{samples} have no resolution levels (asked for level {level})",
+            suggestion=None if codec.has_levels else f"write {SPEED.extension} to read levels",
+        )
 
     def _check_frame(self, frame: int) -> None:
         if not 0 <= frame < self.shape[0]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
-from dicube.codecs.samples import SUPPORTED_DTYPES
+from dicube.codecs.samples import check_dtype
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.real_values import RealValues, real_dtype
@@ -247,10 +247,7 @@ def _check_storable(array: Any) -> None:
     """Raise unless it is an array that isn't empty, of a dtype that can be stored."""
     if not isinstance(array, np.ndarray):
         raise DataConsistencyError(f"expected a numpy array, found {type(array).__name__}")
-    if array.dtype.name not in SUPPORTED_DTYPES:
-        raise DataConsistencyError(
-            f"expected a dtype of {', '.join(SUPPORTED_DTYPES)}, found {array.dtype.name}"
-        )
+    check_dtype(array.dtype)
     if not array.size:
         raise DataConsistencyError(f"an array of shape {array.shape} has no pixels")
 

@@ -92,6 +92,7 @@ def test_a_kind_of_file_is_what_its_record_says(kind: FileKind, tmp_path: Path) 
     assert path.read_bytes().startswith(kind.magic)
     with DcbReader(path) as reader:
         assert (reader.extension, reader.codec) == (kind.extension, kind.codec.name)
+        assert (reader.levels > 0) == kind.codec.has_levels
     loaded = DicomCubeImage.from_file(path)
     assert (loaded.roi_mask is not None) == kind.has_masks
     assert bool(loaded.losses) == (kind.loss == "always")

@@ -23,9 +23,9 @@ def imencode_jph(
         image: (rows, columns), or (rows, columns, 3) for colour; integers of 8 to 64
             bits or floating-point numbers of 16 to 64, in either byte order, with any strides.
             (rows, columns, 1) is taken as (rows, columns).
-        num_threads: taken for likeness with JPEG XL; this codec works on one thread an image.
-        least_bits: that the codestream declares a sample, as far as the dtype has them; None for
-            as few as hold the samples. The samples are the same.
+        num_threads: no effect, as this codec uses one thread per image; JPEG XL has it too.
+        least_bits: the fewest bits per sample that the codestream declares, if the dtype has so
+            many; None for as few as the samples need. It doesn't change the samples.
 
     Returns:
         The coded image, a raw codestream.
@@ -49,15 +49,14 @@ def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:
 
     Args:
         data: the codestream, in any contiguous bytes-like object.
-        num_threads: taken for likeness with JPEG XL; this codec works on one thread an image.
+        num_threads: no effect; see `imencode_jph`.
 
     Returns:
         The image, (rows, columns) or (rows, columns, 3). Its dtype is the smallest that holds the
-        codestream's bit depth, signed as the codestream says.
+        codestream's bit depth, signed if the codestream is.
 
     Raises:
-        CodecError: it is not HTJ2K, it is damaged, or it is of a kind that libdicube does not
-            store.
+        CodecError: it isn't HTJ2K, is damaged, or is of a kind that libdicube doesn't support.
 
     Example:
         >>> from dicube.codecs.jph import imdecode_jph, imencode_jph
@@ -67,7 +66,7 @@ def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:
     return decode_image(JPH, data, num_threads)
 
 
-# How codestreams are made, by the names that the published package has for it.
+# The layout of all codestreams, by the names of the published package's options.
 _LAYOUT = {
     "reversible": True,
     "num_decompositions": 5,
@@ -80,7 +79,7 @@ _LAYOUT = {
 
 
 class JphCodec:
-    """HTJ2K as an entry of the codec registry."""
+    """HTJ2K, an entry of the codec registry."""
 
     id = JPH.id
     name = JPH.name
@@ -107,13 +106,13 @@ class JphCodec:
         Args:
             image: the image.
             reversible, num_decompositions, block_size, precinct_size, progression_order,
-                color_transform, profile: how a codestream is made, which is always as the defaults
-                say; only large images have more decompositions.
+                color_transform, profile: options of the published package; only the defaults are
+                supported. Large images have more decompositions.
             num_threads: see `imencode_jph`.
-            kwargs: options of other codecs, which this one has no use for.
+            kwargs: options of other codecs, which are ignored.
 
         Raises:
-            CodecError: another value than the default is asked for; or as `imencode_jph`.
+            CodecError: an option isn't the default; or as `imencode_jph`.
         """
         asked = {
             "reversible": reversible,
@@ -127,7 +126,7 @@ class JphCodec:
         for name, value in asked.items():
             if value != _LAYOUT[name]:
                 raise CodecError(
-                    f"HTJ2K with {name}={value!r} is not written, only {_LAYOUT[name]!r}"
+                    f"HTJ2K is written with {name}={_LAYOUT[name]!r} only, found {value!r}"
                 )
         return imencode_jph(image, num_threads)
 
@@ -149,10 +148,10 @@ class JphCodec:
 
         Args:
             data: the codestream.
-            level: 0: the image is decoded at its full resolution.
-            resilient: makes no difference: what is damaged is never taken for pixels.
+            level: 0, the full resolution; `DcbReader` decodes other levels.
+            resilient: no effect: damaged data is always an error.
             num_threads: see `imdecode_jph`.
-            kwargs: options of other codecs, which this one has no use for.
+            kwargs: options of other codecs, which are ignored.
 
         Raises:
             CodecError: another level; or as `imdecode_jph`.
@@ -162,11 +161,11 @@ class JphCodec:
         return imdecode_jph(data, num_threads)
 
     def is_available(self) -> bool:
-        """Return True: libdicube always holds this codec."""
+        """Return True: libdicube always contains this codec."""
         return True
 
     def get_version(self) -> str:
-        """Return name and version of the library behind it."""
+        """Return name and version of the codec's library."""
         return library_version(JPH)
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
-"""JPEG XL (ISO/IEC 18181), the codec of `.dcba`, `.dcbl` and `.dcbr` files: small, slower.
+"""JPEG XL (ISO/IEC 18181), the codec of `.dcba`, `.dcbl` and `.dcbr` files: smaller, slower.
 
-Lossless unless told otherwise. Knows single images, no file.
+Lossless by default. Knows single images, no file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dicube.codecs.still import (
 )
 from dicube.exceptions import DataConsistencyError
 
-# What `max_error` may be in the C library; more than any sample of 32 bits can err.
+# The greatest `max_error` in libdicube; samples of 32 bits can't differ by more.
 _MOST_ERROR = 2**32 - 1
 
 
@@ -41,15 +41,16 @@ def imencode_jxl(
             (rows, columns, 1) is taken as (rows, columns).
         effort: 2 (fast) to 9 (small), or 'fast', 'balanced', 'best'; 1 means 2, None 'balanced',
             or with a distance 'best'.
-        num_threads: threads for this one image; None or 0 for one for each processor.
-        least_bits: that the codestream declares a sample, as far as the dtype has them; None for
-            as few as hold the samples. The samples are the same.
-        max_error: how far a sample may be from what it was; checked on each. For integers of at
-            most 32 bits.
-        distance: JPEG XL's, above 0 and at most 25, over the range of the image's samples.
+        num_threads: threads for this image; None or 0 for one for each processor.
+        least_bits: the fewest bits per sample that the codestream declares, if the dtype has so
+            many; None for as few as the samples need. It doesn't change the samples.
+        max_error: the most that a sample may differ from the original; each sample is checked. For
+            integers of at most 32 bits.
+        distance: JPEG XL's distance, above 0 and at most 25, relative to the range of the image's
+            samples.
 
     Returns:
-        The coded image. It does not depend on the number of threads.
+        The coded image, which does not depend on the number of threads.
 
     Raises:
         DataConsistencyError: a dtype, shape, effort, error or distance that can't be encoded.
@@ -78,16 +79,16 @@ def imencode_jxl_roi(
     effort: Effort | None = None,
     num_threads: int | None = None,
 ) -> bytes:
-    """Encode one image as JPEG XL, what is inside a mask and what is outside as two layers.
+    """Encode one image as JPEG XL with two layers: inside and outside of a mask.
 
-    Any JPEG XL decoder shows the two together. `imdecode_jxl` gives that too.
+    Any JPEG XL decoder shows both layers together, and `imdecode_jxl` returns them so.
 
     Args:
-        image: as for `imencode_jxl`; integers of at most 32 bits that span at most 65536 values.
+        image: see `imencode_jxl`; integers of at most 32 bits with a range of at most 65536 values.
         mask: (rows, columns), boolean or integers, where 0 is outside.
-        foreground, background: how far samples inside and outside may be from what they were; 0 is
-            lossless, and `math.inf` makes them all the same.
-        effort, num_threads: as for `imencode_jxl`.
+        foreground, background: the most that samples inside and outside may differ from the
+            original; 0 is lossless, and `math.inf` makes them all equal.
+        effort, num_threads: see `imencode_jxl`.
 
     Raises:
         DataConsistencyError: a dtype, shape or error that can't be encoded, or a mask of another
@@ -120,25 +121,25 @@ def imencode_jxl_roi(
 def imdecode_jxl_roi(
     data: Any, num_threads: int | None = None
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Decode one image that `imencode_jxl_roi` encoded.
+    """Decode one image that `imencode_jxl_roi` encoded, and its mask.
 
     Args:
-        data, num_threads: as for `imdecode_jxl`.
+        data, num_threads: see `imdecode_jxl`.
 
     Returns:
         The image, and the mask: (rows, columns), True inside.
 
     Raises:
-        CodecError: it is not JPEG XL, holds no mask, or is damaged.
+        CodecError: it isn't JPEG XL, has no mask, or is damaged.
     """
     return decode_image_and_mask(JXL, data, num_threads)
 
 
 def error_bound(name: str, bound: float) -> int:
-    """Return how far an integer sample may err as libdicube takes it: a whole number.
+    """Return a greatest error of integer samples as libdicube expects it, rounded down.
 
     Raises:
-        DataConsistencyError: it is negative or no number.
+        DataConsistencyError: it is negative, or not a number.
     """
     if isinstance(bound, bool) or not isinstance(bound, (int, float, np.number)) or not bound >= 0:
         raise DataConsistencyError(f"expected {name} of 0 or more, found {bound!r}")
@@ -146,25 +147,27 @@ def error_bound(name: str, bound: float) -> int:
 
 
 def checked_distance(distance: float) -> float:
-    """Return a distance that JPEG XL has and that is lossy.
+    """Return a lossy distance of JPEG XL.
 
     Raises:
-        DataConsistencyError: it is none.
+        DataConsistencyError: it is out of range, or not a number.
     """
     if (
         isinstance(distance, bool)
         or not isinstance(distance, (int, float, np.number))
         or not 0 < distance <= 25
     ):
-        raise DataConsistencyError(f"expected a distance above 0 and up to 25, found {distance!r}")
+        raise DataConsistencyError(
+            f"expected a distance above 0 and at most 25, found {distance!r}"
+        )
     return float(distance)
 
 
 def mask_bytes(mask: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return a mask as libdicube takes it: a byte of 0 or 1 for each pixel.
+    """Return a mask as libdicube expects it: a byte of 0 or 1 for each pixel.
 
     Raises:
-        DataConsistencyError: it is of another shape, or neither boolean nor integer.
+        DataConsistencyError: it has another shape, or is neither boolean nor integer.
     """
     array = np.asarray(mask)
     if array.shape != shape or array.dtype.kind not in "biu":
@@ -180,14 +183,13 @@ def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:
 
     Args:
         data: the coded image, in any contiguous bytes-like object.
-        num_threads: threads for this one image; None or 0 for one for each processor.
+        num_threads: threads for this image; None or 0 for one for each processor.
 
     Returns:
         The image, (rows, columns) or (rows, columns, 3), of the dtype that was encoded.
 
     Raises:
-        CodecError: it is not JPEG XL, it is damaged, or it is of a kind that libdicube does not
-            store.
+        CodecError: it isn't JPEG XL, is damaged, or is of a kind that libdicube doesn't support.
 
     Example:
         >>> from dicube.codecs.jxl import imdecode_jxl, imencode_jxl
@@ -198,34 +200,34 @@ def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:
 
 
 def recompress_jpeg(jpeg: bytes, effort: Effort | None = None) -> bytes:
-    """Recompress a JPEG image of 8 bits, so that its very bytes can be had back.
+    """Recompress a JPEG image of 8 bits, losslessly: its bytes can be restored.
 
     Args:
         jpeg: the JPEG (ISO/IEC 10918-1).
         effort: 2 (fast) to 9 (small); 1 means 2, None the default.
 
     Returns:
-        The coded image, about a fifth smaller. `imdecode_jxl` gives its pixels, `restore_jpeg` the
-        JPEG.
+        The coded image, about a fifth smaller. `imdecode_jxl` decodes its pixels, `restore_jpeg`
+        restores the JPEG.
 
     Raises:
         DataConsistencyError: the effort is out of range.
-        CodecError: it is no JPEG image of 8 bits, or a damaged one.
+        CodecError: it isn't a JPEG image of 8 bits, or is damaged.
     """
     return _native.jpeg_encode(jpeg, JXL.effort_number(effort))
 
 
 def restore_jpeg(data: bytes) -> bytes:
-    """Return the bytes of the JPEG image that `recompress_jpeg` coded.
+    """Return the bytes of the JPEG image that `recompress_jpeg` recompressed.
 
     Raises:
-        CodecError: it was not made of a JPEG image, or is damaged.
+        CodecError: it was not made from a JPEG image, or is damaged.
     """
     return _native.jpeg_restore(data)
 
 
 class JxlCodec:
-    """JPEG XL as an entry of the codec registry."""
+    """JPEG XL, an entry of the codec registry."""
 
     id = JXL.id
     name = JXL.name
@@ -252,11 +254,11 @@ class JxlCodec:
         return imdecode_jxl(data, num_threads)
 
     def is_available(self) -> bool:
-        """Return True: libdicube always holds this codec."""
+        """Return True: libdicube always contains this codec."""
         return True
 
     def get_version(self) -> str:
-        """Return name and version of the library behind it."""
+        """Return name and version of the codec's library."""
         return library_version(JXL)
 
     def __repr__(self) -> str:
