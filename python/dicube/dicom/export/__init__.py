@@ -1,4 +1,4 @@
-"""Write DICOM anew, from metadata and pixels.
+"""Write new DICOM files from metadata and pixels.
 
 Must not know dicube files, or how original files are kept.
 """

@@ -1,10 +1,10 @@
-"""The elements of single-frame instances, dealt out to one multi-frame instance.
+"""Merges the elements of single-frame instances into one multi-frame instance.
 
-Legacy Converted Enhanced CT, MR and PET (PS3.3 A.70 to A.72) are the standard's own way of doing
-it: what functional groups have a place for goes there, and all that has no place goes into
-sequences for unassigned attributes, so that nothing is lost (PS3.3 C.7.6.16.2.25 and .26). A
-multi-frame secondary capture (A.8.2 to A.8.5) gets the same sequences, as a standard extended SOP
-class may. Must not know pixels or files.
+Follows the standard's rules for Legacy Converted Enhanced CT, MR and PET (PS3.3 A.70 to A.72):
+elements that belong to a functional group go there, and all others go to the sequences of
+unassigned attributes, so that nothing is lost (PS3.3 C.7.6.16.2.25 and .26). A multi-frame
+secondary capture (A.8.2 to A.8.5) gets the same sequences, as a standard extended SOP class. Must
+not know pixels or files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pydicom.datadict import dictionary_VR
 
-from dicube.dicom.dicom_tags import get_tag_key
+from dicube.dicom.dicom_tags import get_tag_key, tag_name
 from dicube.dicom.export.uids import uid_from
 from dicube.dicom.merge_utils import JsonElement
 from dicube.dicom.metadata.frames import PER_FRAME, SHARED
@@ -26,12 +26,12 @@ UNASSIGNED_SHARED, UNASSIGNED_PER_FRAME = "00209170", "00209171"
 
 
 class Kind(NamedTuple):
-    """What a series of single-frame instances becomes.
+    """The kind of multi-frame instance that single-frame instances become.
 
     Attributes:
         sop_class: UID of the multi-frame SOP class.
-        frame_type: tag key of the sequence that holds a frame's type; '' if it has none.
-        rescale_type: of pixels whose source tells none; '' if such pixels are rescaled no further.
+        frame_type: tag key of the sequence that holds a frame's type; '' if there is none.
+        rescale_type: RescaleType if the source has none; '' to leave it out.
     """
 
     sop_class: str
@@ -47,8 +47,8 @@ CLASSIC = {
 _MR = "1.2.840.10008.5.1.4.1.1.4"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
-# Patient, study, series, equipment, frame of reference and SOP common (PS3.3 C.7.1 to C.7.5, C.12),
-# and what the image modules say of all pixels.
+# Elements of the whole instance: patient, study, series, equipment, frame of reference and SOP
+# common (PS3.3 C.7.1 to C.7.5, C.12), and those of the image modules that hold for all pixels.
 _OF_THE_WHOLE = tuple(
     map(
         get_tag_key,
@@ -88,7 +88,7 @@ _OF_PIXELS = tuple(
         """.split(),
     )
 )
-# Of type 2 where the standard has them: there, if need be without a value.
+# Elements of type 2, which must be present but may be empty.
 _NEVER_MISSING = (
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"),
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "SeriesNumber"),
@@ -96,7 +96,7 @@ _NEVER_MISSING = (
 )
 _ONE_FOR_ALL = ("StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "SpecificCharacterSet")
 
-# Functional group macros by their sequence: the elements they take, and which of them must be there
+# Functional group macros by their sequence: their elements, and the required ones among these
 # (PS3.3 C.7.6.16.2.1, .3, .4, .9, .10).
 _MACROS = {
     "00289110": (("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"), ("PixelSpacing",)),
@@ -119,14 +119,14 @@ _SOP_CLASS, _SOP_INSTANCE, _FRAMES = "00080016", "00080018", "00280008"
 
 
 def element(keyword: str, *values: Any) -> Elements:
-    """Return one element by its tag key; sequences take their items."""
+    """Return one element by its tag key; the values of a sequence are its items."""
     key = get_tag_key(keyword)
     vr = dictionary_VR(int(key, 16))
     return {key: {"vr": vr, "Value": list(values)} if values else {"vr": vr}}
 
 
 def text_of(elements: Mapping[str, JsonElement], keyword: str, place: int = 0) -> str:
-    """Return one value of an element as text; '' if it has none there."""
+    """Return the value of an element at a position as text; '' if there is none."""
     values = elements.get(get_tag_key(keyword), {}).get("Value", [])
     return "" if len(values) <= place or values[place] is None else str(values[place])
 
@@ -134,15 +134,15 @@ def text_of(elements: Mapping[str, JsonElement], keyword: str, place: int = 0) -
 def merge_instances(
     instances: Sequence[Elements], kind: Kind, ranks: Sequence[int] | None
 ) -> Elements:
-    """Return the elements of the multi-frame instance that instances become, without identifiers.
+    """Return the elements of the multi-frame instance, without its identifiers.
 
     Args:
-        instances: the elements of each, without pixels; they are not changed.
-        kind: what they become.
-        ranks: the place of each in a stack of slices, from 1 on; None if they make none.
+        instances: the elements of each single-frame instance without pixels; they are not changed.
+        kind: the kind of multi-frame instance.
+        ranks: rank of each instance in a stack of slices, from 1; None if they aren't one stack.
 
     Raises:
-        DataConsistencyError: they differ in what one instance has only once.
+        DataConsistencyError: instances differ in an element that one instance has only once.
     """
     for keyword in _ONE_FOR_ALL:
         _expect_same(instances, get_tag_key(keyword))
@@ -153,7 +153,7 @@ def merge_instances(
     merged: Elements = {}
     for key in _OF_PIXELS:
         _expect_same(instances, key)
-    # A secondary capture has its rescale for all frames, if they share it.
+    # In a secondary capture, a rescale shared by all frames is an element of the instance.
     rescale = () if kind.frame_type else tuple(map(get_tag_key, _MACROS[_PIXEL_VALUES][0]))
     for key in (*_OF_THE_WHOLE, *_OF_PIXELS, *rescale):
         if all(key in elements and elements[key] == left[0].get(key) for elements in left):
@@ -174,7 +174,7 @@ def _functional_groups(
     kind: Kind,
     ranks: Sequence[int] | None,
 ) -> Elements:
-    """Return both sequences of functional groups; takes out of `left` what they hold."""
+    """Return both sequences of functional groups; removes their elements from `left`."""
     macros = {key: _macro(left, *names) for key, names in _MACROS.items()}
     if kind.rescale_type:
         for item in macros[_PIXEL_VALUES] or ():
@@ -210,10 +210,11 @@ def _functional_groups(
 def _add_references(
     left: Sequence[Elements], shared: Elements, per_frame: Sequence[Elements]
 ) -> None:
-    """Move the images that classic ones refer to into their macro, a sequence of its own.
+    """Move ReferencedImageSequence to its functional group macro.
 
-    It must be there if any has them (PS3.3 A.70.4, C.7.6.16.2.5). What the standard also wants, the
-    series of those images in ReferencedImageEvidenceSequence, the classic ones don't tell.
+    The macro is required if any instance has references (PS3.3 A.70.4, C.7.6.16.2.5). The standard
+    also requires ReferencedImageEvidenceSequence with the series of the referenced images, but
+    single-frame instances don't contain it.
     """
     found = [elements.pop(_REFERENCED, None) for elements in left]
     if all(sequence == found[0] for sequence in found):
@@ -227,7 +228,7 @@ def _add_references(
 def _macro(
     left: Sequence[Elements], keywords: Sequence[str], needed: Sequence[str]
 ) -> list[Elements] | None:
-    """Return each frame's item of a macro, taken out of `left`; None if one lacks what it needs."""
+    """Return each frame's item of a macro, removed from `left`; None if one can't be complete."""
     if not all(elements.get(get_tag_key(k), {}).get("Value") for k in needed for elements in left):
         return None
     keys = list(map(get_tag_key, keywords))
@@ -245,11 +246,11 @@ def _frame_content(index: int, ranks: Sequence[int] | None) -> Elements:
 
 
 def frame_type(source: Elements, kind: Kind, keyword: str) -> Elements:
-    """Return a frame's type, and what goes with it (PS3.3 C.8.15.2, C.8.13.3), under a keyword."""
-    told = [text_of(source, "ImageType", place) for place in range(4)]
+    """Return the frame type as element `keyword`, with related ones (PS3.3 C.8.15.2, C.8.13.3)."""
+    given = [text_of(source, "ImageType", place) for place in range(4)]
     defaults = ("ORIGINAL", "PRIMARY", "VOLUME", "NONE")
     found = {
-        **element(keyword, *(a or b for a, b in zip(told, defaults, strict=True))),
+        **element(keyword, *(a or b for a, b in zip(given, defaults, strict=True))),
         **element("PixelPresentation", "MONOCHROME"),
         **element("VolumetricProperties", "VOLUME"),
         **element("VolumeBasedCalculationTechnique", "NONE"),
@@ -261,7 +262,7 @@ def frame_type(source: Elements, kind: Kind, keyword: str) -> Elements:
 
 
 def _unassigned(left: Sequence[Elements]) -> tuple[Elements, list[Elements]]:
-    """Return what all frames share of the elements that have no place, and what each has."""
+    """Return the unassigned elements that all frames share, and those of each frame."""
     keys = sorted({key for elements in left for key in elements})
     first = left[0]
     shared: Elements = {}
@@ -281,7 +282,7 @@ def _unassigned(left: Sequence[Elements]) -> tuple[Elements, list[Elements]]:
 
 
 def _creator_of(key: str) -> str | None:
-    """Return the key of a private element's creator (PS3.5 7.8.1); None if it has none."""
+    """Return the key of a private element's creator (PS3.5 7.8.1); None for other elements."""
     is_private = int(key[3], 16) % 2 == 1
     block = key[4:6]
     return f"{key[:4]}00{block}" if is_private and block >= "10" else None
@@ -313,8 +314,8 @@ def _expect_same(instances: Sequence[Elements], key: str) -> None:
     for number, elements in enumerate(instances):
         if elements.get(key) != first:
             raise DataConsistencyError(
-                f"slice {number}: element {key} is not that of slice 0, and one instance has it"
-                " only once"
+                f"slice {number}: {tag_name(key)} differs from slice 0, but a multi-frame file has "
+                "only one"
             )
 
 

@@ -1,6 +1,6 @@
-"""Coded frames as a pixel element (PS3.5 A.4): one fragment for each frame, and offset tables.
+"""Writes coded frames as a pixel element (PS3.5 A.4): one fragment per frame, and offset tables.
 
-Must not know what codes the frames, other elements, or files.
+Must not know codecs, other elements, or files.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ _LONGEST_FRAGMENT = 0xFFFFFFFE
 
 
 def pixel_element(frames: Sequence[Bytes], largest_offset: int = _LARGEST_OFFSET) -> list[Bytes]:
-    """Return coded frames as the pixel element of an instance, in pieces that follow each other.
+    """Return the pixel element of an instance with coded frames, in parts.
 
-    Each frame is one fragment, padded to an even length by a zero. A basic offset table says where
-    they are; where its 32 bits don't reach, it is empty, and Extended Offset Table and Extended
-    Offset Table Lengths (PS3.3 C.7.6.3.1.8) go before the pixel element.
+    Each frame is one fragment, padded with a zero to an even length. A basic offset table gives
+    their positions. If an offset exceeds its 32 bits, the table is empty, and Extended Offset Table
+    and Extended Offset Table Lengths (PS3.3 C.7.6.3.1.8) precede the pixel element.
 
     Args:
         frames: the coded frames in their order; they are not copied.
-        largest_offset: up to which a basic offset table is written.
+        largest_offset: the largest offset for a basic offset table.
 
     Raises:
-        DataConsistencyError: there are no frames, an empty one, or one too long for a fragment.
+        DataConsistencyError: there are no frames, or a frame is empty or too long for a fragment.
     """
     if not frames:
         raise DataConsistencyError("there are no frames to encapsulate")
     for number, frame in enumerate(frames):
         if not 0 < len(frame) <= _LONGEST_FRAGMENT:
             raise DataConsistencyError(
-                f"frame {number} has {len(frame)} bytes; a fragment has 1 to {_LONGEST_FRAGMENT}"
+                f"frame {number}: expected 1 to {_LONGEST_FRAGMENT} bytes, found {len(frame)}"
             )
     lengths = [len(frame) + len(frame) % 2 for frame in frames]
     offsets = [0, *accumulate(length + _ITEM_HEADER for length in lengths[:-1])]
@@ -64,6 +64,6 @@ def _item(length: int) -> bytes:
 
 
 def _table(element: int, values: Sequence[int]) -> bytes:
-    """Return an element of 64-bit numbers."""
+    """Return an element of group 7FE0 with 64-bit numbers."""
     header = struct.pack("<HH2sHL", 0x7FE0, element, b"OV", 0, 8 * len(values))
     return header + struct.pack(f"<{len(values)}Q", *values)

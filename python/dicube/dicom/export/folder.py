@@ -1,7 +1,8 @@
-"""Write a series as DICOM files: a folder with one file for each instance.
+"""Writes a series as a folder of DICOM files, one for each instance.
 
-Elements are encoded in Explicit VR Little Endian, pixels natively or by a codec. Elements come from
-the metadata; those that describe the pixels are adapted to them. Must not know dicube files.
+Elements are encoded in Explicit VR Little Endian, pixels natively or by a codec. The elements are
+those of the metadata, except that those that describe the pixels are adapted to the volume. Must
+not know dicube files.
 """
 
 from __future__ import annotations
@@ -63,41 +64,41 @@ def write_dicom_folder(
     coded: Sequence[CodedFrame] = (),
     derived: Sequence[Replaced] = (),
 ) -> list[str]:
-    """Write slice_0000.dcm, slice_0001.dcm, ... into a folder, which is made if need be.
+    """Write slice_0000.dcm, slice_0001.dcm, ... into a folder.
 
-    A file for each slice; slices that are frames of one file make one again, in the order of their
-    frame numbers. Where only some frames of a file are left, what tells of each frame is cut to
-    those, and the file gets another SOP instance UID.
+    Writes one file for each slice. Slices that were frames of one file become one file again, in
+    the order of their frame numbers. If only some of its frames are left, elements with a value for
+    each frame are cut to these, and the file gets a new SOP instance UID.
 
-    Every element of the metadata goes out. Instead of the metadata's go: what describes the
-    samples, where the array is different; RescaleSlope and RescaleIntercept, or WindowCenter and
-    WindowWidth, where the pixel header's are not those of the first slice; the image plane, where
-    `space` puts voxels elsewhere; SOP instance UIDs, where slices have none of their own.
+    Writes every element of the metadata, but replaces those that no longer hold: elements that
+    describe the samples, if the array differs; RescaleSlope and RescaleIntercept, or WindowCenter
+    and WindowWidth, if the pixel header differs from the first slice; the image plane, if `space`
+    differs from the metadata; SOP instance UIDs, if they are missing or not unique.
 
     Args:
-        folder: where to.
-        meta: of as many slices as the volume has.
+        folder: the target folder, which is created if needed.
+        meta: metadata with as many slices as the volume.
         volume: stored values, (slice, row, column) or (slice, row, column, sample); integers of
             8, 16, 32 or 64 bits, float32 or float64.
-        pixel_header: rescale of the volume.
-        space: where the voxels are, zyx order; None: as the metadata says.
-        overwrite: write into a folder that is not empty. Files of the names written are replaced,
-            others stay. Each file is whole at any time.
-        progress: called with files done and files in all.
+        pixel_header: rescale and window of the volume.
+        space: geometry of the volume in zyx order; None: that of the metadata.
+        overwrite: write into a folder that is not empty. Files with the same names are replaced
+            atomically; other files stay.
+        progress: called with the number of files written and the total number.
         syntax: the transfer syntax of the files.
-        coded: the volume's frames in a coded transfer syntax, one for each slice; the samples of
-            `volume` are then not read.
-        derived: elements of each file that replace the metadata's; none by default.
+        coded: the coded frames for a transfer syntax with a codec, one for each slice; the samples
+            of `volume` are then not read.
+        derived: for each file, elements that replace the metadata's; none by default.
 
     Returns:
         The paths written.
 
     Raises:
         TargetExistsError: the folder is not empty, or is a file.
-        DataConsistencyError: volume, metadata and space don't fit each other, or the transfer
-            syntax isn't supported or has no such samples.
+        DataConsistencyError: volume, metadata and space don't match, or the transfer syntax isn't
+            supported or can't hold the samples.
         MetaDataError: a value can't be encoded; names the tag.
-        CubeFileAccessError: the operating system refuses.
+        CubeFileAccessError: the operating system refuses to write.
     """
     files = SeriesFiles(meta, volume, pixel_header, space, syntax, coded, derived)
     target = os.fspath(folder)
@@ -114,17 +115,17 @@ def write_dicom_folder(
 
 
 class SeriesFiles:
-    """The files that a series makes; see `write_dicom_folder` for the arguments.
+    """The files of a series; see `write_dicom_folder` for the arguments.
 
     Attributes:
-        meta: the metadata, which agree with space and pixel header.
-        instances: the slices of each file.
-        syntax: their transfer syntax.
-        pixel_parts: gives the pixel element of a file, in pieces, for its slices.
+        meta: the metadata, adapted to the space and the pixel header.
+        instances: for each file, its slices.
+        syntax: the transfer syntax of the files.
+        pixel_parts: returns the pixel element of the file with the given slices, in parts.
 
     Raises:
-        DataConsistencyError: volume, metadata and space don't fit each other, or the transfer
-            syntax isn't supported or has no such samples.
+        DataConsistencyError: volume, metadata and space don't match, or the transfer syntax isn't
+            supported or can't hold the samples.
     """
 
     def __init__(
@@ -150,18 +151,18 @@ class SeriesFiles:
         self._encoder = InstanceEncoder(dict(meta.items()))
         self._pixels = pixel_attributes(meta, volume, pixel_header, coded)
         self._frames_left = frame_attributes(meta)
-        self._told = {key: _uids(meta, key) for key in _IN_FILE_META}
-        self._uids = _instance_uids(meta, self.instances, self._told)
+        self._original_uids = {key: _uids(meta, key) for key in _IN_FILE_META}
+        self._uids = _instance_uids(meta, self.instances, self._original_uids)
         self._derived: list[Replaced] = [{} for _ in self.instances]
-        # A derived image is another instance than its source (PS3.3 C.7.6.1.1.5), of the same
-        # derivation always the same.
+        # A derived image needs a UID of its own (PS3.3 C.7.6.1.1.5); the same derivation always
+        # gets the same one.
         self._derived = [
             {**elements, **_derived_uid(self.uid(number, _SOP_INSTANCE), elements)}
             for number, elements in enumerate(derived or self._derived)
         ]
 
     def replaced(self, number: int) -> Replaced:
-        """Return the elements of a file that go out instead of its metadata's."""
+        """Return the elements of a file that replace those of its metadata."""
         return {
             **self._frames_left[number],
             **self._pixels[number],
@@ -170,18 +171,20 @@ class SeriesFiles:
         }
 
     def elements(self, number: int) -> dict[str, JsonElement]:
-        """Return all elements of a file but the pixels, by tag key."""
-        told = slice_items(dict(self.meta.items()), self.instances[number][0])
-        given = {**told, **self.replaced(number)}
-        return {key: element for key, element in given.items() if element is not None}
+        """Return all elements of a file by tag key, without the pixels."""
+        found = slice_items(dict(self.meta.items()), self.instances[number][0])
+        written = {**found, **self.replaced(number)}
+        return {key: element for key, element in written.items() if element is not None}
 
     def uid(self, number: int, key: str) -> str:
-        """Return the SOP class or instance UID of a file, by tag key."""
+        """Return the SOP class UID or SOP instance UID of a file, given its tag key."""
         element = self.replaced(number).get(key)
-        return str(element["Value"][0]) if element else self._told[key][self.instances[number][0]]
+        if element:
+            return str(element["Value"][0])
+        return self._original_uids[key][self.instances[number][0]]
 
     def parts(self, number: int) -> list[bytes | memoryview]:
-        """Return the bytes of a file, in pieces.
+        """Return the bytes of a file in parts.
 
         Raises:
             MetaDataError: a value can't be encoded; names the tag.
@@ -201,19 +204,19 @@ def _check(meta: DicomMeta, volume: NDArray[Any], space: Space | None) -> None:
         )
     if len(volume) != meta.slice_count:
         raise DataConsistencyError(
-            f"the volume has {len(volume)} slices, the metadata {meta.slice_count}"
+            f"expected metadata of {len(volume)} slices, found {meta.slice_count}"
         )
     if space is not None and tuple(space.shape) != volume.shape[:3]:
         raise DataConsistencyError(
-            f"the space is of shape {tuple(space.shape)}, the volume of {volume.shape[:3]}"
+            f"expected a space of shape {volume.shape[:3]}, found {tuple(space.shape)}"
         )
 
 
 def _instance_uids(
-    meta: DicomMeta, files: list[list[int]], told: dict[str, list[str]]
+    meta: DicomMeta, files: list[list[int]], originals: dict[str, list[str]]
 ) -> list[Replaced]:
-    """Return the elements that identify instances, for files that lack ones of their own."""
-    classes, instances = told[_SOP_CLASS], told[_SOP_INSTANCE]
+    """Return for each file the SOP class and instance UIDs that it lacks or shares with others."""
+    classes, instances = originals[_SOP_CLASS], originals[_SOP_INSTANCE]
     repeated = len({instances[slices[0]] for slices in files}) < len(files)
     series = str(meta.get("SeriesInstanceUID", force_nonshared=True)[0])
     replaced: list[Replaced] = []
@@ -222,7 +225,7 @@ def _instance_uids(
         if not classes[index]:
             uids[_SOP_CLASS] = {"vr": "UI", "Value": [_SECONDARY_CAPTURE]}
         if repeated or not instances[index]:
-            # Made from what is there: exporting twice gives the same instances.
+            # Derived from the existing UIDs, so that exporting twice gives the same instances.
             uid = uid_from(series, instances[index], str(index))
             uids[_SOP_INSTANCE] = {"vr": "UI", "Value": [uid]}
         replaced.append(uids)
@@ -230,14 +233,14 @@ def _instance_uids(
 
 
 def _derived_uid(source: str, elements: Replaced) -> Replaced:
-    """Return the SOP instance UID of an image with elements of its own; nothing without any."""
+    """Return the SOP instance UID of a derived image; nothing if no elements were derived."""
     if not elements:
         return {}
     return {_SOP_INSTANCE: {"vr": "UI", "Value": [uid_from(source, str(elements))]}}
 
 
 def _uids(meta: DicomMeta, key: str) -> list[str]:
-    """Return a UID of each slice: the dataset's, else the file meta's; '' if it has neither."""
+    """Return a UID of each slice from the dataset, or else the file meta; '' if both lack it."""
     found = []
     media = meta.get(_IN_FILE_META[key], force_nonshared=True)
     for own, other in zip(meta.get(key, force_nonshared=True), media, strict=True):
@@ -249,22 +252,22 @@ def _uids(meta: DicomMeta, key: str) -> list[str]:
 def check_syntax(
     meta: DicomMeta, volume: NDArray[Any], pixel_header: PixelDataHeader, syntax: TransferSyntax
 ) -> None:
-    """Raise unless a series can be written in a transfer syntax.
+    """Raise an error unless a series can be written in a transfer syntax.
 
     Raises:
-        DataConsistencyError: pixels are not written in it, or its codec would lose bits outside
-            BitsStored or has no such photometric interpretation.
+        DataConsistencyError: dicube can't write it, or its codec would lose bits outside BitsStored
+            or lacks the photometric interpretation.
     """
     if not syntax.codec:
         if syntax != EXPLICIT:
             raise DataConsistencyError(
-                f"uncompressed pixels are written in {EXPLICIT.keyword} only, "
-                f"not in {syntax.keyword} ({syntax.uid})"
+                f"can't write uncompressed pixels in {syntax.keyword} ({syntax.uid}), "
+                f"only in {EXPLICIT.keyword}"
             )
         return
     if pixel_header.Extras.get(UNUSED_BITS):
         raise DataConsistencyError(
-            f"samples use bits outside BitsStored, which {syntax.keyword} can't keep",
+            f"samples use bits outside BitsStored, which {syntax.keyword} can't store",
             suggestion="ExplicitVRLittleEndian",
         )
     samples = volume.shape[3] if volume.ndim == 4 else 1
@@ -274,7 +277,8 @@ def check_syntax(
             interpretation == "PALETTE COLOR" and volume.dtype.kind == "i"
         ):
             raise DataConsistencyError(
-                f"slice {index}: {syntax.keyword} has no {interpretation} of {volume.dtype.name}",
+                f"slice {index}: {syntax.keyword} can't store {interpretation} samples of "
+                f"{volume.dtype.name}",
                 suggestion="ExplicitVRLittleEndian",
             )
 
@@ -285,7 +289,7 @@ def _pixel_writer(
     pixel_header: PixelDataHeader,
     coded: Sequence[CodedFrame],
 ) -> Callable[[list[int]], list[bytes | memoryview]]:
-    """Return what gives the pixel element of an instance, in pieces, for its slices."""
+    """Return a function that returns the pixel element of an instance's slices, in parts."""
     if coded:
         return lambda slices: pixel_element([coded[index].data for index in slices])
     key, vr = pixel_element_of(volume.dtype, pixel_header)
@@ -293,14 +297,18 @@ def _pixel_writer(
 
     def native(slices: list[int]) -> list[bytes | memoryview]:
         frames = volume[as_slice(slices)]
-        if packed:  # eight samples in a byte, the first one lowest (PS3.5 8.1.1)
+        if packed:  # eight samples per byte, the first one in the lowest bit (PS3.5 8.1.1)
             frames = np.packbits(frames.reshape(-1), bitorder="little")
         elif frames.ndim == 4 and planar[slices[0]] == (1.0,):
             frames = np.moveaxis(frames, -1, 1)
         samples = np.ascontiguousarray(frames, frames.dtype.newbyteorder("<"))
         padding = samples.nbytes % 2
         if samples.nbytes + padding > _LONGEST_VALUE:
-            raise DataConsistencyError(f"{samples.nbytes} bytes of pixels are too many for DICOM")
+            raise DataConsistencyError(
+                f"expected at most {_LONGEST_VALUE} bytes of pixels in a file, found "
+                f"{samples.nbytes}",
+                suggestion="a transfer syntax with a codec",
+            )
         header = element_header(key, vr, samples.nbytes + padding)
         return [header, samples.reshape(-1).view(np.uint8).data, b"\0" * padding]
 
@@ -308,7 +316,7 @@ def _pixel_writer(
 
 
 def pixel_element_of(dtype: np.dtype[Any], pixel_header: PixelDataHeader) -> tuple[str, str]:
-    """Return tag key and value representation of the element that samples go into."""
+    """Return tag key and VR of the element for samples."""
     if dtype.kind == "f":
         return ("7FE00008", "OF") if dtype.itemsize == 4 else ("7FE00009", "OD")
     bytes_as_ow = pixel_header.Extras.get(BYTES_AS_OW)
@@ -320,12 +328,12 @@ def instance_parts(
     elements: Sequence[tuple[str, bytes]],
     pixels: Sequence[bytes | memoryview],
 ) -> list[bytes | memoryview]:
-    """Return the bytes of a file, in pieces.
+    """Return the bytes of a file in parts.
 
     Args:
-        file_meta: group 2.
-        elements: the dataset's without the pixels, as (tag key, bytes), in tag order.
-        pixels: the pixel element, and what belongs to it.
+        file_meta: the bytes of group 2.
+        elements: the elements of the dataset without the pixels, as (tag key, bytes), in tag order.
+        pixels: the bytes of the pixel element, and of the offset tables before it.
     """
     return [
         b"\0" * 128 + b"DICM" + file_meta,
@@ -338,7 +346,7 @@ def instance_parts(
 def encode_file_meta(
     source: dict[str, JsonElement], sop_class: str, sop_instance: str, syntax: TransferSyntax
 ) -> bytes:
-    """Return group 2 (PS3.10 7.1): the source's, but for what describes this very file."""
+    """Return the bytes of group 2 (PS3.10 7.1): the source's, but with elements of the new file."""
     elements: dict[str, JsonElement] = {
         **source,
         "00020001": {"vr": "OB", "InlineBinary": "AAE="},

@@ -1,4 +1,4 @@
-"""The elements of a file of several frames, where it is not written as its metadata have it.
+"""Adapts the elements of multi-frame files to the frames that are left, and to edits.
 
 Must not know pixels or files.
 """
@@ -23,25 +23,27 @@ from dicube.exceptions import DataConsistencyError
 _SOP_INSTANCE, _FRAMES, _POSITION, _OFFSETS = "00080018", "00280008", "00200032", "3004000C"
 _DETECTORS, _BETWEEN = "00540022", "00180088"
 _TIME, _TIMES, _INCREMENT = "00181063", "00181065", "00280009"
-# One value for each frame: PS3.3 C.7.6.5 (cine), C.8.4.8 (nuclear medicine), C.7.6.6, C.8.6.
+# Elements with a value for each frame: PS3.3 C.7.6.5 (cine), C.8.4.8 (nuclear medicine), C.7.6.6,
+# C.8.6.
 _VECTORS = (
     *("00181065", "00182001", "00182002", "00182003", "00182004", "00182005", "00182006"),
     *("00540010", "00540020", "00540030", "00540050", "00540060", "00540070", "00540080"),
     *("00540090", "00540100", _OFFSETS),
 )
 
-Told = Callable[[str], JsonElement | None]
+Lookup = Callable[[str], JsonElement | None]
 
 
 def frame_attributes(meta: DicomMeta) -> list[Replaced]:
-    """Return what has to be replaced, file by file, where only some frames of a file are left.
+    """Return for each file the elements to replace because only some of its frames are left.
 
-    What tells of each frame is cut to those that are left, in the order of their numbers, and the
-    file gets another SOP instance UID, made from its own one and the numbers: it is another image.
+    Elements with a value for each frame are cut to the frames left, in the order of their numbers.
+    As the file is then another image, it gets a SOP instance UID derived from its original one and
+    the numbers.
 
     Raises:
-        DataConsistencyError: frames of a file differ in an element that it has only once, or those
-            left are not as far from each other as one step between frames can tell.
+        DataConsistencyError: frames of a file differ in an element that a file has only once, or
+            the frames left are not equally spaced although the file has only one distance.
     """
     declared = numbers(meta, _FRAMES, 1)
     if meta.has_frames:
@@ -52,7 +54,7 @@ def frame_attributes(meta: DicomMeta) -> list[Replaced]:
 
 
 def has_groups(meta: DicomMeta) -> bool:
-    """Return whether frames have functional groups."""
+    """Return whether the metadata has functional groups."""
     return any(group in meta for group in FUNCTIONAL_GROUPS)
 
 
@@ -91,16 +93,16 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
 
 
 def _steps_left(
-    meta: DicomMeta, first: int, kept: Sequence[int], place: tuple[float, ...], element: Told
+    meta: DicomMeta, first: int, kept: Sequence[int], place: tuple[float, ...], element: Lookup
 ) -> Replaced:
-    """Return where frames are of which the file tells the first one's place and their distance.
+    """Return the geometry of frames whose file has the first one's position and their distance.
 
     Args:
         meta: the metadata.
-        first: the first slice of those left.
-        kept: their numbers in the file.
-        place: of the first, in mm.
-        element: gives an element of the file.
+        first: the first slice left.
+        kept: numbers of the frames left.
+        place: position of the first slice left, in mm.
+        element: returns an element of the file.
     """
     step = step_between_frames(meta, first)
     if step is None:
@@ -108,9 +110,9 @@ def _steps_left(
     strides = {later - number for number, later in pairwise(kept)} or {1}
     if len(strides) > 1:
         raise DataConsistencyError(
-            f"frames {', '.join(map(str, kept))} of a file are not equally far from each other, "
-            f"as its {tag_name(_BETWEEN)} says",
-            suggestion="choose frames at equal distances",
+            f"frames {', '.join(map(str, kept))} of a file are not equally spaced, but the file "
+            f"has only one {tag_name(_BETWEEN)}",
+            suggestion="choose equally spaced frames",
         )
     position: JsonElement = {"vr": "DS", "Value": list(place)}
     replaced: Replaced = {_BETWEEN: {"vr": "DS", "Value": [step * strides.pop()]}}
@@ -125,8 +127,8 @@ def _steps_left(
     return replaced
 
 
-def _times_left(kept: Sequence[int], count: int, element: Told) -> Replaced:
-    """Return the times between frames that are left (PS3.3 C.7.6.5), in ms; {} if unchanged."""
+def _times_left(kept: Sequence[int], count: int, element: Lookup) -> Replaced:
+    """Return the times between the frames left (PS3.3 C.7.6.5), in ms; {} if unchanged."""
     steps = list(pairwise(kept))
     vector = (element(_TIMES) or {}).get("Value", [])
     if len(vector) == count and are_lengths(vector):
@@ -161,6 +163,6 @@ def _check_shared_within_files(meta: DicomMeta) -> None:
             element = slice_entry(entry, first)
             if any(slice_entry(entry, index) != element for index in others):
                 raise DataConsistencyError(
-                    f"{tag_name(key)} differs between frames of one file, which has it only once",
-                    suggestion="set what the frames' functional groups have, or one value per file",
+                    f"{tag_name(key)} differs between frames of one file, but a file has only one",
+                    suggestion="set an element of the functional groups, or one value per file",
                 )

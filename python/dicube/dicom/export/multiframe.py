@@ -1,7 +1,7 @@
-"""One multi-frame DICOM file of a series.
+"""Writes a series as one multi-frame DICOM file.
 
-Which elements it gets is for `converted_elements`; here are its identifiers, its pixels and what
-its SOP class demands. Must not know dicube files.
+`converted_elements` merges the elements of the slices. This module adds identifiers, pixels and the
+elements that the SOP class requires. Must not know dicube files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole
 
 _SOP_CLASS, _SOP_INSTANCE = "00080016", "00080018"
-# PS3.4 B.5: multi-frame secondary captures, by samples a pixel and bytes a sample.
+# PS3.4 B.5: multi-frame secondary captures, by (samples per pixel, bytes per sample).
 _CAPTURES = {
     (1, 1): "1.2.840.10008.5.1.4.1.1.7.2",
     (1, 2): "1.2.840.10008.5.1.4.1.1.7.3",
@@ -47,12 +47,11 @@ _CAPTURES = {
 _GRAY = "MONOCHROME2"
 _PER_FRAME_GROUPS = "52009230"
 _PET = "1.2.840.10008.5.1.4.1.1.128"
-# Millimetres in which positions along the normal are the same.
-_SAME_PLACE = 1e-3
+_SAME_PLACE = 1e-3  # mm; positions along the normal that are closer count as equal
 
 
 def frames_in_instances(meta: DicomMeta) -> list[list[int]]:
-    """Return the slices of each instance that `write_dicom_file` makes: all, in one."""
+    """Return the slices of each instance that `write_dicom_file` writes: one with all slices."""
     instances = meta.instances()
     return instances if len(instances) == 1 else [list(range(meta.slice_count))]
 
@@ -68,35 +67,37 @@ def write_dicom_file(
     coded: Sequence[CodedFrame] = (),
     derived: Sequence[Replaced] = (),
 ) -> None:
-    """Write a series as one multi-frame instance; slices become frames in their order.
+    """Write a series as one multi-frame instance; slices become frames in the same order.
 
-    CT, MR and PET images become Legacy Converted Enhanced ones (PS3.3 A.70 to A.72), secondary
-    captures multi-frame ones (A.8.2 to A.8.5), in a series of their own with UIDs made from those
-    of the source. The frames of one multi-frame file make one again, of its own SOP class.
+    CT, MR and PET images become Legacy Converted Enhanced images (PS3.3 A.70 to A.72), secondary
+    captures become multi-frame secondary captures (A.8.2 to A.8.5). They get a new series, with
+    UIDs derived from those of the source. The frames of one multi-frame file become one file again,
+    with its original SOP class.
 
     Args:
-        path: where to.
-        meta, volume, pixel_header, space, syntax, coded, derived: see
-            `dicom.export.folder.write_dicom_folder`; the frames of `coded` agree in depth.
-        overwrite: replace a file that is there. It is whole at any time.
+        path: path of the file.
+        meta, volume, pixel_header, space, syntax, derived: as for
+            `dicom.export.folder.write_dicom_folder`.
+        coded: as for `write_dicom_folder`; all frames must have the same depth.
+        overwrite: replace an existing file, atomically.
 
     Raises:
-        TargetExistsError: the file is there.
-        DataConsistencyError: the SOP class has no multi-frame form, slices differ in what an
-            instance has only once, or as for `write_dicom_folder`.
+        TargetExistsError: the file exists.
+        DataConsistencyError: the SOP class has no multi-frame form, slices differ in an element
+            that an instance has only once, or as for `write_dicom_folder`.
         MetaDataError: a value can't be encoded; names the tag.
-        CubeFileNotFoundError: its folder does not exist.
-        CubeFileAccessError: the operating system refuses.
+        CubeFileNotFoundError: the folder of `path` doesn't exist.
+        CubeFileAccessError: the operating system refuses to write.
     """
     target = os.fspath(path)
     if os.path.exists(target) and not overwrite:
-        raise TargetExistsError(f"{target} is there already", suggestion="overwrite=True")
+        raise TargetExistsError(f"{target} already exists", suggestion="overwrite=True")
     files = SeriesFiles(meta, volume, pixel_header, space, syntax, coded, derived)
     (declared,) = numbers(meta, "NumberOfFrames", 1)[0] or (1.0,)
     if meta.has_frames or declared > 1:
         if len(files.instances) > 1:
             raise DataConsistencyError(
-                f"{len(files.instances)} multi-frame files can't be made one file"
+                f"{len(files.instances)} multi-frame files can't be written as one file"
             )
         write_whole(target, files.parts(0))
         return
@@ -105,11 +106,11 @@ def write_dicom_file(
         source.update(element("SOPClassUID", files.uid(number, _SOP_CLASS)))
         source.update(element("SOPInstanceUID", files.uid(number, _SOP_INSTANCE)))
         if text_of(source, "SOPClassUID") != text_of(sources[0], "SOPClassUID"):
-            raise DataConsistencyError(f"slice {number} is of another SOP class than slice 0")
+            raise DataConsistencyError(f"slice {number} has another SOP class than slice 0")
     kind = _kind(sources[0], volume)
     _widen_bits(sources)
     merged = merge_instances(sources, kind, _ranks(meta, space))
-    merged = {**_demanded(merged, sources, kind), **merged, **_own(sources, kind)}
+    merged = {**_required(merged, sources, kind), **merged, **_identifiers(sources, kind)}
     uids = kind.sop_class, text_of(merged, "SOPInstanceUID")
     file_meta = encode_file_meta({}, *uids, files.syntax)
     pixels = files.pixel_parts(list(range(meta.slice_count)))
@@ -117,18 +118,19 @@ def write_dicom_file(
 
 
 def _kind(source: Elements, volume: NDArray[Any]) -> Kind:
-    """Return what instances become.
+    """Return the kind of multi-frame instance that single-frame instances become.
 
     Raises:
-        DataConsistencyError: there is no multi-frame form of them.
+        DataConsistencyError: DICOM has no multi-frame form of them.
     """
     sop_class = text_of(source, "SOPClassUID")
     photometric = text_of(source, "PhotometricInterpretation")
     if sop_class in CLASSIC:
         if volume.dtype.kind not in "iu" or volume.ndim != 3 or photometric != _GRAY:
             raise DataConsistencyError(
-                f"{UID(sop_class).name} of {volume.dtype.name}, {photometric}, has no multi-frame"
-                f" form: that takes integers and {_GRAY} (PS3.3 C.8.13.1, C.8.15.2, C.8.22.3)",
+                f"{UID(sop_class).name} has no multi-frame form for {photometric} samples of "
+                f"{volume.dtype.name}: expected {_GRAY} integers (PS3.3 C.8.13.1, C.8.15.2, "
+                "C.8.22.3)",
                 suggestion="to_dicom_folder, which writes a file for each slice",
             )
         return CLASSIC[sop_class]
@@ -139,9 +141,9 @@ def _kind(source: Elements, volume: NDArray[Any]) -> Kind:
         if found is not None and volume.dtype.kind == "u" and gray_or_colour:
             return Kind(found, "", "US")
         raise DataConsistencyError(
-            f"a secondary capture of {samples} samples of {volume.dtype.name}, {photometric}, has"
-            f" no multi-frame form: that takes unsigned integers, gray ones as {_GRAY}"
-            " (PS3.3 A.8.3 to A.8.5)",
+            f"a secondary capture has no multi-frame form for {samples} {photometric} samples of "
+            f"{volume.dtype.name}: expected unsigned integers, gray ones as {_GRAY} (PS3.3 A.8.3 "
+            "to A.8.5)",
             suggestion="to_dicom_folder, which writes a file for each slice",
         )
     name = UID(sop_class).name
@@ -152,7 +154,7 @@ def _kind(source: Elements, volume: NDArray[Any]) -> Kind:
 
 
 def _widen_bits(sources: list[Elements]) -> None:
-    """Give all the greatest BitsStored among them, which holds the others' values too."""
+    """Give all instances the greatest BitsStored among them, which fits the others' values too."""
     stored = [int(text_of(source, "BitsStored") or 0) for source in sources]
     if min(stored) < max(stored):
         for source in sources:
@@ -161,7 +163,7 @@ def _widen_bits(sources: list[Elements]) -> None:
 
 
 def _ranks(meta: DicomMeta, space: Space | None) -> list[int] | None:
-    """Return each slice's place along the normal, from 1 on; None if slices make no one stack."""
+    """Return each slice's rank along the normal, from 1; None if the slices aren't one stack."""
     if space is not None:
         return list(range(1, meta.slice_count + 1))
     places = [place for place in positions_along_normal(meta) if place is not None]
@@ -177,8 +179,8 @@ def _ranks(meta: DicomMeta, space: Space | None) -> list[int] | None:
     return ranks
 
 
-def _own(sources: list[Elements], kind: Kind) -> Elements:
-    """Return what identifies the instance, and says what it was made of and by whom."""
+def _identifiers(sources: list[Elements], kind: Kind) -> Elements:
+    """Return the elements that identify the instance and the equipment that converted it."""
     instances = [text_of(source, "SOPInstanceUID") for source in sources]
     series = text_of(sources[0], "SeriesInstanceUID")
     converter = {
@@ -202,8 +204,8 @@ def _own(sources: list[Elements], kind: Kind) -> Elements:
     }
 
 
-def _demanded(merged: Elements, sources: list[Elements], kind: Kind) -> Elements:
-    """Return what the SOP class demands, for where the source has nothing (PS3.3 C.8.15.2)."""
+def _required(merged: Elements, sources: list[Elements], kind: Kind) -> Elements:
+    """Return the elements that the SOP class requires, as defaults (PS3.3 C.8.15.2)."""
     first = sources[0]
     date = text_of(first, "ContentDate") or text_of(first, "SeriesDate")
     time = text_of(first, "ContentTime") or text_of(first, "SeriesTime")
@@ -224,7 +226,7 @@ def _demanded(merged: Elements, sources: list[Elements], kind: Kind) -> Elements
         if gray and not any(text_of(source, "RescaleSlope") for source in sources):
             found |= element("RescaleIntercept", 0) | element("RescaleSlope", 1)
         return found
-    if kind is CLASSIC[_PET]:  # nobody approved of this conversion
+    if kind is CLASSIC[_PET]:  # the conversion isn't approved for clinical use
         found |= element("ContentQualification", "RESEARCH")
     acquired = text_of(first, "AcquisitionDate") + text_of(first, "AcquisitionTime")
     if len(acquired) > 8:

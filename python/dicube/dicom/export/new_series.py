@@ -1,6 +1,6 @@
-"""Metadata for an array that does not come from DICOM.
+"""Makes metadata for an array that does not come from DICOM.
 
-Must not know pixels' values or files.
+Must not know the values of pixels, or files.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SOP_CLASSES = {
     "MR": MRImageStorage,
     "PT": PositronEmissionTomographyImageStorage,
 }
-# What the modules of these classes ask for beside (PS3.3 A.3, A.4, A.8, A.21; types 1 and 2): the
-# least that can truly be said of an array.
+# Further elements of types 1 and 2 that these classes require (PS3.3 A.3, A.4, A.8, A.21), with the
+# least specific values that are true of any array.
 _OF_CLASS: dict[str, dict[str, Any]] = {
     "CT": {
         "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
@@ -74,11 +74,11 @@ _OF_SECONDARY_CAPTURE: dict[str, Any] = {
     "RescaleType": "US",
     "PatientOrientation": None,
 }
-_RIGHT_ANGLE = 1e-2  # cosine; as a Space has it
+_RIGHT_ANGLE = 1e-2  # greatest cosine that counts as a right angle, as for a Space
 
 
 def sop_class_of(modality: str | None) -> str:
-    """Return the SOP class of new images: CT, MR and PT have their own, all else is captured."""
+    """Return the SOP class of new images: secondary capture unless the modality is CT, MR or PT."""
     return str(_SOP_CLASSES.get(modality or "", SecondaryCaptureImageStorage))
 
 
@@ -93,23 +93,24 @@ def make_meta(
     volumes: int = 1,
     seconds_between_volumes: float | None = None,
 ) -> DicomMeta:
-    """Make the metadata of a new series: a new study, one instance per slice.
+    """Make the metadata of a new series in a new study, with one instance per slice.
 
     Args:
-        shape: of the array: (slice, row, column) or (slice, row, column, sample).
-        dtype: of the array.
-        space: where the voxels of a volume are: a Space in zyx order, or a Grid. None: 1 mm voxels
-            from the origin, axial.
-        modality: decides the SOP class: CT, MR and PT have their own, all else is a secondary
-            capture.
-        patient_name, patient_id: not empty.
-        volumes: how many of the same place follow each other in the array.
-        seconds_between_volumes: None if they are not of a series over time.
+        shape: shape of the array: (slice, row, column) or (slice, row, column, sample).
+        dtype: dtype of the array.
+        space: geometry of a volume: a Space in zyx order, or a Grid. None: axial, 1 mm voxels, the
+            first one at the origin.
+        modality: decides the SOP class: CT, MR and PT have their own, all others are secondary
+            captures.
+        patient_name: PatientName, not empty.
+        patient_id: PatientID, not empty.
+        volumes: number of volumes with the same geometry that follow each other in the array.
+        seconds_between_volumes: time between volumes; None if they are not a time series.
 
     Raises:
-        DataConsistencyError: shape, volumes and space don't fit, it is no shape of a volume, or
-            rows and columns are not at right angles, which DICOM can't say.
-        MetaDataError: modality, name or id is empty.
+        DataConsistencyError: `shape` is not that of a volume; shape, volumes and space don't match;
+            or rows and columns are not at right angles, which DICOM doesn't allow.
+        MetaDataError: modality, name or ID is empty.
     """
     for name, value in (
         ("modality", modality),
@@ -122,7 +123,7 @@ def make_meta(
         raise DataConsistencyError(f"expected a shape of 3 or 4 sizes, found {tuple(shape)}")
     count, rows, columns = (int(n) for n in shape[:3])
     if volumes < 1 or count % volumes:
-        raise DataConsistencyError(f"{count} slices don't make {volumes} volumes")
+        raise DataConsistencyError(f"{count} slices can't be divided into {volumes} volumes")
     size = (columns, rows, count // volumes)
     if space is None:
         grid = Grid.from_steps(size, np.zeros(3), np.eye(3))
@@ -130,11 +131,11 @@ def make_meta(
         grid = space if isinstance(space, Grid) else grid_of_space(space)
     if grid.shape != size:
         raise DataConsistencyError(
-            f"the space is of shape {grid.shape[::-1]}, each volume of {size[::-1]}"
+            f"expected a space of shape {size[::-1]}, found {grid.shape[::-1]}"
         )
     if abs(float(grid.axes[0] @ grid.axes[1])) > _RIGHT_ANGLE:
         raise DataConsistencyError(
-            "rows and columns are not at right angles, which DICOM can't say",
+            "rows and columns are not at right angles, which DICOM doesn't allow",
             suggestion="resample the volume, or set its space",
         )
     samples = int(shape[3]) if len(shape) == 4 else 1
@@ -178,7 +179,7 @@ def make_meta(
         "Columns": columns,
         "PixelSpacing": plane.pixel_spacing,
     }
-    if sample.kind == "f" or bits <= 32:  # of 64 bits hardly any program reads integers
+    if sample.kind == "f" or bits <= 32:  # few programs read 64-bit integers
         shared["BitsAllocated"] = bits
     if sample.kind != "f":
         shared |= {

@@ -1,4 +1,4 @@
-"""The elements that describe an array's samples, where the metadata has something else.
+"""Replaces the elements that describe samples where they differ from the array.
 
 PS3.3 C.7.6.3.1 (image pixel), C.11.1 (modality LUT). Must not know files.
 """
@@ -20,18 +20,18 @@ from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 
-# In a pixel header's Extras: samples of 8 bits stood in an element of OW, where OB is usual.
+# Key in a pixel header's Extras: the source stored 8-bit samples with VR OW instead of OB.
 BYTES_AS_OW = "BytesAsOW"
 
 Replaced: TypeAlias = "dict[str, JsonElement | None]"
-"""Elements by tag key that go out instead of the metadata's; None: left out."""
+"""Elements by tag key that replace the metadata's in an export; None removes the element."""
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = "00280002", "00280004", "00280006", "00280008"
 _ROWS, _COLUMNS = "00280010", "00280011"
 _ALLOCATED, _STORED, _HIGH, _SIGNED = "00280100", "00280101", "00280102", "00280103"
 _INTERCEPT, _SLOPE = "00281052", "00281053"
 _SAMPLE_KINDS = {*((kind, bits) for kind in "ui" for bits in (8, 16, 32)), ("f", 32), ("f", 64)}
-# Their value representation is US or SS, after PixelRepresentation.
+# Elements with VR US or SS, depending on PixelRepresentation.
 _IN_STORED_UNITS = (
     "00280106",  # SmallestImagePixelValue
     "00280107",  # LargestImagePixelValue
@@ -48,23 +48,22 @@ def pixel_attributes(
     pixel_header: PixelDataHeader,
     coded: Sequence[CodedFrame] = (),
 ) -> list[Replaced]:
-    """Return what has to be replaced, file by file as `meta.instances()` has them.
+    """Return the elements to replace in each file, in the order of `meta.instances()`.
 
-    BitsStored and HighBit stay as they are if the data fit them.
+    BitsStored and HighBit are kept if the samples fit.
 
     Args:
-        meta: of the volume's slices.
-        volume: (slice, row, column) or (slice, row, column, sample); the frames of a file together
-            make its samples.
-        pixel_header: of the volume.
-        coded: the frames as they are coded, one for each slice: BitsStored is then what their
-            codestreams declare (PS3.5 8.2.4, 8.2.15). Nobody looks at the samples.
+        meta: the metadata of the volume's slices.
+        volume: the samples, (slice, row, column) or (slice, row, column, sample).
+        pixel_header: the header of the volume.
+        coded: the coded frames, one for each slice. BitsStored is then what their codestreams
+            declare (PS3.5 8.2.4, 8.2.15), and the samples are not read.
 
     Raises:
-        DataConsistencyError: DICOM has no such samples.
+        DataConsistencyError: DICOM can't hold such samples.
     """
     kind, bits = volume.dtype.kind, volume.dtype.itemsize * 8
-    # Integers of 64 bits, which hardly any program reads, only where the source had them.
+    # Few programs read 64-bit integers, so they are written only if the source had them.
     wide = kind in "ui" and bits == 64 and numbers(meta, _ALLOCATED, 1)[0] == (64.0,)
     if not wide and (kind, bits) not in _SAMPLE_KINDS:
         raise DataConsistencyError(
@@ -121,15 +120,15 @@ def pixel_attributes(
 
 
 def photometric_interpretation(meta: DicomMeta, index: int, samples: int) -> str:
-    """Return what a slice's samples are: as the metadata have it, if that can be."""
-    told = str(meta.get(_PHOTOMETRIC, force_nonshared=True)[index] or "")
-    if _interpretable(told, samples):
-        return told
+    """Return a slice's photometric interpretation: the metadata's, if the samples allow it."""
+    found = str(meta.get(_PHOTOMETRIC, force_nonshared=True)[index] or "")
+    if _interpretable(found, samples):
+        return found
     return "RGB" if samples == 3 else "MONOCHROME2"
 
 
 def one_bit(meta: DicomMeta, volume: NDArray[Any]) -> bool:
-    """Return whether samples are of one bit, eight in a byte: they were so, and still can be."""
+    """Return whether to write one-bit samples: the source had them, and the values still fit."""
     allocated = numbers(meta, _ALLOCATED, 1)
     return (
         all(bits == (1.0,) for bits in allocated)
@@ -139,15 +138,19 @@ def one_bit(meta: DicomMeta, volume: NDArray[Any]) -> bool:
 
 
 def as_slice(slices: list[int]) -> Any:
-    """Return what picks slices out of a volume, without copying them if they are in a row."""
+    """Return an index that selects slices of a volume, as a view if they are consecutive."""
     first, last = slices[0], slices[-1]
     return slice(first, last + 1) if slices == list(range(first, last + 1)) else slices
 
 
 def _bits(has: dict[str, int | None], frames: NDArray[Any], bits: int, words: bool) -> Replaced:
-    """Return BitsStored, HighBit and PixelRepresentation as far as they don't suit the samples.
+    """Return BitsStored, HighBit and PixelRepresentation as far as they don't match the samples.
 
-    `words`: samples are words that hold more than the values, and meant to.
+    Args:
+        has: the values in the metadata.
+        frames: the samples.
+        bits: bits allocated for a sample.
+        words: whether samples are meant to use bits outside BitsStored.
     """
     signed = int(frames.dtype.kind == "i")
     stored = has[_STORED]
@@ -173,13 +176,16 @@ def _bits(has: dict[str, int | None], frames: NDArray[Any], bits: int, words: bo
 
 
 def _declared(has: dict[str, int | None], bits: int, signed: bool) -> Replaced:
-    """Return BitsStored, HighBit and PixelRepresentation for codestreams of so many bits."""
+    """Return BitsStored, HighBit and PixelRepresentation for codestreams that declare `bits`."""
     new = {_STORED: bits, _HIGH: bits - 1, _SIGNED: int(signed)}
     return {tag: _us(value) for tag, value in new.items() if has[tag] != value}
 
 
 def _in_stored_units(meta: DicomMeta, index: int, signed: bool) -> Replaced:
-    """Return the elements in stored units for samples of the other sign; without what can't be."""
+    """Return the elements in stored units for samples whose signedness changed.
+
+    Elements whose values no longer fit are removed.
+    """
     new: Replaced = {}
     for tag in _IN_STORED_UNITS:
         entry = dict(meta.items()).get(tag)

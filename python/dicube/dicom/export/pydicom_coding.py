@@ -1,7 +1,7 @@
-"""What pydicom asks of a plugin: one frame decoded or encoded, and what it can do.
+"""Implements pydicom's plugin interface: decodes and encodes single frames.
 
 The functions are those that pydicom's guides "Pixel Data Decoder Plugins" and "Pixel Data Encoder
-Plugins" demand. Must not know datasets or files.
+Plugins" require. Must not know datasets or files.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ ENCODER_DEPENDENCIES = {UID(syntax.uid): ("dicube",) for syntax in _ENCODED}
 
 
 def is_available(uid: str) -> bool:
-    """Return whether frames in a transfer syntax are decoded here; libdicube is always there."""
+    """Return whether this plugin decodes a transfer syntax; it needs nothing but dicube."""
     return uid in DECODER_DEPENDENCIES
 
 
 def register() -> None:
-    """Give pydicom decoders and encoders, under the label 'dicube'. Doing it again does nothing.
+    """Register decoders and encoders with pydicom under the label 'dicube'.
 
-    Where pydicom has a decoder or encoder of its own, this is added to its plugins. pydicom has no
-    public way to add a transfer syntax of the standard, so its tables are added to.
+    They are added to the plugins of pydicom's own decoders and encoders. pydicom has no public way
+    to add a transfer syntax of the standard, so new ones are added to its tables. Calling this
+    again has no effect.
     """
     for syntax in _DECODED:  # pydicom 3.0 knows DICOM before 2024d, which added JPEG XL
         entry = (syntax.title, "Transfer Syntax", "", "", syntax.keyword)
@@ -63,7 +64,7 @@ def register() -> None:
 
 
 def _add_interpretation(name: str) -> None:
-    """Have pydicom take a photometric interpretation (PS3.3 C.7.6.3.1.2) that it does not list."""
+    """Make pydicom accept a photometric interpretation (PS3.3 C.7.6.3.1.2) that it doesn't list."""
     known = PhotometricInterpretation
     if name not in known.__members__:
         member = str.__new__(known, name)
@@ -72,11 +73,11 @@ def _add_interpretation(name: str) -> None:
 
 
 def decode(src: bytes, runner: DecodeRunner) -> bytes:
-    """Return a frame's samples, little endian; tell `runner` what they are.
+    """Return the samples of a frame in little endian, and set in `runner` what they are.
 
     Raises:
-        CodecError: it does not decode, or to an image of another shape or to samples of another
-            sign than the dataset tells.
+        CodecError: the frame can't be decoded, or its shape or signedness is not that of the
+            dataset.
     """
     syntax = coded_syntax_of(str(runner.transfer_syntax))
     assert syntax is not None and syntax.codec is not None
@@ -88,9 +89,9 @@ def decode(src: bytes, runner: DecodeRunner) -> bytes:
     if frame.shape != shape:
         raise CodecError(f"expected a frame of shape {shape}, decoded {frame.shape}")
     interpretation = runner.photometric_interpretation
-    told = decoded_interpretation(syntax, interpretation)
-    if told != interpretation:
-        runner.set_option("photometric_interpretation", told)
+    decoded = decoded_interpretation(syntax, interpretation)
+    if decoded != interpretation:
+        runner.set_option("photometric_interpretation", decoded)
     if samples > 1:
         runner.set_option("planar_configuration", 0)
     size = max(1, runner.bits_allocated // 8)
@@ -104,23 +105,23 @@ def decode(src: bytes, runner: DecodeRunner) -> bytes:
 
 
 def encode(src: bytes, runner: EncodeRunner) -> bytes:
-    """Return a frame coded losslessly.
+    """Return a losslessly coded frame.
 
     Args:
-        src: its samples, in 1, 2 or 4 bytes each as BitsStored needs.
-        runner: tells what they are.
+        src: the samples of the frame, in 1, 2 or 4 bytes each, as BitsStored requires.
+        runner: describes the samples.
 
     Raises:
-        DataConsistencyError: the transfer syntax has no such samples or colours, or words hold
-            more than BitsStored tells.
+        DataConsistencyError: the transfer syntax can't hold these samples or colours, or samples
+            use bits outside BitsStored.
         CodecError: the codec failed.
     """
     syntax = transfer_syntax_of(runner.transfer_syntax)
-    told = str(runner.photometric_interpretation)
-    if told not in syntax.interpretations:
+    interpretation = str(runner.photometric_interpretation)
+    if interpretation not in syntax.interpretations:
         raise DataConsistencyError(
             f"{syntax.keyword}: expected PhotometricInterpretation "
-            f"{' or '.join(syntax.interpretations)}, found {told}"
+            f"{' or '.join(syntax.interpretations)}, found {interpretation}"
         )
     bits, is_signed = runner.bits_stored, runner.pixel_representation == 1
     size = next((size for size in (1, 2, 4) if bits <= 8 * size), 8)
@@ -138,17 +139,17 @@ def encode(src: bytes, runner: EncodeRunner) -> bytes:
 
 
 def _values(words: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Return the values of words of which `bits` are told to be the value's.
+    """Return the values of words with that many bits stored.
 
-    Negative ones may stand there without their sign extended (PS3.5 8.1.1).
+    Negative values may lack their sign extension (PS3.5 8.1.1).
 
     Raises:
-        DataConsistencyError: other bits are used.
+        DataConsistencyError: words use other bits.
     """
     unused = words.dtype.itemsize * 8 - bits
     if not unused:
         return words
     values = words << unused >> unused
     if not np.array_equal(values, words) and (words >> bits).any():
-        raise DataConsistencyError(f"samples hold more than the {bits} bits that BitsStored tells")
+        raise DataConsistencyError(f"samples use more than the {bits} bits of BitsStored")
     return values

@@ -1,4 +1,4 @@
-"""The elements that an export replaces to record lossy coding.
+"""Replaces the elements that record lossy coding.
 
 PS3.3 C.7.6.1.1.5 and C.12.4.1. Must not know pixels or files.
 """
@@ -23,16 +23,16 @@ _LONGEST_DESCRIPTION = 1024  # of ST (PS3.5 6.2)
 
 
 def lossy_attributes(meta: DicomMeta, losses: Sequence[tuple[float, str]]) -> list[Replaced]:
-    """Return the elements of each file that tell that its image was coded lossily by JPEG XL.
+    """Return for each file the elements that record its lossy compression by JPEG XL.
 
-    The image is derived, and names the one that it was made of.
+    They declare the image as derived, and refer to the image that it was derived from.
 
     Args:
-        meta: of the image before.
-        losses: of each lossy coding the compression ratio, and a text of what was lost.
+        meta: the metadata of the source image.
+        losses: compression ratio and description of each lossy compression.
 
     Returns:
-        Elements for each of `meta.instances()`; no elements if nothing was lost.
+        Elements for each of `meta.instances()`; no elements if `losses` is empty.
     """
     instances = meta.instances()
     if not losses:
@@ -44,11 +44,11 @@ def _attributes(item: dict[str, JsonElement], losses: Sequence[tuple[float, str]
     def values(key: str) -> list[Any]:
         return list(item.get(key, {}).get("Value") or [])
 
-    told = [*values(_DESCRIPTION), *(f"JPEG XL, {text}" for _, text in losses)]
+    described = [*values(_DESCRIPTION), *(f"JPEG XL, {text}" for _, text in losses)]
     ratios = [*values(_RATIO), *(f"{ratio:.2f}" for ratio, _ in losses)]
     replaced: Replaced = {
         _IMAGE_TYPE: {"vr": "CS", "Value": ["DERIVED", *(values(_IMAGE_TYPE)[1:] or ["PRIMARY"])]},
-        _DESCRIPTION: {"vr": "ST", "Value": ["; ".join(told)[:_LONGEST_DESCRIPTION]]},
+        _DESCRIPTION: {"vr": "ST", "Value": ["; ".join(described)[:_LONGEST_DESCRIPTION]]},
         _DERIVATION: _code("113040", "Lossy Compression"),
         _LOSSY: {"vr": "CS", "Value": ["01"]},
         _RATIO: {"vr": "DS", "Value": ratios},
@@ -66,7 +66,7 @@ def _attributes(item: dict[str, JsonElement], losses: Sequence[tuple[float, str]
 
 
 def _code(value: str, meaning: str) -> JsonElement:
-    """Return a sequence of one code of DICOM's own (PS3.16 Annex D)."""
+    """Return a sequence with one code of DICOM's code scheme (PS3.16 Annex D)."""
     item = {
         "00080100": {"vr": "SH", "Value": [value]},
         "00080102": {"vr": "SH", "Value": ["DCM"]},

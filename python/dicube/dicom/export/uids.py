@@ -1,4 +1,4 @@
-"""The UIDs that dicube makes, of UUIDs (PS3.5 B.2).
+"""Makes UIDs from UUIDs (PS3.5 B.2).
 
 Must not know elements or files.
 """
@@ -9,7 +9,7 @@ from pydicom.uid import generate_uid
 
 _PREFIX = "2.25."
 
-# Names the program that wrote a file, so it is the same in all files.
+# Identifies the program that wrote a file, so it is the same in all files.
 IMPLEMENTATION_CLASS_UID = f"{_PREFIX}276819327744341003361683454210354626763"
 IMPLEMENTATION_VERSION_NAME = "DICUBE"
 
@@ -20,7 +20,7 @@ def new_uid() -> str:
 
 
 def uid_from(*sources: str) -> str:
-    """Return a UID made from texts: exporting the same series again gives the same instances."""
+    """Return a UID derived from texts, so that a series exported twice gets the same UIDs."""
     # JSON may hold halves of surrogate pairs, which UTF-8 can't encode.
     texts = [source.encode(errors="backslashreplace").decode() for source in sources]
     return str(generate_uid(_PREFIX, texts))

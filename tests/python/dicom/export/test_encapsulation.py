@@ -59,7 +59,7 @@ def test_extended_offsets_lead_to_the_frames() -> None:
 
 @pytest.mark.parametrize("frames", [[], [b"x", b""]])
 def test_what_is_no_frame_is_refused(frames: list[bytes]) -> None:
-    with pytest.raises(DataConsistencyError, match=r"no frames|frame 1 has 0 bytes"):
+    with pytest.raises(DataConsistencyError, match=r"no frames|frame 1: .* found 0"):
         pixel_element(frames)
 
 

@@ -164,7 +164,7 @@ def test_progress(series: Series, tmp_path: Path) -> None:
 
 def test_counts_that_do_not_fit(series: Series, tmp_path: Path) -> None:
     meta, volume, header = series
-    with pytest.raises(DataConsistencyError, match="3 slices, the metadata 4"):
+    with pytest.raises(DataConsistencyError, match="metadata of 3 slices, found 4"):
         write_dicom_folder(tmp_path / "out", meta, volume[:3], header)
     with pytest.raises(DataConsistencyError, match="dimensions"):
         write_dicom_folder(tmp_path / "out", meta, volume[0], header)

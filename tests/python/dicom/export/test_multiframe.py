@@ -138,7 +138,7 @@ def test_twice_makes_the_same_file(tmp_path: Path) -> None:
     image.to_dicom_file(tmp_path / "a.dcm", "htj2k")
     image.to_dicom_file(tmp_path / "b.dcm", "htj2k")
     assert (tmp_path / "a.dcm").read_bytes() == (tmp_path / "b.dcm").read_bytes()
-    with pytest.raises(TargetExistsError, match=r"a\.dcm is there already"):
+    with pytest.raises(TargetExistsError, match=r"a\.dcm already exists"):
         image.to_dicom_file(tmp_path / "a.dcm")
     image.to_dicom_file(tmp_path / "a.dcm", overwrite=True)
     assert len(pydicom.dcmread(tmp_path / "a.dcm").pixel_array) == 4
@@ -223,14 +223,14 @@ def test_slices_that_repeat_have_no_dimensions(tmp_path: Path) -> None:
         ),
         (
             {"PhotometricInterpretation": "MONOCHROME1"},
-            r"MONOCHROME1, has no multi-frame form.* MONOCHROME2 \(PS3\.3",
+            r"no multi-frame form for MONOCHROME1 .* MONOCHROME2 integers \(PS3\.3",
         ),
         (
             {
                 "SOPClassUID": SecondaryCaptureImageStorage,
                 "PhotometricInterpretation": "MONOCHROME1",
             },
-            r"1 samples of uint16, MONOCHROME1, .* MONOCHROME2 \(PS3\.3",
+            r"1 MONOCHROME1 samples of uint16.* MONOCHROME2 \(PS3\.3",
         ),
     ],
 )
@@ -262,7 +262,9 @@ def test_a_number_of_frames_that_is_none(tmp_path: Path, count: str) -> None:
 
 def test_several_patients_make_no_file(tmp_path: Path) -> None:
     image = read(tmp_path / "in", each(classic(), "PatientID", ["1", "1", "2", "1"]))
-    with pytest.raises(DataConsistencyError, match="slice 2: element 00100020"):
+    with pytest.raises(
+        DataConsistencyError, match=r"slice 2: \(0010,0020\) PatientID differs from slice 0"
+    ):
         image.to_dicom_file(tmp_path / "all.dcm")
 
 
