@@ -1,5 +1,5 @@
-// Bytes to integers and back: bounds-checked cursors, little-endian as the container has them and
-// big-endian as codestreams do. The only place where bytes become integers; knows no format.
+// Bounds-checked cursors that convert bytes to integers and back: little-endian for the container,
+// big-endian for codestreams. Knows no format.
 #pragma once
 
 #include <array>

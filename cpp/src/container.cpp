@@ -23,11 +23,11 @@ constexpr size_t name_size = 16;
 constexpr uint64_t most_entries = 4096;
 constexpr uint64_t spare_entries = 4;  // for sections that come after the first frame
 
-// No file system has larger files, and no product of what is counted below overflows.
+// No file system has larger files, and with this limit no product below overflows.
 constexpr uint64_t largest_file = uint64_t{1} << 62;
 
-// From a source that can't tell its size no more is taken at first: what a table claims to be
-// must not make memory be allocated that no bytes come for.
+// At most this much is read at first from a source of unknown size: the claimed length of a table
+// must not allocate memory for bytes that don't exist.
 constexpr uint64_t first_part = 1 << 20;
 
 constexpr std::string_view frame_offsets = "frame_offsets";
@@ -38,8 +38,7 @@ constexpr std::string_view frame_checksums = "frame_checksums";
 constexpr std::array<std::string_view, 6> header_sections = {
     "dicom_status", "dicom_meta", "space", "pixel_header", frame_offsets, frame_lengths};
 
-// Sections that an old reader may not ignore have a name that begins with a capital letter. These
-// are the ones known here.
+// A reader must not ignore sections whose name begins with a capital letter. These are known here.
 constexpr std::array<std::string_view, 1> known_critical = {"Image"};
 
 template <typename List>
@@ -95,8 +94,8 @@ bool has_directory(const Source& source, uint64_t file_size) {
     return std::equal(found.begin(), found.end(), extension_magic.begin());
 }
 
-// The extension directory, if there is one. Its checksum is over the header, too: a damaged header
-// can't be trusted to say anything.
+// The extension directory, if there is one. Its checksum covers the header too, so that a
+// damaged header is detected.
 void read_directory(const Source& source, Bytes header, uint64_t first_section, Contents& contents,
                     bool check) {
     std::array<uint8_t, directory_head_size> head = {};
@@ -105,8 +104,8 @@ void read_directory(const Source& source, Bytes header, uint64_t first_section, 
     ByteReader cursor(head, "extension directory");
     Bytes magic = cursor.take(extension_magic.size());
     if (!std::equal(magic.begin(), magic.end(), extension_magic.begin())) {
-        // Published writers put the first section right behind the header; where none stands there
-        // was a directory, which is damaged or cut off.
+        // Published writers put the first section right behind the header. If it is elsewhere,
+        // there was a directory, which is now damaged or cut off.
         if (first_section != header_size)
             fail(DICUBE_ERROR_FORMAT, "extension directory: expected ", extension_magic,
                  " at offset ", header_size);
@@ -164,7 +163,7 @@ void read_directory(const Source& source, Bytes header, uint64_t first_section, 
 
 void read_frames(const Source& source, Contents& contents, uint64_t count, uint64_t max_memory,
                  bool check) {
-    // Sixteen bytes a frame stand in the file: this bounds the count before it is multiplied.
+    // The file has sixteen bytes for each frame: this bounds the count before it is multiplied.
     if (count > contents.file_size / 16)
         fail(DICUBE_ERROR_FORMAT, "header: ", count, " frames can't be in a file of ",
              contents.file_size, " bytes");
@@ -190,7 +189,7 @@ void read_frames(const Source& source, Contents& contents, uint64_t count, uint6
     contents.frames.reserve(count);
     for (uint64_t i = 0; i < count; ++i) {
         Extent frame = {offset.u64(), length.u64(), contents.has_checksums ? checksum.u64() : 0};
-        // Making a name for each of thousands of frames would take longer than all else of opening.
+        // Composing a name for each of thousands of frames would take most of the opening time.
         if (!is_inside(frame, contents.file_size))
             check_inside(frame, contents.file_size, "frame " + std::to_string(i));
         if (frame.length == 0 || frame.offset < header_size)
@@ -236,8 +235,8 @@ Contents read_contents(const Source& source, uint64_t max_memory, bool check) {
     source.read_at(0, header.data(), front);
     if (!std::equal(magic_stem.begin(), magic_stem.end(), header.begin())) {
         if (has_directory(source, contents.file_size))
-            fail(DICUBE_ERROR_FORMAT, "header: destroyed; that this is a dicube file is told by ",
-                 extension_magic, " at offset ", header_size);
+            fail(DICUBE_ERROR_FORMAT, "header: destroyed; it is a dicube file, as ",
+                 extension_magic, " at offset ", header_size, " shows");
         fail(DICUBE_ERROR_FORMAT, "not a dicube file: it does not begin with ", magic_stem);
     }
 
@@ -336,7 +335,7 @@ void Layout::append(Section section, Bytes data) {
     sections_.push_back(std::move(section));
 }
 
-// From here on the number of entries is settled, and with it where everything stands.
+// Fixes the number of directory entries, and with it the positions of all that follows.
 void Layout::place_front() {
     std::vector<Section> sections;
     sections.swap(sections_);
@@ -346,7 +345,7 @@ void Layout::place_front() {
         fail(DICUBE_ERROR_ARGUMENT, "file: at most ", most_entries - spare_entries - tables,
              " sections are allowed");
     end_ = header_size + directory_head_size + capacity_ * entry_size;
-    // Tables first: where frames are is asked of every file, and is known from its first bytes.
+    // Tables first: every reader needs them, and gets them with the first bytes of the file.
     if (tables > 0)
         for (std::string_view name : {frame_offsets, frame_lengths, frame_checksums}) {
             sections_.push_back({std::string(name), {end_, frames_wanted_ * 8, 0}});

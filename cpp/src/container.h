@@ -1,5 +1,5 @@
 // The container: header, extension directory, sections, frame tables and checksums. FORMAT.md in
-// code. Knows no codec, no thread and nothing of what a section says.
+// code. Knows no codec, no thread and no content of a section.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace dicube {
 
-// Where bytes stand in the file. `checksum` means something only if the file has checksums.
+// Where bytes are in the file. `checksum` is used only if the file has checksums.
 struct Extent {
     uint64_t offset = 0;
     uint64_t length = 0;
@@ -27,10 +27,10 @@ struct Section {
 // The checksum of FORMAT.md: XXH3, 64 bits, seed 0.
 uint64_t checksum_of(Bytes bytes);
 
-// Fails unless `name` can name a section.
+// Fails unless `name` is a valid name of a section.
 void check_section_name(std::string_view name);
 
-// Whether readers refuse a file for having such a section, which they must understand and don't.
+// Whether readers refuse files with such a section: it must be understood, and is not known here.
 bool is_refused(std::string_view section_name);
 
 // The front of a file, read and checked.
@@ -49,22 +49,22 @@ struct Contents {
 // `max_memory`.
 Contents read_contents(const Source& source, uint64_t max_memory, bool check);
 
-// Reads the bytes of an extent that `contents` gave, and compares their checksum if `check`.
-// `what` names them in an error. `buffer` must have room for the extent's length; where the source
-// is in memory it is left alone. Returns the bytes.
+// Reads the bytes of an extent of a file's contents, and compares their checksum if `check`. `what`
+// names the bytes in errors. `buffer` must have room for them; it is not used if the source is in
+// memory. Returns the bytes.
 Bytes read_extent(const Source& source, const Extent& extent, const std::string& what, bool check,
                   uint8_t* buffer);
 
-// Lays out a new file: tables, then sections, then frames, then late sections. Bytes go to the sink
-// as they come; header, directory and tables are written last.
+// Lays out a new file: tables, sections, frames, late sections. Sections and frames are written to
+// the sink as they are added; header, directory and tables last.
 class Layout {
 public:
     Layout(Sink& sink, char kind, uint64_t frames);
 
     void add_section(std::string_view name, Bytes data);
     void add_frame(Bytes coded);
-    // Published readers will find no frame tables and refuse the file, where they would give wrong
-    // pixels.
+    // Hides the frame tables from published readers, so that they refuse the file instead of
+    // decoding wrong pixels.
     void hide_frames() { frames_hidden_ = true; }
     uint64_t frames_added() const { return frames_.size(); }
     uint64_t frames_wanted() const { return frames_wanted_; }
@@ -79,7 +79,7 @@ private:
     uint64_t frames_wanted_;
     bool frames_hidden_ = false;
     uint64_t end_ = 0;
-    uint64_t capacity_ = 0;  // entries of the directory; 0 until the front has been placed
+    uint64_t capacity_ = 0;  // entries of the directory; 0 until the front is placed
     std::vector<Section> sections_;
     std::vector<std::vector<uint8_t>> waiting_;  // data of the sections before the first frame
     std::vector<Extent> frames_;

@@ -34,12 +34,12 @@ fs::path path_of(const std::string& utf8) {
          error.message());
 }
 
-// Some systems refuse to read or write 2 GiB and more in one call.
+// Some systems refuse to read or write 2 GiB or more in one call.
 constexpr size_t most_at_once = size_t{1} << 30;
 
 constexpr uint64_t flushed_at_once = uint64_t{1} << 20;
 
-// A file handle of the operating system; the only part that differs between systems.
+// A file handle of the operating system. Only this part differs between systems.
 #ifdef _WIN32
 
 std::error_code last_os_error() {
@@ -61,7 +61,7 @@ public:
     Handle(const Handle&) = delete;
     Handle& operator=(const Handle&) = delete;
 
-    // False if a file that was to be created is there already.
+    // False if the file to create exists already.
     bool is_open() const { return handle_ != INVALID_HANDLE_VALUE; }
     uint64_t size() const {
         LARGE_INTEGER size;
@@ -88,7 +88,7 @@ public:
         if (!FlushFileBuffers(handle_)) fail_io(name_, "write", last_os_error());
     }
     void copy_permissions(const fs::path&) {}
-    // Nobody else can open for writing what is being written.
+    // No other process can open the file for writing meanwhile.
     bool hold(const fs::path&) { return true; }
     void close() {
         if (handle_ != INVALID_HANDLE_VALUE) CloseHandle(handle_);
@@ -108,7 +108,7 @@ private:
 
 void flush_folder(const fs::path&) {}
 
-// A writer that lives has the file open, so that it can't be had alone.
+// A running writer has the file open, so that exclusive access fails.
 void remove_unless_held(const fs::path& path) {
     HANDLE handle = CreateFileW(path.c_str(), DELETE, 0, nullptr, OPEN_EXISTING,
                                 FILE_FLAG_DELETE_ON_CLOSE | FILE_FLAG_OPEN_REPARSE_POINT, nullptr);
@@ -123,7 +123,7 @@ class Handle {
 public:
     enum class Mode { read, create };
     Handle(const std::string& name, const fs::path& path, Mode mode) : name_(name) {
-        // Without O_NONBLOCK opening a named pipe would wait for somebody to write to it.
+        // Without O_NONBLOCK opening a named pipe would wait for a writer.
         int flags = mode == Mode::read ? O_RDONLY | O_NONBLOCK : O_WRONLY | O_CREAT | O_EXCL;
         descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
         if (!is_open() && !(mode == Mode::create && errno == EEXIST))
@@ -133,7 +133,7 @@ public:
     Handle(const Handle&) = delete;
     Handle& operator=(const Handle&) = delete;
 
-    // False if a file that was to be created is there already.
+    // False if the file to create exists already.
     bool is_open() const { return descriptor_ >= 0; }
     uint64_t size() const {
         struct stat facts;
@@ -157,10 +157,10 @@ public:
         if (done < 0) fail_io(name_, "write", last_os_error());
         return static_cast<size_t>(done);
     }
-    // Has the system write out what was written, and doesn't wait for it.
+    // Lets the system start to write data to the disk, without waiting for it.
     void begin_flush([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t size) {
 #ifdef __linux__
-        // A hint: whether all is on the disk `flush` says.
+        // Only a hint: flush() waits until all is on the disk, and reports errors.
         ::sync_file_range(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(size),
                           SYNC_FILE_RANGE_WRITE);
 #endif
@@ -173,13 +173,13 @@ public:
     }
     void copy_permissions(const fs::path& from) {
         struct stat facts;
-        // Best effort: a file system without permissions is no reason to lose the data.
+        // Best effort: on a file system without permissions the data must be written all the same.
         if (::stat(from.c_str(), &facts) == 0 && ::fchmod(descriptor_, facts.st_mode & 07777) != 0)
             return;
     }
-    // Marks the file as one whose writer lives; false if somebody was faster and removed it.
+    // Locks the file for as long as its writer runs; false if another process has removed it.
     bool hold(const fs::path& path) {
-        // Where files can't be locked nobody removes any.
+        // Without locks no process removes files of others.
         if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
         return is_at(descriptor_, path);
     }
@@ -188,7 +188,7 @@ public:
         descriptor_ = -1;
     }
 
-    // Whether a path still leads to an open file, and not to another one or nowhere.
+    // Whether a path still leads to this open file.
     static bool is_at(int descriptor, const fs::path& path) {
         struct stat ours, there;
         return ::fstat(descriptor, &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
@@ -200,11 +200,11 @@ private:
     int descriptor_ = -1;
 };
 
-// A writer holds a lock on its file as long as it lives. A file that was locked only after its
-// writer had renamed it is not at its path any more.
+// A running writer holds a lock on its file. If the file could be locked only because its writer
+// had finished and renamed it, it is no longer at the path.
 void remove_unless_held(const fs::path& path) {
     constexpr int flags = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
-    int descriptor = ::open(path.c_str(), O_RDWR | flags);  // to lock it NFS wants that
+    int descriptor = ::open(path.c_str(), O_RDWR | flags);  // NFS needs write access to lock
     if (descriptor < 0 && errno == EACCES) descriptor = ::open(path.c_str(), O_RDONLY | flags);
     if (descriptor < 0) return;
     if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && Handle::is_at(descriptor, path))
@@ -212,8 +212,8 @@ void remove_unless_held(const fs::path& path) {
     ::close(descriptor);
 }
 
-// Until the folder itself is flushed a rename may be undone by a power failure. Some file systems
-// can't flush a folder; on those there is nothing more to be done.
+// A power failure may undo a rename until the folder itself is flushed. Some file systems can't
+// flush a folder, which is not an error here.
 void flush_folder(const fs::path& folder) {
     int descriptor = ::open(folder.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) return;
@@ -260,7 +260,7 @@ private:
     Bytes bytes_;
 };
 
-// What a callback of the caller's returned and stored.
+// Checks what a callback of the caller returned and stored.
 void expect_all(int32_t status, const char* what, size_t done, size_t size, uint64_t offset) {
     if (status != 0 || done != size)
         fail(DICUBE_ERROR_IO, what, done, " of ", size, " bytes at offset ", offset,
@@ -300,7 +300,7 @@ public:
         for (size_t done = 0; done < size;)
             done += handle_->write(offset + done, static_cast<const uint8_t*>(data) + done,
                                    size - done);
-        // The disk works while frames are encoded, and not only when they all are.
+        // The disk starts writing while frames are still being encoded.
         end_ = std::max(end_, offset + size);
         if (end_ - flushing_ < flushed_at_once) return;
         handle_->begin_flush(flushing_, end_ - flushing_);
@@ -336,10 +336,10 @@ private:
 
     // As many as Linux follows.
     static constexpr unsigned most_links = 40;
-    // Of so many names for each target leftovers are looked for.
+    // A target has this many names for temporary files, where leftovers are searched.
     static constexpr unsigned most_names = 8;
 
-    // Short, as the target's name may be as long as can be.
+    // Short, because the target's name may have the greatest length that is allowed.
     static fs::path temporary_beside(const fs::path& target, unsigned number) {
         static constexpr char digits[] = "0123456789abcdef";
         std::u8string hashed = target.filename().u8string();
@@ -366,8 +366,8 @@ private:
     fs::path target_;
     fs::path temporary_;
     std::unique_ptr<Handle> handle_;
-    uint64_t end_ = 0;       // of what was written
-    uint64_t flushing_ = 0;  // up to here the system was told to write it out
+    uint64_t end_ = 0;       // of the written bytes
+    uint64_t flushing_ = 0;  // up to here begin_flush() was called
     bool finished_ = false;
 };
 

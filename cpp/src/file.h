@@ -1,5 +1,5 @@
-// Source and Sink: read-at and write-at over a path, memory or the caller's callbacks.
-// Knows the operating system; knows nothing of what the bytes mean.
+// Source and Sink: read-at and write-at over a path, memory or the caller's callbacks. Knows the
+// operating system, but not what the bytes mean.
 #pragma once
 
 #include <dicube/dicube.h>
@@ -17,12 +17,12 @@ constexpr uint64_t unknown_size = DICUBE_SIZE_UNKNOWN;
 class Source {
 public:
     virtual ~Source() = default;
-    // `unknown_size` where the source can't tell.
+    // `unknown_size` if the source does not know it.
     virtual uint64_t size() const = 0;
     // Fills `buffer` with `size` bytes from `offset`; callable from many threads at once. The
-    // caller has checked that they lie inside size().
+    // caller has checked that they are inside size().
     virtual void read_at(uint64_t offset, void* buffer, size_t size) const = 0;
-    // The bytes themselves where they are in memory already; nullptr where they are not.
+    // The bytes themselves if they are in memory already, else nullptr.
     virtual const uint8_t* memory() const { return nullptr; }
 };
 
@@ -48,10 +48,10 @@ std::unique_ptr<Source> open_source(const dicube_source& callbacks);
 // and an open file can't be removed, which serves as the lock.
 class Sink {
 public:
-    // A sink that was not finished leaves no trace.
+    // Without finish() nothing is left behind.
     virtual ~Sink() = default;
     virtual void write_at(uint64_t offset, const void* data, size_t size) = 0;
-    // Makes what was written permanent, and visible under the target's name, all at once.
+    // Makes the written bytes permanent, and visible under the target's name, in one step.
     virtual void finish() = 0;
 };
 

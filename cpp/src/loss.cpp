@@ -6,7 +6,7 @@
 namespace dicube {
 namespace {
 
-// Calls action with a value of the C++ type of samples that can be coded lossily.
+// Calls action with a value of the C++ type of the samples, if they can be coded lossily.
 template <typename Action>
 void with_integer(const Image& image, Action&& action) {
     with_sample_type(image.sample_type, [&](auto sample) {
@@ -18,7 +18,7 @@ template <typename Sample, typename IsChosen>
 void quantise_from(int64_t centre, const Image& image, Sample* samples, uint32_t max_error,
                    Range range, IsChosen&& is_chosen) {
     int64_t step = int64_t{2} * max_error + 1;
-    // The last of the values that is not above any sample, to be counted up from.
+    // The greatest of the values that is below all samples, so that differences are positive.
     int64_t first = centre - (centre - range.least + step - 1) / step * step;
     size_t count = image.pixel_count();
     for (size_t pixel = 0; pixel < count; ++pixel) {
@@ -94,14 +94,14 @@ Loss loss_between(const Image& image, const void* given, const void* decoded, co
 void check_lossy(const Image& image, const Tolerance& tolerance) {
     if (!image.is_integer() || image.sample_size() == 8)
         fail(DICUBE_ERROR_ARGUMENT, "image: ", image.text(),
-             " is not coded lossily; integers of at most 32 bits are");
+             " can't be coded lossily, only integers of at most 32 bits can");
     if (!tolerance.range) return;
     with_integer(image, [&](auto type) {
         using Limits = std::numeric_limits<decltype(type)>;
         Range range = *tolerance.range;
         if (range.least < int64_t{Limits::min()} || range.greatest > int64_t{Limits::max()})
             fail(DICUBE_ERROR_ARGUMENT, "range: ", range.least, " to ", range.greatest,
-                 " is beyond samples of ", image.text());
+                 " exceeds the samples of ", image.text());
     });
 }
 

@@ -12,13 +12,13 @@
 namespace dicube {
 
 void expect_not_cancelled(const uint32_t* cancel) {
-    // C++20 has no atomic_ref of what is const; it is only read.
+    // C++20 has no atomic_ref to const; the number is only read.
     if (cancel != nullptr && std::atomic_ref(const_cast<uint32_t&>(*cancel)) != 0)
         fail(DICUBE_ERROR_CANCELLED, "cancelled by the caller");
 }
 
 unsigned thread_count(uint32_t num_threads) {
-    // More threads than any machine has processors would only cost memory.
+    // More threads than machines have processors would only cost memory.
     if (num_threads != 0) return std::min(num_threads, 1024u);
 #ifdef __linux__
     // Containers and batch systems give a process fewer processors than the machine has.
@@ -36,7 +36,7 @@ Loop::Loop(unsigned threads, uint64_t count, Work work) : count_(count), work_(s
         for (unsigned worker = 1; worker < wanted; ++worker)
             others_.emplace_back(&Loop::run, this, worker, Clock::time_point::max());
     } catch (const std::exception&) {
-        // The system has no more threads, or no memory for them: those that there are do the work.
+        // Out of threads, or of memory for them: the threads that have started do the work.
     }
 }
 

@@ -1,5 +1,5 @@
-// Loop, and parallel_for: one loop over frames, or parts of one, spread over threads. Knows nothing
-// of what a frame is.
+// Loop and parallel_for: a loop over frames, or over parts of a frame, spread over threads. Does
+// not know what a frame is.
 #pragma once
 
 #include <atomic>
@@ -13,16 +13,17 @@
 
 namespace dicube {
 
-// Throws DICUBE_ERROR_CANCELLED if the number that a caller may set at any time is not 0; `cancel`
-// is null for none.
+// Fails with DICUBE_ERROR_CANCELLED if the number at `cancel`, which the caller may set at any
+// time, is not 0. `cancel` may be null.
 void expect_not_cancelled(const uint32_t* cancel);
 
-// The number of threads that a request for `num_threads` means; 0 asks for one per processor.
+// The number of threads to use for `num_threads`: 0 means one for each processor that the process
+// may use.
 unsigned thread_count(uint32_t num_threads);
 
-// Calls work(worker, i) once for each i below `count`, in rising order of start, on at most
-// `threads` threads of which the one that finishes it is one; `worker` is below `threads`. The
-// others begin at once. When a call throws, no further one is started.
+// Calls work(worker, i) once for each i below `count`; calls start in rising order. Uses at most
+// `threads` threads, one of which is the thread that calls help() or finish(); the others begin at
+// once. `worker` is below `threads`. After a call has thrown no further call starts.
 class Loop {
 public:
     using Work = std::function<void(unsigned worker, uint64_t i)>;
@@ -32,12 +33,12 @@ public:
     Loop(const Loop&) = delete;
     Loop& operator=(const Loop&) = delete;
 
-    // Joins in, and begins no further call when so long has passed. Returns how many nobody has
-    // begun: 0 too when one threw, which finish() tells.
+    // Joins in, and starts no further call once `time` has passed. Returns how many calls have not
+    // been started; 0 also if a call threw, which finish() reports.
     uint64_t help(std::chrono::milliseconds time);
-    // Joins in; returns when all calls have ended, or throws the first exception of one. Once only.
+    // Joins in until all calls have ended; rethrows the first exception. To be called once.
     void finish();
-    // Starts no further call; returns when those that were started have ended.
+    // Starts no further call, and waits for those that have started.
     void stop();
 
 private:
@@ -55,7 +56,7 @@ private:
     std::vector<std::thread> others_;
 };
 
-// The loop from begin to end.
+// A loop that is finished at once.
 void parallel_for(unsigned threads, uint64_t count, Loop::Work work);
 
 }  // namespace dicube

@@ -6,14 +6,14 @@
 namespace dicube {
 namespace {
 
-// How float and double are made (IEEE 754), as far as rounding them to Half goes.
+// The layout of float and double (IEEE 754), as far as rounding them to Half needs it.
 template <typename Work>
 struct Layout;
 template <>
 struct Layout<float> {
     using Bits = int32_t;
     static constexpr int fraction = 23, bias = 127;
-    // A unit in the last place of this is float16's smallest number: adding it rounds to those.
+    // Its unit in the last place is the smallest number of float16: adding it rounds to multiples.
     static constexpr float lift = 0x1p-1f;
 };
 template <>
@@ -28,7 +28,7 @@ constexpr auto bits_of(Work value) {
     return std::bit_cast<typename Layout<Work>::Bits>(value);
 }
 
-// Of real values a plain integer, for which the compiler has vector instructions.
+// A real value of float16 is a plain integer here: the compiler has vector instructions for it.
 using HalfBits = uint16_t;
 
 // Without branches, and signed, for the same reason.
@@ -77,7 +77,7 @@ Real real_value(Work value) {
 
 template <typename Work, typename Sample, typename Real>
 void convert(const Sample* stored, size_t count, const Rescale& by, Real* real) {
-    // Slope 1 and intercept 0 must not take 64-bit integers through Work, nor -0 to 0.
+    // With slope 1 and intercept 0, 64-bit integers must not be rounded to Work, and -0 must stay.
     if (by.slope == 1 && by.intercept == 0) {
         using Direct = std::conditional_t<std::is_same_v<Real, HalfBits>, Work, Real>;
         for (size_t i = 0; i < count; ++i)
@@ -91,7 +91,7 @@ void convert(const Sample* stored, size_t count, const Rescale& by, Real* real) 
     }
 }
 
-// Whether float arithmetic rounds nothing, which is twice as fast.
+// Whether float arithmetic, which is twice as fast, would round nothing.
 template <typename Sample>
 bool is_exact_in_float(const Rescale& by) {
     if constexpr (!std::is_integral_v<Sample> || sizeof(Sample) > 2) {
@@ -109,8 +109,10 @@ bool is_exact_in_float(const Rescale& by) {
 
 void check_real_type(uint32_t sample_type) {
     if (sample_type < DICUBE_SAMPLE_FLOAT16 || sample_type > DICUBE_SAMPLE_FLOAT64)
-        fail(DICUBE_ERROR_ARGUMENT, "real values: sample type ", sample_type,
-             " is none of float16, float32 and float64");
+        fail(DICUBE_ERROR_ARGUMENT,
+             "real values: expected float16, float32 or float64, found "
+             "sample type ",
+             sample_type);
 }
 
 void rescale(const Image& image, const void* stored, const Rescale& by, uint32_t real_type,

@@ -1,4 +1,4 @@
-/* EXPECT for tests in C and in C++: says what did not hold, and where, and goes on. */
+/* EXPECT for tests in C and C++: prints which condition failed and where, and continues. */
 #ifndef DICUBE_TESTS_EXPECT_H
 #define DICUBE_TESTS_EXPECT_H
 
@@ -12,7 +12,7 @@ static int checks = 0;
         ++checks;                                                                   \
         if (!(condition)) {                                                         \
             ++failures;                                                             \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
         }                                                                           \
     } while (0)
 

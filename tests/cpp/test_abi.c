@@ -1,6 +1,6 @@
-/* What programs that were built against release 0.4.0 rely on, on machines of 64 bits: the layout
- * of each struct of the ABI, and that structs of those sizes go on to work. A struct may grow at
- * its end; nothing here may change. */
+/* Programs that were built against release 0.4.0 rely on the layout of each struct of the ABI, and
+ * on structs of these sizes being accepted (on 64-bit machines). A struct may grow at its end, but
+ * nothing here may change. */
 #include <dicube/dicube.h>
 #include <stddef.h>
 #include <string.h>
@@ -92,7 +92,7 @@ FIELD(dicube_loss, changed, 24);
 FIELD(dicube_loss, coded_size, 32);
 FIELD(dicube_loss, squares, 40);
 
-/* A struct as a program of 0.4.0 has it: what lies behind it is not the library's. */
+/* A struct as in a program of 0.4.0: the library must not touch the bytes behind it. */
 enum { ROOM = 256, FOREIGN = 0xA5 };
 #define OF_0_4_0(type)            \
     union {                       \
@@ -114,8 +114,8 @@ static int is_kept(const void* of_0_4_0, size_t size) {
     return i == ROOM && *(const size_t*)of_0_4_0 == size;
 }
 
-/* A call with a struct that is smaller than that of 0.4.0, or larger than this library's, which a
- * program of a later release may have. */
+/* Calls a function with a struct smaller than that of 0.4.0, and with one larger than this
+ * library's, as a program of a later release may have it. */
 #define EXPECT_ONLY_KNOWN_SIZES(name, type, bytes, call) \
     do {                                                 \
         (name).struct_size = (bytes) - 8;                \

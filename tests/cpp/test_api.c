@@ -1,5 +1,5 @@
-/* The C ABI from C: every function, its good use and its misuse. Those of lossy coding, of masks
- * and of JPEG are in test_lossy.c. */
+/* The C ABI from C: every function, its use and its misuse. test_lossy.c has the functions of lossy
+ * coding, masks and JPEG. */
 #include <dicube/dicube.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,14 +304,14 @@ static void callbacks(void) {
 
 static void set_cancel(uint32_t* cancel) {
 #ifdef _MSC_VER
-    *(volatile uint32_t*)cancel = 1; /* as good as atomic there */
+    *(volatile uint32_t*)cancel = 1; /* atomic on the machines that run this */
 #else
     __atomic_store_n(cancel, 1, __ATOMIC_RELAXED);
 #endif
 }
 
-/* A number that is set beforehand ends a call before its first frame, and one that a callback sets
- * in the middle of it before its last. */
+/* A number that is set before a call ends it before the first frame; a number that a callback sets
+ * during the call ends it before the last. */
 static int32_t cancelling_write(void* user, uint64_t offset, const void* data, size_t size,
                                 size_t* done) {
     (void)offset, (void)data;
@@ -344,7 +344,7 @@ static void cancelled(const char* folder) {
     EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, sizeof pixels / 2) == 0);
     dicube_reader_close(reader);
 
-    /* Three threads might code all these frames before the first is written. */
+    /* Three threads might encode all these frames before the first is written. */
     for (uint32_t threads = 1; threads < 3; ++threads) {
         dicube_image image = volume_image();
         dicube_codec_options options = codec_options(DICUBE_CODEC_JXL);
@@ -408,7 +408,7 @@ static void decodings(const char* folder) {
                DICUBE_OK);
         set_cancel(&cancel);
         int32_t status = dicube_decoding_finish(decoding);
-        /* The other threads may have been through with all frames by then. */
+        /* The other threads may have finished all frames by then. */
         EXPECT(status == DICUBE_ERROR_CANCELLED || (status == DICUBE_OK && threads > 1));
         if (status == DICUBE_OK) {
             EXPECT(memcmp(pixels, volume + 7 * ROWS * COLUMNS, frame) == 0);
@@ -462,7 +462,7 @@ static void coded_frames(const char* folder) {
     remove(path);
 }
 
-/* Noise in a single row, of which code blocks are 64 x 1, gets as large as anything can. */
+/* Noise in a single row, in code blocks of 64 x 1, makes the largest codestreams. */
 static void bound_of_a_row(void) {
     enum { SIZE = 400000 };
     unsigned char* pixels = malloc(SIZE);

@@ -1,6 +1,6 @@
-// Every codec x sample type x shape x range of values: what is encoded comes back, bit by bit, and
-// codestreams that lie are refused. DICUBE_TEST_ONE_IN=N in the environment tries one case in N of
-// each kind, for where all would take hours, as under Valgrind.
+// Every codec x sample type x shape x range of values: decoding restores every bit, and wrong
+// codestreams are refused. DICUBE_TEST_ONE_IN=N in the environment runs one case in N, for slow
+// tools such as Valgrind.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -33,7 +33,7 @@ std::vector<uint8_t> make_pixels(const Image& image, Content content) {
     size_t count = image.frame_size() / sizeof(Sample);
     std::vector<Sample> samples(count);
     if constexpr (!std::is_integral_v<Sample>) {
-        // Any bits: NaN payloads, infinities, subnormals and both zeros are among them.
+        // Any bits, including NaN payloads, infinities, subnormals and both zeros.
         constexpr uint64_t special[] = {0,
                                         uint64_t{1} << 63,
                                         1,
@@ -137,8 +137,8 @@ void conformance() {
     }
 }
 
-// libjxl's encoder, as ci/recipes have it, predicts eight rows at once, by code of its own where
-// they begin and end. Its decoder, which goes sample by sample, shows what was predicted otherwise.
+// libjxl's encoder, as patched in ci/recipes, predicts eight rows at once, with special code for
+// their ends. The decoder predicts sample by sample, so that differences show in the pixels.
 void rows_predicted_at_once() {
     CodecSettings settings = {0, 1, uint64_t{1} << 32};
     std::unique_ptr<Encoder> encoder = codec_jxl.make_encoder(settings);
@@ -158,7 +158,7 @@ void rows_predicted_at_once() {
                     expect_exact({rows, columns, samples, DICUBE_SAMPLE_INT16}, content);
 }
 
-// What an encoder did before must not show in what it writes.
+// The output of an encoder must not depend on what it encoded before.
 void encoders_forget() {
     for (const Codec* codec : codecs()) {
         CodecSettings settings = {0, 1, uint64_t{1} << 32};
@@ -175,7 +175,7 @@ void encoders_forget() {
     }
 }
 
-// The published package's codec spoils some of these.
+// The codec of the published package changes some of these.
 void small_signed_frames() {
     for (const Codec* codec : codecs()) {
         CodecSettings settings = {codec->most_effort == 0 ? 0u : 2u, 1, uint64_t{1} << 32};
@@ -205,7 +205,7 @@ bool refused(const Codec& codec, const std::vector<uint8_t>& coded, const Image&
     }
 }
 
-// HTJ2K has no types but integers of at most 32 bits: the others share their codestreams.
+// HTJ2K has only integers of at most 32 bits: several other types share their codestreams.
 bool looks_alike(const Codec& codec, const Image& one, const Image& other) {
     auto stand_in = [](const Image& image) {
         switch (image.sample_type) {
@@ -259,7 +259,7 @@ void truncation_is_refused() {
     }
 }
 
-// Each bit of the HTJ2K main header: OpenJPH alone hangs or crashes on some.
+// Flips each bit of the first bytes: OpenJPH alone hangs or crashes on some HTJ2K headers.
 void hostile_headers_end() {
     Image image = {70, 90, 1, DICUBE_SAMPLE_UINT16};
     std::vector<uint8_t> pixels(image.frame_size());
@@ -284,8 +284,7 @@ void hostile_headers_end() {
     EXPECT(true);
 }
 
-// Frames with a mask: image and mask come back, whatever is in and outside.
-// OpenJPH takes memory for what a codestream says it is, before it sees that nothing comes.
+// OpenJPH allocates memory for the declared size before it notices that no data follow.
 void claims_are_within_max_memory() {
     Image image = {40, 30, 1, DICUBE_SAMPLE_UINT16};
     std::vector<uint8_t> coded;
@@ -307,6 +306,7 @@ void claims_are_within_max_memory() {
     }
 }
 
+// Image and mask are restored, whatever is inside and outside.
 void masks_come_back() {
     CodecSettings settings = {0, 1, uint64_t{1} << 32};
     std::unique_ptr<Encoder> encoder = codec_jxl.make_encoder(settings);
@@ -332,7 +332,7 @@ void masks_come_back() {
     }
 }
 
-// Every value of a type, rounded with every kind of bound.
+// Rounds every value of a type with all kinds of bounds.
 void rounding_keeps_its_bound() {
     for (uint32_t type : {DICUBE_SAMPLE_UINT16, DICUBE_SAMPLE_INT16}) {
         Image image = {256, 256, 1, type};

@@ -1,4 +1,4 @@
-// The container: what is laid out is found again; what is damaged is refused, saying where.
+// The container: a file that is laid out is read again; a damaged file is refused, saying where.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -39,7 +39,7 @@ std::vector<uint8_t> sample_file() {
     return sink.bytes;
 }
 
-// Status with which the bytes are refused, 0 if they are not. Reads everything.
+// Reads everything. Returns the status with which the bytes are refused; 0 if they are not.
 int32_t status_of(const std::vector<uint8_t>& file, std::string* message = nullptr) {
     try {
         std::unique_ptr<Source> source = open_source(Bytes(file));
@@ -101,8 +101,7 @@ void damage() {
     EXPECT(unnoticed == 0);
 }
 
-// A file as published writers make them, without a directory, so that nothing hides behind the
-// checksums.
+// A file as published writers write it, without a directory: no checksum hides later checks.
 std::vector<uint8_t> published_file(uint64_t count, uint64_t offset, uint64_t length) {
     ByteWriter writer;
     writer.text("DCMCUBES", 8);
@@ -140,7 +139,7 @@ void hostile_numbers() {
     EXPECT(message == "frame_offsets: expected 24 bytes for 3 frames, found 16");
 }
 
-// Bytes of which nobody says how many they are, and the most that was asked for at once.
+// Bytes of unknown size; records the largest read.
 class Stream : public Source {
 public:
     explicit Stream(const std::vector<uint8_t>& bytes) : bytes_(bytes) {}
@@ -163,7 +162,7 @@ void unknown_size_of_source() {
         EXPECT(contents.file_size == file.size());
         EXPECT(contents.frames.size() == contents.find("frame_offsets")->extent.length / 8);
     }
-    // Gigabytes are claimed: they are not asked for, and not allocated, before the first came.
+    // Gigabytes are claimed: they are neither read nor allocated before the first bytes arrive.
     for (int shift : {24, 27, 31, 32, 58, 60, 61, 63}) {
         std::vector<uint8_t> file = published_file(uint64_t{1} << shift, 155, 3);
         Stream source(file);
@@ -176,7 +175,7 @@ void unknown_size_of_source() {
         EXPECT(refused);
         EXPECT(source.most <= 1 << 20);
     }
-    // Tables that come in several parts.
+    // Tables that are read in several parts.
     MemorySink sink;
     Layout layout(sink, 'S', 300000);
     for (int i = 0; i < 300000; ++i) layout.add_frame(bytes_of("x"));
@@ -193,7 +192,7 @@ void unknown_size_of_source() {
     }
 }
 
-// Where frames are is known from the first bytes, however many sections there are.
+// The first bytes give the positions of frames, however many sections the file has.
 void tables_first() {
     std::vector<uint8_t> file = sample_file();
     Contents contents = read_contents(*open_source(Bytes(file)), 1 << 20, true);
@@ -209,7 +208,7 @@ void unknown_sections() {
     EXPECT(status_of(sink.bytes) == DICUBE_ERROR_UNSUPPORTED);
 }
 
-// What says how large an image is may not be large itself: it is read when a file is opened.
+// The section `Image` must be small, because it is read when a file is opened.
 void image_of_another_size() {
     for (size_t size : {size_t{0}, size_t{28}, size_t{31}, size_t{33}, size_t{1} << 20}) {
         Image image = {4, 4, 1, DICUBE_SAMPLE_UINT16};

@@ -1,4 +1,4 @@
-// The headers compile as C++ and their functions link from there; samples are of the file's type.
+// The headers compile as C++, their functions link, and sample types are checked.
 #include <cstdio>
 #include <cstring>
 #include <dicube/dicube.hpp>

@@ -1,5 +1,4 @@
-/* The C ABI from C, where samples are lost or lie inside a mask: their good use and their misuse.
- * And JPEG, which loses nothing here. */
+/* The C ABI from C: lossy coding, masks and the recompression of JPEG, their use and misuse. */
 #include <dicube/dicube.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,7 @@ static unsigned char masks[FRAMES * PIXELS], decoded_masks[FRAMES * PIXELS];
 static unsigned char coded[1 << 17], file[1 << 17];
 static size_t file_size;
 
-/* Noise, and in each frame another disc, of mask bytes that are not all 1. */
+/* Noise, and a different disc as mask in each frame, whose bytes are not all 1. */
 static void fill(void) {
     uint32_t state = 1;
     for (int i = 0; i < FRAMES * PIXELS; ++i) {
@@ -40,7 +39,7 @@ static dicube_codec_options jxl(uint32_t kind) {
     return options;
 }
 
-/* What is inside is exact, what is outside near, and the masks hold 0 and 1. */
+/* Pixels inside are exact, pixels outside are near, and the masks hold 0 and 1. */
 static int is_composite(int first, int frames, uint64_t* max_error) {
     for (int i = 0; i < frames * PIXELS; ++i) {
         int at = first * PIXELS + i, error = abs(decoded[i] - volume[at]);
@@ -89,7 +88,7 @@ static void one_image_with_a_mask(void) {
                              PIXELS) == DICUBE_ERROR_CODEC);
     EXPECT(all_zero(decoded, frame_size) && all_zero(decoded_masks, PIXELS));
 
-    /* An offset of samples far beyond their type: that is seen when all else is decoded. */
+    /* An offset far beyond the type of the samples is detected only after decoding. */
     for (size_t i = 0; i + 16 < size; ++i)
         if (memcmp(coded + i, "dcub", 4) == 0) coded[i + 14] = 1;
     EXPECT(dicube_decode_roi(coded, size, &image, 0, decoded, frame_size, decoded_masks, PIXELS) ==
@@ -143,7 +142,7 @@ static dicube_reader* a_reader(uint32_t kind) {
     return reader;
 }
 
-/* The loss that a writer told, against the samples that the file gives. */
+/* Compares the loss that a writer reported with the samples of the file. */
 static void expect_loss(const dicube_loss* loss, const int16_t* pixels) {
     uint64_t max_error = 0, changed = 0;
     double squares = 0;
@@ -249,7 +248,7 @@ static void a_lossy_file(void) {
     EXPECT(dicube_writer_loss(NULL, &loss) == DICUBE_ERROR_ARGUMENT);
 }
 
-/* A range that samples can't have would round them to what their type has not. */
+/* A range beyond the type of the samples would round them to values that the type lacks. */
 static void ranges(void) {
     const struct {
         uint32_t sample_type;
@@ -276,7 +275,7 @@ static void ranges(void) {
                cases[i].status);
     }
     EXPECT(strcmp(dicube_last_error(),
-                  "range: 0 to 4294967295 is beyond samples of 2 x 2 x 1 int32") == 0);
+                  "range: 0 to 4294967295 exceeds the samples of 2 x 2 x 1 int32") == 0);
 }
 
 /* ISO/IEC 10918-1 Annex B: 8 x 8 gray samples of 128, with one code in each Huffman table. */
@@ -339,7 +338,7 @@ static void jpeg_there_and_back(void) {
     jpeg[i + 5] = jpeg[i + 7] = 0xEC; /* libjxl would make room for 60424 x 60424 pixels */
     EXPECT(dicube_jpeg_encode(jpeg, jpeg_size, 0, coded, sizeof coded, &size) ==
            DICUBE_ERROR_CODEC);
-    EXPECT(strstr(dicube_last_error(), "60424 x 60424 pixels in") != NULL);
+    EXPECT(strstr(dicube_last_error(), ", found 60424 x 60424") != NULL);
 
     image = an_image();
     EXPECT(dicube_encode(&image, &options, volume, frame_size, coded, sizeof coded, &size) ==

@@ -1,5 +1,5 @@
-// parallel_for: every index once, errors reach the caller. Loop: others begin at once, and stop;
-// who helps may leave again.
+// parallel_for: every index once, errors reach the caller. Loop: the other threads begin at once,
+// and stop; the caller may help for a while.
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
@@ -24,7 +24,7 @@ int main() {
             for (std::atomic<int>& n : calls) once = once && n == 1;
             EXPECT(once);
         }
-        // So many that no thread is through with them before another's exception has arrived.
+        // So many calls that no thread finishes them before the exception of another arrives.
         const uint64_t many = 1'000'000'000;
         std::atomic<uint64_t> started = 0;
         bool thrown = false;
@@ -40,7 +40,7 @@ int main() {
         EXPECT(started < many);
     }
     {
-        // The caller is worker 0, and has yet to join.
+        // The caller is worker 0, and has not joined yet.
         std::atomic<int> calls = 0, callers = 0;
         dicube::Loop loop(2, 100, [&](unsigned worker, uint64_t) {
             if (worker == 0) ++callers;
@@ -60,7 +60,7 @@ int main() {
         EXPECT(calls == 3);
     }
     {
-        // Helps for a while, as often as it likes.
+        // Helps for a while, repeatedly.
         using std::chrono::milliseconds;
         std::atomic<int> calls = 0;
         dicube::Loop loop(1, 30, [&](unsigned, uint64_t) {

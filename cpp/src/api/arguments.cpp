@@ -62,7 +62,7 @@ void image_out(const Image& image, dicube_image* out) {
 }
 
 size_t size_of(const Image& image, uint64_t frames) {
-    if (image == Image{}) return 0;  // of a file without frames
+    if (image == Image{}) return 0;  // the image of a file without frames
     uint64_t most = std::numeric_limits<ptrdiff_t>::max();
     uint64_t per_row = image.row_samples() * image.sample_size();
     if (per_row > most / image.rows || (frames != 0 && per_row * image.rows > most / frames))
@@ -72,7 +72,7 @@ size_t size_of(const Image& image, uint64_t frames) {
 }
 
 size_t mask_size_of(const Image& image, uint64_t frames) {
-    if (image == Image{}) return 0;  // of a file without frames
+    if (image == Image{}) return 0;  // the image of a file without frames
     return size_of({image.rows, image.columns, 1, DICUBE_SAMPLE_UINT8}, frames);
 }
 

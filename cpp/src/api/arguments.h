@@ -10,7 +10,7 @@
 
 namespace dicube::api {
 
-// What the library may allocate for one file or image unless the caller says otherwise.
+// How many bytes the library may allocate for one file or image, unless the caller sets a limit.
 constexpr uint64_t default_max_memory = uint64_t{1} << 32;
 
 Image image_in(const dicube_image* image);

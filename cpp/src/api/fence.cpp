@@ -12,7 +12,7 @@ thread_local std::string message_kept;
 int32_t failed(int32_t status, const char* message) noexcept {
     try {
         message_kept = message;
-        // One line, whatever a library or a path put into it.
+        // One line, also if a library or a path has put line breaks into it.
         for (char& c : message_kept)
             if (c == '\n' || c == '\r') c = ' ';
     } catch (...) {

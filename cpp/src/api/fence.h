@@ -1,5 +1,5 @@
-// The fence between C++ exceptions and status codes, which each function of the C ABI stands
-// behind, and the checks of single arguments. Knows no reader, no writer and no codec.
+// The fence of the C ABI: turns C++ exceptions into status codes, and checks single arguments.
+// Every function uses it. Knows no reader, no writer and no codec.
 #pragma once
 
 #include <new>
@@ -10,7 +10,7 @@
 
 namespace dicube::api {
 
-// Keeps the message of what failed on this thread.
+// Keeps the message for last_error() on this thread, and returns the status.
 int32_t failed(int32_t status, const char* message) noexcept;
 const char* last_error() noexcept;
 
@@ -38,17 +38,17 @@ inline void expect(const void* pointer, const char* name) {
     if (pointer == nullptr) fail(DICUBE_ERROR_ARGUMENT, name, ": is NULL");
 }
 
-// Structs only ever grow at their end; one from a newer header is refused, since what it asks for
-// in fields unknown here could not be done.
+// Structs only grow at their end. A struct of a newer header is refused, because this library can't
+// do what its new fields ask for.
 template <typename Struct>
 void expect_struct(const Struct* given, const char* name) {
     expect(given, name);
     if (given->struct_size != sizeof(Struct))
-        fail(DICUBE_ERROR_ARGUMENT, name, ": struct_size is ", given->struct_size, ", expected ",
-             sizeof(Struct));
+        fail(DICUBE_ERROR_ARGUMENT, name, ": expected a struct_size of ", sizeof(Struct),
+             ", found ", given->struct_size);
 }
 
-// Options copied in, or the defaults.
+// The given options, or the defaults.
 template <typename Options>
 Options copied(const Options* given, const char* name) {
     if (given == nullptr) return Options{};
@@ -57,7 +57,7 @@ Options copied(const Options* given, const char* name) {
 }
 
 inline void expect_flag(uint32_t value, const char* name) {
-    if (value > 1) fail(DICUBE_ERROR_ARGUMENT, name, ": is ", value, ", expected 0 or 1");
+    if (value > 1) fail(DICUBE_ERROR_ARGUMENT, name, ": expected 0 or 1, found ", value);
 }
 
 inline void expect_size(size_t found, size_t expected, const char* name) {

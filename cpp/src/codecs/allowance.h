@@ -1,5 +1,5 @@
-// Memory up to a limit, for a library that lets its caller allocate: a codestream of a hundred
-// bytes can ask for gigabytes. Knows no library.
+// Allocates memory up to a limit, for a library that lets its caller allocate: a codestream of a
+// hundred bytes can ask for gigabytes. Knows no library.
 #pragma once
 
 #include <algorithm>
@@ -13,14 +13,14 @@ namespace dicube {
 
 class Allowance {
 public:
-    // What is beyond the address space is beyond any allowance.
+    // No allowance exceeds the address space.
     explicit Allowance(uint64_t most) : most_(std::min<uint64_t>(most, PTRDIFF_MAX)) {}
     bool exceeded() const { return exceeded_; }
-    // Whether the system had no more.
+    // Whether the system had no more memory.
     bool lacked() const { return lacked_; }
     uint64_t most() const { return most_; }
 
-    // `opaque` is the allowance. Gives nullptr where it is used up, or the system's memory is.
+    // `opaque` is the allowance. Returns nullptr if it, or the system's memory, is used up.
     static void* allocate(void* opaque, size_t size) {
         Allowance& self = *static_cast<Allowance*>(opaque);
         if (size > self.most_ || (self.used_ += size + head) > self.most_) {
@@ -47,7 +47,7 @@ public:
     }
 
 private:
-    // Keeps the alignment that malloc gives.
+    // As large as the alignment of malloc, which it thus keeps.
     static constexpr size_t head = alignof(std::max_align_t);
 
     uint64_t most_;

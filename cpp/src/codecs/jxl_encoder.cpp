@@ -1,6 +1,6 @@
-// Frames into JPEG XL codestreams. A frame with a mask becomes an image of two layers: what is
-// outside the mask, and over it what is inside, with the mask as its alpha channel (FORMAT.md,
-// "JPEG XL frames"). Knows nothing of decoding.
+// Encodes frames as JPEG XL codestreams. A frame with a mask becomes an image of two layers: the
+// pixels outside the mask, and over them the pixels inside, with the mask as alpha channel
+// (FORMAT.md, "JPEG XL frames"). Knows nothing of decoding.
 #include <cstring>
 #include <optional>
 
@@ -13,7 +13,7 @@ namespace dicube::jxl {
 namespace {
 
 constexpr uint32_t default_effort = 3;
-// Of lossy coding, whose lower efforts make files larger and errors greater; libjxl's own default.
+// For lossy coding, libjxl's own default: lower efforts make files larger and errors greater.
 constexpr uint32_t default_lossy_effort = 7;
 
 class FrameEncoder : public Encoder {
@@ -38,13 +38,11 @@ public:
     void encode_roi(const Image& image, const void* pixels, const uint8_t* mask,
                     std::vector<uint8_t>& coded) override {
         if (distance_ > 0)
-            fail(DICUBE_ERROR_ARGUMENT,
-                 "JPEG XL encoder: a distance is not for frames with a mask");
+            fail(DICUBE_ERROR_ARGUMENT, "JPEG XL encoder: expected no distance with a mask");
         Planes planes = exact_planes(image, pixels, least_bits_);
         if (planes.count > 1)
             fail(DICUBE_ERROR_ARGUMENT,
-                 "JPEG XL encoder: samples of a frame with a mask may span "
-                 "65536 values");
+                 "JPEG XL encoder: expected samples that span at most 65536 values with a mask");
         encoder_.start();
         describe(image, planes, true);
         const uint8_t* composite = in_planes(image, planes, pixels);
@@ -59,8 +57,8 @@ public:
                                image);
             JxlEncoderFrameSettings* settings = frame_settings();
             place_layer(settings, inside);
-            // With several frames libjxl takes a palette of sample and alpha where none is worth
-            // it: files get a fifth larger.
+            // With several layers libjxl uses a palette of sample and alpha also where it does not
+            // pay: files get a fifth larger.
             check(JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_PALETTE_COLORS,
                                                    0));
             add_image(settings, image, planes, layer_.data());
@@ -86,7 +84,7 @@ private:
         return range;
     }
 
-    // What is outside the mask is opaque everywhere, and what is inside lies over it.
+    // The layer of the outside is opaque everywhere; the layer of the inside lies over it.
     void fill_alpha(const uint8_t* mask, bool inside, size_t count, const Planes& planes) {
         uint16_t opaque = static_cast<uint16_t>((1u << planes.bits) - 1);
         alpha_.assign(count * planes.sample_size(), 0);
@@ -99,7 +97,8 @@ private:
         }
     }
 
-    // Pixels that don't belong to a layer take the value to their left, or above: nearly free.
+    // Pixels that don't belong to a layer get the value to their left, or above: they take almost
+    // no bytes.
     template <typename Digit>
     static void fill_elsewhere(Digit* digits, const uint8_t* mask, bool inside, size_t count,
                                const Image& image) {
@@ -147,7 +146,7 @@ private:
         info.bits_per_sample = planes.bits;
         info.num_color_channels = image.samples;
         info.num_extra_channels = has_mask ? 1 : (planes.count - 1) * image.samples;
-        // As many as the samples have: some tools write no image file otherwise.
+        // The bits of the samples: with others some tools write no image file.
         info.alpha_bits = has_mask ? planes.bits : 0;
         info.uses_original_profile = distance_ > 0 ? JXL_FALSE : JXL_TRUE;
         check(JxlEncoderSetBasicInfo(encoder, &info));
@@ -167,7 +166,7 @@ private:
 
     void describe_planes(const JxlBasicInfo& info) {
         for (uint32_t i = 0; i < info.num_extra_channels; ++i) {
-            // Optional: a decoder that knows no mapping still shows the image, by its high halves.
+            // Optional: decoders without the mapping still show the image, from its high digits.
             JxlExtraChannelInfo channel;
             JxlEncoderInitExtraChannelInfo(JXL_CHANNEL_OPTIONAL, &channel);
             channel.bits_per_sample = info.bits_per_sample;

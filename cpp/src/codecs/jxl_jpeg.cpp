@@ -7,15 +7,15 @@
 namespace dicube {
 namespace {
 
-// The effort at which JPEG recompression is done unless another is asked for: libjxl's own default.
+// libjxl's own default.
 constexpr uint32_t default_jpeg_effort = 7;
 
-// libjxl makes room for all coefficients as soon as a JPEG's frame header (ITU-T T.81 B.2.2) says
-// how many there are. Each block of 8 x 8 takes at least one bit of the JPEG.
+// Fails if a JPEG is too short for the pixels it declares: each block of 8 x 8 takes at least one
+// bit, and libjxl allocates all coefficients when it has read the frame header (ITU-T T.81 B.2.2).
 void expect_size_of_jpeg(Bytes jpeg) {
     constexpr uint64_t most_pixels_of_byte = 8 * 64;
     auto u16 = [&](size_t at) { return uint64_t{jpeg[at]} << 8 | jpeg[at + 1]; };
-    auto is_marker = [](uint8_t code) {  // those that libjxl takes for one
+    auto is_marker = [](uint8_t code) {  // as libjxl decides
         return code == 0xC4 || (code >= 0xC0 && code <= 0xC2) || (code >= 0xD0 && code <= 0xD7) ||
                (code >= 0xD9 && code <= 0xDB) || code == 0xDD || (code >= 0xE0 && code <= 0xEF) ||
                code == 0xFE;
@@ -28,10 +28,11 @@ void expect_size_of_jpeg(Bytes jpeg) {
         } else if (code <= 0xC2) {
             uint64_t rows = u16(at + 5), columns = u16(at + 7);
             if (rows * columns > most_pixels_of_byte * jpeg.size())
-                fail(DICUBE_ERROR_CODEC, "JPEG: says it has ", rows, " x ", columns, " pixels in ",
-                     jpeg.size(), " bytes");
+                fail(DICUBE_ERROR_CODEC, "JPEG: expected at most ",
+                     most_pixels_of_byte * jpeg.size(), " pixels in ", jpeg.size(),
+                     " bytes, found ", rows, " x ", columns);
             return;
-        } else if (code == 0xD9 || code == 0xDA) {  // no frame header: libjxl says so
+        } else if (code == 0xD9 || code == 0xDA) {  // no frame header, which libjxl reports
             return;
         } else {
             at += 2 + (code <= 0xD7 && code >= 0xD0 ? 0 : u16(at + 2));
@@ -77,7 +78,7 @@ std::vector<uint8_t> jpeg_from_jxl(Bytes coded, uint64_t max_memory) {
         decoder.check(
             JxlDecoderSetJPEGBuffer(decoder.get(), jpeg.data() + filled, jpeg.size() - filled));
     }
-    if (!found) jxl::refuse("it was not made of a JPEG");
+    if (!found) jxl::refuse("expected one made from a JPEG, found another");
     jpeg.resize(jpeg.size() - JxlDecoderReleaseJPEGBuffer(decoder.get()));
     return jpeg;
 }

@@ -1,5 +1,4 @@
-// JPEG files recompressed by JPEG XL: a codestream from which just their bytes can be restored, and
-// back. Knows no frame and no sample.
+// Recompresses JPEG files as JPEG XL, and restores them to the byte. Knows no frame and no sample.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +8,9 @@
 
 namespace dicube {
 
-// `effort` 0 is the default. Of a damaged JPEG, or one of more than 8 bits, it fails.
+// `effort` 0 is the default. Fails if the JPEG is damaged or has more than 8 bits a sample.
 std::vector<uint8_t> jxl_from_jpeg(Bytes jpeg, uint32_t effort, uint64_t max_memory);
-// Fails of a codestream that jxl_from_jpeg did not make.
+// Fails if the codestream was not made from a JPEG.
 std::vector<uint8_t> jpeg_from_jxl(Bytes coded, uint64_t max_memory);
 
 }  // namespace dicube

@@ -7,8 +7,8 @@
 namespace dicube::jxl {
 namespace {
 
-// Runs what libjxl splits, on as many threads as `threads` points to. Its own runner fails where
-// the system has no more, and leaves behind those that it got, waiting for ever.
+// Runs the parallel parts of libjxl on at most *threads threads. If the system has no more threads,
+// libjxl's own runner fails, and leaves the threads that it has started waiting for ever.
 JxlParallelRetCode run(void* threads, void* jxl, JxlParallelRunInit init,
                        JxlParallelRunFunction work, uint32_t begin, uint32_t end) {
     unsigned most = *static_cast<unsigned*>(threads);
@@ -18,7 +18,7 @@ JxlParallelRetCode run(void* threads, void* jxl, JxlParallelRunInit init,
         parallel_for(most, end - begin, [=](unsigned worker, uint64_t i) {
             work(jxl, begin + static_cast<uint32_t>(i), worker);
         });
-    } catch (...) {  // no exception may pass libjxl
+    } catch (...) {  // no exception may propagate through libjxl
         return JXL_PARALLEL_RET_RUNNER_ERROR;
     }
     return JXL_PARALLEL_RET_SUCCESS;
@@ -100,14 +100,14 @@ void DecoderHandle::check(JxlDecoderStatus status) const {
     if (status != JXL_DEC_SUCCESS) fail_with(status);
 }
 
-// libjxl gives no text for what it refuses.
+// libjxl has no error texts.
 void DecoderHandle::fail_with(JxlDecoderStatus status) const {
     if (allowance_.exceeded())
         fail(DICUBE_ERROR_LIMIT, "JPEG XL codestream: needs more than the ", allowance_.most(),
              " bytes of max_memory");
     if (allowance_.lacked()) throw std::bad_alloc();
     if (status == JXL_DEC_NEED_MORE_INPUT) refuse("it ends too early");
-    refuse("libjxl refuses it, with status ", static_cast<int>(status));
+    refuse("libjxl refuses it with status ", static_cast<int>(status));
 }
 
 }  // namespace dicube::jxl

@@ -1,5 +1,5 @@
-// libjxl's encoder and decoder as owned objects: memory up to a limit, failures thrown. The only
-// file that includes <jxl/...>. Knows no image and no mapping of samples.
+// libjxl's encoder and decoder as objects with a memory limit, which throw failures. The only file
+// that includes <jxl/...>. Knows no image and no mapping of samples.
 #pragma once
 
 #include <jxl/codestream_header.h>
@@ -17,7 +17,7 @@
 
 namespace dicube::jxl {
 
-// Throws what is wrong with a codestream.
+// Fails, saying what is wrong with a codestream.
 template <typename... Parts>
 [[noreturn]] void refuse(const Parts&... parts) {
     fail(DICUBE_ERROR_CODEC, "JPEG XL codestream: ", parts...);
@@ -37,11 +37,11 @@ public:
     EncoderHandle(unsigned threads, uint64_t max_memory);
 
     JxlEncoder* get() const { return encoder_.get(); }
-    void start();  // anew
+    void start();  // resets it first
     void check(JxlEncoderStatus status) const;
     // Returns the options of the next frame, set to an effort; 1 means 2.
     JxlEncoderFrameSettings* frame_settings(uint32_t effort);
-    // Replaces `coded` by what has been given to encode, of which about `expected` bytes will come.
+    // Encodes all that was added into `coded`, which is replaced; about `expected` bytes.
     void finish(size_t expected, std::vector<uint8_t>& coded);
 
 private:
@@ -56,7 +56,7 @@ public:
     DecoderHandle(unsigned threads, uint64_t max_memory);
 
     JxlDecoder* get() const { return decoder_.get(); }
-    void start(Bytes coded, int events);  // anew
+    void start(Bytes coded, int events);  // resets it first
     void check(JxlDecoderStatus status) const;
     [[noreturn]] void fail_with(JxlDecoderStatus status) const;
 

@@ -83,7 +83,6 @@ class JphCodec:
 
     id = JPH.id
     name = JPH.name
-    label = JPH.label
     extensions = JPH.extensions
 
     def encode(

@@ -231,7 +231,6 @@ class JxlCodec:
 
     id = JXL.id
     name = JXL.name
-    label = JXL.label
     extensions = JXL.extensions
 
     def encode(
