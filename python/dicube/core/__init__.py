@@ -1,4 +1,4 @@
-"""The image and its header, and how the rooms come together in it."""
+"""The image, and the functions that read and write it with `storage` and `dicom`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOMES = {"DicomCubeImage": "dicube.core.image", "DicomCubeImageIO": "dicube.cor
 
 
 def __getattr__(name: str) -> Any:
-    # The rooms below import the header from here: the image, which imports them, must come later.
+    # The image imports everything for DICOM, which `core.cube` must not wait for.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
-"""The coded frames that an image was read from, kept in reach for exports that don't recode them.
+"""The coded frames that an image was read from, for exports that copy instead of recoding them.
 
-A file is opened again when its frames are asked for, and used only if it is still the one that was
+The file is opened again when its frames are needed, and used only if it is still the file that was
 read. Must not know DICOM.
 """
 
@@ -21,10 +21,10 @@ from dicube.storage.dcb_reader import DcbReader
 
 
 class VolumeFrames:
-    """The frames of an array, and as they are coded where that decodes to what the array has."""
+    """The frames of an array, with their coded form where that decodes to the same samples."""
 
     def __init__(self, volume: NDArray[Any], codec: str = "", coded: Any = None) -> None:
-        """Take the array, and what gives a frame as it is coded, or None."""
+        """Take the array, and a function that returns the coded form of a frame, or None."""
         self.shape, self.dtype, self.codec = volume.shape, volume.dtype, codec
         self._volume, self._coded = volume, coded
 
@@ -34,16 +34,16 @@ class VolumeFrames:
         return frame
 
     def coded(self, index: int) -> bytes | None:
-        """Return a frame as it is coded, which decodes to its samples; None if it isn't."""
+        """Return the coded form of a frame; None if it has none that decodes to its samples."""
         coded: bytes | None = None if self._coded is None else self._coded(index)
         return coded
 
 
 class FileFrames:
-    """The frames of an open file, decoded only where that is asked for."""
+    """The frames of an open file, decoded only when needed."""
 
     def __init__(self, reader: DcbReader) -> None:
-        """Take the file."""
+        """Take the reader of the file."""
         self.shape, self.dtype, self.codec = reader.shape, reader.dtype, reader.codec
         self._reader = reader
         self._is_plain = has_plain_frames(reader)
@@ -54,7 +54,7 @@ class FileFrames:
         return frame
 
     def coded(self, index: int) -> bytes | None:
-        """Return a frame as it is coded; None if only this package decodes it to its samples."""
+        """Return the coded form of a frame; None if only dicube decodes it to its samples."""
         return self._reader.coded(index) if self._is_plain else None
 
 
@@ -62,9 +62,9 @@ class CodedSource:
     """A dicube file that an image was read from: its path, or its bytes."""
 
     def __init__(self, source: Any) -> None:
-        """Take what a `DcbReader` is made of, before it is opened.
+        """Take the argument for a `DcbReader`, before it is opened.
 
-        Of a file object or a URL nothing is kept: nobody could tell later whether it is the same.
+        File objects and URLs are not kept, because a later change of the file can't be detected.
         """
         self._identity = _identity(source)
         is_known = isinstance(source, bytes) or self._identity is not None
@@ -76,14 +76,14 @@ class CodedSource:
 
         Args:
             volume: as it is now.
-            compare: whether samples may have been changed; frames are then decoded to see.
+            compare: whether samples may have changed; frames are then decoded and compared.
         """
         if self._source is None or _identity(self._source) != self._identity:
             yield VolumeFrames(volume)
             return
         try:
             reader = DcbReader(self._source, num_threads=1)
-        except DicomCubeError:  # gone since, or not to be read any more
+        except DicomCubeError:  # deleted since, or not readable any more
             yield VolumeFrames(volume)
             return
         with reader:
@@ -111,7 +111,7 @@ def frames_of_codec(
         volume: as it is now.
         codec: of the coded frames.
         coded: one for each slice.
-        compare: whether samples may have been changed; frames are then decoded to see.
+        compare: whether samples may have changed; frames are then decoded and compared.
     """
     if len(coded) != len(volume):
         return VolumeFrames(volume)
@@ -134,7 +134,7 @@ def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
 
 
 def _identity(source: Any) -> tuple[int, ...] | None:
-    """Return what tells a file from one that took its place; None if there is no file."""
+    """Return what distinguishes a file from one that replaced it; None if there is no file."""
     if not isinstance(source, (str, os.PathLike)):
         return None
     try:

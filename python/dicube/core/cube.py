@@ -1,7 +1,7 @@
-"""Cube: a dicube file as an array that is decoded where it is indexed. `dicube.open` gives it.
+"""Cube: a dicube file as an array that decodes what is indexed. `dicube.open` returns one.
 
-Here files and indices come together; of medicine only what is asked for is read, and imported. It
-must not know how a file is laid out, or where its bytes come from.
+Metadata and geometry are read, and their modules imported, only when needed. Must not know how a
+file is laid out, or where its bytes come from.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from dicube.dicom.dicom_status import DicomStatus
     from dicube.dicom.series.geometry import Space
 
-# Of frames that are cropped so many bytes are decoded at a time: they stay in the processor's
-# cache, or near. But at least a few, for the threads.
+# Frames that are cropped are decoded in batches of this size, which fits the processor's cache, but
+# of at least a few frames, to give all threads work.
 _BATCH_BYTES = 8 << 20
 _LEAST_BATCH = 8
 
@@ -51,25 +51,26 @@ def open(  # noqa: A001 (the face's name: dicube.open)
     """Open a `.dcbs` or `.dcba` file without decoding anything.
 
     Args:
-        path: a path, a URL that fsspec opens, the bytes of a whole file, or a binary file object
-            that can seek.
-        level: of resolution; see `Cube.at_level`.
-        num_threads: threads for decoding; None or 0 for one for each processor. Where many
-            processes read, as those of a DataLoader do, 1 is best.
+        path: a path, a URL that fsspec opens, the bytes of a whole file, or a seekable binary file
+            object.
+        level: resolution level; see `Cube.at_level`.
+        num_threads: threads for decoding; None or 0 for one per processor. 1 is best if many
+            processes read, such as the workers of a DataLoader.
         cache: bytes of decoded frames to keep for the next read; 0 for none.
-        storage_options: for the file system of a URL, as fsspec has them.
-        on_error: 'raise', or 'skip' for what is intact of a damaged file: stored values of damaged
-            slices are zeros, real ones NaN, and damaged sections are left out. Each is told by a
-            UserWarning when it is come upon, and from then on by `damaged_frames` and
+        storage_options: for the file system of a URL, as in fsspec.
+        on_error: 'raise', or 'skip' to read what is intact in a damaged file: damaged slices become
+            zeros (NaN in real values), damaged sections are left out. Each is reported by a
+            UserWarning when it is first read, and then by `damaged_frames` and
             `damaged_sections`.
-        verify: compare checksums where the file has them. Without that damage may pass for pixels.
-        max_memory: bytes that libdicube may take for one file or frame, and each array that is
-            made; None for 4 GiB in libdicube and arrays of any size.
+        verify: compare the checksums in the file. Without them damage may look like data.
+        max_memory: bytes that libdicube may use for one file or frame, and that each array may
+            have; None for 4 GiB in libdicube and arrays of any size.
 
     Raises:
-        FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
-        InvalidCubeFileError: it is no dicube file, or a damaged or newer one, or can't be read.
-        DataConsistencyError: the file does not have the level, or `on_error` is another.
+        FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
+        InvalidCubeFileError: not a dicube file, or a damaged or newer one, or one that can't be
+            read.
+        DataConsistencyError: the file does not have the level, or an unknown `on_error`.
         MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
 
     Example:
@@ -96,19 +97,19 @@ def open(  # noqa: A001 (the face's name: dicube.open)
 
 
 class Cube:
-    """An open file as an array: what is indexed is decoded, and nothing is kept.
+    """An open file as an array: indexing decodes, and nothing is cached by default.
 
-    An index is whatever numpy takes, with numpy's results and errors: integers, slices of any step,
-    lists, boolean masks, `np.newaxis`, integer arrays. Only the frames that it touches are decoded,
-    and each result is an array of its own. `np.asarray(cube)` is the whole volume.
+    Indices work as in numpy, with the same results and errors: integers, slices of any step,
+    lists, boolean masks, `np.newaxis`, integer arrays. Only the frames touched are decoded, and
+    each result is a new array. `np.asarray(cube)` is the whole volume.
 
-    For many threads at once. A forked process opens the file again by itself, and so does one that
-    the cube is pickled for: workers of a DataLoader just index it.
+    Many threads may use a cube at once. In a forked process, and after unpickling, it opens the
+    file again by itself, so workers of a DataLoader can simply index it.
 
     Attributes:
         shape: (slices, rows, columns), or (slices, rows, columns, 3) for colour.
         dtype: of the stored values.
-        level: of resolution; 0 is the full one.
+        level: resolution level; 0 is the full resolution.
     """
 
     def __init__(
@@ -123,24 +124,24 @@ class Cube:
     # ------------------------------------------------------------------------------- pixels
 
     def __getitem__(self, index: Any) -> Any:
-        """Return what numpy would of the volume: an array, or a scalar."""
+        """Return what numpy would return for the volume: an array or a scalar."""
         return self._take(frame_index(index, self.shape), self.dtype, None)
 
     def read(self, index: Any = ..., *, out: NDArray[Any] | None = None) -> Any:
-        """Return `cube[index]`, in an array of the caller's if there is one.
+        """Return `cube[index]`, in an array of the caller if one is given.
 
         Args:
-            index: as numpy has it.
+            index: as in numpy.
             out: of exactly the result's shape and dtype, with any strides.
 
         Returns:
-            `out`; without it what `cube[index]` gives.
+            `out`; without it, `cube[index]`.
 
         Raises:
-            IndexError: what numpy raises for such an index.
+            IndexError: numpy would raise it for this index.
             DataConsistencyError: `out` does not fit.
             InvalidCubeFileError: a checksum differs, or the file can't be read.
-            CodecError: a frame does not decode.
+            CodecError: a frame can't be decoded.
         """
         wanted = frame_index(index, self.shape)
         if out is not None and (out.shape != wanted.shape or out.dtype != self.dtype):
@@ -153,26 +154,25 @@ class Cube:
         return self._take(wanted, self.dtype, None, out)
 
     def get_fdata(self, index: Any = ..., dtype: DTypeLike = "float32") -> Any:
-        """Return real values of a part: stored value * slope + intercept, as Hounsfield units are.
+        """Return real values of a part, such as Hounsfield units: stored value * slope + intercept.
 
         Args:
-            index: as numpy has it; without it the whole volume.
+            index: as in numpy; by default the whole volume.
             dtype: float16, float32 or float64.
 
         Returns:
-            What `DicomCubeImage.get_fdata()[index]` would: an array, or a scalar.
+            The same as `DicomCubeImage.get_fdata()[index]`: an array or a scalar.
 
         Raises:
-            IndexError: what numpy raises for such an index.
-            DataConsistencyError: another dtype; or a section that tells what stored values mean
-                was damaged.
+            IndexError: numpy would raise it for this index.
+            DataConsistencyError: another dtype; or a section that defines real values was damaged.
         """
         real = _Rescale(self._parts, dtype)
         return self._take(frame_index(index, self.shape), real.dtype, real)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
-            raise ValueError("a cube is decoded: an array of it is always a copy")
+            raise ValueError("a cube decodes its frames, so an array of it is always a copy")
         volume: NDArray[Any] = self[...]
         return volume if dtype is None else volume.astype(dtype, copy=False)
 
@@ -180,7 +180,7 @@ class Cube:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yield the frames; a few are decoded at a time."""
+        """Yield the frames, decoding a few at a time."""
         for first in range(0, len(self), _LEAST_BATCH):
             yield from self[first : first + _LEAST_BATCH]
 
@@ -196,41 +196,42 @@ class Cube:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that the volume takes when it is decoded."""
+        """The bytes of the decoded volume."""
         return self.size * self.dtype.itemsize
 
     @property
     def levels(self) -> int:
-        """The highest level of resolution that there is: 0 for JPEG XL. Reads the first frame."""
+        """The highest resolution level: 0 for JPEG XL. Reads the first frame."""
         return self._reader.levels
 
     def at_level(self, level: int) -> Cube:
         """Return the same file at a resolution of 1/2, 1/4, 1/8…: rows and columns, not slices.
 
-        What is taken are HTJ2K's own wavelet levels (ISO/IEC 15444-1 Annex F), much faster than
-        decoding all. Each sample is the low-pass filter's at an even place of the level before, so
-        `space` keeps its origin, its spacing doubles, and sides are halved and rounded up.
+        Uses the wavelet levels of HTJ2K (ISO/IEC 15444-1 Annex F), which is much faster than
+        decoding everything. Each sample is the output of the low-pass filter at an even position
+        of the level before, so `space` keeps its origin, its spacing doubles, and sides are halved
+        and rounded up.
 
         Args:
             level: 1 for half the rows and columns, 2 for a quarter and so on; 0 for all.
 
         Returns:
-            A cube of the same open file, with the same metadata, which are those of level 0.
+            A cube of the same open file, with the same metadata, which describe level 0.
 
         Raises:
             DataConsistencyError: the file does not have the level.
         """
         return Cube(self._reader, self._parts, self._cache, level)
 
-    # ----------------------------------------------------------------------- beside the pixels
+    # ---------------------------------------------------------------------- besides the pixels
 
     @property
     def dicom_meta(self) -> DicomMeta | None:
-        """The metadata, parsed when first asked for; None where there are none.
+        """The metadata, parsed when first needed; None if there are none.
 
         Raises:
-            MetaDataError: they can't be understood.
-            DataConsistencyError: they are of another number of slices.
+            MetaDataError: they can't be parsed.
+            DataConsistencyError: they have another number of slices.
         """
         return self._parts.meta
 
@@ -246,7 +247,7 @@ class Cube:
 
     @property
     def space(self) -> Space | None:
-        """The geometry of this level, in (z, y, x) order; None where it isn't known."""
+        """The geometry of this level, in (z, y, x) order; None if it isn't known."""
         from dicube.dicom.series.geometry import space_at_level
 
         space = self._parts.space
@@ -254,17 +255,17 @@ class Cube:
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """What lossy coding has changed, the earliest first; see `DicomCubeImage.losses`."""
+        """What lossy coding changed, the earliest first; see `DicomCubeImage.losses`."""
         return self._parts.losses
 
     @property
     def damaged_frames(self) -> tuple[int, ...]:
-        """The damaged slices among those read until now, with `on_error='skip'`, at any level."""
+        """The damaged slices among those read so far with `on_error='skip'`, at any level."""
         return tuple(self._parts.damage().frames)
 
     @property
     def damaged_sections(self) -> tuple[str, ...]:
-        """The names of the damaged sections among those read until now."""
+        """The names of the damaged sections among those read so far."""
         return tuple(self._parts.damage().sections)
 
     # ----------------------------------------------------------------------------------- file
@@ -275,7 +276,7 @@ class Cube:
         return self._reader.closed
 
     def close(self) -> None:
-        """Close the file, for all levels, when reads that other threads have begun are done."""
+        """Close the file, for all levels, after reads in other threads have ended."""
         self._reader.close()
 
     def __enter__(self) -> Cube:
@@ -297,7 +298,7 @@ class Cube:
         real: _Rescale | None,
         out: NDArray[Any] | None = None,
     ) -> Any:
-        """Return what an index takes, of stored values or of real ones."""
+        """Return the indexed part, as stored or real values."""
         with self._parts.warning():
             return self._taken(wanted, dtype, real, out)
 
@@ -346,7 +347,7 @@ class Cube:
     def _decode(
         self, frames: Sequence[int], out: NDArray[Any], real: RealValues | None = None
     ) -> None:
-        """Fill an array with frames; with stored values if there is a cache, which keeps those."""
+        """Fill an array with frames; with stored values if there is a cache, which holds these."""
         if not out.size:
             return
         cache = self._cache_here()
@@ -371,23 +372,23 @@ class Cube:
                 out[place] = decoded
 
     def _not_kept(self, frames: Sequence[int]) -> Sequence[int]:
-        """Return those of some frames that will have to be read."""
+        """Return the frames that are not in the cache."""
         cache = self._cache_here()
         if cache is None:
             return frames
         return [frame for frame in frames if cache.get((self.level, frame)) is None]
 
     def _cache_here(self) -> FrameCache | None:
-        """Return the cache of this process: after a fork its lock may be one that stays locked."""
+        """Return the cache of this process. After a fork the old one may be locked forever."""
         if self._cache is not None and self._process != os.getpid():
             self._cache, self._process = FrameCache(self._cache.capacity), os.getpid()
         return self._cache
 
 
 class _Parts:
-    """What a file holds beside its frames, each read when it is first asked for.
+    """The parts of an image besides its pixels, each read when it is first needed.
 
-    The rooms of DICOM are imported then, too: they take longer than opening a thousand files.
+    The modules for DICOM are imported then: that takes longer than opening a thousand files.
     """
 
     def __init__(self, reader: DcbReader) -> None:
@@ -398,13 +399,13 @@ class _Parts:
         return {"_reader": self._reader, "_read": {}}
 
     def damage(self) -> Damage:
-        """Return what was skipped until now."""
+        """Return what was skipped so far."""
         reader = self._reader
         return Damage(reader.damaged_frames.copy(), reader.damaged_sections.copy())
 
     @contextmanager
     def warning(self) -> Iterator[None]:
-        """Warn of what is skipped within this context, and was not before."""
+        """Warn of damage that is first found within this context."""
         known = self.damage()
         yield
         found = self.damage().beyond(known)
@@ -461,7 +462,7 @@ class _Parts:
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """What lossy coding has changed."""
+        """What lossy coding changed."""
         if "losses" not in self._read:
             from dicube.core.lossy.loss import read_losses
 
@@ -472,11 +473,11 @@ class _Parts:
 
 
 class _Rescale:
-    """What makes real values of stored ones.
+    """The conversion of stored values to real ones.
 
     Attributes:
         dtype: of the real values.
-        is_plain: whether words are values, so that decoding itself can give real ones.
+        is_plain: whether words are values, so that frames can be decoded directly to real values.
     """
 
     def __init__(self, parts: _Parts, dtype: DTypeLike) -> None:
@@ -490,7 +491,7 @@ class _Rescale:
         self.is_plain = self._bits is None
 
     def of(self, frames: Sequence[int]) -> RealValues:
-        """Return what real values of frames are made by."""
+        """Return dtype and rescale for some frames."""
         slopes, intercepts = (
             [given[frame] for frame in frames] if isinstance(given, Sequence) else given
             for given in (self._real.slopes, self._real.intercepts)
@@ -498,12 +499,12 @@ class _Rescale:
         return RealValues(self.dtype, slopes, intercepts)
 
     def compute(self, stored: NDArray[Any], frames: Sequence[int]) -> NDArray[Any]:
-        """Return the real values of frames, or of the same part of each."""
+        """Return the real values of frames, or of the same part of each frame."""
         bits = None if self._bits is None else [self._bits[frame] for frame in frames]
         return self.blank_damaged(compute_real_values(stored, self.of(frames), bits), frames)
 
     def blank_damaged(self, values: NDArray[Any], frames: Sequence[int]) -> NDArray[Any]:
-        """Set the values of damaged frames, whose stored values are zeros, to NaN."""
+        """Set the values of damaged frames to NaN; their stored values are zeros."""
         damaged = self._parts.damage().frames
         if damaged:
             values[[place for place, frame in enumerate(frames) if frame in damaged]] = np.nan

@@ -1,7 +1,6 @@
-"""What a dicube file holds beside its frames, and the sections that it is kept in.
+"""The parts of an image besides its pixels, and the sections of a dicube file that store them.
 
-Knows the sections' names and what is in them. It must not know pixels, or where in a file a section
-stands.
+Knows names and content of the sections. It must not know pixels, or where in a file a section is.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ from dicube.threads import Threads
 _STATUS = "dicom_status"  # the status value as text
 METADATA = "dicom_meta"  # JSON, packed with zstd
 _SPACE = "space"  # JSON, in (x, y, z) order
-# The same of a colour volume: published readers refuse a file whose volume has more axes than its
-# space, so they must not see it.
+# The same for a colour volume. The published package refuses a file whose volume has more axes than
+# its space, so it must not find one.
 _COLOUR_SPACE = "colour_space"
 _HEADER = "pixel_header"  # JSON
-_NIFTI = "nifti"  # a NIfTI file's bytes before its voxels, packed with zstd
-ORIGINALS = "originals"  # the source's files without their pixels, packed with zstd
+_NIFTI = "nifti"  # the bytes of a NIfTI file before its voxels, packed with zstd
+ORIGINALS = "originals"  # the original files without their pixels, packed with zstd
 
 _TRANSFER_SYNTAX = "00020010"
 
@@ -62,16 +61,16 @@ def parts_around_frames(
     provenance: Provenance | None = None,
     volume: NDArray[Any] | None = None,
 ) -> Iterator[None]:
-    """Write the sections that hold the parts of an image: `with` this, write the frames.
+    """Write the parts of an image; the caller writes the frames inside this context.
 
-    The originals, which only an export asks for, are packed while frames are encoded, and stand
-    behind them.
+    The original files, which only an export needs, are packed while frames are encoded, and follow
+    the frames in the file.
 
     Args:
         writer: of the file; it has no frames yet.
         parts: the parts.
-        provenance: of the image, if the files that it was read from are to be kept.
-        volume: then, of the image.
+        provenance: of the image, to keep the original files; None to leave them out.
+        volume: of the image, to keep the original files.
     """
     space_section = _COLOUR_SPACE if len(writer.shape) == 4 else _SPACE
     writer.write_section(_STATUS, parts.status.value.encode())
@@ -96,7 +95,7 @@ def parts_around_frames(
 
 
 def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced]:
-    """Return the elements of each DICOM file that tell of losses."""
+    """Return the elements that record losses, for each DICOM file."""
     return lossy_attributes(meta, [(loss.ratio, str(loss)) for loss in losses])
 
 
@@ -105,7 +104,7 @@ def read_parts(reader: DcbReader) -> CubeParts:
 
     Raises:
         InvalidCubeFileError: a section is damaged.
-        MetaDataError: the metadata can't be understood.
+        MetaDataError: the metadata can't be parsed.
     """
     originals, losses = _read_originals(reader), read_losses(reader)
     elements = OriginalElements(originals)
@@ -129,16 +128,16 @@ def _why_no_originals(losses: Sequence[Loss]) -> str:
 
 
 def read_meta(reader: DcbReader) -> DicomMeta | None:
-    """Return the metadata of a file; None where it has none.
+    """Return the metadata of a file; None if it has none.
 
     Raises:
         InvalidCubeFileError: the section is damaged.
-        MetaDataError: they can't be understood.
+        MetaDataError: they can't be parsed.
     """
     text = _read_meta_text(reader)
     if text is None:
         return None
-    # The originals stand behind the frames: who does not need them must not wait for them.
+    # The originals are behind the frames. Callers that don't need them must not wait for them.
     originals = _read_originals(reader) if ELSEWHERE_KEY in text else None
     meta = _meta_of(text, OriginalElements(originals), reader, read_header(reader))
     if originals is not None and _has_coded_source(meta):
@@ -147,7 +146,7 @@ def read_meta(reader: DcbReader) -> DicomMeta | None:
 
 
 def read_header(reader: DcbReader) -> PixelDataHeader:
-    """Return the pixel header of a file, and the plain one where it has none."""
+    """Return the pixel header of a file, or one without rescale if it has none."""
     name = reader.dtype.name
     text = _read_text(reader, _HEADER)
     if text is None:
@@ -156,29 +155,29 @@ def read_header(reader: DcbReader) -> PixelDataHeader:
         header = PixelDataHeader.from_json(text)
     except ValueError as error:
         raise InvalidCubeFileError(f"section {_HEADER}: {error}") from error
-    # Published writers store what they were told, which may be another dtype than the pixels'.
+    # The published package stores the dtype that it is given, which may differ from the pixels'.
     return dataclasses.replace(header, PixelDtype=name)
 
 
 def read_space(reader: DcbReader) -> Space | None:
-    """Return the geometry of a file; None where it has none."""
+    """Return the geometry of a file; None if it has none."""
     text = _read_text(reader, _SPACE) or _read_text(reader, _COLOUR_SPACE)
     return None if text is None else space_from_json(text)
 
 
 def read_status(reader: DcbReader) -> DicomStatus:
-    """Return the status of a file."""
+    """Return the status of a file; CONSISTENT if it has none."""
     text = _read_text(reader, _STATUS)
     if text is None:
         return DicomStatus.CONSISTENT
     try:
         return DicomStatus(text)
     except ValueError:
-        raise InvalidCubeFileError(f"section {_STATUS}: {text[:40]!r} is no status") from None
+        raise InvalidCubeFileError(f"section {_STATUS}: {text[:40]!r} is not a status") from None
 
 
 def _read_text(reader: DcbReader, name: str) -> str | None:
-    """Return the text of a section; None where it is missing or empty."""
+    """Return the text of a section; None if it is missing or empty."""
     data = reader.sections.get(name)
     if not data:
         return None
@@ -189,7 +188,7 @@ def _read_text(reader: DcbReader, name: str) -> str | None:
 
 
 def _read_meta_text(reader: DcbReader) -> str | None:
-    """Return the JSON of a file's metadata; None where it has none."""
+    """Return the JSON of a file's metadata; None if it has none."""
     packed = reader.sections.get(METADATA)
     if not packed:
         return None
@@ -200,7 +199,7 @@ def _read_meta_text(reader: DcbReader) -> str | None:
 
 
 def _read_originals(reader: DcbReader) -> StoredOriginals | None:
-    """Return the original files that a file holds; None where it holds none."""
+    """Return the original files in a dicube file; None if it has none."""
     packed = reader.sections.get(ORIGINALS)
     if not packed:
         return None
@@ -208,13 +207,13 @@ def _read_originals(reader: DcbReader) -> StoredOriginals | None:
 
 
 def _has_coded_source(meta: DicomMeta) -> bool:
-    """Return whether the originals may have had coded frames, which the file then has as well."""
+    """Return whether the original files may have coded frames that the dicube file has too."""
     syntaxes = meta.get(_TRANSFER_SYNTAX, force_nonshared=True)
     return any(coded_syntax_of(str(syntax)) is not None for syntax in syntaxes)
 
 
 def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
-    """Return the header of the NIfTI file that a file was made from; None where it has none."""
+    """Return the NIfTI header in a file; None if it has none."""
     packed = reader.sections.get(_NIFTI)
     if not packed:
         return None
@@ -227,7 +226,7 @@ def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
 def _meta_of(
     text: str, elements: OriginalElements, reader: DcbReader, header: PixelDataHeader
 ) -> DicomMeta:
-    """Return metadata of a file from their JSON."""
+    """Return the metadata of a file, parsed from their JSON."""
     meta = DicomMeta.from_json(text, originals=elements)
     if not reader.has_checksums:
         # The published package stores rescaled values; its metadata still have the rescale of the

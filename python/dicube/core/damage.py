@@ -1,7 +1,7 @@
-"""What a damaged file could not give to an image that was read from it all the same.
+"""The frames and sections that are missing in an image because the file read was damaged.
 
-Such an image has holes: what is made of it must not pass for whole. Must not know how damage is
-found.
+Such an image can't be saved, so that zero-filled slices are never mistaken for data. Must not know
+how damage is found.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Mapping, Sequence
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.intact_frames import ranges_of
 
-# Without these it can't be told what stored values mean.
+# Without these the meaning of stored values is unknown.
 _SECTIONS_OF_VALUES = ("pixel_header", "dicom_meta")
-# Without these more is lost than can be told of what is left: that it was coded lossily, say.
+# Without these the intact slices would be described wrongly: as lossless, for example.
 _SECTIONS_OF_INTACT = (*_SECTIONS_OF_VALUES, "loss")
 
 
 class Damage:
-    """The frames and sections that an image lacks.
+    """The frames and sections that are missing in an image.
 
     Attributes:
-        frames: why, by number; their stored values are zeros.
-        sections: why, by name.
+        frames: the reason by frame number; their stored values are zeros.
+        sections: the reason by section name.
     """
 
     def __init__(
         self, frames: Mapping[int, str] | None = None, sections: Mapping[str, str] | None = None
     ) -> None:
-        """Take what a reader skipped."""
+        """Take what a reader skipped: reasons by frame number and by section name."""
         self.frames = dict(sorted((frames or {}).items()))
         self.sections = dict(sections or {})
 
@@ -41,7 +41,7 @@ class Damage:
         return ", ".join(parts)
 
     def beyond(self, known: Damage) -> Damage:
-        """Return the damage that is not known already."""
+        """Return the damage that is not in `known`."""
         return Damage(
             {number: why for number, why in self.frames.items() if number not in known.frames},
             {name: why for name, why in self.sections.items() if name not in known.sections},
@@ -56,28 +56,27 @@ class Damage:
         """Raise DataConsistencyError if anything is missing."""
         if self:
             raise DataConsistencyError(
-                f"the image was read from a damaged file, and lacks {self}",
-                suggestion="intact_part() gives what can be written, "
-                "accept_damage() lets it be written as it is",
+                f"the image was read from a damaged file and lacks {self}",
+                suggestion="use intact_part(), or call accept_damage() to keep the gaps",
             )
 
     def check_intact(self, slices: int) -> None:
-        """Raise DataConsistencyError unless something can stand for itself without the rest."""
+        """Raise DataConsistencyError unless the intact slices of so many make an image."""
         for name in _SECTIONS_OF_INTACT:
             if name in self.sections:
                 raise DataConsistencyError(
-                    f"what is intact can't stand for itself: the file's section {name} is damaged",
-                    suggestion="set what it told, then accept_damage()",
+                    f"there is no intact part: section {name} of the file is damaged",
+                    suggestion="set what the section defined, then call accept_damage()",
                 )
         if len(self.frames) == slices:
-            raise DataConsistencyError("none of the file's frames is intact")
+            raise DataConsistencyError("no frame of the file is intact")
 
     def check_values(self) -> None:
-        """Raise DataConsistencyError unless it is known what stored values mean."""
+        """Raise DataConsistencyError unless real values can be computed."""
         for name in _SECTIONS_OF_VALUES:
             if name in self.sections:
                 raise DataConsistencyError(
-                    f"real values can't be told: the file's section {name} is damaged",
-                    suggestion="of a DicomCubeImage set pixel_header and dicom_meta, "
-                    "then accept_damage()",
+                    f"real values are unknown: section {name} of the file is damaged",
+                    suggestion="set pixel_header and dicom_meta of a DicomCubeImage, "
+                    "then call accept_damage()",
                 )

@@ -1,6 +1,6 @@
-"""DcbFile and its kinds, the published package's files: faces over reader, writer and image.
+"""DcbFile and its subclasses of the published package, implemented with reader, writer and image.
 
-Must not know how sections and frames are laid out, but for the header that callers ask for.
+Must not know how a file is laid out, except for the header, which callers may read.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ _HEADER_SIZE = 116
 
 
 class DcbFile:
-    """A dicube file by its path, whose parts are read when they are asked for.
+    """A dicube file at a path, whose parts are read when they are needed.
+
+    An existing file is of the kind that its magic identifies, whatever the class called.
 
     Args:
         filename: the path.
-        mode: 'r' to read; 'w' to write, for which the kind's extension is appended to a name
-            without it; 'a' to read, or to write a file that is not there yet.
-
-    A file that is there is taken for the kind that its magic tells.
+        mode: 'r' to read; 'w' to write, which appends the extension of the kind if it is missing;
+            'a' to read, or to write a file that doesn't exist yet.
 
     Raises:
-        InvalidCubeFileError: another mode, no path, or no dicube file at it.
+        InvalidCubeFileError: an unknown mode, an empty path, or not a dicube file.
     """
 
     HEADER_STRUCT = "<8sI13Q"
@@ -93,10 +93,10 @@ class DcbFile:
         """Return the fields of the header.
 
         Raises:
-            InvalidCubeFileError: the file is missing or too short, or its magic is another.
+            InvalidCubeFileError: the file is missing or too short, or has another magic.
         """
         if self._header is None:
-            DcbReader(self.filename).close()  # tells what is wrong with a file, if anything is
+            DcbReader(self.filename).close()  # raises if anything is wrong with the file
             with open(self.filename, "rb") as file:
                 fields = struct.unpack(self.HEADER_STRUCT, file.read(_HEADER_SIZE))
             self._header = dict(zip(_HEADER_FIELDS, fields, strict=True))
@@ -122,9 +122,9 @@ class DcbFile:
             pixel_header, dicom_meta, dicom_status, space: as of a `DicomCubeImage`.
 
         Raises:
-            DataConsistencyError: no frames, or frames that differ.
-            InvalidCubeFileError: the file is there and was opened to append, which can't be done;
-                or it is of no kind.
+            DataConsistencyError: no frames, or frames that differ in shape or dtype.
+            InvalidCubeFileError: the file exists and was opened to append, which isn't supported;
+                or this is a DcbFile of no kind.
         """
         if self.CODEC_NAME is None:
             raise InvalidCubeFileError(
@@ -133,12 +133,14 @@ class DcbFile:
         if self.mode == "a" and os.path.exists(self.filename):
             raise InvalidCubeFileError(
                 f"{self.filename}: nothing can be appended to a dicube file",
-                suggestion="mode 'w' replaces it",
+                suggestion="use mode 'w' to replace it",
             )
         try:
             volume = np.stack(list(images))
         except ValueError as error:
-            raise DataConsistencyError(f"the frames don't make a volume: {error}") from None
+            raise DataConsistencyError(
+                f"the frames can't be stacked to a volume: {error}"
+            ) from None
         image = DicomCubeImage(volume, pixel_header, dicom_meta, space, dicom_status)
         image.to_file(self.filename, num_threads=get_num_threads())
         self._header = None
@@ -147,7 +149,7 @@ class DcbFile:
         """Return the metadata; None if the file has none.
 
         Args:
-            DicomMetaClass: what is made, by its `from_json`.
+            DicomMetaClass: the class to return; its `from_json` is called.
         """
         with DcbReader(self.filename) as reader:
             meta = read_meta(reader)
@@ -159,7 +161,7 @@ class DcbFile:
         """Return the geometry, in (z, y, x) order; None if the file has none.
 
         Args:
-            SpaceClass: what is made, by its `from_json`.
+            SpaceClass: the class to return; its `from_json` is called.
         """
         with DcbReader(self.filename) as reader:
             space = read_space(reader)
@@ -168,17 +170,17 @@ class DcbFile:
         return SpaceClass.from_json(space_to_json(space)).reverse_axis_order()
 
     def read_pixel_header(self, HeaderClass: type[Any] = PixelDataHeader) -> Any:  # noqa: N803
-        """Return the pixel header; the plain one if the file has none.
+        """Return the pixel header; one without rescale if the file has none.
 
         Args:
-            HeaderClass: what is made, by its `from_json`.
+            HeaderClass: the class to return; its `from_json` is called.
         """
         with DcbReader(self.filename) as reader:
             header = read_header(reader)
         return header if HeaderClass is PixelDataHeader else HeaderClass.from_json(header.to_json())
 
     def read_images(self) -> list[NDArray[Any]] | NDArray[Any]:
-        """Return the frames in a list; the frame itself if there is one, an empty array if none."""
+        """Return a list of frames; the frame itself if there is one, an empty array if none."""
         with DcbReader(self.filename, num_threads=get_num_threads()) as reader:
             if not reader.shape[0]:
                 return np.array([], read_header(reader).OriginalPixelDtype)
@@ -191,7 +193,7 @@ class DcbFile:
             return read_status(reader)
 
     def get_transfer_syntax_uid(self) -> str | None:
-        """Return the DICOM transfer syntax that frames of this kind are of; None if of no kind."""
+        """Return the UID of the transfer syntax of such frames; None for a DcbFile of no kind."""
         return self.TRANSFER_SYNTAX_UID
 
 

@@ -1,6 +1,6 @@
-"""Files written frame by frame, of volumes that are in no array.
+"""`write_frames`: writes files frame by frame, for volumes larger than memory.
 
-Must not know how an image is made of a file.
+Must not know how files are read.
 """
 
 from __future__ import annotations
@@ -40,25 +40,26 @@ def write_frames(
     verify: bool = True,
     progress: Progress | None = None,
 ) -> None:
-    """Write a file of frames as they come, holding only a few: a volume may be larger than memory.
+    """Write a file from frames one after another, for volumes larger than memory.
 
-    The file is that of `DicomCubeImage(volume, pixel_header, ...).to_file(path)`.
+    Holds only a few frames at a time. The file is the same as that of
+    `DicomCubeImage(volume, pixel_header, ...).to_file(path)`.
 
     Args:
-        path: its extension is the format: `.dcbs` (HTJ2K) or `.dcba` (JPEG XL).
-        frames: shape[0] arrays of (rows, columns[, 3]), made while others are encoded; or a memory
-            map of the whole volume, of which only the pages at work are in memory.
+        path: its extension selects the format: `.dcbs` (HTJ2K) or `.dcba` (JPEG XL).
+        frames: shape[0] arrays of (rows, columns[, 3]), consumed while earlier ones are encoded; or
+            a memory map of the whole volume.
         shape: (slices, rows, columns), or (slices, rows, columns, 3) for colour.
         dtype: of the stored values.
         pixel_header, dicom_meta, space, dicom_status, losses: as of `DicomCubeImage`.
         num_threads, effort, verify, progress: as of `DicomCubeImage.to_file`.
 
     Raises:
-        DataConsistencyError: a shape, dtype, extension or effort that can't be written, a frame of
-            another shape or dtype, or parts that don't fit each other.
-        DicomCubeError: frames are too many or too few.
+        DataConsistencyError: a shape, dtype, extension or effort that isn't supported, a frame of
+            another shape or dtype, or arguments that don't fit each other.
+        DicomCubeError: too many or too few frames.
         OSError: (an InvalidCubeFileError too) the system refused to write.
-        CodecError: a frame did not encode to what it was.
+        CodecError: a frame did not decode to what was encoded.
 
     Example:
         >>> shape = (100, 64, 64)
@@ -67,9 +68,9 @@ def write_frames(
         >>> int(dicube.open("big.dcba")[99].max())
         99
     """
-    # Of one sample, repeated without taking memory: what holds of the volume is checked on it.
+    # One repeated sample, which takes no memory, to check everything else against the shape.
     stand_in = np.broadcast_to(np.zeros((), dtype), shape)
-    image = DicomCubeImage(stand_in, pixel_header, dicom_meta, space, dicom_status)
+    image = DicomCubeImage(stand_in, pixel_header, dicom_meta, space, dicom_status, losses=losses)
     writer = DcbWriter(
         path,
         image.shape,
@@ -84,4 +85,4 @@ def write_frames(
             writer.write_frames(frames, progress=progress)
         else:
             writer.write_each(frames, progress=progress)
-        write_losses(writer, losses)
+        write_losses(writer, image.losses)

@@ -21,7 +21,7 @@ from dicube.core.consistency import checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts, derived_attributes, parts_around_frames, read_parts
 from dicube.core.damage import Damage
 from dicube.core.lossy.coding import lossy_coding
-from dicube.core.lossy.loss import Loss, measured_loss, write_losses
+from dicube.core.lossy.loss import Loss, write_losses
 from dicube.core.nifti_image import fitting_nifti, grid_of_parts, nifti_of_image, read_nifti
 from dicube.core.origin import Origin
 from dicube.core.parts_of_series import parts_of_slices, volumes_of
@@ -61,10 +61,8 @@ class DicomCubeImage:
     """A volume of stored pixel values with the metadata and geometry of its slices.
 
     Example:
-        >>> import numpy as np
-        >>> from dicube import DicomCubeImage, PixelDataHeader
-        >>> volume = np.full((2, 3, 4), 1024, np.uint16)
-        >>> image = DicomCubeImage(volume, PixelDataHeader(RescaleIntercept=-1000.0))
+        >>> header = dicube.PixelDataHeader(RescaleIntercept=-1000.0)
+        >>> image = dicube.DicomCubeImage(np.full((2, 3, 4), 1024, np.uint16), header)
         >>> image
         <DicomCubeImage shape=(2, 3, 4) dtype=uint16 status=consistent>
         >>> float(image.get_fdata()[0, 0, 0])
@@ -221,13 +219,9 @@ class DicomCubeImage:
             UserWarning: something was skipped; names it.
 
         Example:
-            >>> from tempfile import TemporaryDirectory
-            >>> import numpy as np
-            >>> from dicube import DicomCubeImage
-            >>> with TemporaryDirectory() as folder:
-            ...     DicomCubeImage(np.ones((2, 3, 4), np.int16)).to_file(f"{folder}/ones.dcbs")
-            ...     DicomCubeImage.from_file(f"{folder}/ones.dcbs")
-            <DicomCubeImage shape=(2, 3, 4) dtype=int16 status=consistent>
+            >>> image = dicube.DicomCubeImage.from_file("head.dcbs")
+            >>> image.dicom_meta.get("PatientName")
+            'DOE^JOHN'
         """
         source = CodedSource(path)
         reader = DcbReader(
@@ -385,6 +379,12 @@ class DicomCubeImage:
             InvalidCubeFileError: the original files in the dicube file read are malformed;
                 `exact=False` leaves them out.
             CodecError: a frame did not decode to what was encoded.
+
+        Example:
+            >>> image = dicube.DicomCubeImage.from_dicom_folder("series")
+            >>> image.to_file("head.dcba", effort="fast")
+            >>> dicube.DicomCubeImage.from_file("head.dcba").why_not_exact()
+            ''
         """
         self._origin.damage.check_whole()
         kind = kind_of_path(path)
@@ -422,13 +422,7 @@ class DicomCubeImage:
                 writer.write_coded_frames(coded, progress=progress)
             else:
                 writer.write_frames(volume, masks=lossy.masks, progress=progress)
-            losses = self.losses
-            if lossy.options is not None:
-                found = measured_loss(
-                    writer, lossy.settings, lossy.least, lossy.greatest, volume.nbytes
-                )
-                losses = losses if found is None else (*losses, found)
-            write_losses(writer, losses)
+            write_losses(writer, [*self.losses, *lossy.losses(writer, volume.nbytes)])
 
     def to_dicom_folder(
         self,
@@ -467,6 +461,11 @@ class DicomCubeImage:
                 transfer syntax is unknown or does not allow these samples; or the image lacks what
                 was damaged (see `accept_damage`).
             InvalidCubeFileError: the original files in the dicube file are malformed.
+
+        Example:
+            >>> image = dicube.DicomCubeImage.from_file("head.dcbs")
+            >>> image.to_dicom_folder("restored")
+            >>> image.to_dicom_folder("coded", transfer_syntax="htj2k")
         """
         meta = self._exportable_meta()
         if transfer_syntax is not None:
@@ -557,10 +556,12 @@ class DicomCubeImage:
             InvalidCubeFileError: the original files in the dicube file are malformed.
 
         Example:
-            >>> import numpy as np
-            >>> from dicube import DicomCubeImage
-            >>> DicomCubeImage(np.zeros((2, 3, 4), np.int16)).why_not_exact()
-            'the image was not read from files'
+            >>> image = dicube.DicomCubeImage.from_dicom_folder("series")
+            >>> image.why_not_exact()
+            ''
+            >>> image.dicom_meta.set_shared_item("PatientName", "ANONYMOUS^")
+            >>> image.why_not_exact()
+            'the metadata were changed'
         """
         reason = self._objection()
         provenance = self._origin.provenance
@@ -629,9 +630,7 @@ class DicomCubeImage:
         Editing these in the metadata sets them here as well; the most recent change counts.
 
         Example:
-            >>> import numpy as np
-            >>> from dicube import DicomCubeImage
-            >>> image = DicomCubeImage(np.zeros((2, 3, 4), np.int16))
+            >>> image = dicube.DicomCubeImage(np.zeros((2, 3, 4), np.int16))
             >>> image.pixel_header.RescaleSlope = 2.0
             >>> image.init_meta().set_shared_item("RescaleSlope", 3)
             >>> image.pixel_header.RescaleSlope
@@ -727,9 +726,7 @@ class DicomCubeImage:
             MetaDataError: an argument is empty.
 
         Example:
-            >>> import numpy as np
-            >>> from dicube import DicomCubeImage
-            >>> image = DicomCubeImage(np.zeros((2, 3, 4), np.int16))
+            >>> image = dicube.DicomCubeImage(np.zeros((2, 3, 4), np.int16))
             >>> image.init_meta(modality="CT").get("Modality")
             'CT'
         """

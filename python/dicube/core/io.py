@@ -1,6 +1,6 @@
-"""The functions of the published package: faces over DicomCubeImage, which does the work.
+"""The functions of the published package, implemented with DicomCubeImage.
 
-Knows file types by letter and the global number of threads. Must not know what is in a file.
+Knows the letters of file types and the global number of threads. Must not know what is in a file.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def save(image: DicomCubeImage, file_path: Path_, file_type: str = "s") -> None:
 
     Args:
         image: the image.
-        file_path: where to; the file type's extension is appended to a name without it.
+        file_path: the path; the extension of the file type is appended if it is missing.
         file_type: 's' for `.dcbs` (HTJ2K), 'a' for `.dcba` (JPEG XL), 'l' for `.dcbl` (lossy).
 
     Raises:
-        InvalidCubeFileError: another file type.
+        InvalidCubeFileError: an unknown file type.
 
     Example:
         >>> image = dicube.load_from_dicom_folder("series")
@@ -64,10 +64,10 @@ def load(
 
     Args:
         file_path: the file, or a URL that fsspec opens.
-        skip_meta: leave out the metadata, as far as real values don't need them.
-        storage_options: for the file system of a URL, as fsspec has them.
-        on_error: 'raise', or 'skip' for what is intact of a damaged file.
-        verify, max_memory: see there.
+        skip_meta: leave out the metadata, unless real values need them.
+        storage_options: for the file system of a URL, as in fsspec.
+        on_error: 'raise', or 'skip' to read what is intact in a damaged file.
+        verify, max_memory: see `DicomCubeImage.from_file`.
 
     Example:
         >>> image = dicube.load("head.dcbs")
@@ -93,17 +93,17 @@ def load_meta(
     verify: bool = True,
     max_memory: int | None = None,
 ) -> DicomMeta | None:
-    """Read the metadata of a file and nothing else; None if it has none.
+    """Read only the metadata of a file; None if it has none.
 
     Args:
         file_path: the file, or a URL that fsspec opens.
-        storage_options: for the file system of a URL, as fsspec has them.
+        storage_options: for the file system of a URL, as in fsspec.
         verify, max_memory: see `DicomCubeImage.from_file`.
 
     Raises:
-        FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
-        InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
-        MetaDataError: its metadata can't be understood.
+        FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
+        InvalidCubeFileError: not a dicube file, or a damaged or newer one.
+        MetaDataError: the metadata can't be parsed.
 
     Example:
         >>> dicube.load_meta("head.dcbs").get("PatientName")
@@ -141,13 +141,13 @@ def load_from_nifti(file_path: Path_) -> DicomCubeImage:
 
 
 def save_to_dicom_folder(image: DicomCubeImage, folder_path: Path_) -> None:
-    """Write slice_0000.dcm, slice_0001.dcm and so on, made of metadata and pixels.
+    """Write slice_0000.dcm, slice_0001.dcm and so on, from metadata and pixels.
 
-    In Explicit VR Little Endian. `DicomCubeImage.to_dicom_folder` can give the original files back.
+    In Explicit VR Little Endian. `DicomCubeImage.to_dicom_folder` can restore the original files.
 
     Args:
-        image: the image; metadata are made for one without.
-        folder_path: made where it is missing. Files of those names in it are replaced, others stay.
+        image: the image; without metadata, some are made.
+        folder_path: created if it is missing. Files with these names are replaced, others kept.
 
     Warns:
         UserWarning: the image had no metadata.
@@ -161,7 +161,7 @@ def save_to_dicom_folder(image: DicomCubeImage, folder_path: Path_) -> None:
     validate_parameter_type(image, DicomCubeImage, "image", "save_to_dicom_folder")
     validate_not_none(folder_path, "folder_path", "save_to_dicom_folder", InvalidCubeFileError)
     if image.dicom_meta is None:
-        warnings.warn("the image has no metadata: init_meta() makes some", stacklevel=2)
+        warnings.warn("the image has no metadata, so init_meta() makes some", stacklevel=2)
         image.init_meta()
     image.to_dicom_folder(folder_path, overwrite=True, exact=False)
 
@@ -178,7 +178,7 @@ def save_to_nifti(image: DicomCubeImage, file_path: Path_) -> None:
 
 
 class DicomCubeImageIO:
-    """The functions of this module, under one name."""
+    """The functions of this module as static methods."""
 
     save = staticmethod(save)
     load = staticmethod(load)

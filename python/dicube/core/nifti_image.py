@@ -1,8 +1,8 @@
-"""What of an image goes into a NIfTI file, and what of a NIfTI file makes an image.
+"""Conversion between images and NIfTI files.
 
-Edits win: the header that an image was read with is kept for what it says beside dicube's own
-terms, and follows the image's shape, samples, rescale and space. Must not know how a header is
-laid out, or files.
+The header of the file read is kept for the fields that dicube has no place for. Shape, samples,
+rescale and space are set from the image, so that edits are written. Must not know files, or how a
+header is laid out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from dicube.storage.pixel_utils import get_float_data, value_of_words
 
 
 def read_nifti(source: Any) -> tuple[NDArray[Any], CubeParts, str]:
-    """Return the voxels and parts of a NIfTI file or image, and why its space is None.
+    """Return voxels and parts of a NIfTI file or image, and the reason if its space is None.
 
     Args:
         source: a path, or an image of nibabel.
@@ -61,7 +61,7 @@ def read_nifti(source: Any) -> tuple[NDArray[Any], CubeParts, str]:
 
 
 def space_of_nifti(nifti: NiftiHeader) -> tuple[Space | None, str]:
-    """Return the Space (zyx) of a file of one volume; or None and why there is none."""
+    """Return the Space (zyx) of a file with one volume; or None and the reason."""
     if nifti.volume_count > 1:
         slices = nifti.volume_dims[2]
         return None, f"{nifti.volume_count} volumes of {slices} slices: see volumes()"
@@ -70,16 +70,16 @@ def space_of_nifti(nifti: NiftiHeader) -> tuple[Space | None, str]:
 
 
 def fitting_nifti(parts: CubeParts, shape: tuple[int, ...]) -> NiftiHeader | None:
-    """Return an image's NIfTI header if it is of the image's shape."""
+    """Return the NIfTI header of an image if it has the image's shape."""
     nifti = parts.origin.nifti
     return nifti if nifti is not None and nifti.voxels_shape == shape else None
 
 
 def grid_of_parts(parts: CubeParts, shape: tuple[int, ...]) -> Grid | None:
-    """Return where the voxels of each volume of an image are; None if that isn't known.
+    """Return the grid of the voxels of each volume of an image; None if it isn't known.
 
-    Of an image without a space that is where its NIfTI header puts them, if it isn't of one that a
-    Space could hold; else where its metadata do.
+    Without a space, the grid is that of the NIfTI header, if no Space can hold that grid; otherwise
+    that of the metadata.
     """
     if parts.space is not None:
         return grid_of_space(parts.space)
@@ -103,15 +103,15 @@ def nifti_of_image(
         voxels: stored values, (slices, rows, columns[, 3]).
         parts: of the image.
         slopes, intercepts: of each slice, where they differ.
-        bits: where in its words each slice's values are; None if words are values.
-        version: 1 or 2; None: as the image was read, else 1 if the shape allows.
+        bits: the bits of a word that hold the value, slice by slice; None if all do.
+        version: 1 or 2; None for that of the file read, otherwise 1 if the shape allows.
 
     Raises:
-        DataConsistencyError: NIfTI has no such samples or rescale, or the volumes of the series
-            are not alike.
+        DataConsistencyError: NIfTI can't store such samples or rescale, or the volumes of the
+            series differ in shape or position.
 
     Warns:
-        UserWarning: slices have rescales of their own; or it isn't known where voxels are.
+        UserWarning: slices differ in their rescale; or the position of the voxels is unknown.
     """
     if bits is not None:
         words = zip(voxels, bits, strict=True)
@@ -121,8 +121,8 @@ def nifti_of_image(
         header = PixelDataHeader(slopes[0], intercepts[0])
         if len(set(zip(slopes, intercepts, strict=True))) > 1:
             warnings.warn(
-                "slices have rescales of their own, which NIfTI can't say: "
-                "real values are written, as float64",
+                "slices differ in their rescale, which NIfTI can't store: "
+                "writing real values as float64",
                 stacklevel=4,
             )
             voxels = get_float_data(voxels, header, "float64", slopes=slopes, intercepts=intercepts)
@@ -152,25 +152,25 @@ def nifti_of_image(
 
 
 def _check_colours(meta: DicomMeta | None, colour: bool) -> None:
-    """Refuse colours that NIfTI, which has RGB only, would show as others."""
+    """Raise if colours are not RGB, the only kind that NIfTI has."""
     if meta is None or not colour:
         return
     told = meta.get("PhotometricInterpretation", force_nonshared=True)[0]
     if told not in (None, "", "RGB"):
-        raise DataConsistencyError(f"colours are {told}, NIfTI has RGB only")
+        raise DataConsistencyError(f"NIfTI can store RGB colours only, found {told}")
 
 
 def _volumes_of_series(
     shape: tuple[int, ...], parts: CubeParts
 ) -> tuple[list[int] | None, tuple[int, ...], Grid | None]:
-    """Return how the slices of a series make an array of NIfTI.
+    """Return how to arrange the slices of a series in a NIfTI array.
 
     Returns:
-        The slices in the order of the array, None if they are; its shape (x, y, z[, volume]); where
-        the voxels of each volume are.
+        The order of the slices, None to keep it; the shape (x, y, z[, volume]); the grid of each
+        volume.
 
     Raises:
-        DataConsistencyError: there are several volumes, and they differ in shape or place.
+        DataConsistencyError: there are several volumes, which differ in shape or position.
     """
     slices, rows, columns = shape[:3]
     split = None if parts.meta is None else series_volumes(parts.meta)
@@ -180,7 +180,7 @@ def _volumes_of_series(
     sizes = {len(volume) for volume in split.slices}
     if len(sizes) > 1 or not all(_same_place(grids[0], grid) for grid in grids):
         raise DataConsistencyError(
-            f"{split} of different shape or place don't make one NIfTI file",
+            f"{split} differ in shape or position, so they can't be written to one NIfTI file",
             suggestion="write each of image.volumes()",
         )
     order = [index for volume in split.slices for index in volume]
@@ -199,12 +199,12 @@ def _same_place(one: Grid | None, other: Grid | None) -> bool:
 
 
 def _placed(nifti: NiftiHeader, grid: Grid | None, meta: DicomMeta | None) -> NiftiHeader:
-    """Return a header with the place of its voxels, or without one if that isn't known."""
+    """Return a header with the position of the voxels, or without it if it isn't known."""
     if grid is not None:
         return nifti.with_affine(affine_of_grid(grid, nifti.mm_per_unit))
     reason = "the image has no space" if meta is None else grid_or_reason(meta)[1]
     warnings.warn(
-        f"the NIfTI file does not say where its voxels are: {reason or 'there is no space'}",
+        f"the NIfTI file has no voxel positions: {reason or 'the image has no space'}",
         stacklevel=5,
     )
     nifti = nifti.with_affine(None)

@@ -1,7 +1,7 @@
 """Origin: what an image remembers of where it came from.
 
-Kept in one object, so that an image is made in one step, and so that all that a reader found out
-travels together. Must not know what an image is now.
+One object, so that readers pass on everything at once and an image is complete when it is made.
+Must not know the current state of an image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The pixels of an image: an array, or an open file that they are decoded from when asked for.
+"""The pixels of an image: an array, or an open file from which they are decoded when needed.
 
 Knows arrays and the reader of files. It must not know metadata or geometry.
 """
@@ -21,18 +21,18 @@ from dicube.threads import Progress
 
 
 class Pixels:
-    """The stored values of an image, and its real values where those were made already.
+    """The stored values of an image, and its real values if these were decoded already.
 
     Args:
-        source: the stored values, or the reader of the file that holds them, which is let go when
-            they were decoded.
-        masks: (slices, rows, columns), True inside; None where there are none.
+        source: the stored values, or the reader of the file that holds them, which is released
+            after they are decoded.
+        masks: (slices, rows, columns), True inside; None for none.
 
     Attributes:
         shape: (slices, rows, columns[, 3]).
         dtype: of the stored values.
-        seen: whether somebody was given the array; until then nobody has changed it. Images that
-            share the pixels share this too.
+        seen: whether a caller got the array and may have changed it. Images that share pixels share
+            this too.
     """
 
     def __init__(
@@ -45,10 +45,11 @@ class Pixels:
         self._made: tuple[RealValues, NDArray[Any]] | None = None
         self._lock = threading.Lock()
         self.seen = False
-        self._told: frozenset[int] | None = None  # the damaged frames, once the image tells them
+        # The damaged frames that the image reports; None while it reports none.
+        self._reported: frozenset[int] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the array, which can go where an open file can't."""
+        """Return the array, because an open file can't be pickled."""
         return {"source": self.stored(), "masks": self._masks, "seen": self.seen}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,15 +90,15 @@ class Pixels:
         return self._masks
 
     def make_real(self, real: RealValues, progress: Progress | None = None) -> None:
-        """Decode to real values, for the next `take_real` that asks for the same."""
+        """Decode to real values, for the next `take_real` with equal arguments."""
         assert isinstance(self._source, DcbReader)
         self._made = real, self._source.read_frames(real=real, progress=progress)
-        self._told = frozenset(self._source.damaged_frames)
+        self._reported = frozenset(self._source.damaged_frames)
 
     def take_real(
         self, real: RealValues, bits: Sequence[tuple[int, int] | None] | None = None
     ) -> NDArray[Any]:
-        """Return real values in an array that is the caller's.
+        """Return real values in an array that only the caller has.
 
         Args:
             real: their dtype and the rescale.
@@ -122,8 +123,8 @@ class Pixels:
         return compute_real_values(self.stored(), real)
 
     def _check_damage(self, reader: DcbReader) -> None:
-        """Raise InvalidCubeFileError if frames were skipped that the image tells to be whole."""
-        if self._told is not None and (new := reader.damaged_frames.keys() - self._told):
+        """Raise InvalidCubeFileError if frames were skipped that the image reports as intact."""
+        if self._reported is not None and (new := reader.damaged_frames.keys() - self._reported):
             raise InvalidCubeFileError(
                 f"frames {ranges_of(sorted(new))} were damaged since they were first read"
             )

@@ -1,7 +1,7 @@
-"""What an image was read from, and whether it still is that.
+"""The original files of an image, and detection of changes since they were read.
 
-Nothing is told when a caller changes metadata, header, geometry or pixels, in place perhaps; so all
-are compared with what was read. Must not know files of any kind.
+Callers may modify metadata, header, geometry and pixels in place, so changes can't be observed;
+they are found by comparing with what was read. Must not know files of any kind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dicube.storage.pixel_utils import frame_checksums
 
 
 class StoredOriginals:
-    """The original files that a dicube file holds, unpacked when they are first asked for.
+    """The original files in a dicube file, unpacked when they are first needed.
 
     Attributes:
         packed: the bytes of the section.
@@ -39,7 +39,7 @@ class StoredOriginals:
         codec: str,
         max_memory: int | None,
     ) -> None:
-        """Take the section's bytes, what the file's frames are, and how much may be unpacked."""
+        """Take the section's bytes, the properties of the file's frames, and the memory limit."""
         self.coded: tuple[bytes, ...] = ()
         self.packed = packed
         self._volume = shape, dtype, codec
@@ -67,22 +67,22 @@ class StoredOriginals:
 
 
 class StoredMeta:
-    """The metadata that a dicube file holds, as they were read."""
+    """The metadata in a dicube file, as they were read."""
 
     def __init__(self, text: str, originals: OriginalElements) -> None:
-        """Take the JSON, and what gives the elements that are not whole in it."""
+        """Take the JSON, and the source of the elements that it does not hold completely."""
         self._text, self._originals = text, originals
 
     def __call__(self) -> DicomMeta:
-        """Return the metadata, made anew."""
+        """Return new metadata, parsed from the JSON."""
         return DicomMeta.from_json(self._text, originals=self._originals)
 
 
 class Provenance:
-    """The original files of an image, and what it was when it was read from them.
+    """The original files of an image, and the state of the image when it was read from them.
 
     Attributes:
-        is_fresh: whether the files themselves were read, and not a dicube file that holds them.
+        is_fresh: whether the files themselves were read, rather than a dicube file with them.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class Provenance:
         """Take what was read.
 
         Args:
-            originals: the files; or why there are none.
-            meta: the metadata; a fork, that nobody else changes.
-            header, space: as they are now.
+            originals: the files; or the reason why there are none.
+            meta: the metadata; a fork, because callers may change the metadata read.
+            header, space: as read.
         """
         self._originals, self._meta = originals, meta
         self.is_fresh = isinstance(originals, Originals)
@@ -107,10 +107,10 @@ class Provenance:
 
     @property
     def originals(self) -> Originals:
-        """The files, of an image to which there is no `objection`.
+        """The files. Only for an image without an `objection`.
 
         Raises:
-            InvalidCubeFileError: those that the file holds are malformed.
+            InvalidCubeFileError: the files in the dicube file are malformed.
         """
         if isinstance(self._originals, StoredOriginals):
             return self._originals()
@@ -121,11 +121,11 @@ class Provenance:
         """Return the section that holds the files.
 
         Args:
-            volume: of an image to which there is no `objection`, nor a `changed_file`.
+            volume: of an image without an `objection` or a `changed_file`.
         """
         if isinstance(self._originals, StoredOriginals):
             return self._originals.packed
-        # The files are those that were read, however often the image is saved: hashed once.
+        # The files stay the same however often the image is saved, so they are hashed once.
         if self._packed is None:
             self._packed = pack_bytes(originals_to_bytes(self.originals, volume))
         return self._packed
@@ -133,7 +133,7 @@ class Provenance:
     def of_slices(
         self, slices: Sequence[int], meta: DicomMeta, header: PixelDataHeader, space: Space | None
     ) -> Provenance:
-        """Return the files of some of the slices, of an image to which there is no `objection`.
+        """Return the files of some slices, of an image without an `objection`.
 
         Args:
             slices: their numbers, ascending.
@@ -147,10 +147,10 @@ class Provenance:
         return part
 
     def watch(self, volume: NDArray[Any]) -> None:
-        """Remember what the pixels are, before somebody gets them who may change them."""
+        """Remember the pixels before a caller gets them, who may change them."""
         if self.is_fresh and self._checksums is None:
             found = frame_checksums(volume)
-            # Of two threads that both were here first, neither has let the pixels go yet.
+            # If two threads get here at once, no caller has the pixels yet.
             if self._checksums is None:
                 self._checksums = found
 
@@ -158,11 +158,11 @@ class Provenance:
         """Return the name of a file whose pixels were changed; '' if there is none.
 
         Args:
-            volume: as it is now, of an image to which there is no `objection`.
-            num_threads: how many files are compared at a time, where that takes decoding.
+            volume: as it is now, of an image without an `objection`.
+            num_threads: files compared at the same time, if that requires decoding.
 
         Raises:
-            InvalidCubeFileError: the files that the dicube file holds are malformed.
+            InvalidCubeFileError: the files in the dicube file are malformed.
         """
         originals = self.originals
         if not self.is_fresh:
@@ -180,10 +180,10 @@ class Provenance:
     def objection(
         self, meta: DicomMeta | None, header: PixelDataHeader, space: Space | None
     ) -> str:
-        """Return why the files are not the image's any more, pixels apart; '' if they are.
+        """Return why the image, pixels aside, is not what was read; '' if it is.
 
         Args:
-            meta, header, space: the image's, as they are now.
+            meta, header, space: of the image, as they are now.
         """
         if isinstance(self._originals, str):
             return self._originals

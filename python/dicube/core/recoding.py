@@ -1,6 +1,6 @@
-"""A dicube file into DICOM files without an image in between: no frame is decoded needlessly.
+"""`export_coded`: writes DICOM files from a dicube file without decoding frames needlessly.
 
-Must not know how frames are coded, or elements.
+Must not know DICOM elements, or how frames are coded.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ def export_coded(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Write a dicube file as DICOM files in a coded transfer syntax.
+    """Write the DICOM files of a dicube file in a coded transfer syntax.
 
-    Frames that are coded so already go out as they are, without being decoded.
+    Frames that are already coded in it are copied.
 
     Args:
         path: the dicube file.
         folder: see `dicom.export.folder.write_dicom_folder`.
         syntax: the transfer syntax.
         overwrite: see there.
-        num_threads: how many frames are encoded at a time.
-        progress: called with frames done and frames in all.
+        num_threads: frames encoded at the same time.
+        progress: called as `progress(done, total)`, in frames.
 
     Returns:
-        How many slices there are.
+        The number of slices.
 
     Raises:
         DicomCubeError: as `DicomCubeImage.from_file` and `to_dicom_folder` do.

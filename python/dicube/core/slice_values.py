@@ -1,4 +1,4 @@
-"""How each slice's words become real values, where that isn't the same for all.
+"""How the stored words of each slice become real values.
 
 Must not know pixels or files.
 """
@@ -15,7 +15,7 @@ from dicube.storage.real_values import RealValues
 
 
 def real_values(dtype: DTypeLike, meta: DicomMeta | None, header: PixelDataHeader) -> RealValues:
-    """Return what real values of a dtype are made by."""
+    """Return dtype and rescale of real values."""
     slopes, intercepts = rescale_of_slices(meta, header)
     return RealValues(
         dtype,
@@ -27,7 +27,7 @@ def real_values(dtype: DTypeLike, meta: DicomMeta | None, header: PixelDataHeade
 def bits_of_slices(
     meta: DicomMeta | None, header: PixelDataHeader
 ) -> list[StoredBits | None] | None:
-    """Return where in its words each slice's values are; None if words are values."""
+    """Return the bits of a word that hold the value, slice by slice; None if all do."""
     if meta is None or not header.Extras.get(UNUSED_BITS):
         return None
     return stored_bits(meta)

@@ -1,6 +1,7 @@
-"""A dicube file as DICOM instances, one for each frame, made when it is asked for: for viewers.
+"""DcbStreamingReader: makes a DICOM file of a single frame of a dicube file, for viewers.
 
-Frames go out as they are coded where DICOM has them so. Must not know how instances are laid out.
+Coded frames are copied if DICOM has a transfer syntax for them. Must not know how DICOM files are
+laid out.
 """
 
 from __future__ import annotations
@@ -31,28 +32,28 @@ from dicube.storage.dcb_reader import DcbReader
 
 
 class DcbStreamingReader:
-    """An open dicube file that gives each of its frames as a DICOM file.
+    """An open dicube file that returns each of its frames as a DICOM file.
 
     May be used by many threads at once.
 
     Args:
         dcb_file_path: the file.
-        chunk_size: taken as the published package takes it, and told by `get_cache_stats`; an
-            instance takes a few milliseconds, so that none is made before it is asked for.
-        cache_size: how many instances are kept, those that were asked for last.
-        force_uncompressed: decode frames, and give Explicit VR Little Endian.
+        chunk_size: accepted for compatibility and reported by `get_cache_stats`. Instances are made
+            when needed, since that takes only a few milliseconds.
+        cache_size: how many of the last instances are kept.
+        force_uncompressed: decode frames and use Explicit VR Little Endian.
 
     Raises:
-        FileNotFoundError: (an InvalidCubeFileError too) there is no such file.
-        InvalidCubeFileError: it is no dicube file, or a damaged or newer one.
-        MetaDataError: its metadata can't be understood.
+        FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
+        InvalidCubeFileError: not a dicube file, or a damaged or newer one.
+        MetaDataError: the metadata can't be parsed.
 
     Attributes:
         file_path, chunk_size, cache_size, force_uncompressed: as given.
-        transfer_syntax_uid: of frames as they are coded: HTJ2K Lossless of `.dcbs`, JPEG XL
-            Lossless of `.dcba`. What these can't hold (signed samples in JPEG XL, for one) comes
-            in Explicit VR Little Endian.
-        frame_count: how many there are.
+        transfer_syntax_uid: of the coded frames: HTJ2K Lossless for `.dcbs`, JPEG XL Lossless for
+            `.dcba`. Frames that it doesn't allow (signed samples in JPEG XL, for example) are
+            returned in Explicit VR Little Endian.
+        frame_count: number of frames.
         dicom_meta, pixel_header, space: of the file; None if it has none.
         dcb_file: the file as a `DcbFile`.
     """
@@ -80,22 +81,23 @@ class DcbStreamingReader:
         self.transfer_syntax_uid = self._syntax.uid
         meta = self.dicom_meta or make_meta(self._reader.shape, self._reader.dtype, self.space)
         self._meta = settled(meta, self.pixel_header, self.space)
-        self._lock = threading.Lock()  # metadata are merged when they are first asked for
+        self._lock = threading.Lock()  # metadata are merged when they are first needed
         self._instance = lru_cache(self.cache_size)(self._made_instance)
         self._last_access = time.time()
 
     def get_frame_count(self) -> int:
-        """Return how many frames there are."""
+        """Return the number of frames."""
         return self.frame_count
 
     def get_dicom_for_frame(self, frame_index: int) -> bytes:
         """Return a frame as a DICOM file: elements, geometry and pixels of its slice.
 
-        A frame of a file of several gets a SOP instance UID of its own.
+        A frame of a multi-frame file gets a SOP instance UID of its own.
 
         Raises:
-            IndexError: there is no such frame.
-            DicomCubeError: the frame or its metadata are damaged, or DICOM has no such samples.
+            IndexError: the frame does not exist.
+            DicomCubeError: the frame or its metadata are damaged, or DICOM does not allow such
+                samples.
         """
         if not 0 <= frame_index < self.frame_count:
             raise IndexError(
@@ -105,7 +107,7 @@ class DcbStreamingReader:
         return self._instance(frame_index)
 
     def get_metadata(self) -> dict[str, Any]:
-        """Return what the file is."""
+        """Return the properties of the file."""
         return {
             "frame_count": self.frame_count,
             "pixel_header": self.pixel_header.to_dict(),
@@ -117,7 +119,7 @@ class DcbStreamingReader:
         }
 
     def get_cache_stats(self) -> dict[str, Any]:
-        """Return how many instances are kept, and the time of the last one asked for."""
+        """Return the number of cached instances, and the time of the last request."""
         return {
             "cached_frames": self._instance.cache_info().currsize,
             "loading_frames": 0,
@@ -127,7 +129,7 @@ class DcbStreamingReader:
         }
 
     def clear_cache(self) -> None:
-        """Keep no instance any more."""
+        """Drop all cached instances."""
         self._instance.cache_clear()
 
     def close(self) -> None:

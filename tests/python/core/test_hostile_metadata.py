@@ -226,7 +226,7 @@ SECTIONS: list[tuple[str, str, Any, str]] = [
     ("header slope null", "pixel_header", {"RescaleSlope": None}, "RescaleSlope"),
     ("header dtype", "pixel_header", {"PixelDtype": 5}, "PixelDtype"),
     ("header list", "pixel_header", [], "pixel_header"),
-    ("status", "dicom_status", "fine", "is no status"),
+    ("status", "dicom_status", "fine", "is not a status"),
     *(
         (
             f"loss {name} {value!r}",

@@ -123,7 +123,7 @@ def test_unknown_place_is_said(tmp_path: Path) -> None:
     write_series(tmp_path / "in", series)
     with pytest.warns(UserWarning, match="space is None"):
         image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
-    with pytest.warns(UserWarning, match="does not say where its voxels are: gap"):
+    with pytest.warns(UserWarning, match="has no voxel positions: gap"):
         image.to_nifti(tmp_path / "a.nii")
     header = nib.load(tmp_path / "a.nii").header
     assert header["sform_code"] == header["qform_code"] == 0
@@ -135,7 +135,7 @@ def test_rescales_of_slices_make_real_values(tmp_path: Path) -> None:
     for index, dataset in enumerate(series):
         dataset.RescaleSlope = 0.1 * (index + 1)
     image = DicomCubeImage.from_dicom_folder(series)
-    with pytest.warns(UserWarning, match="rescales of their own"):
+    with pytest.warns(UserWarning, match="differ in their rescale"):
         image.to_nifti(tmp_path / "a.nii")
     written = nib.load(tmp_path / "a.nii")
     assert written.get_data_dtype() == np.float64

@@ -241,7 +241,7 @@ def test_removed_space_is_gone(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(nifti_bytes(samples((7, 6, 5), "i2")))
     image = DicomCubeImage.from_nifti(tmp_path / "a.nii")
     image.space = None
-    with pytest.warns(UserWarning, match="does not say where"):
+    with pytest.warns(UserWarning, match="has no voxel positions"):
         image.to_nifti(tmp_path / "b.nii")
     header = nib.load(tmp_path / "b.nii").header
     assert header["sform_code"] == header["qform_code"] == 0
@@ -411,7 +411,7 @@ def test_section_of_another_volume_says_nothing_of_its_shape(tmp_path: Path) -> 
         writer.write_frames(np.zeros((1, 2, 2), np.uint8))
     image = DicomCubeImage.from_file(tmp_path / "a.dcbs")
     assert len(image.volumes()) == 1
-    with pytest.warns(UserWarning, match="does not say where"):
+    with pytest.warns(UserWarning, match="has no voxel positions"):
         image.to_nifti(tmp_path / "a.nii")
     assert nib.load(tmp_path / "a.nii").shape == (2, 2, 1)
 

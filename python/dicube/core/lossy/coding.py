@@ -1,10 +1,11 @@
-"""What is asked for when a file is written lossily, checked and made ready for the writer.
+"""Requests for lossy coding: checked, and converted to options of the writer.
 
 Knows arrays and the kinds of files. It must not know how samples are coded.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, NamedTuple
 
@@ -12,23 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.codecs.jxl import checked_distance, error_bound, mask_bytes
+from dicube.core.lossy.loss import Loss
 from dicube.core.lossy.roi import find_body
 from dicube.exceptions import DataConsistencyError
+from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import kind_of_path
 
-# Of a `.dcbl` for which nothing else is asked: errors below the noise of CT and MR.
+# The default of `.dcbl`: errors stay below the noise of CT and MR.
 DEFAULT_DISTANCE = 0.5
-# Of the background of a `.dcbr`: so many of it are the range of the image's values.
+# The default error of the background of `.dcbr`, as a fraction of the range of the values.
 DEFAULT_BACKGROUND_STEPS = 100
 
 
 class LossyCoding(NamedTuple):
-    """How a file's frames may differ from the image.
+    """How the frames of a file may differ from the image.
 
     Attributes:
-        options: for `DcbWriter`; None if they may not.
-        settings: as asked for, to be recorded.
-        least, greatest: of the image's values; 0 where nothing may differ.
+        options: for `DcbWriter`; None for lossless coding.
+        settings: the request, to be recorded.
+        least, greatest: of the image's values; 0 for lossless coding.
         masks: 0 or 1 for each pixel of a `.dcbr`.
     """
 
@@ -37,6 +40,23 @@ class LossyCoding(NamedTuple):
     least: int = 0
     greatest: int = 0
     masks: NDArray[np.uint8] | None = None
+
+    def losses(self, writer: DcbWriter, size: int) -> list[Loss]:
+        """Return what was lost in the frames that a writer has written; [] if nothing.
+
+        Args:
+            writer: of the file, which has all frames.
+            size: bytes of the samples.
+        """
+        if self.options is None:
+            return []
+        found = writer.loss()
+        if not found.changed:
+            return []
+        rmse = math.sqrt(found.squares / found.samples)
+        share, ratio = found.changed / found.samples, size / found.coded_size
+        values = found.max_error, rmse, self.least, self.greatest, share, ratio
+        return [Loss(dict(self.settings), *values)]
 
 
 def lossy_coding(
@@ -50,41 +70,46 @@ def lossy_coding(
     foreground: float,
     background: float | None,
 ) -> LossyCoding:
-    """Return how the frames of a file are to be coded.
+    """Return how to code the frames of a file.
 
     Args:
         path: of the file, for messages.
         volume: the image's stored values.
-        has_unused_bits: whether words hold other bits beside the values.
+        has_unused_bits: whether words hold other bits besides the values.
         max_error, distance, roi, foreground, background: see `DicomCubeImage.to_file`.
 
     Raises:
-        DataConsistencyError: they don't fit each other, the extension or the volume.
+        DataConsistencyError: the options contradict each other, or the extension or the volume
+            does not allow them.
     """
     name = os.fspath(path)
     if max_error is not None and distance is not None:
-        raise DataConsistencyError("max_error and distance exclude each other")
+        raise DataConsistencyError("max_error and distance exclude each other: give one of them")
     kind = kind_of_path(path)
     if kind.has_masks:
         if roi is None:
-            raise DataConsistencyError(f"{name}: a .dcbr needs roi: a mask, or 'auto'")
+            raise DataConsistencyError(f"{name}: .dcbr needs roi: a mask, or 'auto'")
         if max_error is not None or distance is not None:
-            raise DataConsistencyError(f"{name}: of a .dcbr say foreground= and background=")
+            raise DataConsistencyError(
+                f"{name}: .dcbr takes foreground and background, not max_error or distance"
+            )
     elif roi is not None or foreground or background is not None:
-        raise DataConsistencyError(f"{name}: roi, foreground and background are for .dcbr")
+        raise DataConsistencyError(f"{name}: only .dcbr takes roi, foreground and background")
     elif kind.loss == "always" and max_error is None and distance is None:
         distance = DEFAULT_DISTANCE
     if kind.loss == "never" and (max_error is not None or distance is not None):
-        raise DataConsistencyError(f"{name}: .dcbs is lossless; lossy are .dcba, .dcbl and .dcbr")
+        raise DataConsistencyError(
+            f"{name}: .dcbs is always lossless; use .dcba, .dcbl or .dcbr for lossy coding"
+        )
     if not kind.has_masks and not max_error and distance is None:
         return LossyCoding()
     if volume.dtype.kind not in "iu" or volume.dtype.itemsize > 4:
         raise DataConsistencyError(
-            f"{name}: {volume.dtype.name} is not coded lossily; integers of at most 32 bits are"
+            f"{name}: lossy coding needs integers of at most 32 bits, found {volume.dtype.name}"
         )
     if has_unused_bits:
         raise DataConsistencyError(
-            f"{name}: samples that hold other bits beside their values are not coded lossily"
+            f"{name}: words that hold other bits besides their values can't be coded lossily"
         )
     least, greatest = int(volume.min()), int(volume.max())
     options: dict[str, int | float] = {"least": least, "greatest": greatest}
@@ -97,7 +122,7 @@ def lossy_coding(
     masks = _masks(roi, volume)
     span = greatest - least
     outside = span / DEFAULT_BACKGROUND_STEPS if background is None else background
-    # Beyond the range all bounds are the same: one value.
+    # Bounds above the range all have the same effect: a single value.
     options["max_error"] = error_bound("foreground", foreground)
     options["background_error"] = error_bound("background", min(outside, max(span, 1)))
     settings = {

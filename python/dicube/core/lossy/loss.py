@@ -1,4 +1,4 @@
-"""What lossy coding has changed in an image, and how that is kept in a dicube file.
+"""Records of what lossy coding changed in an image, and the section that stores them.
 
 Knows numbers and JSON. It must not know pixels or DICOM.
 """
@@ -26,12 +26,12 @@ class Loss:
     """One lossy coding of an image, measured on every sample.
 
     Attributes:
-        settings: how it was asked for: 'max_error', 'distance', or 'foreground' and 'background'.
-        max_error: the greatest distance of a sample from what it was, in stored units.
+        settings: how it was requested: 'max_error', 'distance', or 'foreground' and 'background'.
+        max_error: the largest difference of a sample, in stored units.
         rmse: root mean square error, in stored units.
-        least, greatest: smallest and greatest stored value before.
-        changed: share of the samples that are not what they were.
-        ratio: bytes of the samples / bytes of the coded frames.
+        least, greatest: smallest and largest stored value before coding.
+        changed: share of the samples that changed.
+        ratio: bytes of the samples divided by bytes of the coded frames.
     """
 
     settings: Mapping[str, float]
@@ -56,34 +56,16 @@ class Loss:
         )
 
 
-def measured_loss(
-    writer: DcbWriter, settings: Mapping[str, float], least: int, greatest: int, size: int
-) -> Loss | None:
-    """Return what the frames that a writer has written lost; None if nothing.
-
-    Args:
-        writer: of the file.
-        settings: how lossy coding was asked for.
-        least, greatest: of the samples.
-        size: bytes of the samples.
-    """
-    found = writer.loss()
-    if not found.changed:
-        return None
-    rmse = math.sqrt(found.squares / found.samples)
-    share, ratio = found.changed / found.samples, size / found.coded_size
-    return Loss(dict(settings), found.max_error, rmse, least, greatest, share, ratio)
-
-
 def write_losses(writer: DcbWriter, losses: Sequence[Loss]) -> None:
-    """Write the section that tells of losses, if there are any."""
+    """Write the section that records losses, if there are any."""
     if losses:
-        told = {"version": _VERSION, "losses": [dataclasses.asdict(loss) for loss in losses]}
-        writer.write_section(_LOSS, json.dumps(told, default=_plain).encode())
+        records = [dataclasses.asdict(loss) for loss in losses]
+        text = json.dumps({"version": _VERSION, "losses": records}, default=_plain)
+        writer.write_section(_LOSS, text.encode())
 
 
 def read_losses(reader: DcbReader) -> tuple[Loss, ...]:
-    """Return the losses that a file tells of, the earliest first.
+    """Return the losses that a file records, the earliest first.
 
     Raises:
         InvalidCubeFileError: the section is malformed.
@@ -98,7 +80,7 @@ def read_losses(reader: DcbReader) -> tuple[Loss, ...]:
 
 
 def has_plain_frames(reader: DcbReader) -> bool:
-    """Return whether any decoder of a file's codec gets the file's samples from its frames."""
+    """Return whether every decoder of the codec decodes the frames to the file's samples."""
     rescaled = any("distance" in loss.settings for loss in read_losses(reader))
     return reader.extension != ".dcbr" and not rescaled
 
@@ -119,7 +101,7 @@ def _loss_of(entry: Mapping[str, Any]) -> Loss:
         or loss.least > loss.greatest
         or any(abs(number) >= 1 << 64 for number in whole)
     ):
-        raise ValueError("a number that no loss has")
+        raise ValueError("a number is out of range")
     return loss
 
 

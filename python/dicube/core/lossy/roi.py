@@ -1,19 +1,18 @@
-"""The body in a volume: what is not air around it.
+"""Finds the body in a volume: everything but the air around it.
 
-Knows arrays of numbers and nothing of where they come from.
+Works on arrays; must not know where they come from. The method keeps too much rather than too
+little:
 
-The method keeps too much rather than too little:
+1. Each slice is divided into blocks of 4 x 4 pixels. The value of a block is the largest mean of
+   its four quarters, so that single noisy pixels don't count.
+2. A threshold separates air from the rest. Otsu's method (1979) makes two classes; the threshold is
+   six times the spread of the darker class above its median, but at most the value that separates
+   the two. Padding outside the field of view, which repeats one value, is ignored here.
+3. Brighter blocks are foreground. So are their neighbours, by two blocks (8 pixels) within a slice
+   and one slice up and down, and whatever can't be reached from the edges of the slice (lungs,
+   bowel gas), not even diagonally.
 
-1. Each slice is cut into blocks of 4 x 4 pixels, each of which counts by the greatest of the means
-   of its quarters: single noisy pixels don't count.
-2. Air is told from the rest by a threshold: six times the spread of the darker of two classes
-   (Otsu 1979) above its median, but not above what parts the two. What padding puts outside the
-   field of view, one value over and over, is left out of this.
-3. What is brighter is foreground, in all three directions so is what lies next to it, by two
-   blocks (8 pixels) within a slice and one slice up and down; so is what can't be reached from the
-   edges of the slice (lungs, bowel gas), even on a diagonal.
-
-The table that a patient lies on is foreground too, where it is bright.
+A bright patient table is foreground too.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ _BINS = 1024
 
 
 def find_body(volume: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where in a volume the body is.
+    """Return a mask of the body in a volume.
 
     Args:
         volume: (slices, rows, columns) or (slices, rows, columns, 3), of integers.
 
     Returns:
-        (slices, rows, columns), True inside. Everywhere, if nothing tells body from air.
+        (slices, rows, columns), True inside; all True if body and air can't be separated.
     """
     blocks = np.stack([_block_values(frame) for frame in volume])
     bright = blocks > _air_threshold(blocks)
@@ -54,7 +53,7 @@ def find_body(volume: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _block_values(frame: NDArray[Any]) -> NDArray[np.float32]:
-    """Return of each block of a slice the greatest of the means of its quarters."""
+    """Return the value of each block of a slice: the largest mean of its four quarters."""
     gray = frame.max(axis=2) if frame.ndim == 3 else frame
     rows, columns = gray.shape
     padded = np.pad(gray, ((0, -rows % _BLOCK), (0, -columns % _BLOCK)), mode="edge")
@@ -67,7 +66,7 @@ def _block_values(frame: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _air_threshold(blocks: NDArray[np.float32]) -> float:
-    """Return the value up to which a block is air."""
+    """Return the largest value of a block of air."""
     values = blocks[blocks > blocks.min()]  # the least is padding, or exact zero
     if not values.size:
         return float(blocks.min())
@@ -79,8 +78,8 @@ def _air_threshold(blocks: NDArray[np.float32]) -> float:
 
 
 def _otsu(values: NDArray[np.float32]) -> float:
-    """Return what parts values into the two classes that differ most (Otsu 1979)."""
-    # The brightest thousandth, metal and such, would stretch the bins.
+    """Return the value that separates the two classes that differ most (Otsu 1979)."""
+    # The brightest thousandth (metal, for example) would stretch the bins.
     top = float(np.quantile(values, 0.999))
     counts, edges = np.histogram(np.minimum(values, top), _BINS)
     weights = counts.cumsum()
@@ -93,7 +92,7 @@ def _otsu(values: NDArray[np.float32]) -> float:
 
 
 def _grown(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
-    """Return a mask and what is at most so many steps away from it, diagonals among them."""
+    """Return a mask grown by a number of steps, in diagonal directions too."""
     grown = mask
     for axis in (0, 1):
         wide = np.pad(grown, [(steps, steps) if a == axis else (0, 0) for a in (0, 1)])
@@ -104,7 +103,7 @@ def _grown(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
 
 
 def _reached_from_edges(free: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return what of a free area is joined, side by side, to the edges."""
+    """Return the part of a free area that is connected to the edges, without diagonals."""
     reached = np.zeros_like(free)
     reached[[0, -1]] = free[[0, -1]]
     reached[:, [0, -1]] = free[:, [0, -1]]

@@ -194,7 +194,7 @@ class TestFile:
             ({}, "needs roi"),
             ({"roi": "head"}, "head"),
             ({"roi": mask[1:]}, r"\(4, 64, 60\)"),
-            ({"roi": mask, "max_error": 3}, "foreground="),
+            ({"roi": mask, "max_error": 3}, "takes foreground and background"),
             ({"roi": mask, "background": -3}, "-3"),
         ):
             with pytest.raises(DataConsistencyError, match=told):
