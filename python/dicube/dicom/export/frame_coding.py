@@ -1,7 +1,7 @@
-"""The frames of a series in a coded transfer syntax: kept as they are coded, or encoded.
+"""Codes the frames of a series for a transfer syntax; already coded frames are kept if it allows.
 
-What may stand in which transfer syntax: PS3.5 8.2.4 and 8.2.14 (HTJ2K), 8.2.15 (JPEG XL), 10.18.
-Must not know files or elements.
+The rules of transfer syntaxes: PS3.5 8.2.4 and 8.2.14 (HTJ2K), 8.2.15 (JPEG XL), 10.18. Must not
+know files or elements.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Frames(Protocol):
 
     Attributes:
         shape: (slice, row, column) or (slice, row, column, sample).
-        dtype: of the samples.
-        codec: of coded frames, by its name in `dicube.codecs`; '' if there are none.
+        dtype: dtype of the samples.
+        codec: name of the coded frames' codec in `dicube.codecs`; '' if there are none.
     """
 
     shape: tuple[int, ...]
@@ -42,16 +42,16 @@ class Frames(Protocol):
         """Return the samples of a frame."""
 
     def coded(self, index: int) -> bytes | None:
-        """Return a frame as it is coded, which decodes to its samples; None if it isn't."""
+        """Return the coded frame that decodes to these samples; None if there is none."""
 
 
 class CodedFrame(NamedTuple):
-    """A frame in a transfer syntax.
+    """A frame coded for a transfer syntax.
 
     Attributes:
-        data: its codestream.
-        bits: that the codestream declares a sample.
-        is_transformed: colours went through a component transform.
+        data: the codestream.
+        bits: bits per sample that the codestream declares.
+        is_transformed: whether the codestream uses a colour transform.
     """
 
     data: bytes
@@ -67,22 +67,23 @@ def code_frames(
     num_threads: int | None = None,
     progress: Progress | None = None,
 ) -> list[CodedFrame]:
-    """Return the frames of a volume in a coded transfer syntax, one for each slice.
+    """Return the coded frames of a volume for a transfer syntax, one for each slice.
 
-    Frames that are coded so already are kept; all others are encoded, decoded and compared. The
-    frames of one instance agree in depth and colours.
+    Frames that are already coded as the transfer syntax requires are kept. All others are encoded,
+    then decoded again and compared. The frames of an instance are coded with the same depth and
+    colour transform.
 
     Args:
-        frames: the volume's.
-        syntax: the transfer syntax.
-        instances: the slices of each instance, whose frames must agree.
-        least_bits: that a codestream declares, BitsStored.
-        num_threads: how many frames are encoded at a time; None or 0: as many as processors.
-        progress: called with frames done and frames in all.
+        frames: the frames of the volume.
+        syntax: the transfer syntax, which must have a codec.
+        instances: for each instance, its slices.
+        least_bits: the least number of bits that codestreams declare: BitsStored.
+        num_threads: how many frames are encoded at the same time; None or 0: all threads.
+        progress: called with the number of frames done and the total number.
 
     Raises:
-        DataConsistencyError: the transfer syntax has no such samples.
-        CodecError: a frame did not encode to what it was.
+        DataConsistencyError: the transfer syntax can't hold such samples.
+        CodecError: an encoded frame decodes to other samples.
     """
     check_samples(frames.dtype, syntax)
     found: list[CodedFrame | None] = [None] * frames.shape[0]
@@ -93,7 +94,7 @@ def code_frames(
             found[index] = encode_frame(frames.pixels(index), syntax, least_bits)
 
     def adapt(slices: Sequence[int]) -> None:
-        """Encode anew what differs from the other frames of an instance."""
+        """Encode frames again that differ from others of an instance in depth or transform."""
         members = [frame for index in slices if (frame := found[index]) is not None]
         if len({frame[1:] for frame in members}) < 2:
             return
@@ -112,9 +113,9 @@ def code_frames(
 
 
 def kept_in(syntax: TransferSyntax, coded: bytes) -> CodedFrame | None:
-    """Return a coded frame as it stands in a transfer syntax; None if it may not stand there.
+    """Return a coded frame as a transfer syntax stores it; None if the syntax doesn't allow it.
 
-    JPEG XL frames stand there as bare codestreams, without boxes.
+    JPEG XL frames are stored as bare codestreams, without boxes.
     """
     try:
         stream = probe(coded)
@@ -135,10 +136,10 @@ _THUMBNAIL = 64
 
 
 def _is_progressive(stream: Codestream) -> bool:
-    """Return whether a reversible codestream meets the rest of HTJ2K Lossless RPCL (PS3.5 10.18).
+    """Return whether a reversible codestream meets the other rules of HTJ2K Lossless RPCL.
 
-    That is RPCL order, lengths of tile-parts, and a lowest resolution of at most 64 pixels in width
-    or height.
+    These are RPCL order, tile-part lengths, and a lowest resolution of at most 64 pixels in width
+    or height (PS3.5 10.18).
     """
     lowest = -(-min(stream.rows, stream.columns) >> stream.levels)  # rounded up
     return stream.progression == "RPCL" and stream.has_tile_lengths and lowest <= _THUMBNAIL
@@ -147,29 +148,29 @@ def _is_progressive(stream: Codestream) -> bool:
 def encode_frame(
     pixels: NDArray[Any], syntax: TransferSyntax, least_bits: int | None
 ) -> CodedFrame:
-    """Return a frame encoded, and decoded to be sure.
+    """Encode a frame, and decode it again to verify it.
 
     Args:
-        pixels: its samples, of a kind that `check_samples` lets pass.
+        pixels: the samples, which `check_samples` must accept.
         syntax: the transfer syntax.
-        least_bits: that the codestream declares.
+        least_bits: the least number of bits that the codestream declares.
 
     Raises:
-        CodecError: it decodes to something else.
+        CodecError: the encoded frame decodes to other samples.
     """
     codec = _codec_of(syntax)
     frame = kept_in(syntax, encode_image(codec, pixels, None, 1, least_bits))
     assert frame is not None
     if not np.array_equal(decode_image(codec, frame.data, 1), pixels):
-        raise CodecError("a frame decodes to other samples than were encoded")
+        raise CodecError("an encoded frame decodes to other samples")
     return frame
 
 
 def check_samples(dtype: np.dtype[Any], syntax: TransferSyntax) -> None:
-    """Raise unless such samples can be encoded in a transfer syntax.
+    """Raise an error unless samples of a dtype can be encoded in a transfer syntax.
 
     Raises:
-        DataConsistencyError: they can't.
+        DataConsistencyError: they can't be encoded.
     """
     codec = _codec_of(syntax)
     if _codes(codec, dtype):
@@ -194,7 +195,7 @@ def _codec_of(syntax: TransferSyntax) -> CodecRecord:
 
 
 def _codes(codec: CodecRecord, dtype: np.dtype[Any]) -> bool:
-    """Return whether other decoders read samples of a dtype as this codec codes them."""
+    """Return whether other decoders can read samples of a dtype that this codec encodes."""
     return dtype.kind in codec.sample_kinds and dtype.itemsize * 8 <= codec.sample_bits
 
 

@@ -35,7 +35,7 @@ class CodedPixels:
     """The value field of encapsulated pixels, split into coded frames and the bytes around them.
 
     Attributes:
-        codec: of the frames.
+        codec: codec of the frames.
         frames: the coded frames.
         layout: the parts of the value field in order: bytes, or ranges of coded frames.
         jpeg: whether the ranges refer to the JPEG that each frame was recompressed from, and not to
