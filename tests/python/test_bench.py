@@ -1,4 +1,4 @@
-"""The bench measures what it says it does. Its peers are not installed here."""
+"""The bench measures what it claims. Its peers are not installed here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ci/skips: what `ci/run full` makes of the tests that were skipped."""
+"""ci/skips: lists the tests that `ci/run full` skipped, and fails for wrong ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pixel header's JSON: the published one, there and back."""
+"""pixel_header: its JSON is the published one, and is read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pydicom_plugin: pixel_array and compress of pydicom, through our codecs."""
+"""pydicom_plugin: pixel_array and compress of pydicom use dicube's codecs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: its examples run, in order, in a folder with a series in it."""
+"""The examples of the README run, in order, in a folder with a series."""
 
 from __future__ import annotations
 

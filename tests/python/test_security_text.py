@@ -1,4 +1,4 @@
-"""SECURITY.md: the limits it states are those of the code."""
+"""SECURITY.md states the limits of the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads: what calls return and raise, in order, and that no signal leaves one waiting."""
+"""Threads: results, exceptions and their order; no signal leaves a call waiting."""
 
 from __future__ import annotations
 

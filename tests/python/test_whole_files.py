@@ -1,6 +1,7 @@
 """Every writer, in C++ and in Python, replaces files as cpp/src/file.h states.
 
-Writers are killed, find the disk full, lose power or meet: the target is always one whole file.
+Writers are killed, find the disk full, lose power or run at the same time: the target is always one
+whole file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Single images there and back: every codec, dtype, shape and layout, bit for bit."""
+"""Single images are encoded and decoded bit for bit: every codec, dtype, shape and layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""codecs.codestream: what coded images say about themselves."""
+"""codecs.codestream: what probing reports about coded images."""
 
 from __future__ import annotations
 

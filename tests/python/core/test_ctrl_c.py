@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of long calls: they end soon, raise, and leave nothing behind."""
+"""Ctrl-C during long calls: they end soon, raise KeyboardInterrupt, and leave nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An open file is indexed as numpy indexes the volume, and decodes no more than it must."""
+"""Cube: indexes like the numpy volume, and decodes no more frames than needed."""
 
 from __future__ import annotations
 

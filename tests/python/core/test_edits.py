@@ -1,4 +1,4 @@
-"""Edits win and leave no trace, neither in any section of a file nor in what is exported."""
+"""Edits are in every export and saved file, and no old value remains in any section."""
 
 from __future__ import annotations
 

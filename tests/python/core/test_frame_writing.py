@@ -1,4 +1,4 @@
-"""Files written frame by frame are those that are written of an array."""
+"""frame_writing: files written frame by frame equal those written from an array."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a file says beside its frames, made to do harm: JSON, zstd, originals, geometry.
+"""Hostile sections beside the frames: JSON, zstd, originals, geometry.
 
-One line for each way, sealed by right checksums, with what its refusal tells.
+One line for each case, with correct checksums, and the text of the error.
 """
 
 from __future__ import annotations

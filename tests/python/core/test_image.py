@@ -1,4 +1,4 @@
-"""DicomCubeImage: arrays and series there and back, and what is told when parts don't fit."""
+"""DicomCubeImage: arrays and series are saved and loaded, and parts that don't match are errors."""
 
 from __future__ import annotations
 

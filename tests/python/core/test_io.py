@@ -1,4 +1,4 @@
-"""The published functions and files where they do more than the published package did."""
+"""io: published functions and files, where they do more than in the published package."""
 
 from __future__ import annotations
 

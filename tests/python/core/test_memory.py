@@ -1,4 +1,4 @@
-"""No hidden copy: what loading and saving take beside the caller's arrays does not grow."""
+"""No hidden copies: memory taken beside the caller's arrays doesn't grow with the volume."""
 
 from __future__ import annotations
 

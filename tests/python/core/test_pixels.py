@@ -1,4 +1,4 @@
-"""Images that were decoded straight to real values: stored ones are there when asked for."""
+"""Images decoded directly to real values: stored values are still available."""
 
 from __future__ import annotations
 

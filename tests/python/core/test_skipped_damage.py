@@ -1,4 +1,4 @@
-"""on_error="skip": what is intact of a damaged file is read; what is not is told, never hidden."""
+"""on_error="skip": intact parts of a damaged file are read, and all damage is reported."""
 
 from __future__ import annotations
 

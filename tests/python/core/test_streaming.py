@@ -1,4 +1,4 @@
-"""DcbStreamingReader: what it gives for each frame is what an export writes for its slice."""
+"""DcbStreamingReader: each frame is the same DICOM file that an export writes for its slice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DicomBuilder: pydicom reads the pixels that went in, and elements that are true of them."""
+"""DicomBuilder: pydicom reads the given pixels, and elements that describe them."""
 
 from __future__ import annotations
 

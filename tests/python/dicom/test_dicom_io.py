@@ -1,4 +1,4 @@
-"""dicom_io, series, volume: folders of any kind into metadata and a volume."""
+"""dicom_io: folders of any kind become metadata and a volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dicom_status: each status on metadata with that fault alone, and its findings."""
+"""dicom_status: each status on metadata with that fault only, and its findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM files made to do harm: deep sequences, absurd sizes, values and lengths that lie."""
+"""Hostile DICOM files: deep sequences, absurd sizes, and wrong lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""merge_utils: N slices into entries and one slice back out, sequences at any depth."""
+"""merge_utils: merges N slices into entries and splits them again, sequences at any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real series beside the project: loaded, told, exported, and equal to what pydicom reads."""
+"""The real series beside the project: loaded, exported, and equal to what pydicom reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every real DICOM series at hand comes back as it was, or is refused with a clear error."""
+"""Every real DICOM series at hand is restored unchanged, or refused with a clear error."""
 
 from __future__ import annotations
 

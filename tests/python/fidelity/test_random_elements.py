@@ -1,4 +1,4 @@
-"""Whatever elements files are of, they come back: to the byte, and made anew element by element."""
+"""Files with random elements are restored byte for byte, and exported element for element."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Python fuzz targets found, and what they begin with, tried once more."""
+"""Replays the seeds of the Python fuzz targets, and the inputs that once failed."""
 
 from __future__ import annotations
 

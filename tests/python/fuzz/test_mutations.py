@@ -1,4 +1,4 @@
-"""A few of the mutations that tests/fuzz/mutations.py makes by the ten thousand."""
+"""A sample of the mutations that tests/fuzz/mutations.py makes by the ten thousand."""
 
 from __future__ import annotations
 

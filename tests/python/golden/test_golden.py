@@ -1,4 +1,4 @@
-"""Files of every released version open forever, with the pixels they had."""
+"""Files of every released version open forever, with the same pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ctypes fence says what dicube.h says, word for word."""
+"""The ctypes declarations match dicube.h word for word."""
 
 from __future__ import annotations
 

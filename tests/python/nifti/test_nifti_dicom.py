@@ -1,4 +1,4 @@
-"""NIfTI and DICOM tell the same: judged by dcm2niix, SimpleITK and pydicom."""
+"""NIfTI and DICOM agree: judged by dcm2niix, SimpleITK and pydicom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NIfTI there and back: to the byte, by dicube files too, and edits win."""
+"""NIfTI files are read and written byte for byte, also by way of dicube files; edits win."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The published package 0.3.0 was measured to lose or falsify data in these ways. Not this one.
+"""Faults of the published package 0.3.0, which loses or falsifies data: dicube has none of them.
 
-Each test is named after the fault's number in the list of what was measured. Unless it says
-otherwise, a series goes from DICOM files through a dicube file back to DICOM files, once restored
-to the byte and once rebuilt from the metadata.
+Each test is named after the number of a measured fault. Unless a test says otherwise, a series is
+converted from DICOM files to a dicube file and back, once restored byte for byte and once rebuilt
+from the metadata.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The published package, dicube 0.3.0 from PyPI, reads our `.dcbs` files as we do.
 
-conftest.py installs it, once.
+conftest.py installs it once.
 """
 
 from __future__ import annotations

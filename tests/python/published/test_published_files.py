@@ -1,4 +1,4 @@
-"""Files that the published package 0.3.0 wrote read as it reads them."""
+"""Files written by the published package 0.3.0 are read as it reads them."""
 
 from __future__ import annotations
 

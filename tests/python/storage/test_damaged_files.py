@@ -1,7 +1,7 @@
-"""Files that are damaged or hostile: one line for each way, with the exception and what it tells.
+"""Damaged and hostile files: one line for each case, with the exception and its text.
 
-Each is refused, or what is read is what was written. None ends the process, and none takes memory
-or time out of proportion to its size.
+Each file is refused, or read as it was written. None ends the process, or takes memory or time out
+of proportion to its size.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of frames and sections: what is written is read, whole or in parts, by any thread."""
+"""Files of frames and sections are written and read, whole or in parts, by any thread."""
 
 from __future__ import annotations
 

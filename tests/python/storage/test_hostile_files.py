@@ -1,9 +1,9 @@
-"""Each bit of a file flipped, each number in it at its extremes, each codestream another's.
+"""Files with flipped bits, extreme numbers and exchanged codestreams.
 
-What is damaged is noticed, and where: a message names the section, frame or header. What was made
-to do harm, with checksums that are right, is an exception too, within little memory.
-DICUBE_TEST_FULL=1 in the environment flips all eight bits of each byte, instead of one, and tries
-all hostile numbers and headers, instead of some.
+Damage is detected and located: the error names the section, frame or header. Hostile files with
+correct checksums also raise an exception, and take little memory. With DICUBE_TEST_FULL=1 in the
+environment, all eight bits of each byte are flipped instead of one, and all hostile numbers and
+headers are tried instead of some.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frames by their numbers, and at reduced resolutions, against the wavelet of the standard."""
+"""Frames by number, and at reduced resolution, compared with the wavelet of the standard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reader goes anywhere: into forked processes, whatever its threads were doing, and pickles."""
+"""opened_file: readers work in forked processes, and can be pickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packed text: there and back, and bounded when it is hostile."""
+"""packed_text: packs and unpacks, and limits hostile input."""
 
 from __future__ import annotations
 

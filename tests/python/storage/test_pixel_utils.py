@@ -1,4 +1,4 @@
-"""Stored values to real ones, to the last bit; and what can be stored at all."""
+"""pixel_utils: stored values to real values exactly, and which values can be stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real values as frames are decoded: bit for bit what they are when computed afterwards."""
+"""real_values: decoding directly to real values gives the same bits as converting afterwards."""
 
 from __future__ import annotations
 

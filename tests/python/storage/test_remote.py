@@ -1,4 +1,4 @@
-"""Files over a network: few requests, only the bytes needed, and clear words when it fails."""
+"""Files over a network: few requests, only the needed bytes, and clear errors."""
 
 from __future__ import annotations
 

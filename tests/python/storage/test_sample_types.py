@@ -1,4 +1,4 @@
-"""Every sample type in every lossless format: each bit comes back, or the type is refused."""
+"""Every sample type in every lossless format is restored exactly, or refused."""
 
 from __future__ import annotations
 

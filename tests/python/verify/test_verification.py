@@ -1,4 +1,4 @@
-"""verification: each kind of damage is found, told, and told in its place; a whole file holds."""
+"""verification: each kind of damage is found and located; an intact file passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lossy files: no sample errs by more than was asked for, and what was lost is told everywhere."""
+"""Lossy files: no sample exceeds the requested error, and every export records the loss."""
 
 from __future__ import annotations
 

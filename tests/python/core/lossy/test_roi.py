@@ -1,4 +1,4 @@
-"""`.dcbr`: inside the mask every bit, outside within the error stated, and the mask itself."""
+"""`.dcbr`: exact inside the mask, within the stated error outside, and the mask itself."""
 
 from __future__ import annotations
 

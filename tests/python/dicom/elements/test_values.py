@@ -1,4 +1,4 @@
-"""element_values: bytes to JSON-model values and back, to the byte."""
+"""values: bytes to JSON-model values and back, byte for byte."""
 
 from __future__ import annotations
 

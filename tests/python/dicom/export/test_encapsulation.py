@@ -1,4 +1,4 @@
-"""encapsulation, transfer_syntaxes: coded frames in a pixel element, judged by pydicom."""
+"""encapsulation, transfer_syntaxes: pydicom reads coded frames from the pixel element."""
 
 from __future__ import annotations
 

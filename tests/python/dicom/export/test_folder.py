@@ -1,4 +1,4 @@
-"""dicom_export, pixel_attributes, new_series: instances that pydicom and we read back the same."""
+"""folder: pydicom and dicube read exported instances, with the same elements and pixels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from inputs.dicom_series import each, item, make_series, make_slice, set_pixels, write_series
+from inputs.dicom_series import item, make_series, write_series
 from pydicom.sequence import Sequence
 
 from dicube import DicomCubeImage
-from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, get_space_from_DicomMeta
+from dicube.dicom import DicomMeta, get_space_from_DicomMeta
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.export.folder import write_dicom_folder
-from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.series.geometry import Space, same_space
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -175,84 +174,11 @@ def test_counts_that_do_not_fit(series: Series, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_bits_stored_stays_if_the_data_fit(tmp_path: Path) -> None:
-    datasets = make_series(2)
-    for dataset in datasets:
-        dataset.BitsStored, dataset.HighBit = 12, 11
-        set_pixels(dataset, np.full((6, 5), 4095, "uint16"))
-    meta, volume, header = loaded(tmp_path / "in", datasets)
-    write_dicom_folder(tmp_path / "a", meta, volume, header)
-    written = pydicom.dcmread(tmp_path / "a" / "slice_0000.dcm")
-    assert (written.BitsStored, written.HighBit) == (12, 11)
-    volume[1, 0, 0] = 4096
-    write_dicom_folder(tmp_path / "b", meta, volume, header)
-    written = [pydicom.dcmread(path) for path in sorted((tmp_path / "b").iterdir())]
-    assert [(w.BitsStored, w.HighBit) for w in written] == [(12, 11), (16, 15)]
-
-
-@pytest.mark.parametrize("dtype", ["int16", "uint8", "int32", "float32", "float64"])
-def test_a_volume_of_another_type(tmp_path: Path, dtype: str) -> None:
-    datasets = make_series(2)
-    for dataset in datasets:
-        dataset.PixelPaddingValue = 7
-        dataset.SmallestImagePixelValue = 60000
-    meta, _, header = loaded(tmp_path / "in", datasets)
-    volume = (np.arange(60).reshape(2, 6, 5) - 5).astype(dtype)
-    write_dicom_folder(tmp_path / "out", meta, volume, header)
-    written = pydicom.dcmread(tmp_path / "out" / "slice_0001.dcm")
-    np.testing.assert_array_equal(written.pixel_array, volume[1])
-    assert written.BitsAllocated == volume.dtype.itemsize * 8
-    if dtype.startswith("int"):
-        assert written["PixelPaddingValue"].VR == "SS"
-        assert "SmallestImagePixelValue" not in written
-    assert read_series(tmp_path / "out").volume.dtype == dtype
-
-
-def test_a_volume_of_another_shape(series: Series, tmp_path: Path) -> None:
-    meta, _, header = series
-    volume = np.zeros((4, 7, 8), "uint16")
-    write_dicom_folder(tmp_path / "out", meta, volume, header)
-    assert read_series(tmp_path / "out").volume.shape == (4, 7, 8)
-
-
 def test_big_endian_and_strided_arrays(series: Series, tmp_path: Path) -> None:
     meta, volume, header = series
     for name, array in {"a": volume.astype(">u2"), "b": np.asfortranarray(volume)}.items():
         write_dicom_folder(tmp_path / name, meta, array, header)
         np.testing.assert_array_equal(read_series(tmp_path / name).volume, volume)
-
-
-def test_planar_colour_and_one_bit_stay_as_they_were(tmp_path: Path) -> None:
-    planar = make_slice(0, (4, 5, 3), "uint8")
-    planar.PlanarConfiguration = 1
-    one_bit = make_slice(0, (6, 5), "uint8")
-    one_bit.BitsAllocated, one_bit.BitsStored, one_bit.HighBit = 1, 1, 0
-    one_bit.PixelData = b"\xaa\x55\xff\x00"
-    for name, dataset in {"planar": planar, "bit": one_bit}.items():
-        meta, volume, header = loaded(tmp_path / name, [dataset])
-        write_dicom_folder(tmp_path / f"{name}-out", meta, volume, header)
-        written = pydicom.dcmread(tmp_path / f"{name}-out" / "slice_0000.dcm")
-        source = pydicom.dcmread(tmp_path / name / "I1")
-        np.testing.assert_array_equal(written.pixel_array, source.pixel_array)
-        assert read_series(tmp_path / f"{name}-out").meta == meta
-
-
-def test_rescale_is_the_metadata_s_slice_by_slice(tmp_path: Path) -> None:
-    datasets = each(make_series(3), "RescaleSlope", ["1.50", "2", "3"])
-    meta, volume, header = loaded(tmp_path / "in", datasets)
-    assert header.RescaleSlope == 1.5
-    write_dicom_folder(tmp_path / "a", meta, volume, header)
-    assert read_series(tmp_path / "a").meta.get("RescaleSlope") == [1.5, 2.0, 3.0]
-    header.RescaleSlope, header.RescaleIntercept = 1.0, 0.1234567890123456
-    with pytest.warns(UserWarning, match=r"RescaleIntercept 0\.1234567890123456 is written as"):
-        write_dicom_folder(tmp_path / "b", meta, volume, header)
-    again = read_series(tmp_path / "b").meta
-    assert again.get("RescaleSlope") == 1.0
-    assert again.get("RescaleIntercept") == pytest.approx(0.123456789, abs=1e-9)
-    assert (
-        len(pydicom.dcmread(tmp_path / "b" / "slice_0000.dcm").RescaleIntercept.original_string)
-        <= 16
-    )
 
 
 def test_a_space_of_one_s_own(series: Series, tmp_path: Path) -> None:
@@ -310,55 +236,3 @@ def test_a_name_that_its_character_set_has_not_got(series: Series, tmp_path: Pat
     meta.set_shared_item("PatientName", "王^小東")
     write_dicom_folder(tmp_path / "out", meta, volume, header)
     assert pydicom.dcmread(tmp_path / "out" / "slice_0000.dcm").PatientName == "王^小東"
-
-
-OBLIQUE = Space(
-    shape=(3, 4, 5),
-    origin=(-7.25, 2.5, 1.0),
-    spacing=(2.5, 0.5, 0.75),
-    x_orientation=(0, -0.6, 0.8),
-    y_orientation=(0, 0.8, 0.6),
-    z_orientation=(1, 0, 0),
-)
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32"])
-@pytest.mark.parametrize("space", [None, OBLIQUE])
-def test_a_new_series(tmp_path: Path, dtype: str, space: Any) -> None:
-    volume = np.arange(60).reshape(3, 4, 5).astype(dtype)
-    meta = make_meta(volume.shape, volume.dtype, space, "MR", "王^小東", "id")
-    assert get_dicom_status(meta) in (DicomStatus.CONSISTENT, DicomStatus.MISSING_DTYPE)
-    write_dicom_folder(tmp_path / "out", meta, volume, PixelDataHeader(), space)
-    again, values, _, _ = read_series(tmp_path / "out")
-    np.testing.assert_array_equal(values, volume)
-    assert again == meta
-    found = get_space_from_DicomMeta(again, "zyx")
-    assert found is not None
-    if space is not None:
-        assert same_space(found, space)
-    else:
-        assert (tuple(found.spacing), tuple(found.origin)) == ((1, 1, 1), (0, 0, 0))
-    written = pydicom.dcmread(tmp_path / "out" / "slice_0002.dcm")
-    assert written.SOPClassUID.name == "MR Image Storage"
-    assert (written.PatientName, written.PatientID) == ("王^小東", "id")
-    assert written.InstanceNumber == 3
-
-
-def test_new_series_differ_and_colour_is_rgb() -> None:
-    one, other = (make_meta((2, 3, 4, 3), "uint8") for _ in range(2))
-    assert one.get("SeriesInstanceUID") != other.get("SeriesInstanceUID")
-    assert len(set(one.get("SOPInstanceUID"))) == 2
-    assert (one.get("PhotometricInterpretation"), one.get("SamplesPerPixel")) == ("RGB", 3)
-    assert one.get("SOPClassUID") == pydicom.uid.SecondaryCaptureImageStorage
-    assert one.get("PatientName") == "ANONYMOUS^"
-
-
-def test_what_makes_no_series() -> None:
-    for empty in ({"modality": ""}, {"patient_name": " "}, {"patient_id": ""}):
-        with pytest.raises(MetaDataError):
-            make_meta((2, 3, 4), "uint8", **empty)
-    for shape in ((3, 4), (0, 3, 4), (1, 2, 3, 4, 5)):
-        with pytest.raises(DataConsistencyError):
-            make_meta(shape, "uint8")
-    with pytest.raises(DataConsistencyError):
-        make_meta((2, 3, 4), "uint8", Space(shape=(4, 3, 2)))

@@ -1,4 +1,4 @@
-"""multiframe_export, converted_elements: a series as one multi-frame instance."""
+"""multiframe, converted_elements: a series as one multi-frame instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored values of every kind: words to the bit, what real values are made of, there and back."""
+"""volume: every kind of stored values is read, converted to real values and written again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long binary elements stand in a file once, and are reached whatever the files are."""
+"""original_elements: long binary is stored once in a file, and read from original files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata JSON as the published package wrote it, spoiled values and all."""
+"""published_entries: metadata JSON of the published package, including its corrupt values."""
 
 from __future__ import annotations
 

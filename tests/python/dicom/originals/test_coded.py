@@ -1,4 +1,4 @@
-"""Files whose pixels are compressed come back to the byte, coded frames and all."""
+"""Files with compressed pixels are restored byte for byte, including their coded frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""instance_comparison: every way in which two DICOM files can differ is told, and nothing else."""
+"""comparison: every difference between two DICOM files is reported, and nothing else."""
 
 from __future__ import annotations
 

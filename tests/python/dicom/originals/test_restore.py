@@ -1,4 +1,4 @@
-"""Every file that a series was read from comes back to the byte, or that it can't is said."""
+"""restore: every original file is restored byte for byte, or the reason is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section that holds the original files: as FORMAT.md has it, and of hostile bytes."""
+"""section: the bytes of original files follow FORMAT.md, and hostile bytes are refused."""
 
 from __future__ import annotations
 

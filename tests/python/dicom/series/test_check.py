@@ -1,4 +1,4 @@
-"""dicom_check: each finding that has no status on metadata with that fault alone."""
+"""check: each finding without a status, on metadata with that fault only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""geometry: every corner of a volume where DICOM's own formula (PS3.3 C.7.6.2.1.1) puts it."""
+"""geometry: corners of volumes are where DICOM's formula (PS3.3 C.7.6.2.1.1) puts them."""
 
 from __future__ import annotations
 

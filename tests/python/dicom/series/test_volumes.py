@@ -1,4 +1,4 @@
-"""series_volumes: series with the same slices several times, and series in any order."""
+"""volumes: series with the same slices several times, and series in any order."""
 
 from __future__ import annotations
 

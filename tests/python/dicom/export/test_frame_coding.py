@@ -1,6 +1,6 @@
-"""Exports in a coded transfer syntax: frame_coding, dicom_export, coded_source, recoding.
+"""frame_coding: exports in transfer syntaxes with a codec.
 
-Judged by pydicom, with pylibjpeg-openjpeg and gdcm where they are installed.
+Judged by pydicom, and by pylibjpeg-openjpeg, gdcm and dcmtk where they are installed.
 """
 
 from __future__ import annotations
