@@ -14,7 +14,7 @@ from dicube.cli.convert_options import DICUBE_TARGETS, SORT_METHODS, SourceKind,
 from dicube.cli.plan import Plan, make_plan
 from dicube.cli.progress_bar import ProgressBar
 from dicube.core.cube_parts import METADATA, ORIGINALS
-from dicube.core.recoding import export_coded
+from dicube.core.dicom_export import export_coded
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.formats import codec_of_path

@@ -18,8 +18,9 @@ from numpy.typing import DTypeLike, NDArray
 from dicube.codecs.records import record_of
 from dicube.core.coded_source import CodedSource
 from dicube.core.consistency import checked_meta, checked_space
-from dicube.core.cube_parts import CubeParts, derived_attributes, parts_around_frames, read_parts
+from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts
 from dicube.core.damage import Damage
+from dicube.core.dicom_export import export_file, export_folder, exportable_meta
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, write_losses
 from dicube.core.nifti_image import fitting_nifti, grid_of_parts, nifti_of_image, read_nifti
@@ -31,9 +32,6 @@ from dicube.core.slice_values import bits_of_slices, real_values, values_need_me
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
-from dicube.dicom.export.folder import write_dicom_folder
-from dicube.dicom.export.frame_coding import CodedFrame, code_frames
-from dicube.dicom.export.multiframe import frames_in_instances, write_dicom_file
 from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.originals.restore import write_originals
@@ -41,8 +39,8 @@ from dicube.dicom.series.geometry import Space, space_or_reason
 from dicube.dicom.series.precedence import HeaderAndSpace, rescale_of_slices
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes
-from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, transfer_syntax_of
-from dicube.exceptions import DataConsistencyError, MetaDataError
+from dicube.dicom.transfer_syntaxes import EXPLICIT, transfer_syntax_of
+from dicube.exceptions import DataConsistencyError
 from dicube.nifti import write_nifti_file
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
@@ -393,6 +391,7 @@ class DicomCubeImage:
         checked_meta(self._dicom_meta, len(volume))
         checked_space(self.space, volume.shape)
         parts = self._parts()
+        parts.header.to_json()  # raises before anything is written if it can't be stored
         lossy = lossy_coding(
             path,
             volume,
@@ -467,7 +466,8 @@ class DicomCubeImage:
             >>> image.to_dicom_folder("restored")
             >>> image.to_dicom_folder("coded", transfer_syntax="htj2k")
         """
-        meta = self._exportable_meta()
+        parts = self._parts()
+        exportable_meta(parts)
         if transfer_syntax is not None:
             if exact:
                 raise DataConsistencyError("the original files keep their own transfer syntax")
@@ -485,18 +485,8 @@ class DicomCubeImage:
                 return
             if exact:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
-        write_dicom_folder(
-            folder,
-            meta,
-            self._raw_image,
-            self.pixel_header,
-            space=self.space,
-            overwrite=overwrite,
-            progress=progress,
-            syntax=syntax,
-            coded=self._coded_in(syntax, meta.instances(), num_threads),
-            derived=derived_attributes(meta, self.losses),
-        )
+        volume, seen = self._raw_image, self._pixels.seen
+        export_folder(folder, volume, seen, parts, syntax, overwrite, num_threads, progress)
 
     def to_dicom_file(
         self,
@@ -526,19 +516,9 @@ class DicomCubeImage:
                 file can hold only once, or the transfer syntax is unknown or does not allow these
                 samples.
         """
-        meta = self._exportable_meta()
-        syntax = transfer_syntax_of(transfer_syntax)
-        write_dicom_file(
-            path,
-            meta,
-            self._raw_image,
-            self.pixel_header,
-            self.space,
-            overwrite,
-            syntax,
-            self._coded_in(syntax, frames_in_instances(meta), num_threads),
-            derived_attributes(meta, self.losses),
-        )
+        parts, syntax = self._parts(), transfer_syntax_of(transfer_syntax)
+        volume, seen = self._raw_image, self._pixels.seen
+        export_file(path, volume, seen, parts, syntax, overwrite, num_threads)
 
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
         """Return why the original files can't be restored to the byte; '' if they can.
@@ -828,7 +808,6 @@ class DicomCubeImage:
     def _parts(self) -> CubeParts:
         """Return everything but the pixels."""
         header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
-        header.to_json()  # raises before anything is written if it can't be stored
         return CubeParts(header, self._dicom_meta, self.space, self.dicom_status, self._origin)
 
     def _part(self, slices: list[int], parts: CubeParts) -> DicomCubeImage:
@@ -854,26 +833,6 @@ class DicomCubeImage:
 
     def _set_damage(self, damage: Damage) -> None:
         self._origin = dataclasses.replace(self._origin, damage=damage)
-
-    def _exportable_meta(self) -> DicomMeta:
-        """Return the metadata of a whole image; raise if it can't be exported."""
-        self._origin.damage.check_whole()
-        if self._dicom_meta is None:
-            raise MetaDataError(
-                "the image has no DICOM metadata to export",
-                suggestion="call init_meta() first",
-            )
-        return self._dicom_meta
-
-    def _coded_in(
-        self, syntax: TransferSyntax, instances: list[list[int]], num_threads: int | None
-    ) -> list[CodedFrame]:
-        """Return the frames in a coded transfer syntax; none for an uncompressed one."""
-        if not syntax.codec:
-            return []
-        bits = None if self._dicom_meta is None else most_bits_stored(self._dicom_meta)
-        with self._origin.frames(self._raw_image, self._pixels.seen) as frames:
-            return code_frames(frames, syntax, instances, bits, num_threads)
 
     def _objection(self) -> str:
         """Return why the image, pixels aside, is not what the original files are; '' if it is."""

@@ -27,7 +27,7 @@ from dicube.cli import main
 from dicube.codecs.codestream import probe
 from dicube.codecs.jph import imdecode_jph
 from dicube.codecs.jxl import imdecode_jxl
-from dicube.core.recoding import export_coded
+from dicube.core.dicom_export import export_coded
 from dicube.dicom import transfer_syntaxes
 from dicube.dicom.export import frame_coding
 from dicube.dicom.transfer_syntaxes import HTJ2K_RPCL, TransferSyntax
