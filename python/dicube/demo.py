@@ -15,9 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from dicube import DicomCubeImage, DicomMeta
-from dicube.codecs import get_codec
 from dicube.exceptions import MetaDataError
-from dicube.storage import FORMATS
+from dicube.storage.formats import kind_of_path
 
 # The largest series of real slices, in bytes, in the pydicom wheel.
 _SERIES_OF_PYDICOM = Path("data", "test_files", "dicomdirtests", "98892001", "CT5N")
@@ -84,7 +83,7 @@ def _round_trip(
     write_time = watch.lap()
     loaded = DicomCubeImage.from_file(path, num_threads)
     read_time = watch.lap()
-    name = f"{extension} ({get_codec(FORMATS[extension]).label})"
+    name = f"{extension} ({kind_of_path(path).codec.label})"
     _print_row(name, path.stat().st_size, source_size, write_time, read_time)
 
     folder = path.with_name(f"{path.name} to DICOM")
