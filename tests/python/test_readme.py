@@ -53,11 +53,11 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_map_of_the_tree_is_the_tree() -> None:
     listing = next(block for block in blocks("") if "Python package" in block)
-    folder = ROOT
+    parents = [ROOT]  # by depth; each level is indented by two spaces
     for line in listing.splitlines():
         names = re.split(r"\s{2,}", line.strip())[0:-1]
-        indented = line.startswith(" ")
+        depth = (len(line) - len(line.lstrip())) // 2
         for name in names:
-            assert ((folder if indented else ROOT) / name).exists(), line
-        if names and not indented:
-            folder = ROOT / names[0]
+            assert (parents[depth] / name).exists(), line
+        if names:
+            parents[depth + 1 :] = [parents[depth] / names[0]]
