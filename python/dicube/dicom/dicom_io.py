@@ -15,7 +15,7 @@ from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
 from dicube.dicom.files.instance import Instance
-from dicube.dicom.files.series import choose_series, find_instances
+from dicube.dicom.files.series import choose_series, find_instances, warn_of_remarks
 from dicube.dicom.files.sources import Source
 from dicube.dicom.files.volume import common_layout, read_volume
 from dicube.dicom.metadata.first_slice import first_slice
@@ -137,6 +137,7 @@ def _read_series(
     if found.ignored:
         _log.info("not DICOM images, ignored: %s", ", ".join(found.ignored))
     instances: Sequence[Instance] = choose_series(found.instances, series_uid)
+    warn_of_remarks(instances, stacklevel=4)
     if passes > 1:
         common_layout(instances)
     meta = DicomMeta.from_items(

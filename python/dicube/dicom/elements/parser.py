@@ -2,7 +2,8 @@
 
 Several times as fast as pydicom's general reader, because it handles well-formed bytes only. For
 anything else it raises Unusual, and the caller lets pydicom read the bytes. Sequences are kept as
-bytes, whether their length is defined or not, so slices can be compared without parsing them.
+bytes, whether their length is defined or not, so slices can be compared without parsing them; they
+are only searched for repeated elements.
 
 Must not know tags, values or files.
 """
@@ -19,7 +20,10 @@ from pydicom.tag import BaseTag
 from dicube.dicom.elements.values import LONG_LENGTH
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
+SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_ITEM_BYTES = b"\xfe\xff\x00\xe0"
+_FRAGMENTED = ("OB", "OW")  # value representations of encapsulated pixels
 _SHORT_LENGTH = frozenset(
     {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"}
     | {"LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
@@ -58,12 +62,15 @@ class ParsedElements(NamedTuple):
     """The elements found, and where parsing stopped.
 
     Attributes:
-        elements: elements by tag, in the order of the bytes.
+        elements: elements by tag, in the order of the bytes; the last one if several have a tag.
         stop: offset of the element that parsing stopped before, or the end of the bytes.
+        repeated: the path of each tag that several elements of one dataset or sequence item have
+            with different values: the tags of the sequences that contain it, and its own.
     """
 
     elements: dict[int, RawDataElement]
     stop: int
+    repeated: list[tuple[int, ...]]
 
 
 def parse_elements(
@@ -80,29 +87,115 @@ def parse_elements(
 
     Raises:
         CutOff: the bytes end within an element.
-        Unusual: the bytes are not well-formed little-endian elements in ascending order of tags.
+        Unusual: the bytes are not well-formed little-endian elements, or neither in ascending order
+            of tags nor repeated.
     """
     elements: dict[int, RawDataElement] = {}
+    earlier: list[RawDataElement] = []
+    nested: list[tuple[int, ...]] = []
     position, last = start, -1
     while position < end:
         tag, key, vr, length, value_at = _header(data, position, end, implicit)
         if tag in stop_at:
             break
-        if tag <= last:
+        if tag > last:
+            last = tag
+        elif tag in elements:
+            earlier.append(elements[tag])
+        else:
             raise Unusual(f"tag {tag:08X} after {last:08X}")
-        last = tag
         if length == UNDEFINED_LENGTH:
             if vr not in ("SQ", None):
                 raise Unusual(f"undefined length of a {vr} element")
-            vr, position = "SQ", _sequence_end(data, value_at, end, implicit)
+            sequences = _Sequences(data, implicit, nested)
+            vr, position = "SQ", sequences.skip(value_at, end, (tag,), delimited=True)
+            value = data[value_at:position]
         else:
             position = value_at + length
             if position > end:
                 raise CutOff(tag, length, end - value_at)
-        value = data[value_at:position]
+            value = data[value_at:position]
+            if vr == "SQ" or (implicit and value.startswith(_ITEM_BYTES)):
+                repeated_in = _repeated_in if length < _CACHED else _repeated_in.__wrapped__
+                nested += [(tag, *path) for path in repeated_in(value, implicit)]
         fields = (key, vr, length, value, value_at, implicit, True, *_REST)
         elements[tag] = _new_tuple(RawDataElement, fields)
-    return ParsedElements(elements, position)
+    repeated = [(e.tag,) for e in earlier if e[1:4] != elements[e.tag][1:4]]
+    return ParsedElements(elements, position, [*repeated, *nested])
+
+
+_CACHED = 1 << 12  # bytes
+
+
+@lru_cache(maxsize=1 << 8)  # the slices of a series have mostly the same sequences
+def _repeated_in(sequence: bytes, implicit: bool) -> list[tuple[int, ...]]:
+    """Return the paths of the elements repeated in a sequence of defined length."""
+    found: list[tuple[int, ...]] = []
+    _Sequences(sequence, implicit, found).search(0, len(sequence), ())
+    return found
+
+
+class _Sequences:
+    """Skips sequences, and collects the paths of the elements repeated in one of their items."""
+
+    def __init__(self, data: bytes, implicit: bool, repeated: list[tuple[int, ...]]) -> None:
+        self._data, self._implicit, self._repeated = data, implicit, repeated
+
+    def search(self, position: int, end: int, path: tuple[int, ...]) -> None:
+        """Search a sequence of defined length, as far as it is well-formed.
+
+        Whoever reads its items reports what is malformed.
+        """
+        try:
+            self.skip(position, end, path, delimited=False)
+        except (CutOff, Unusual, RecursionError):
+            return
+
+    def skip(self, position: int, end: int, path: tuple[int, ...], delimited: bool) -> int:
+        """Return the offset of the end of a sequence: after its delimiter, or else `end`."""
+        while delimited or position < end:
+            tag, length = _item_header(self._data, position, end)
+            position += 8
+            if tag == _SEQUENCE_END:
+                return position
+            if tag != _ITEM:
+                raise Unusual(f"{tag:08X} among sequence items")
+            if length == UNDEFINED_LENGTH:
+                position = self._skip_item(position, end, path, delimited=True)
+            else:
+                self._search_item(position, min(position + length, end), path)
+                position += length
+        return position
+
+    def _search_item(self, position: int, end: int, path: tuple[int, ...]) -> None:
+        try:
+            self._skip_item(position, end, path, delimited=False)
+        except (CutOff, Unusual, RecursionError):
+            return
+
+    def _skip_item(self, position: int, end: int, path: tuple[int, ...], delimited: bool) -> int:
+        """Return the offset of the end of an item: after its delimiter, or else `end`."""
+        values: dict[int, slice] = {}
+        while delimited or position < end:
+            tag, _ = _item_header(self._data, position, end)
+            if tag == _ITEM_END:
+                return position + 8
+            tag, _, vr, length, value_at = _header(self._data, position, end, self._implicit)
+            if length != UNDEFINED_LENGTH:
+                position = value_at + length
+                if vr == "SQ":
+                    self.search(value_at, min(position, end), (*path, tag))
+            elif vr in ("SQ", None):
+                position = self.skip(value_at, end, (*path, tag), delimited=True)
+            elif vr in _FRAGMENTED:
+                position = _fragments_end(self._data, value_at, end)
+            else:
+                raise Unusual(f"undefined length of a {vr} element")
+            value = slice(value_at, position)
+            first = values.setdefault(tag, value)
+            if first is not value and self._data[first] != self._data[value]:
+                self._repeated.append((*path, tag))
+        return position
 
 
 def _header(
@@ -148,35 +241,24 @@ def _fields(header: bytes, implicit: bool) -> tuple[int, BaseTag, str | None, in
     return tag, BaseTag(tag), vr, None if code in _LONG_BYTES else length
 
 
-def _sequence_end(data: bytes, position: int, end: int, implicit: bool) -> int:
-    """Return the offset of the end of a sequence of undefined length, after its delimiter."""
+def is_encapsulated_value(data: bytes) -> bool:
+    """Return whether a value field consists of coded frames and a delimiter (PS3.5 A.4)."""
+    try:
+        return data.startswith(_ITEM_BYTES) and _fragments_end(data, 0, len(data)) == len(data)
+    except (CutOff, Unusual):
+        return False
+
+
+def _fragments_end(data: bytes, position: int, end: int) -> int:
+    """Return the offset of the end of encapsulated pixels, after their delimiter."""
     while True:
         tag, length = _item_header(data, position, end)
         position += 8
         if tag == _SEQUENCE_END:
             return position
-        if tag != _ITEM:
-            raise Unusual(f"{tag:08X} among sequence items")
-        position = (
-            _item_end(data, position, end, implicit)
-            if length == UNDEFINED_LENGTH
-            else position + length
-        )
-
-
-def _item_end(data: bytes, position: int, end: int, implicit: bool) -> int:
-    """Return the offset of the end of an item of undefined length, after its delimiter."""
-    while True:
-        tag, length = _item_header(data, position, end)
-        if tag == _ITEM_END:
-            return position + 8
-        tag, _, vr, length, value_at = _header(data, position, end, implicit)
-        if length != UNDEFINED_LENGTH:
-            position = value_at + length
-        elif vr in ("SQ", None):
-            position = _sequence_end(data, value_at, end, implicit)
-        else:
-            raise Unusual(f"undefined length of a {vr} element")
+        if tag != _ITEM or length == UNDEFINED_LENGTH:
+            raise Unusual(f"{tag:08X} among coded frames")
+        position += length
 
 
 def _item_header(data: bytes, position: int, end: int) -> tuple[int, int]:

@@ -8,20 +8,21 @@ from __future__ import annotations
 import operator
 import os
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import dcmread, read_dataset, read_partial
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import data_element_generator, read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.elements.items import (
-    PIXEL_ELEMENTS,
     Item,
     SequenceElement,
     frame_count,
@@ -30,7 +31,26 @@ from dicube.dicom.elements.items import (
     same_item,
     value_in,
 )
-from dicube.dicom.elements.parser import UNDEFINED_LENGTH, CutOff, Unusual, parse_elements
+from dicube.dicom.elements.parser import (
+    UNDEFINED_LENGTH,
+    CutOff,
+    ParsedElements,
+    Unusual,
+    parse_elements,
+)
+from dicube.dicom.files.encoding import (
+    BIG_ENDIAN,
+    DEFLATED,
+    EXPLICIT,
+    Encoding,
+    conflict,
+    encoding_of,
+    inflated,
+    is_encapsulated,
+    is_standard,
+    starts_like_dataset,
+    syntax_of_pixels,
+)
 from dicube.dicom.files.sources import DatasetInMemory, File, FileOnDisk, Opened
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 
@@ -40,11 +60,18 @@ PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008, 
 
 _PIXEL_TAGS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 _TRANSFER_SYNTAX, _STORAGE_CLASS = 0x00020010, 0x00020002
-_IMPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
 _CHUNK = 1 << 20
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+# Two values of these elements would be two images: those that describe pixels, or say what the file
+# is. Programs disagree about which of two counts: DCMTK and GDCM take the first, pydicom the last.
+_DECISIVE_GROUPS = frozenset({0x0028, 0x5200, 0x7FE0})
+_DECISIVE = frozenset(
+    {0x00020010, 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00200032, 0x00200037}
+)
+# What the value of encapsulated pixels begins with, and a bare JPEG or JPEG 2000 codestream.
+_NOT_CODED = "the file meta state the transfer syntax {}, but the pixels are not encapsulated"
+_CODED_STARTS = (b"\xfe\xff\x00\xe0", b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 
 Known = TypeVar("Known")
 
@@ -80,12 +107,13 @@ class Instance:
         size: size of the file in bytes; of a dataset in memory, the size of its pixels.
         item: the elements, without the pixels.
         file_meta: the elements of group 2.
-        transfer_syntax: UID; '' if the file doesn't give it.
+        transfer_syntax: UID of the pixels' transfer syntax; '' if the file doesn't give it.
         pixels: position of the pixels; None if there are none.
         source: the file or dataset that it was read from.
         around: the bytes before and after the value of the pixels; None if the file is not of the
             usual kind (see `_read_plain`).
         copies: other files that are the same instance with the same content.
+        remarks: faults of the file that its reader has coped with, one sentence each.
     """
 
     path: str
@@ -97,6 +125,7 @@ class Instance:
     source: File | DatasetInMemory
     around: tuple[bytes, bytes] | None = None
     copies: tuple[Instance, ...] = ()
+    remarks: tuple[str, ...] = ()
     _values: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -133,7 +162,12 @@ class Instance:
         if isinstance(self.source, DatasetInMemory):
             return self.source.dataset
         with self.source.open_buffered() as file:
-            return dcmread(file, force=True)
+            opened = _open_dataset(file, self.path)
+            dataset = read_dataset(opened.stream, *opened.encoding)
+        dataset.file_meta = opened.file_meta
+        if self.transfer_syntax:
+            dataset.file_meta.TransferSyntaxUID = UID(self.transfer_syntax)
+        return dataset
 
     def value(self, tag: int) -> Any:
         """Return an element's value, a list if it has several; None if absent or empty."""
@@ -180,7 +214,7 @@ def instance_of(source: DatasetInMemory) -> Instance:
     """Return the instance of a dataset in memory; later changes to the dataset don't affect it.
 
     Raises:
-        MetaDataError: a value is invalid; names the dataset.
+        MetaDataError: a value is invalid, or there are several pixel elements; names the dataset.
     """
     dataset = source.dataset
     file_meta = getattr(dataset, "file_meta", None)
@@ -191,12 +225,14 @@ def instance_of(source: DatasetInMemory) -> Instance:
     except MetaDataError as error:
         raise MetaDataError(f"{source.name}: {error.message}") from error
     syntax = _uid(meta, _TRANSFER_SYNTAX)
-    tag = next((tag for tag in _PIXEL_TAGS if tag in dataset), None)
+    tags = [tag for tag in sorted(_PIXEL_TAGS) if tag in dataset]
     pixels = None
-    if tag is not None:
-        little = syntax != _BIG_ENDIAN and dataset.original_encoding[1] is not False
+    if tags:
+        _expect_one(source.name, tags)
+        little = syntax != BIG_ENDIAN and dataset.original_encoding[1] is not False
         encapsulated = is_encapsulated(syntax)
-        pixels = PixelPlace(tag, 0, len(data), little and not encapsulated, encapsulated)
+        direct = little and not encapsulated and is_standard(syntax)
+        pixels = PixelPlace(tags[0], 0, len(data), direct, encapsulated)
     return Instance(source.name, len(data), item, meta, syntax, pixels, source)
 
 
@@ -219,7 +255,7 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
     try:
         with source.open() as file:
             head = file.read(head_size) or b""
-            if head[128:132] != b"DICM" and not _starts_like_dataset(head):
+            if head[128:132] != b"DICM" and not starts_like_dataset(head):
                 return None
             size = source.size(file)
             try:
@@ -256,7 +292,7 @@ def same_content(one: Instance, other: Instance) -> bool:
 
 def _pixel_chunks(instance: Instance) -> Iterator[bytes]:
     assert instance.pixels is not None
-    if instance.transfer_syntax == _DEFLATED:
+    if instance.transfer_syntax == DEFLATED:
         yield _pixel_bytes(instance.dataset())
         return
     with instance.open() as file:
@@ -273,6 +309,7 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
     Raises:
         Unusual: the file is of another kind.
         CutOff: the file ends within an element.
+        MetaDataError: elements are repeated with different values.
     """
     if head[128:132] != b"DICM" or head[132:138] != b"\x02\0\0\0UL":
         raise Unusual("no preamble, or no file meta group length")
@@ -282,33 +319,52 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
     if start > len(head):
         head += file.read() or b""
     file_meta = _file_meta(head, start)
-    syntax, storage = (_uid(file_meta, tag) for tag in (_TRANSFER_SYNTAX, _STORAGE_CLASS))
+    stated, storage = (_uid(file_meta, tag) for tag in (_TRANSFER_SYNTAX, _STORAGE_CLASS))
     if storage == _DIRECTORY:
         return None
-    if syntax in ("", _DEFLATED, _BIG_ENDIAN):
-        raise Unusual(f"transfer syntax {syntax!r}")
-    implicit = syntax == _IMPLICIT
+    encoding = _plain_encoding(head, start, stated)
+    implicit = encoding.implicit
     try:
-        found, stop = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
-        if stop + 12 > len(head) < size:
+        found = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
+        if found.stop + 12 > len(head) < size:
             raise CutOff
     except CutOff:
         if len(head) == size:
             raise
         head += file.read() or b""
-        found, stop = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
+        found = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
+    syntax = syntax_of_pixels(stated, encoding.syntax)
+    remarks = [conflict(stated, encoding.syntax)]
     pixels = around = None
-    if stop < len(head):
-        file.seek(stop)
-        pixels = _pixel_place(file, implicit, True, size)
+    elements, repeated = found.elements, found.repeated
+    if found.stop < len(head):
+        file.seek(found.stop)
+        pixels = _pixel_place(file, encoding, size, syntax)
+        if is_encapsulated(syntax) and pixels.direct:
+            remarks.append(_NOT_CODED.format(UID(syntax).name))
+            syntax = encoding.syntax
         after, rest = pixels.offset + pixels.length, b""
         if after < size:
             file.seek(after)
             rest = file.read() or b""
-            found.update(parse_elements(rest, 0, len(rest), implicit).elements)
+            behind = parse_elements(rest, 0, len(rest), implicit)
+            repeated = repeated + behind.repeated + _in_both(elements, behind)
+            _expect_one(source.name, [pixels.tag, *_PIXEL_TAGS.intersection(behind.elements)])
+            elements = {**elements, **behind.elements}
         around = head[: pixels.offset], rest
-    item = item_of_elements({**found})
-    return Instance(source.name, size, item, file_meta, syntax, pixels, source, around)
+    remarks += _remarks_on(source.name, repeated)
+    item = item_of_elements({**elements})
+    return Instance(
+        source.name,
+        size,
+        item,
+        file_meta,
+        syntax,
+        pixels,
+        source,
+        around,
+        remarks=tuple(filter(None, remarks)),
+    )
 
 
 def item_around(before: bytes, after: bytes) -> Item:
@@ -325,13 +381,54 @@ def item_around(before: bytes, after: bytes) -> Item:
     if len(before) < 144 or before[128:132] != b"DICM":
         raise Unusual("no preamble, or no file meta group length")
     start = 144 + struct.unpack_from("<L", before, 140)[0]
-    syntax = _uid(_file_meta(before, start), _TRANSFER_SYNTAX)
-    if syntax in ("", _DEFLATED, _BIG_ENDIAN):
-        raise Unusual(f"transfer syntax {syntax!r}")
-    implicit = syntax == _IMPLICIT
+    stated = _uid(_file_meta(before, start), _TRANSFER_SYNTAX)
+    implicit = _plain_encoding(before, start, stated).implicit
     found = parse_elements(before, start, len(before), implicit, _PIXEL_TAGS).elements
     found.update(parse_elements(after, 0, len(after), implicit).elements)
     return item_of_elements({**found})
+
+
+def _plain_encoding(head: bytes, start: int, stated: str) -> Encoding:
+    """Return the encoding of a dataset that starts at `start`, unless it is unusual.
+
+    Raises:
+        Unusual: it is deflated or big endian, or may be.
+    """
+    encoding = encoding_of(head[start : start + 8], stated)
+    if stated in ("", DEFLATED) or not encoding.little_endian:
+        raise Unusual(f"transfer syntax {stated!r}")
+    if start < len(head) and not starts_like_dataset(head[start : start + 8]):
+        raise Unusual("the dataset may be deflated")
+    return encoding
+
+
+def _in_both(before: dict[int, RawDataElement], behind: ParsedElements) -> list[tuple[int, ...]]:
+    """Return the paths of elements that stand before and behind the pixels and differ."""
+    both = before.keys() & behind.elements.keys()
+    return [(tag,) for tag in sorted(both) if before[tag].value != behind.elements[tag].value]
+
+
+def _remarks_on(path: str, repeated: list[tuple[int, ...]]) -> list[str]:
+    """Return sentences about elements that are repeated with different values.
+
+    Raises:
+        MetaDataError: an element decides what the image is.
+    """
+    remarks = []
+    for tags in dict.fromkeys(repeated):
+        name = " in ".join(tag_name(f"{tag:08X}") for tag in reversed(tags))
+        fault = f"{name} is there twice, with different values"
+        if tags[0] >> 16 in _DECISIVE_GROUPS or tags[0] in _DECISIVE:
+            raise MetaDataError(f"{path}: {fault}, so programs disagree about the image")
+        remarks.append(f"{fault}; the last one is used, but other programs use the first")
+    return remarks
+
+
+def _expect_one(path: str, pixel_tags: list[int]) -> None:
+    """Raise unless there is only one pixel element."""
+    if len(pixel_tags) > 1:
+        names = " and ".join(tag_name(f"{tag:08X}") for tag in pixel_tags)
+        raise MetaDataError(f"{path}: expected one pixel element, found {names}")
 
 
 def _file_meta(head: bytes, start: int) -> Item:
@@ -341,60 +438,150 @@ def _file_meta(head: bytes, start: int) -> Item:
         Unusual: group 2 ends elsewhere or is cut off.
     """
     try:
-        found, stop = parse_elements(head, 132, min(start, len(head)), implicit=False)
+        found, stop, repeated = parse_elements(head, 132, min(start, len(head)), implicit=False)
     except CutOff:
         raise Unusual("the file meta group length is wrong") from None
     if (
         stop != start
+        or repeated
         or head[start : start + 2] == b"\x02\0"
         or any(tag >> 16 != 2 for tag in found)
     ):
-        raise Unusual("the file meta group length is wrong")
+        raise Unusual("the file meta group length is wrong, or an element is repeated")
     return item_of_elements({**found})
 
 
 def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None:
     """Read a file of any kind that pydicom can read."""
-    has_preamble = file.read(132)[128:] == b"DICM"
-    file.seek(0)
-    try:
-        dataset = read_partial(file, _at_pixels, force=not has_preamble)
-    except InvalidDicomError:
-        return None
-    file_meta = item_of(dataset.file_meta)
-    syntax = _uid(file_meta, _TRANSFER_SYNTAX)
+    opened = _open_dataset(file, source.name)
+    stream, encoding, syntax, remarks = opened[3:]
+    file_meta = item_of(opened.file_meta)
     if _uid(file_meta, _STORAGE_CLASS) == _DIRECTORY:
         return None
-    if not has_preamble and not _is_composite(dataset):
+    dataset, repeated = _read_elements(stream, encoding, lambda tag: tag in _PIXEL_TAGS)
+    if not opened.has_preamble and not _is_composite(dataset):
         return None
+    _check_last_element(dataset)
     pixels: PixelPlace | None = None
-    if syntax == _DEFLATED:
+    end = len(stream.getbuffer()) if isinstance(stream, BytesIO) else size
+    if stream.tell() < end:
+        pixels = _pixel_place(stream, encoding, end, syntax)
+        if is_encapsulated(syntax) and pixels.direct:
+            remarks.append(_NOT_CODED.format(UID(syntax).name))
+            syntax = encoding.syntax
+        stream.seek(pixels.offset + pixels.length)
+        rest = BytesIO(stream.read())
+        after, repeated_after = _read_elements(rest, encoding, lambda tag: False)
+        _expect_one(source.name, [pixels.tag, *_PIXEL_TAGS.intersection(after.keys())])
+        repeated += repeated_after + [
+            (int(tag),)
+            for tag, element in after.items()
+            if tag in dataset and dataset.get_item(tag).value != element.value
+        ]
+        dataset.update(after)
+        if isinstance(stream, BytesIO):
+            pixels = replace(pixels, offset=0, direct=False)
+    dataset.update(opened.command)
+    remarks += _remarks_on(source.name, repeated)
+    return Instance(
+        source.name,
+        size,
+        item_of(dataset),
+        file_meta,
+        syntax,
+        pixels,
+        source,
+        remarks=tuple(filter(None, remarks)),
+    )
+
+
+class _OpenedDataset(NamedTuple):
+    """A file of any kind that pydicom can read, read up to its dataset.
+
+    Attributes:
+        has_preamble: whether the file starts as DICOM files should.
+        file_meta: the elements of group 2.
+        command: the elements of group 0, which belong in messages and not in files.
+        stream: has the dataset at its current position; not the file if that is deflated.
+        encoding: of the dataset.
+        syntax: the transfer syntax of the pixels; '' if the file doesn't give it.
+        remarks: faults found so far; '' for none.
+    """
+
+    has_preamble: bool
+    file_meta: FileMetaDataset
+    command: Dataset
+    stream: BinaryIO
+    encoding: Encoding
+    syntax: str
+    remarks: list[str]
+
+
+def _open_dataset(file: BinaryIO, path: str) -> _OpenedDataset:
+    has_preamble = file.read(132)[128:] == b"DICM"
+    if not has_preamble:
         file.seek(0)
-        dataset = dcmread(file)
-        tag = next((tag for tag in _PIXEL_TAGS if tag in dataset), None)
-        length = 0 if tag is None else len(dataset[tag].value or b"")
-        pixels = None if tag is None else PixelPlace(tag, 0, length, False, vr=str(dataset[tag].VR))
-    else:
-        _check_last_element(dataset)
-        implicit, little = map(bool, dataset.original_encoding)
-        if file.tell() < size:
-            pixels = _pixel_place(file, implicit, little, size)
-            file.seek(pixels.offset + pixels.length)
-            after = read_dataset(BytesIO(file.read()), implicit, little)
-            for tag, element in after.items():
-                if tag not in PIXEL_ELEMENTS and tag not in dataset:
-                    dataset[tag] = element
-    return Instance(source.name, size, item_of(dataset), file_meta, syntax, pixels, source)
+    meta, repeated = _read_elements(file, Encoding(False, True), lambda tag: tag >> 16 != 2)
+    remarks = _remarks_on(path, repeated)
+    command, _ = _read_elements(file, Encoding(True, True), lambda tag: tag >> 16 != 0)
+    stated = str(meta.get("TransferSyntaxUID", ""))
+    place, stream = file.tell(), file
+    start = file.read(8)
+    if stated == DEFLATED or (start and not starts_like_dataset(start)):
+        data = inflated(start + file.read())
+        if data is not None:
+            place, stream, start = 0, BytesIO(data), data[:8]
+        elif stated == DEFLATED and not starts_like_dataset(start):
+            raise MetaDataError(f"{path} is damaged: its dataset can't be inflated")
+    stream.seek(place)
+    encoding = encoding_of(start, EXPLICIT if stated == DEFLATED else stated)
+    found = encoding.syntax if stream is file else DEFLATED
+    remarks.append(conflict(stated, found))
+    syntax = syntax_of_pixels(stated, found)
+    return _OpenedDataset(
+        has_preamble, FileMetaDataset(meta), command, stream, encoding, syntax, remarks
+    )
 
 
-def _pixel_place(file: Opened, implicit: bool, little_endian: bool, size: int) -> PixelPlace:
-    """Return the position of the pixels; `file` must be positioned before their element."""
-    order = "<" if little_endian else ">"
+def _read_elements(
+    stream: BinaryIO, encoding: Encoding, stop_before: Callable[[int], bool]
+) -> tuple[Dataset, list[tuple[int, ...]]]:
+    """Read elements by pydicom; return them, and the paths of those repeated with other values."""
+    start = stream.tell()
+    counts: Counter[int] = Counter()
+
+    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        counts[tag] += 1
+        return stop_before(tag)
+
+    dataset = read_dataset(stream, *encoding, stop_when=stop)
+    several = [tag for tag, count in counts.items() if count > 1]
+    if not several:
+        return dataset, []
+    stream.seek(start)  # pydicom keeps only the last one
+    values: dict[int, list[Any]] = {}
+    with suppress(EOFError):
+        for element in data_element_generator(stream, *encoding, stop):
+            if element.tag in several:
+                values.setdefault(element.tag, []).append(element.value)
+    return dataset, [(tag,) for tag, found in values.items() if any(v != found[0] for v in found)]
+
+
+def _pixel_place(file: Opened, encoding: Encoding, size: int, syntax: str) -> PixelPlace:
+    """Return the position of the pixels; `file` must be positioned before their element.
+
+    Args:
+        file: the file.
+        encoding: of the elements.
+        size: size of the file in bytes.
+        syntax: the transfer syntax of the pixels, as far as it is known.
+    """
+    order = "<" if encoding.little_endian else ">"
     start = file.read(8) or b""
     if len(start) < 8:
         raise CutOff
     group, element = struct.unpack(order + "HH", start[:4])
-    field = start[4:] if implicit else file.read(4) or b""
+    field = start[4:] if encoding.implicit else file.read(4) or b""
     if len(field) < 4:
         raise CutOff
     (length,) = struct.unpack(order + "L", field)
@@ -402,8 +589,10 @@ def _pixel_place(file: Opened, implicit: bool, little_endian: bool, size: int) -
     encapsulated = length == UNDEFINED_LENGTH
     if encapsulated:
         length = _encapsulated_length(file, size)
-    direct = little_endian and not encapsulated
-    vr = "" if implicit else start[4:6].decode("latin-1")
+    elif is_encapsulated(syntax):  # some writers give frames a length
+        encapsulated = (file.read(4) or b"").startswith(_CODED_STARTS)
+    direct = encoding.little_endian and not encapsulated and is_standard(syntax)
+    vr = "" if encoding.implicit else start[4:6].decode("latin-1")
     return PixelPlace(group << 16 | element, offset, length, direct, encapsulated, vr)
 
 
@@ -436,25 +625,10 @@ def _pixel_bytes(dataset: Dataset) -> bytes:
     return bytes(value.read() if hasattr(value, "read") else value or b"")
 
 
-def is_encapsulated(transfer_syntax: str) -> bool:
-    """Return whether pixels in a transfer syntax are coded frames (PS3.5 A.4)."""
-    uid = UID(transfer_syntax)
-    if uid.is_transfer_syntax:
-        return uid.is_encapsulated
-    return uid.startswith("1.2.840.10008.1.2.4.")  # of a standard newer than pydicom's
-
-
 def _uid(item: Item, tag: int) -> str:
     element = item.elements.get(tag)
     data = b"" if element is None or isinstance(element, SequenceElement) else element.value or b""
     return data.decode("latin-1").strip(" \0")
-
-
-def _starts_like_dataset(head: bytes) -> bool:
-    """Return whether bytes may be a dataset without preamble, which starts with group 2 or 8."""
-    if head[:2] == b"\0\x08":  # big endian is always explicit
-        return head[4:6].isalpha() and head[4:6].isupper()
-    return len(head) >= 8 and head[:2] in (b"\x02\0", b"\x08\0") and head[3] < 0x40
 
 
 def _is_composite(dataset: Dataset) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -137,6 +138,18 @@ def describe_series(members: Sequence[Instance]) -> str:
         + (f"{frames} frames, " if frames > len(members) else "")
         + ", ".join(f"{rows} x {columns}" for rows, columns in shapes)
     )
+
+
+def warn_of_remarks(members: Sequence[Instance], stacklevel: int) -> None:
+    """Warn of the faults in the files of a series, once for each kind of fault."""
+    paths: dict[str, list[str]] = {}
+    for member in members:
+        for instance in (member, *member.copies):
+            for remark in instance.remarks:
+                paths.setdefault(remark, []).append(instance.path)
+    for remark, found in paths.items():
+        others = f" and {len(found) - 1} more files" if len(found) > 1 else ""
+        warnings.warn(f"{found[0]}{others}: {remark}", stacklevel=stacklevel + 1)
 
 
 def _without_copies(members: Sequence[Instance]) -> list[Instance]:

@@ -28,7 +28,8 @@ from dicube.dicom.elements.items import (
     value_representation,
 )
 from dicube.dicom.elements.values import decode_value, encode_value
-from dicube.dicom.files.instance import is_encapsulated, read_instance
+from dicube.dicom.files.encoding import is_encapsulated
+from dicube.dicom.files.instance import read_instance
 from dicube.dicom.files.volume import read_volume
 from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
 

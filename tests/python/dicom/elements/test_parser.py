@@ -21,7 +21,6 @@ def header(tag: int, vr: bytes, length: int) -> bytes:
     "data",
     [
         header(0x00100020, b"LO", 2) + b"a " + header(0x00100010, b"PN", 0),
-        header(0x00100020, b"LO", 0) * 2,
         header(0x00100020, b"??", 0),
         header(0x00100020, b"OB", 0) + struct.pack("<L", 0xFFFFFFFF) + b"\0" * 8,
         header(0x00100020, b"SQ", 0) + struct.pack("<L", 0xFFFFFFFF) + b"\0" * 8,
@@ -52,3 +51,44 @@ def where_parsing_stops(data: bytes) -> int | None:
     except CutOff as cut:
         assert cut.found < cut.expected or cut.expected == 0
         return None
+
+
+def nested(tag: int, content: bytes, undefined: bool) -> bytes:
+    """A sequence of one item."""
+    length = 0xFFFFFFFF if undefined else len(content)
+    inner = struct.pack("<HHL", 0xFFFE, 0xE000, length) + content
+    if undefined:
+        inner += struct.pack("<HHL", 0xFFFE, 0xE00D, 0) + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    length = 0xFFFFFFFF if undefined else len(inner)
+    return header(tag, b"SQ", 0) + struct.pack("<L", length) + inner
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_repeated_elements(undefined: bool) -> None:
+    one, other, same = (header(0x00100020, b"LO", 2) + text for text in (b"1 ", b"2 ", b"1 "))
+    sequence, path = 0x00081140, (0x00081140, 0x00081199)
+
+    def found(data: bytes) -> list[tuple[int, ...]]:
+        return parse_elements(data, 0, len(data), implicit=False).repeated
+
+    assert found(one + same) == []
+    assert found(one + other) == [(0x00100020,)]
+    assert set(found(one + same + other)) == {(0x00100020,)}
+    assert found(one + header(0x00100020, b"SH", 2) + b"1 ") == [(0x00100020,)]
+    assert found(nested(sequence, one + same, undefined)) == []
+    assert found(nested(sequence, one + other, undefined)) == [(sequence, 0x00100020)]
+    deep = nested(path[1], one + other, not undefined)
+    assert found(nested(sequence, deep, undefined)) == [(*path, 0x00100020)]
+    last = parse_elements(one + other, 0, 20, implicit=False).elements[0x00100020]
+    assert last.value == b"2 "
+
+
+def test_nested_coded_frames_are_skipped() -> None:
+    frames = struct.pack("<HHL", 0xFFFE, 0xE000, 0) + struct.pack(
+        "<HHL4s", 0xFFFE, 0xE000, 4, b"abcd"
+    )
+    pixels = header(0x7FE00010, b"OB", 0) + struct.pack("<L", 0xFFFFFFFF) + frames
+    pixels += struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    data = nested(0x00880200, pixels, undefined=True) + header(0x00880904, b"LO", 0)
+    elements = parse_elements(data, 0, len(data), implicit=False).elements
+    assert list(elements) == [0x00880200, 0x00880904]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import pydicom
 import pytest
+from inputs.dicom_bytes import dataset_bytes, element, inserted, with_meta
 from inputs.dicom_series import item, make_slice
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -17,6 +20,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from dicube import DicomCubeImage
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.instance import _read_by_pydicom, read_instance
 from dicube.dicom.files.sources import FileOnDisk
@@ -175,3 +179,93 @@ def test_a_dataset_without_preamble(tmp_path: Path) -> None:
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(CubeFileAccessError, match=tmp_path.name):
         read_instance(str(tmp_path))
+
+
+PATIENT_ID, ROWS, PIXELS = 0x00100020, 0x00280010, 0x7FE00010
+
+
+def with_elements(
+    path: Path, syntax: str, before: int | None, *added: tuple[int, bytes, bytes]
+) -> Path:
+    """Write a slice with elements put before one of its own, or at the end."""
+    uid = pydicom.uid.UID(syntax)
+    order = "<" if uid.is_little_endian else ">"
+    plain = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
+    data = dataset_bytes(make_slice(), plain)
+    new = b"".join(element(*one, implicit=uid.is_implicit_VR, order=order) for one in added)
+    data = data + new if before is None else inserted(data, before, new, order)
+    if plain != syntax:
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        data = packer.compress(data) + packer.flush()
+    path.write_bytes(with_meta(data, syntax))
+    return path
+
+
+@pytest.mark.parametrize("place", [PATIENT_ID, 0x0020000E, None], ids=["beside", "apart", "behind"])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+class TestRepeatedElements:
+    """DCMTK and GDCM take the first of two, pydicom the last."""
+
+    def test_a_warning_names_file_and_element(
+        self, tmp_path: Path, syntax: str, place: int | None
+    ) -> None:
+        path = with_elements(tmp_path / "I1", syntax, place, (PATIENT_ID, b"LO", b"SECRET"))
+        with pytest.warns(UserWarning, match=r"I1: \(0010,0020\) PatientID") as told:
+            image = DicomCubeImage.from_dicom_folder(path)
+        assert "SECRET" not in str(told[0].message)
+        assert "4711" not in str(told[0].message)
+        assert image.dicom_meta is not None
+        found = image.dicom_meta.get("PatientID")
+        assert found == pydicom.dcmread(path).PatientID
+
+    def test_equal_ones_are_no_fault(self, tmp_path: Path, syntax: str, place: int | None) -> None:
+        path = with_elements(tmp_path / "I1", syntax, place, (PATIENT_ID, b"LO", b"4711"))
+        assert read_instance(str(path)).remarks == ()  # type: ignore[union-attr]
+
+    def test_two_images_in_one_are_refused(
+        self, tmp_path: Path, syntax: str, place: int | None
+    ) -> None:
+        order = "<" if pydicom.uid.UID(syntax).is_little_endian else ">"
+        rows = (ROWS, b"US", struct.pack(order + "H", 3))
+        place = ROWS if place == PATIENT_ID else place
+        path = with_elements(tmp_path / "I1", syntax, place, rows)
+        with pytest.raises(MetaDataError, match=r"I1: \(0028,0010\) Rows"):
+            read_instance(str(path))
+
+
+@pytest.mark.parametrize("place", [PIXELS, None], ids=["before", "behind"])
+@pytest.mark.parametrize("tag", [PIXELS, 0x7FE00008, 0x7FE00009], ids="{:08X}".format)
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_two_pixel_elements_are_refused(
+    tmp_path: Path, syntax: str, tag: int, place: int | None
+) -> None:
+    vr = {PIXELS: b"OW", 0x7FE00008: b"OF", 0x7FE00009: b"OD"}[tag]
+    path = with_elements(tmp_path / "I1", syntax, place, (tag, vr, bytes(240)))
+    with pytest.raises(MetaDataError, match="I1: expected one pixel element"):
+        read_instance(str(path))
+
+
+def test_two_pixel_elements_of_a_dataset_are_refused() -> None:
+    dataset = make_slice()
+    dataset.FloatPixelData = bytes(120)
+    with pytest.raises(MetaDataError, match="dataset 0: expected one pixel element"):
+        DicomCubeImage.from_dicom_folder(dataset)
+
+
+def test_an_element_repeated_in_an_item(tmp_path: Path) -> None:
+    inner = element(PATIENT_ID, b"LO", b"A1") + element(PATIENT_ID, b"LO", b"B1")
+    item_bytes = struct.pack("<HHL", 0xFFFE, 0xE000, len(inner)) + inner
+    added = (0x00081140, b"SQ", item_bytes)
+    path = with_elements(tmp_path / "I1", ExplicitVRLittleEndian, 0x00100010, added)
+    with pytest.warns(UserWarning, match=r"PatientID in \(0008,1140\) ReferencedImageSequence"):
+        DicomCubeImage.from_dicom_folder(path)
+
+
+def test_a_transfer_syntax_stated_twice(tmp_path: Path) -> None:
+    path = with_elements(tmp_path / "I1", ExplicitVRLittleEndian, None)
+    other = element(0x00020010, b"UI", ImplicitVRLittleEndian.encode())
+    data = path.read_bytes()
+    at = data.index(b"\2\0\x10\0")
+    path.write_bytes(data[:at] + other + data[at:])
+    with pytest.raises(MetaDataError, match=r"I1: \(0002,0010\) TransferSyntaxUID"):
+        read_instance(str(path))
