@@ -79,8 +79,8 @@ def write_restorable(path: Path, source: Path, names: list[str]) -> dict[str, An
     }
 
 
-def write_nifti(path: Path) -> bytes:
-    """Write a file made from NIfTI; return the NIfTI file."""
+def write_nifti(path: Path, end: bytes) -> bytes:
+    """Write a file made from NIfTI with these bytes behind the voxels; return the NIfTI file."""
     voxels = synthetic_volume("int16", 1).T.astype(">i2")
     header = nibabel.Nifti1Header(endianness=">")
     header.set_data_shape(voxels.shape)
@@ -92,10 +92,11 @@ def write_nifti(path: Path) -> bytes:
     header.write_to(written)
     written.write(voxels.tobytes(order="F"))
     source = path.with_suffix(".nii")
-    source.write_bytes(written.getvalue())
+    source_bytes = written.getvalue() + end
+    source.write_bytes(source_bytes)
     DicomCubeImage.from_nifti(source).to_file(path)
     source.unlink()
-    return written.getvalue()
+    return source_bytes
 
 
 def write_lossy(path: Path) -> dict[str, Any]:
@@ -182,14 +183,14 @@ def make(folder: Path) -> None:
     name = "padded_metadata.dcbs"
     if name not in expected:
         expected[name] = write_padded_metadata(folder / name)
-    name = "nifti.dcbs"
-    if name not in expected:
-        nifti = write_nifti(folder / name)
-        expected[name] = {
-            "shape": (3, 13, 17),
-            "dtype": "int16",
-            "nifti": hashlib.sha256(nifti).hexdigest(),
-        }
+    for name, end in (("nifti.dcbs", b""), ("nifti_end.dcba", b"behind the voxels")):
+        if name not in expected:
+            nifti = write_nifti(folder / name, end)
+            expected[name] = {
+                "shape": (3, 13, 17),
+                "dtype": "int16",
+                "nifti": hashlib.sha256(nifti).hexdigest(),
+            }
     name = "unmarked_jpeg.dcba"
     if name not in expected:
         source = Path(str(get_testdata_file("SC_jpeg_no_color_transform.dcm")))

@@ -44,7 +44,8 @@ of SRC and DST select the formats:
   head.dcba       dicube file, JPEG XL: small
   head.dcbl       dicube file, JPEG XL: lossy
   head.dcbr       dicube file, JPEG XL: lossless in the body, lossy outside
-  head.nii[.gz]   NIfTI file (needs the package extra dicube[nifti])
+  head.nii[.gz]   NIfTI file (needs the package extra dicube[nifti]); SRC may also
+                  be a file of a pair, .hdr or .img
 
 examples:
   dicube convert series/ head.dcbs                   compress a series

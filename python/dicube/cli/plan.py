@@ -21,7 +21,7 @@ from dicube.cli.convert_options import (
 )
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, TargetExistsError
-from dicube.nifti import NIFTI_EXTENSIONS
+from dicube.nifti import NIFTI_EXTENSIONS, is_nifti_name
 
 _DICUBE_KINDS = {kind.value: kind for kind in DICUBE_TARGETS}
 _WRITTEN = f"{', '.join(_DICUBE_KINDS)}, {', '.join(NIFTI_EXTENSIONS)} or .dcm"
@@ -85,7 +85,7 @@ def _kind_of_source(path: Path) -> SourceKind:
     """Return the kind of a source, judged by its name."""
     if path.is_dir():
         return SourceKind.DICOM
-    if path.name.lower().endswith(NIFTI_EXTENSIONS):
+    if is_nifti_name(path):
         return SourceKind.NIFTI
     return SourceKind.DICUBE if path.suffix.lower() in _DICUBE_KINDS else SourceKind.DICOM
 

@@ -24,7 +24,7 @@ from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.series.precedence import write_rescale
 from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import InvalidCubeFileError
-from dicube.nifti import NiftiHeader
+from dicube.nifti import BytesBehind, NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
@@ -39,9 +39,12 @@ _SPACE = "space"  # JSON, in (x, y, z) order
 _COLOUR_SPACE = "colour_space"
 _HEADER = "pixel_header"  # JSON
 _NIFTI = "nifti"  # the bytes of a NIfTI file before its voxels, packed with zstd
+# SHA-256 of the NIfTI file's voxels and the bytes behind them, packed with zstd.
+_NIFTI_END = "nifti_end"
 ORIGINALS = "originals"  # the original files without their pixels, packed with zstd
 
 _TRANSFER_SYNTAX = "00020010"
+_SHA256 = 32  # bytes
 
 
 class CubeParts(NamedTuple):
@@ -85,6 +88,8 @@ def parts_around_frames(
     nifti = parts.origin.nifti
     if nifti is not None:
         writer.write_section(_NIFTI, pack_bytes(nifti.data))
+        if nifti.behind is not None:
+            writer.write_section(_NIFTI_END, pack_bytes(b"".join(nifti.behind)))
     if provenance is None or volume is None:
         yield
         return
@@ -217,10 +222,21 @@ def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
     packed = reader.sections.get(_NIFTI)
     if not packed:
         return None
+    name = _NIFTI
     try:
-        return NiftiHeader(unpack_bytes(packed, reader.max_memory))
+        header = NiftiHeader(unpack_bytes(packed, reader.max_memory))
+        name = _NIFTI_END
+        end = reader.sections.get(name)
+        if not end:
+            return header
+        data = unpack_bytes(end, reader.max_memory)
+        if len(data) <= _SHA256:
+            raise InvalidCubeFileError(
+                f"expected a SHA-256 and bytes behind the voxels, found {len(data)} bytes"
+            )
     except InvalidCubeFileError as error:
-        raise type(error)(f"section {_NIFTI}: {error.message}") from error
+        raise type(error)(f"section {name}: {error.message}") from error
+    return header.with_behind(BytesBehind(data[:_SHA256], data[_SHA256:]))
 
 
 def _meta_of(

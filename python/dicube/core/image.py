@@ -23,7 +23,13 @@ from dicube.core.damage import Damage
 from dicube.core.dicom_export import export_file, export_folder, exportable_meta
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, write_losses
-from dicube.core.nifti_image import fitting_nifti, grid_of_parts, nifti_of_image, read_nifti
+from dicube.core.nifti_image import (
+    fitting_nifti,
+    grid_of_parts,
+    nifti_of_image,
+    read_nifti,
+    without_stale_nifti,
+)
 from dicube.core.origin import Origin
 from dicube.core.parts_of_series import parts_of_slices, volumes_of
 from dicube.core.pixels import Pixels
@@ -257,19 +263,20 @@ class DicomCubeImage:
 
     @classmethod
     def from_nifti(cls, source: Any) -> DicomCubeImage:
-        """Read a NIfTI file: .nii or .nii.gz, NIfTI-1 or NIfTI-2, in either byte order.
+        """Read a NIfTI file: .nii, .nii.gz or a pair, NIfTI-1 or NIfTI-2, in either byte order.
 
         Keeps voxels in stored order: x is the column, y the row and z the slice. `space` gives
         their position, computed from the affine that nibabel selects (sform, then qform, then
         voxel sizes), converted from RAS to LPS and to mm. Slope and intercept are in
-        `pixel_header`, so `get_fdata("float64")` has nibabel's values. The rest of the header and
-        the extensions are kept, in dicube files too, and written again by `to_nifti`.
+        `pixel_header`, so `get_fdata("float64")` has nibabel's values. The rest of the header, the
+        extensions and any bytes behind the voxels are kept, in dicube files too, and written again
+        by `to_nifti`.
 
         Arrays of four or more dimensions become one series, volume after volume: slice
         `t * slices + z`. `volumes()` separates them.
 
         Args:
-            source: a path, or a NIfTI image of nibabel (including pairs of .hdr and .img).
+            source: a path (of either file of a pair of .hdr and .img), or a NIfTI image of nibabel.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
@@ -280,7 +287,9 @@ class DicomCubeImage:
 
         Warns:
             UserWarning: `space` is None because there are several volumes, or because the affine
-                is sheared (it is kept nevertheless).
+                is sheared (it is kept nevertheless); or bytes of the file are left out (around the
+                voxels of an .img file, or more than 256 MiB behind the voxels), or `vox_offset`
+                doesn't say where the voxels begin.
         """
         voxels, parts, reason = read_nifti(source)
         if reason:
@@ -312,7 +321,8 @@ class DicomCubeImage:
 
         Warns:
             UserWarning: the position of the voxels is unknown; or slices have different rescales,
-                so that real values are written, as float64.
+                so that real values are written, as float64; or the voxels have changed, and bytes
+                behind them in the NIfTI file read are left out.
         """
         self._origin.damage.check_whole()
         parts = self._parts()
@@ -390,7 +400,7 @@ class DicomCubeImage:
         volume = self._raw_image
         checked_meta(self._dicom_meta, len(volume))
         checked_space(self.space, volume.shape)
-        parts = self._parts()
+        parts = without_stale_nifti(self._parts(), volume)
         parts.header.to_json()  # raises before anything is written if it can't be stored
         lossy = lossy_coding(
             path,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from dicube.nifti import (
     grid_of_header,
     header_and_voxels,
     read_nifti_file,
+    without_stale_end,
 )
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.pixel_utils import get_float_data, value_of_words
@@ -148,7 +150,20 @@ def nifti_of_image(
         milliseconds = numbers(parts.meta, "RepetitionTime", 1)[0]
         if milliseconds is not None and milliseconds[0] > 0:
             nifti = nifti.with_seconds_between_volumes(milliseconds[0] / 1000)
-    return NiftiVolume(nifti, voxels)
+    return NiftiVolume(without_stale_end(nifti, voxels), voxels)
+
+
+def without_stale_nifti(parts: CubeParts, voxels: NDArray[Any]) -> CubeParts:
+    """Return the parts of an image, for a dicube file with these voxels.
+
+    Warns:
+        UserWarning: bytes behind the voxels of the NIfTI file read are left out, because the
+            voxels have changed.
+    """
+    if parts.origin.nifti is None:
+        return parts
+    nifti = without_stale_end(parts.origin.nifti, voxels)
+    return parts._replace(origin=replace(parts.origin, nifti=nifti))
 
 
 def _check_colours(meta: DicomMeta | None, colour: bool) -> None:

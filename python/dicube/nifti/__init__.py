@@ -5,18 +5,27 @@ Knows no dicube files and no DICOM; `core` builds images from it.
 
 from __future__ import annotations
 
-from dicube.nifti.header import NiftiHeader, NiftiVolume
+from dicube.nifti.header import BytesBehind, NiftiHeader, NiftiVolume
 from dicube.nifti.nibabel_image import header_and_voxels
-from dicube.nifti.nifti_file import NIFTI_EXTENSIONS, read_nifti_file, write_nifti_file
+from dicube.nifti.nifti_file import (
+    NIFTI_EXTENSIONS,
+    is_nifti_name,
+    read_nifti_file,
+    without_stale_end,
+    write_nifti_file,
+)
 from dicube.nifti.placement import affine_of_grid, grid_of_header
 
 __all__ = [
     "NIFTI_EXTENSIONS",
+    "BytesBehind",
     "NiftiHeader",
     "NiftiVolume",
     "affine_of_grid",
     "grid_of_header",
     "header_and_voxels",
+    "is_nifti_name",
     "read_nifti_file",
+    "without_stale_end",
     "write_nifti_file",
 ]

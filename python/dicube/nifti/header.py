@@ -21,7 +21,8 @@ from dicube.nifti.nibabel_door import nibabel_class, refusing, single_file_bytes
 
 _SIZES = {1: 348, 2: 540}  # of the header by version; its first number is this size
 _EXTENDER = 4  # bytes after the header that say whether extensions follow
-_MAGIC = {1: (344, b"n+1\0"), 2: (4, b"n+2\0\r\n\x1a\n")}
+_MAGIC_PLACES = {1: 344, 2: 4}
+_MAGIC = {1: b"n+1\0", 2: b"n+2\0\r\n\x1a\n"}
 _PAIR_MAGIC = {1: b"ni1\0", 2: b"ni2\0\r\n\x1a\n"}
 _MM_PER_UNIT = {1: 1e3, 2: 1.0, 3: 1e-3}  # metre, mm, micrometre (NIFTI_UNITS_…)
 _SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}
@@ -42,6 +43,19 @@ _QUIET.propagate = False
 _LARGEST = 1 << 28
 
 
+class BytesBehind(NamedTuple):
+    """What follows the voxels in a NIfTI file, for which NIfTI defines no meaning.
+
+    Attributes:
+        voxels_sha256: of the file's voxels; the bytes are written again behind the same voxels
+            only, as they may repeat or describe them.
+        data: the bytes; never empty.
+    """
+
+    voxels_sha256: bytes
+    data: bytes
+
+
 class NiftiVolume(NamedTuple):
     """A NIfTI file.
 
@@ -56,19 +70,20 @@ class NiftiVolume(NamedTuple):
 
 
 class NiftiHeader:
-    """Everything in a NIfTI file before its voxels. Immutable.
+    """Everything in a NIfTI file except its voxels. Immutable.
 
     Args:
-        data: the bytes: header, extender, extensions, and any others up to the voxels.
+        data: the bytes before the voxels: header, extender, extensions, and any others.
+        behind: the bytes behind the voxels; None if there are none.
 
     Raises:
         InvalidCubeFileError: the bytes aren't a NIfTI header.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, behind: BytesBehind | None = None) -> None:
         self.version, self._endianness = _version_of(data)
-        self.data = data
-        if len(data) < _SIZES[self.version] + _EXTENDER:
+        self.data, self.behind = data, behind
+        if len(data) < _SIZES[self.version]:
             raise InvalidCubeFileError(f"a NIfTI header is truncated to {len(data)} bytes")
 
     @classmethod
@@ -86,7 +101,8 @@ class NiftiHeader:
         return cls(single_file_bytes(fields))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"data": self.data, "version": self.version, "_endianness": self._endianness}
+        kept = ("data", "behind", "version", "_endianness")
+        return {name: getattr(self, name) for name in kept}
 
     # ------------------------------------------------------------------------------------- fields
 
@@ -191,6 +207,17 @@ class NiftiHeader:
         step = float(self._parsed["pixdim"][4])
         return unit * step if unit and math.isfinite(step) and step > 0 else None
 
+    @property
+    def uncertain_bytes(self) -> int:
+        """How many of the last bytes may be voxels already: 0 if `vox_offset` is valid, else to 4.
+
+        A `vox_offset` before the end of the extender is invalid. Readers then differ: niftilib
+        takes the voxels to begin at once behind the header, others behind the extender.
+        """
+        size = _SIZES[self.version]
+        stored = int(self._raw["vox_offset"])
+        return max(size + _EXTENDER - max(stored, size), 0)
+
     def check(self) -> None:
         """Raise the error of any property that is invalid."""
         for name in ("shape", "sample_dtype", "rescale", "affine"):
@@ -199,8 +226,12 @@ class NiftiHeader:
     # ------------------------------------------------------------------------------------ changes
 
     def single(self) -> NiftiHeader:
-        """Return the header of a single volume."""
-        return self if len(self.shape) <= 3 else self.with_shape(self.volume_dims)
+        """Return the header of a single volume; without the bytes behind all of them."""
+        return self if len(self.shape) <= 3 else self.with_behind(None).with_shape(self.volume_dims)
+
+    def with_behind(self, behind: BytesBehind | None) -> NiftiHeader:
+        """Return the header with other bytes behind the voxels."""
+        return self if behind == self.behind else NiftiHeader(self.data, behind)
 
     def with_shape(self, shape: tuple[int, ...]) -> NiftiHeader:
         """Return the header for an array of another shape, (x, y, z, …).
@@ -320,9 +351,7 @@ class NiftiHeader:
                 raise DataConsistencyError(
                     f"NIfTI-{version} can't store {name} {self._raw[name].tolist()}"
                 )
-        extensions = self.data[_SIZES[self.version] :]
-        changed["vox_offset"] = _SIZES[version] + len(extensions)
-        return NiftiHeader(changed.binaryblock + extensions)
+        return self._changed(changed)
 
     # ------------------------------------------------------------------------------------ nibabel
 
@@ -339,6 +368,7 @@ class NiftiHeader:
     def _parsed(self) -> Any:
         """The header's fields with small errors fixed, as nibabel does when it opens a file."""
         fields = self._raw.copy()
+        fields["vox_offset"] = 0  # nibabel refuses an offset within the header
         with refusing():
             fields.check_fix(logger=_QUIET)
         return fields
@@ -350,11 +380,15 @@ class NiftiHeader:
         return dtype
 
     def _changed(self, fields: Any) -> NiftiHeader:
-        return NiftiHeader(fields.binaryblock + self.data[_SIZES[self.version] :])
+        extensions = self.data[_SIZES[self.version] :].ljust(_EXTENDER, b"\0")
+        fields["vox_offset"] = len(fields.binaryblock) + len(extensions)
+        return NiftiHeader(fields.binaryblock + extensions, self.behind)
 
 
 def read_header(read: Callable[[int], bytes]) -> NiftiHeader:
     """Read everything before the voxels.
+
+    These begin at `vox_offset`, or behind the extender if `vox_offset` lies before that.
 
     Args:
         read: called with a number of bytes; returns the file's next bytes, fewer at its end.
@@ -374,9 +408,7 @@ def read_header(read: Callable[[int], bytes]) -> NiftiHeader:
     (stored,) = struct.unpack_from(endianness + form, data, place)
     if not (math.isfinite(stored) and 0 <= stored <= _LARGEST):
         raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {stored}")
-    # An offset within the header means that none is given (nifti1.h on vox_offset).
     offset = max(int(stored), size + _EXTENDER)
-    struct.pack_into(endianness + form, data, place, offset)
     data += read(offset - size)
     if len(data) < offset:
         raise InvalidCubeFileError(
@@ -386,6 +418,31 @@ def read_header(read: Callable[[int], bytes]) -> NiftiHeader:
     return NiftiHeader(bytes(data))
 
 
+def header_of_pair(data: bytes) -> tuple[NiftiHeader, int]:
+    """Return the header that the voxels of a pair have in a single file, and their offset in .img.
+
+    Args:
+        data: the .hdr file.
+
+    Raises:
+        InvalidCubeFileError: it isn't the header of a pair, is truncated, or is invalid.
+    """
+    version, endianness = _version_of(data, _PAIR_MAGIC)
+    size = _SIZES[version]
+    if len(data) < size:
+        raise InvalidCubeFileError(
+            f"the NIfTI header is truncated: expected {size} bytes, found {len(data)}"
+        )
+    fields = nibabel_class(version)(data[:size], endianness, check=False)
+    stored = float(fields["vox_offset"])
+    if not (math.isfinite(stored) and stored >= 0):
+        raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {stored}")
+    extensions = data[size:].ljust(_EXTENDER, b"\0")
+    fields["magic"] = _MAGIC[version]
+    fields["vox_offset"] = size + len(extensions)
+    return NiftiHeader(fields.binaryblock + extensions), int(stored)
+
+
 def _holds(value: NDArray[Any], wanted: NDArray[Any]) -> bool:
     """Return whether a field has a value; floating-point numbers may be rounded."""
     if value.dtype.kind != "f":
@@ -393,25 +450,31 @@ def _holds(value: NDArray[Any], wanted: NDArray[Any]) -> bool:
     return np.allclose(value, wanted, rtol=1e-6, atol=1e-37, equal_nan=True)
 
 
-def _version_of(data: bytes | bytearray) -> tuple[int, Literal["<", ">"]]:
+def _version_of(
+    data: bytes | bytearray, magics: dict[int, bytes] = _MAGIC
+) -> tuple[int, Literal["<", ">"]]:
     """Return the NIfTI version of a header and its byte order, '<' or '>'.
 
+    Args:
+        data: begins with the header.
+        magics: of each version, those of single files or of pairs.
+
     Raises:
-        InvalidCubeFileError: it isn't a NIfTI header.
+        InvalidCubeFileError: it isn't a NIfTI header of this kind.
     """
     orders: tuple[Literal["<", ">"], ...] = ("<", ">")
     for version, size in _SIZES.items():
         for endianness in orders:
             if data[:4] != struct.pack(endianness + "i", size):
                 continue
-            place, magic = _MAGIC[version]
+            place, magic = _MAGIC_PLACES[version], magics[version]
             found = bytes(data[place : place + len(magic)])
             if found == magic:
                 return version, endianness
             if found == _PAIR_MAGIC[version]:
                 raise InvalidCubeFileError(
-                    "the NIfTI header belongs to a pair of files, .hdr and .img",
-                    suggestion="from_nifti(nibabel.load(path)) reads pairs",
+                    "the NIfTI header belongs to a pair of files",
+                    suggestion="pairs are read if their names end in .hdr and .img",
                 )
             raise InvalidCubeFileError(
                 f"not a NIfTI file: expected magic {magic!r}, found {found!r}"

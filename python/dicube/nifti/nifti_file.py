@@ -6,7 +6,9 @@ Must not know more of a header than size, shape and type.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,10 +23,17 @@ from dicube.exceptions import (
     DataConsistencyError,
     InvalidCubeFileError,
 )
-from dicube.nifti.header import NiftiHeader, NiftiVolume, read_header
+from dicube.nifti.header import (
+    BytesBehind,
+    NiftiHeader,
+    NiftiVolume,
+    header_of_pair,
+    read_header,
+)
 from dicube.whole_files import write_whole
 
 NIFTI_EXTENSIONS = (".nii", ".nii.gz")
+_PAIR = (".hdr", ".img")
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -32,10 +41,24 @@ _GZIP_LEVEL = 1  # nibabel's default: higher levels take much more time and save
 # A byte of deflate unpacks to at most 1032 bytes (RFC 1951: 258 for two bits).
 _MOST_GROWTH = 1032
 _CHUNK = 1 << 24
+_MOST_KEPT = 1 << 28  # bytes behind the voxels, or of an .hdr file
+_CALLER = 4  # stack level of whoever calls DicomCubeImage
+
+
+def is_nifti_name(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is named like a NIfTI file or a file of a pair."""
+    name = os.fspath(path)
+    return name.lower().endswith(NIFTI_EXTENSIONS) or _pair_of(name) is not None
 
 
 def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
-    """Read a .nii or .nii.gz file, NIfTI-1 or NIfTI-2; the content decides which.
+    """Read a .nii or .nii.gz file or a pair of .hdr and .img, NIfTI-1 or NIfTI-2.
+
+    Except for pairs, the content decides what it is, not the name. A pair gets the header that it
+    would have in a single file.
+
+    Args:
+        path: the file; either file of a pair, whose names may end in .gz.
 
     Returns:
         The header and the stored values, in the file's byte order.
@@ -46,28 +69,101 @@ def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
         InvalidCubeFileError: it isn't a NIfTI file, or it is damaged.
         DataConsistencyError: the voxels have a type that can't be stored.
         MissingPackageError: nibabel is not installed.
+
+    Warns:
+        UserWarning: bytes are left out: those around the voxels of an .img file, or more than
+            256 MiB behind the voxels; or the header doesn't say where the voxels begin.
     """
     name = os.fspath(path)
-    with _naming(name), _opened(name) as (file, most):
-        header = read_header(file.read)
-        header.check()
-        needed = header.data_size
-        if needed > most - len(header.data):
-            raise InvalidCubeFileError(
-                f"the NIfTI file is truncated: its header declares {needed} bytes of voxels "
-                f"({' x '.join(map(str, header.shape))}), the file has at most {most} bytes"
-            )
-        data = np.empty(needed, np.uint8)
-        done = 0
-        while done < needed:
-            count = file.readinto(data[done : done + _CHUNK].data)  # type: ignore[attr-defined]
-            if not count:
-                raise InvalidCubeFileError(
-                    f"the NIfTI file is truncated: expected {needed} bytes of voxels, found {done}"
-                )
-            done += count
-        file.read(1)  # compares the checksum at the end of a gzip file
-    return NiftiVolume(header, data.view(header.sample_dtype).reshape(header.voxels_shape))
+    pair = _pair_of(name)
+    with _naming(name):
+        if pair is None:
+            with _opened(name) as (file, most):
+                header = read_header(file.read)
+                volume, left_out = _read_voxels(file, most - len(header.data), header)
+        else:
+            with _opened(pair[0]) as (file, _):
+                header, offset = header_of_pair(file.read(_MOST_KEPT))
+            with _opened(pair[1]) as (file, most):
+                before = len(file.read(offset))
+                volume, left_out = _read_voxels(file, most - before, header)
+            behind = volume.header.behind
+            left_out += before + (0 if behind is None else len(behind.data))
+            volume = NiftiVolume(header, volume.voxels)
+    if left_out:
+        warnings.warn(
+            f"{name}: {left_out} bytes around the voxels are left out", stacklevel=_CALLER
+        )
+    if volume.header.behind is not None and volume.header.uncertain_bytes:
+        warnings.warn(
+            f"{name}: vox_offset lies within the header, and bytes follow the voxels: voxels are "
+            f"taken to begin at byte {len(volume.header.data)}",
+            stacklevel=_CALLER,
+        )
+    return volume
+
+
+def _read_voxels(file: BinaryIO, most: int, header: NiftiHeader) -> tuple[NiftiVolume, int]:
+    """Read voxels and all bytes behind them.
+
+    Args:
+        file: at the first voxel.
+        most: how many bytes the rest of the file has at most.
+        header: of the file.
+
+    Returns:
+        The volume, and the number of bytes behind the voxels if there are too many to keep.
+    """
+    header.check()
+    needed, uncertain = header.data_size, header.uncertain_bytes
+    data = np.empty(needed if needed <= most + uncertain else 0, np.uint8)
+    done = 0
+    while done < len(data):
+        count = file.readinto(data[done : done + _CHUNK].data)  # type: ignore[attr-defined]
+        if not count:
+            break
+        done += count
+    if done < needed and needed - done == uncertain:
+        data[uncertain:] = data[:done].copy()
+        data[:uncertain] = np.frombuffer(header.data[-uncertain:], np.uint8)
+        header, done = NiftiHeader(header.data[:-uncertain]), needed
+    if done < needed:
+        raise InvalidCubeFileError(
+            f"the NIfTI file is truncated: its header declares {needed} bytes of voxels "
+            f"({' x '.join(map(str, header.shape))}), the file has at most {done or most}"
+        )
+    behind = file.read(_MOST_KEPT)  # to the end, where gzip has a checksum
+    more = sum(map(len, iter(lambda: file.read(_CHUNK), b"")))
+    voxels = data.view(header.sample_dtype).reshape(header.voxels_shape)
+    if behind and not more:
+        digest = hashlib.sha256(data.data).digest()
+        return NiftiVolume(header.with_behind(BytesBehind(digest, behind)), voxels), 0
+    return NiftiVolume(header, voxels), more and more + len(behind)
+
+
+def without_stale_end(header: NiftiHeader, voxels: NDArray[Any]) -> NiftiHeader:
+    """Return the header without bytes behind the voxels unless they belong to these voxels.
+
+    Args:
+        header: of a file that was read.
+        voxels: stored values, in either byte order.
+
+    Warns:
+        UserWarning: such bytes are left out.
+    """
+    if header.behind is None:
+        return header
+    digest = hashlib.sha256()
+    for frame in voxels:
+        digest.update(_bytes_of(frame, header))
+    if digest.digest() == header.behind.voxels_sha256:
+        return header
+    warnings.warn(
+        f"the voxels have changed: the {len(header.behind.data)} bytes behind them in the NIfTI "
+        "file read are left out",
+        stacklevel=_CALLER,
+    )
+    return header.with_behind(None)
 
 
 def write_nifti_file(
@@ -106,8 +202,14 @@ def _parts(header: NiftiHeader, voxels: NDArray[Any]) -> Iterator[bytes | memory
     """Yield a file's bytes frame by frame, so that the volume is not held twice."""
     yield header.data
     for frame in voxels:
-        part = np.ascontiguousarray(frame, header.sample_dtype)
-        yield part.reshape(-1).view(np.uint8).data
+        yield _bytes_of(frame, header)
+    if header.behind is not None:
+        yield header.behind.data
+
+
+def _bytes_of(frame: NDArray[Any], header: NiftiHeader) -> memoryview:
+    """Return the bytes of a frame in the file's byte order."""
+    return np.ascontiguousarray(frame, header.sample_dtype).reshape(-1).view(np.uint8).data
 
 
 def _packed(parts: Iterable[bytes | memoryview]) -> Iterator[bytes]:
@@ -116,6 +218,16 @@ def _packed(parts: Iterable[bytes | memoryview]) -> Iterator[bytes]:
     for part in parts:
         yield packer.compress(part)
     yield packer.flush()
+
+
+def _pair_of(name: str) -> tuple[str, str] | None:
+    """Return the names of the .hdr and the .img file of a pair, given either; None for others."""
+    plain, packed = (name[:-3], name[-3:]) if name.lower().endswith(".gz") else (name, "")
+    root, extension = os.path.splitext(plain)
+    if extension.lower() not in _PAIR:
+        return None
+    header, image = (part.upper() if extension.isupper() else part for part in _PAIR)
+    return root + header + packed, root + image + packed
 
 
 @contextmanager
