@@ -90,11 +90,23 @@ def parser() -> argparse.ArgumentParser:
         help="check a dicube file, and compare it with the original files",
         description="Check a dicube file: structure, checksums, whether every frame decodes, and"
         " whether metadata, geometry and counts agree. With --against, also compare it with the"
-        " DICOM files that it was made from. The exit status is 0 if every check passes, else 1.",
+        " files that it was made from. The exit status is 1 if a check fails, else 0; the last line"
+        " lists the checks that could not be made.",
     )
     verify.add_argument("file", metavar="FILE", type=_path, help="dicube file")
     verify.add_argument(
-        "--against", metavar="FOLDER", type=_path, help="the original DICOM files to compare with"
+        "--against",
+        metavar="SOURCE",
+        type=_path,
+        help="the original files to compare with: a folder or .zip of DICOM files, or a NIfTI file",
+    )
+    verify.add_argument(
+        "--require-checksums", action="store_true", help="fail if the file has no checksums"
+    )
+    verify.add_argument(
+        "--require-originals",
+        action="store_true",
+        help="fail unless the original files can be restored to the byte",
     )
     _add_threads(verify)
     verify.add_argument("--json", action="store_true", help="print one JSON object")

@@ -19,15 +19,22 @@ def run(arguments: argparse.Namespace) -> int:
     """
     with ProgressBar(f"checking {arguments.file}") as bar:
         report = verify_file(
-            arguments.file, arguments.against, num_threads=arguments.num_threads, progress=bar
+            arguments.file,
+            arguments.against,
+            num_threads=arguments.num_threads,
+            progress=bar,
+            require_checksums=arguments.require_checksums,
+            require_originals=arguments.require_originals,
         )
+    unchecked = [check.name for check in report.unchecked]
     if arguments.json:
-        content = dataclasses.asdict(report) | {"ok": report.ok}
+        content = dataclasses.asdict(report) | {"ok": report.ok, "unchecked": unchecked}
         print(json.dumps(content, indent=2, default=lambda outcome: outcome.value))
     else:
         for check in report.checks:
             print(f"{check.outcome.value:9}{check.name:19}{one_line(check.message)}")
             for problem in check.problems:
                 print(f"{'':9}  {one_line(problem)}")
-        print(f"{report.path}: {'OK' if report.ok else 'FAILED'}")
+        result = "OK" if report.ok else "FAILED"
+        print(f"{report.path}: {result}{'; not checked: ' * bool(unchecked)}{', '.join(unchecked)}")
     return 0 if report.ok else 1

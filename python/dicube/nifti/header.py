@@ -223,6 +223,25 @@ class NiftiHeader:
         for name in ("shape", "sample_dtype", "rescale", "affine"):
             getattr(self, name)
 
+    def differences(self, other: NiftiHeader) -> list[str]:
+        """Return what differs in another header, one line for each."""
+        if (self.version, self._endianness) != (other.version, other._endianness):
+            one, two = (f"NIfTI-{h.version} {h._endianness}" for h in (self, other))
+            return [f"version and byte order: {one} became {two}"]
+        pairs = {name: (self._raw[name], other._raw[name]) for name in self._raw}
+        found = [
+            f"{name}: {one} became {two}"
+            for name, (one, two) in pairs.items()
+            if one.tobytes() != two.tobytes()
+        ]
+        size = _SIZES[self.version]
+        if self.data[size:] != other.data[size:]:
+            found.append("other bytes between header and voxels")
+        if self.behind != other.behind:
+            counts = (0 if h.behind is None else len(h.behind.data) for h in (self, other))
+            found.append("bytes behind the voxels: {} became {} (or others)".format(*counts))
+        return found
+
     # ------------------------------------------------------------------------------------ changes
 
     def single(self) -> NiftiHeader:

@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """The result of `verify_file`; true if no check failed.
+    """The result of `verify_file`; true if no check failed, even if some could not be made.
 
     Attributes:
         path: the file.
@@ -50,6 +50,25 @@ class VerificationReport:
     def ok(self) -> bool:
         """Whether no check failed."""
         return all(check.outcome is not Outcome.FAILS for check in self.checks)
+
+    @property
+    def unchecked(self) -> tuple[Check, ...]:
+        """The checks that could not be made; the message of each gives the reason."""
+        return tuple(check for check in self.checks if check.outcome is Outcome.UNKNOWN)
+
+    def passed(self, name: str) -> bool:
+        """Return whether a check of this name was made and passed."""
+        return any(c.name == name and c.outcome is Outcome.HOLDS for c in self.checks)
+
+    def requiring(self, name: str) -> VerificationReport:
+        """Return the report with a failure in place of a check of this name that wasn't made."""
+        checks = [
+            judged(name, "required, and not checked", [check.message])
+            if check.name == name and check.outcome is Outcome.UNKNOWN
+            else check
+            for check in self.checks
+        ]
+        return VerificationReport(self.path, tuple(checks))
 
     def __bool__(self) -> bool:
         return self.ok

@@ -16,12 +16,15 @@ from dicube.core.cube_parts import CubeParts, read_parts
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space, same_space, space_or_reason
 from dicube.exceptions import CodecError, DicomCubeError
+from dicube.nifti import is_nifti_name
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
 from dicube.threads import Progress, thread_count
+from dicube.verify.nifti_comparison import compare_with_nifti
 from dicube.verify.original_comparison import compare_with_originals
 from dicube.verify.report import Check, VerificationReport, judged, unknown
 
+_ORIGINAL_FILES = "original files"  # name of a check
 _BATCH = 32  # frames decoded at a time, into a buffer that is reused
 
 
@@ -31,18 +34,25 @@ def verify_file(
     *,
     num_threads: int | None = None,
     progress: Progress | None = None,
+    require_checksums: bool = False,
+    require_originals: bool = False,
 ) -> VerificationReport:
     """Check a dicube file: structure, checksums, frames, metadata, counts, geometry, originals.
 
-    Files of the published package 0.3.0 have no checksums; all other checks apply to them too.
+    A check that can't be made is reported as unknown and is no failure. Files of the published
+    package 0.3.0, for example, have no checksums; all other checks apply to them too.
 
     Args:
         path: the file.
         against: a folder or zip archive with the DICOM files that the file was made from. Each is
             compared with the file that is restored: byte by byte if the dicube file keeps its
-            originals, else element by element and sample by sample.
+            originals, else element by element and sample by sample. Or the NIfTI file that it was
+            made from: .nii, .nii.gz, or either file of a pair of .hdr and .img.
         num_threads: threads for decoding; None or 0 for one per available processor.
         progress: called as `progress(done, total)`, in frames.
+        require_checksums: fail if the file has no checksums.
+        require_originals: fail unless the original files can be restored to the byte, as checksums
+            in the file show, or the comparison with `against`.
 
     Returns:
         A report, true if no check failed. Damage is reported there, not raised.
@@ -50,6 +60,7 @@ def verify_file(
     Raises:
         CubeFileNotFoundError: the file or the folder does not exist.
         CubeFileAccessError: the operating system refuses to read.
+        MissingPackageError: `against` is a NIfTI file, and nibabel is not installed.
 
     Example:
         >>> report = dicube.verify_file("head.dcbs", against="series")
@@ -57,6 +68,8 @@ def verify_file(
         True
         >>> [check.name for check in report.checks if check.outcome.value == "failed"]
         []
+        >>> report.unchecked
+        ()
     """
     try:
         reader = DcbReader(path, num_threads=num_threads)
@@ -68,13 +81,19 @@ def verify_file(
         with reader:
             checks = list(_checks_of(reader, thread_count(num_threads), progress))
     report = VerificationReport(os.fspath(path), tuple(checks))
-    if against is None:
-        return report
-    if not report.ok:
-        compared = [unknown("originals", "not compared, because the file is damaged")]
-    else:
-        compared = compare_with_originals(path, against, num_threads)
-    return VerificationReport(report.path, (*checks, *compared))
+    if against is not None:
+        if not report.ok:
+            compared = [unknown("originals", "not compared, because the file is damaged")]
+        elif is_nifti_name(against) and not os.path.isdir(against):
+            compared = compare_with_nifti(path, against, num_threads)
+        else:
+            compared = compare_with_originals(path, against, num_threads)
+        report = VerificationReport(report.path, (*checks, *compared))
+    if require_checksums:
+        report = report.requiring("checksums")
+    if require_originals and not report.passed("original bytes"):
+        report = report.requiring(_ORIGINAL_FILES)
+    return report
 
 
 def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -> Iterator[Check]:
@@ -198,9 +217,11 @@ def _geometry(reader: DcbReader, parts: CubeParts) -> Check:
 
 def _originals(reader: DcbReader, parts: CubeParts, num_threads: int) -> Check:
     """Check that each original file is restored with its SHA-256."""
-    name = "original files"
+    name = _ORIGINAL_FILES
     provenance = parts.origin.provenance
     reason = parts.origin.objection(parts.meta, parts.header, parts.space)
+    if parts.origin.nifti is not None and reason:
+        reason = "the file has no checksum of its NIfTI file, which --against can compare"
     if reason or provenance is None:
         return unknown(name, reason)
     found: list[str] = []

@@ -358,6 +358,19 @@ class TestVerify:
         outcomes = {check["name"]: check["outcome"] for check in told["checks"]}
         assert outcomes["frames"] == outcomes["original elements"] == "ok"
 
+    def test_what_could_not_be_checked(
+        self, path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["verify", str(path), "--require-originals", "--require-checksums"]) == 0
+        DicomCubeImage.from_file(path).to_file(path, exact=False)
+        capsys.readouterr()
+        assert main(["verify", str(path)]) == 0
+        assert capsys.readouterr().out.endswith(f"{path}: OK; not checked: original files\n")
+        assert main(["verify", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["unchecked"] == ["original files"]
+        assert main(["verify", str(path), "--require-originals"]) == 1
+        assert capsys.readouterr().out.endswith(f"{path}: FAILED\n")
+
     def test_errors(self, path: Path, tmp_path: Path) -> None:
         assert "none.dcbs" in fails("verify", tmp_path / "none.dcbs")
         assert "none" in fails("verify", path, "--against", tmp_path / "none")

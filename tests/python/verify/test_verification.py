@@ -116,8 +116,8 @@ def test_frames_that_do_not_decode(tmp_path: Path, good: bytes) -> None:
 
 def as_published(data: bytearray) -> bytes:
     """Take a file's extension directory away; one that a published reader would not miss."""
-    data[116:124] = bytes(8)
-    struct.pack_into("<Q", data, 12, 116)  # the first section is where published writers put it
+    data[116:126] = b"consistent"  # the first section
+    struct.pack_into("<Q", data, 12, 116)  # where published writers put it
     return bytes(data)
 
 
@@ -310,6 +310,48 @@ class TestAgainst:
     def test_a_file_without_metadata_restores_nothing(self, path: Path) -> None:
         sections_replaced(path, lambda sections: sections.clear())
         assert list(failing(path, path.with_name("in"))) == ["originals"]
+
+
+class TestRequired:
+    """What could not be checked is listed, and fails on request."""
+
+    def test_a_whole_file(self, tmp_path: Path, good: bytes) -> None:
+        (tmp_path / "x").write_bytes(good)
+        report = verify_file(tmp_path / "x", require_checksums=True, require_originals=True)
+        assert report.ok and report.unchecked == ()
+
+    def test_no_originals(self, tmp_path: Path, good: bytes, originals: Path) -> None:
+        path = tmp_path / "x.dcbs"
+        path.write_bytes(good)
+        DicomCubeImage.from_file(path).to_file(path, exact=False)
+        report = verify_file(path)
+        assert report.ok
+        assert [check.name for check in report.unchecked] == ["original files"]
+        for against in (None, originals):
+            report = verify_file(path, against, require_originals=True)
+            assert not report.ok
+            (failed,) = (c for c in report.checks if c.outcome is Outcome.FAILS)
+            assert failed.name == "original files"
+            assert "holds no original files" in failed.problems[0]
+        assert verify_file(path, require_checksums=True)
+
+    def test_no_checksums(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.dcbs"
+        DicomCubeImage(np.arange(60, dtype=np.uint16).reshape(3, 4, 5)).to_file(path)
+        path.write_bytes(as_published(bytearray(path.read_bytes())))
+        report = verify_file(path)
+        assert report.ok
+        assert "checksums" in [check.name for check in report.unchecked]
+        report = verify_file(path, require_checksums=True)
+        (failed,) = (c for c in report.checks if c.outcome is Outcome.FAILS)
+        assert failed.name == "checksums"
+        assert "checksums" not in [check.name for check in report.unchecked]
+
+    def test_a_lossy_file(self, tmp_path: Path, originals: Path) -> None:
+        path = tmp_path / "x.dcbl"
+        DicomCubeImage.from_dicom_folder(originals).to_file(path, max_error=1)
+        assert verify_file(path, originals)
+        assert not verify_file(path, originals, require_originals=True)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
