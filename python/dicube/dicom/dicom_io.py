@@ -6,6 +6,7 @@ Must not know dicube files or spaces.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -140,6 +141,7 @@ def _read_series(
     warn_of_remarks(instances, stacklevel=4)
     if passes > 1:
         common_layout(instances)
+    _warn_of_excess(instances)
     meta = DicomMeta.from_items(
         [instance.item for instance in instances],
         [instance.file_meta for instance in instances],
@@ -150,3 +152,23 @@ def _read_series(
     files = len(found.instances) + len(found.ignored)
     order = [meta.frames[slices[0]].instance for slices in meta.instances()]
     return meta, [instances[i] for i in order], files
+
+
+def _warn_of_excess(instances: Sequence[Instance]) -> None:
+    """Warn of files with more pixels than NumberOfFrames says."""
+    more = [instance for instance in instances if instance.frame_count > instance.stated_frames]
+    if more:
+        first = more[0]
+        warnings.warn(
+            f"{len(more)} of {len(instances)} files have more frames than NumberOfFrames says; all "
+            f"are read: {first.path} has {first.frame_count}, not {first.stated_frames}",
+            stacklevel=4,
+        )
+    beyond = [instance for instance in instances if instance.bytes_beyond_frames]
+    if beyond:
+        first = beyond[0]
+        warnings.warn(
+            f"{len(beyond)} of {len(instances)} files have bytes after their frames, which are not "
+            f"read: {first.path} has {first.bytes_beyond_frames}",
+            stacklevel=4,
+        )

@@ -63,7 +63,7 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
     count = int(declared[0]) if declared else 1
     first = slices[0]
     replaced: Replaced = {}
-    if count < 2 or (len(kept) == count and kept == list(range(1, count + 1))):
+    if kept == list(range(1, len(kept) + 1)) and (count < 2 or len(kept) >= count):
         return replaced
     entries = dict(meta.items())
 

@@ -6,7 +6,6 @@ The pixels are read later, directly into the volume. Must not know series.
 from __future__ import annotations
 
 import operator
-import os
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -72,6 +71,16 @@ _DECISIVE = frozenset(
 # What the value of encapsulated pixels begins with, and a bare JPEG or JPEG 2000 codestream.
 _NOT_CODED = "the file meta state the transfer syntax {}, but the pixels are not encapsulated"
 _CODED_STARTS = (b"\xfe\xff\x00\xe0", b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
+# The first bytes of a coded image: JPEG and JPEG-LS, JPEG 2000, its file format, JPEG XL, its
+# container. An RLE header (PS3.5 G.5) begins with the number of segments and the offset 64.
+_IMAGE_STARTS = (
+    *(b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"),
+    *(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+)
+_RLE_START, _LONGEST_START = b"\0\0\0\x40\0\0\0", 12
+_ROWS, _COLUMNS, _SAMPLES, _ALLOCATED = 0x00280010, 0x00280011, 0x00280002, 0x00280100
+_PHOTOMETRIC = 0x00280004
+_BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}
 
 Known = TypeVar("Known")
 
@@ -88,6 +97,7 @@ class PixelPlace:
             endian, deflated), pydicom has to read them.
         encapsulated: whether the value field holds coded frames (PS3.5 A.4).
         vr: value representation; '' if the file doesn't give it.
+        images: the number of fragments that begin a coded image; 0 if not encapsulated.
     """
 
     tag: int
@@ -96,6 +106,7 @@ class PixelPlace:
     direct: bool
     encapsulated: bool = False
     vr: str = ""
+    images: int = 0
 
 
 @dataclass
@@ -193,21 +204,73 @@ class Instance:
         return int(value) if isinstance(value, (int, float)) else default
 
     @property
-    def frame_count(self) -> int:
-        """The number of frames, which is the number of slices; 1 if the file has no pixels.
+    def stated_frames(self) -> int:
+        """NumberOfFrames; 1 if it is absent or invalid.
 
         Raises:
             MetaDataError: there would be more frames than bits of pixels.
         """
-        if self.pixels is None:
-            return 1
         count = frame_count(self.item)
-        if count > 1 and count > 8 * self.pixels.length:
+        if self.pixels is not None and count > 1 and count > 8 * self.pixels.length:
             raise MetaDataError(
                 f"{self.path}: NumberOfFrames is {count}, but there are only {self.pixels.length} "
                 "bytes of pixels"
             )
         return count
+
+    @property
+    def frame_count(self) -> int:
+        """The number of frames, which is the number of slices; 1 if the file has no pixels.
+
+        Whole frames beyond NumberOfFrames count as well.
+
+        Raises:
+            MetaDataError: see `stated_frames`.
+        """
+        return 1 if self.pixels is None else self.known(_frame_count)
+
+    @property
+    def bytes_beyond_frames(self) -> int:
+        """The number of bytes after uncompressed frames and their padding to an even length."""
+        bits = _bits_per_frame(self)
+        return max(0, _value_length(self) - _even_bytes(bits * self.frame_count)) if bits else 0
+
+
+def _frame_count(instance: Instance) -> int:
+    assert instance.pixels is not None
+    stated, length = instance.stated_frames, _value_length(instance)
+    if instance.pixels.encapsulated:
+        return max(stated, instance.pixels.images)
+    bits = _bits_per_frame(instance)
+    expected = _even_bytes(bits * stated)
+    if not bits or 8 * (length - expected) < bits:
+        return stated
+    if instance.text(_PHOTOMETRIC).endswith("_422") and 2 * length >= 3 * expected:
+        return stated  # samples that aren't subsampled after all, which pydicom refuses
+    return 8 * length // bits
+
+
+def _value_length(instance: Instance) -> int:
+    """Return the number of bytes of pixels that the file has; its length field may claim more."""
+    place = instance.pixels
+    if place is None:
+        return 0
+    # Deflated pixels have no offset, and the file is smaller than they are.
+    return min(place.length, instance.size - place.offset) if place.offset else place.length
+
+
+def _bits_per_frame(instance: Instance) -> int:
+    """Return the size of an uncompressed frame in bits; 0 if it isn't known."""
+    if instance.pixels is None or instance.pixels.encapsulated:
+        return 0
+    bits = _BITS.get(instance.pixels.tag) or instance.number(_ALLOCATED)
+    for tag in (_ROWS, _COLUMNS, _SAMPLES):
+        bits *= instance.number(tag, 1)
+    return max(0, bits * 2 // 3 if instance.text(_PHOTOMETRIC).endswith("_422") else bits)
+
+
+def _even_bytes(bits: int) -> int:
+    return (bits + 15) // 16 * 2
 
 
 def instance_of(source: DatasetInMemory) -> Instance:
@@ -231,8 +294,9 @@ def instance_of(source: DatasetInMemory) -> Instance:
         _expect_one(source.name, tags)
         little = syntax != BIG_ENDIAN and dataset.original_encoding[1] is not False
         encapsulated = is_encapsulated(syntax)
+        images = _walk_encapsulated(BytesIO(data), len(data))[1] if encapsulated else 0
         direct = little and not encapsulated and is_standard(syntax)
-        pixels = PixelPlace(tags[0], 0, len(data), direct, encapsulated)
+        pixels = PixelPlace(tags[0], 0, len(data), direct, encapsulated, images=images)
     return Instance(source.name, len(data), item, meta, syntax, pixels, source)
 
 
@@ -586,27 +650,39 @@ def _pixel_place(file: Opened, encoding: Encoding, size: int, syntax: str) -> Pi
         raise CutOff
     (length,) = struct.unpack(order + "L", field)
     offset = file.tell()
-    encapsulated = length == UNDEFINED_LENGTH
+    encapsulated, images = length == UNDEFINED_LENGTH, 0
     if encapsulated:
-        length = _encapsulated_length(file, size)
+        length, images = _walk_encapsulated(file, size)
     elif is_encapsulated(syntax):  # some writers give frames a length
         encapsulated = (file.read(4) or b"").startswith(_CODED_STARTS)
+        file.seek(offset)
+        images = _walk_encapsulated(file, offset + length)[1] if encapsulated else 0
     direct = encoding.little_endian and not encapsulated and is_standard(syntax)
     vr = "" if encoding.implicit else start[4:6].decode("latin-1")
-    return PixelPlace(group << 16 | element, offset, length, direct, encapsulated, vr)
+    return PixelPlace(group << 16 | element, offset, length, direct, encapsulated, vr, images)
 
 
-def _encapsulated_length(file: Opened, size: int) -> int:
-    """Return the length of encapsulated frames (PS3.5 A.4); if cut off, to the end of the file."""
-    start = file.tell()
-    while len(header := file.read(8) or b"") == 8:
-        group, element, length = struct.unpack("<HHL", header)
+def _walk_encapsulated(file: Opened, size: int) -> tuple[int, int]:
+    """Return the length of encapsulated frames (PS3.5 A.4), and how many fragments begin an image.
+
+    Args:
+        file: positioned at the offset table.
+        size: of the file; frames that are cut off go to its end.
+    """
+    start = place = file.tell()
+    images = 0
+    while len(data := file.read(8 + _LONGEST_START) or b"") >= 8:
+        group, element, length = struct.unpack_from("<HHL", data)
         if group << 16 | element == _SEQUENCE_END:
-            return file.tell() - start
+            return place + 8 - start, images
         if group << 16 | element != _ITEM:
             break
-        file.seek(length, os.SEEK_CUR)
-    return size - start
+        fragment = data[8 : 8 + length]
+        is_start = fragment.startswith(_IMAGE_STARTS) or fragment[1:8] == _RLE_START
+        images += is_start and place > start  # the first item is the offset table
+        place += 8 + length
+        file.seek(place)
+    return size - start, images
 
 
 def _check_last_element(dataset: Dataset) -> None:

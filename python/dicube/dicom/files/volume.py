@@ -297,11 +297,11 @@ def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequenc
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = instance.dataset()
+            options: dict[str, Any] = {"number_of_frames": len(places)}
             # Bits above BitsStored are part of the file and are kept, unless a codec made them up.
-            keep: dict[str, Any] = {}
             if not encapsulated or syntax == RLELossless:
-                keep = {"correct_unused_bits": False}
-            frames = _decoded_by_pydicom(syntax, dataset, keep)
+                options["correct_unused_bits"] = False
+            frames = _decoded_by_pydicom(syntax, dataset, options)
             for place, (frame, interpreted) in zip(places, frames, strict=False):
                 _check_frame(instance, frame, volume, "equiv")
                 volume[place] = frame

@@ -257,10 +257,12 @@ def _stored(dataset: Dataset, tag: int) -> NDArray[Any]:
         data = np.frombuffer(data[:whole], f"u{word}").byteswap().tobytes() + data[whole:]
     samples = np.frombuffer(data[: len(data) // unit * unit], f"<u{unit}")
     count = 1
-    for keyword in ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel"):
+    for keyword in ("Rows", "Columns", "SamplesPerPixel"):
         count *= _number(dataset, keyword, 1)
     if str(dataset.get("PhotometricInterpretation", "")).endswith("_422"):
         count = count // 3 * 2
+    # NumberOfFrames may be less than there is.
+    count *= max(_number(dataset, "NumberOfFrames", 1), len(data) * 8 // (count * allocated or 1))
     if allocated != 1:
         return samples[:count]
     samples = samples[: -(-count // 8)].copy()

@@ -129,6 +129,9 @@ def test_every_file_that_pydicom_carries() -> None:
         assert meta == DicomMeta.from_items(
             [slow.item], [slow.file_meta], frame_counts=[slow.frame_count]
         ), path
+        if path.name == "badVR.dcm":  # a wrong NumberOfFrames, by which alone datasets go
+            assert (instance.stated_frames, instance.frame_count) == (1, 15)
+            continue
         assert meta == DicomMeta.from_datasets([pydicom.dcmread(path, force=True)]), path
         assert DicomMeta.from_json(meta.to_json()) == meta, path
         if "priv_SQ" not in path.name and "tsyntax" not in path.name:  # odd lengths

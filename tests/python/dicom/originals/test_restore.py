@@ -190,6 +190,7 @@ ODDITIES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*bytes after their frames")
 @pytest.mark.parametrize("oddity", ODDITIES)
 def test_oddities(oddity: str, tmp_path: Path) -> None:
     write_series(tmp_path / "in", make_series(3, shape=(5, 5)))
