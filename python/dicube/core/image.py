@@ -171,7 +171,7 @@ class DicomCubeImage:
                 reason = f"{reason} (status {status.value})"
             several = series_volumes(meta)
             if several is not None:
-                reason = f"{reason}; {several}: see volumes()"
+                reason = f"{reason}; {several}; see volumes()"
             warnings.warn(f"{name_of(folder)}: space is None: {reason}", stacklevel=2)
         origin = Origin(Provenance(originals, meta.fork(), header, space))
         return cls(volume, header, meta, space, status, origin=origin)

@@ -20,9 +20,17 @@ from dicube.core.cube_parts import CubeParts
 from dicube.core.origin import Origin
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
-from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.metadata.slice_order import numbers
-from dicube.dicom.series.geometry import Grid, Space, grid_of_space, grid_or_reason, space_of_grid
+from dicube.dicom.series.colours import has_palette, in_rgb
+from dicube.dicom.series.geometry import (
+    Grid,
+    Space,
+    grid_of_space,
+    grid_or_reason,
+    space_of_grid,
+    voxel_size,
+)
+from dicube.dicom.series.mosaics import Mosaic, mosaics_of
 from dicube.dicom.series.stored_bits import StoredBits
 from dicube.dicom.series.volumes import series_volumes
 from dicube.exceptions import DataConsistencyError
@@ -109,16 +117,20 @@ def nifti_of_image(
         version: 1 or 2; None for that of the file read, otherwise 1 if the shape allows.
 
     Raises:
-        DataConsistencyError: NIfTI can't store such samples or rescale, or the volumes of the
-            series differ in shape or position.
+        DataConsistencyError: NIfTI can't store such samples, colours or rescale; the volumes of
+            the series differ in shape or position; or the slices in mosaics are unknown.
 
     Warns:
-        UserWarning: slices differ in their rescale; or the position of the voxels is unknown.
+        UserWarning: slices differ in their rescale; the position of the voxels is unknown; or
+            nothing but the order of the slices distinguishes volumes.
     """
     if bits is not None:
         words = zip(voxels, bits, strict=True)
         voxels = np.stack([w if of is None else value_of_words(w, *of) for w, of in words])
     header = parts.header
+    if has_palette(parts.meta):
+        slopes, intercepts, header = None, None, PixelDataHeader()
+    voxels = in_rgb(voxels, parts.meta)
     if slopes is not None and intercepts is not None:
         header = PixelDataHeader(slopes[0], intercepts[0])
         if len(set(zip(slopes, intercepts, strict=True))) > 1:
@@ -132,20 +144,22 @@ def nifti_of_image(
     if voxels.dtype.name == "float16":  # of either byte order
         voxels = voxels.astype(np.float32)
     colour = voxels.ndim == 4
-    _check_colours(parts.meta, colour)
-
-    kept = fitting_nifti(parts, voxels.shape)
+    kept, meta = fitting_nifti(parts, voxels.shape), parts.meta
+    mosaics = [] if kept or meta is None or parts.space is not None else mosaics_of(meta)
     if kept is not None:
         shape, grid = kept.shape, grid_of_parts(parts, voxels.shape)
+    elif mosaics:
+        voxels, shape, grid = _slices_of_mosaics(voxels, mosaics)
     else:
         order, shape, grid = _volumes_of_series(voxels.shape, parts)
-        voxels = voxels if order is None else voxels[order]
+        if order is not None:
+            voxels, meta = voxels[order], meta and meta.select(order[: shape[2]])
     nifti = (parts.origin.nifti or NiftiHeader.new(shape)).with_samples(voxels.dtype, colour)
     nifti = nifti.with_shape(shape)
     nifti = nifti.with_version(version or nifti.version)
     nifti = nifti.with_rescale(header.RescaleSlope, header.RescaleIntercept)
     if kept is None or parts.space != space_of_nifti(kept)[0]:
-        nifti = _placed(nifti, grid, parts.meta)
+        nifti = _placed(nifti, grid, meta)
     if parts.origin.nifti is None and nifti.volume_count > 1 and parts.meta is not None:
         milliseconds = numbers(parts.meta, "RepetitionTime", 1)[0]
         if milliseconds is not None and milliseconds[0] > 0:
@@ -166,13 +180,40 @@ def without_stale_nifti(parts: CubeParts, voxels: NDArray[Any]) -> CubeParts:
     return parts._replace(origin=replace(parts.origin, nifti=nifti))
 
 
-def _check_colours(meta: DicomMeta | None, colour: bool) -> None:
-    """Raise if colours are not RGB, the only kind that NIfTI has."""
-    if meta is None or not colour:
-        return
-    told = meta.get("PhotometricInterpretation", force_nonshared=True)[0]
-    if told not in (None, "", "RGB"):
-        raise DataConsistencyError(f"NIfTI can store RGB colours only, found {told}")
+def _slices_of_mosaics(
+    voxels: NDArray[Any], mosaics: Sequence[Mosaic]
+) -> tuple[NDArray[Any], tuple[int, ...], Grid]:
+    """Return the slices in the images of a series, volume after volume.
+
+    Args:
+        voxels: the images, with the slices as tiles.
+        mosaics: of each image.
+
+    Returns:
+        The slices; the shape (x, y, z[, volume]); the grid of each volume.
+
+    Raises:
+        DataConsistencyError: images differ in the number or position of their slices, or the pixels
+            were cropped.
+    """
+    first = mosaics[0]
+    grid, (down, across) = first.grid, first.tiles
+    columns, rows, slices = grid.shape
+    for index, mosaic in enumerate(mosaics):
+        if mosaic.tiles != first.tiles or not _same_place(grid, mosaic.grid):
+            raise DataConsistencyError(
+                f"images 0 and {index} differ in their slices, so they can't be written to one "
+                "NIfTI file"
+            )
+    if voxels.shape[1:3] != (down * rows, across * columns):
+        raise DataConsistencyError(
+            f"expected mosaics of {down * rows} x {across * columns} pixels, as the metadata "
+            f"describe them, found {voxels.shape[1]} x {voxels.shape[2]}"
+        )
+    tiles = voxels.reshape(len(voxels), down, rows, across, columns, *voxels.shape[3:])
+    tiles = tiles.swapaxes(2, 3).reshape(len(voxels), -1, rows, columns, *voxels.shape[3:])
+    volumes = tiles[:, :slices].reshape(-1, rows, columns, *voxels.shape[3:])
+    return volumes, (*grid.shape, len(voxels))[: 3 + (len(voxels) > 1)], grid
 
 
 def _volumes_of_series(
@@ -186,6 +227,9 @@ def _volumes_of_series(
 
     Raises:
         DataConsistencyError: there are several volumes, which differ in shape or position.
+
+    Warns:
+        UserWarning: nothing but the order of the slices distinguishes the volumes.
     """
     slices, rows, columns = shape[:3]
     split = None if parts.meta is None else series_volumes(parts.meta)
@@ -197,6 +241,10 @@ def _volumes_of_series(
         raise DataConsistencyError(
             f"{split} differ in shape or position, so they can't be written to one NIfTI file",
             suggestion="write each of image.volumes()",
+        )
+    if split.is_guessed:
+        warnings.warn(
+            f"nothing but the order of the slices distinguishes volumes: {split}", stacklevel=5
         )
     order = [index for volume in split.slices for index in volume]
     return order, (columns, rows, sizes.pop(), len(split.slices)), grids[0]
@@ -217,14 +265,13 @@ def _placed(nifti: NiftiHeader, grid: Grid | None, meta: DicomMeta | None) -> Ni
     """Return a header with the position of the voxels, or without it if it isn't known."""
     if grid is not None:
         return nifti.with_affine(affine_of_grid(grid, nifti.mm_per_unit))
-    reason = "the image has no space" if meta is None else grid_or_reason(meta)[1]
-    warnings.warn(
-        f"the NIfTI file has no voxel positions: {reason or 'the image has no space'}",
-        stacklevel=5,
-    )
     nifti = nifti.with_affine(None)
-    in_plane = None if meta is None else numbers(meta, CommonTags.PixelSpacing, 2)[0]
-    between = None if meta is None else numbers(meta, CommonTags.SliceThickness, 1)[0]
-    if in_plane is None:
-        return nifti
-    return nifti.with_spacing((in_plane[1], in_plane[0], between[0] if between else 1.0))
+    reason, size = "the image has no space", ""
+    if meta is not None:
+        reason = grid_or_reason(meta)[1] or reason
+        spacing, source = voxel_size(meta)
+        nifti = nifti.with_spacing(spacing)
+        x, y, z = (f"{length:.6g}" for length in spacing)
+        size = f"; the voxel size is {x} x {y} x {z} mm, the slice distance by {source}"
+    warnings.warn(f"the NIfTI file has no voxel positions: {reason}{size}", stacklevel=5)
+    return nifti

@@ -20,6 +20,7 @@ from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.metadata.slice_order import (
     numbers,
     orientations,
+    parts_of_concatenations,
     positions,
     positions_along_normal,
 )
@@ -95,7 +96,7 @@ class Finding:
     def __str__(self) -> str:
         """Return everything except the values, on one line."""
         allowed = "" if self.tolerance is None else f", tolerance {self.tolerance:g}"
-        where = f"slices {_ranges(self.slices)}{allowed}, {self.reference}"
+        where = f"slices {ranges_text(self.slices)}{allowed}, {self.reference}"
         return f"{self.kind}: {self.message} [{where}]"
 
 
@@ -166,8 +167,13 @@ def _instance_numbers(meta: DicomMeta) -> Iterator[Finding]:
             found,
             reference,
         )
-    files = [found[slices[0]] for slices in meta.instances()]  # its frames share its number
-    count = Counter(number for number in files if number is not None)
+    parts = parts_of_concatenations(meta)
+    # The frames of a file share its number, and the files of a concatenation may.
+    files = {
+        (found[first], parts[first][0] or first)
+        for first in (slices[0] for slices in meta.instances())
+    }
+    count = Counter(number for number, _ in files if number is not None)
     repeated = [i for i, number in enumerate(found) if number is not None and count[number] > 1]
     if repeated:
         yield finding_of(
@@ -446,7 +452,7 @@ def finding_of(
     return Finding(name, message, concerned, values, tolerance, reference, status)
 
 
-def _ranges(slices: Sequence[int]) -> str:
+def ranges_text(slices: Sequence[int]) -> str:
     """Return numbers as text, such as '0-3, 7'; long lists are cut."""
     starts = [n for i, n in enumerate(slices) if i == 0 or n != slices[i - 1] + 1]
     ends = [n for i, n in enumerate(slices) if i + 1 == len(slices) or n + 1 != slices[i + 1]]

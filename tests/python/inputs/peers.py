@@ -1,7 +1,10 @@
-"""Pixels as other decoders read them."""
+"""Pixels and volumes as other programs read them."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +23,31 @@ def pixels_by_gdcm(path: Path) -> NDArray[Any]:
     dtype = image.GetPixelFormat().GetScalarTypeAsString().lower()
     data = image.GetBuffer().encode("utf-8", "surrogateescape")
     return np.frombuffer(data, dtype).reshape(image.GetDimensions()[::-1])
+
+
+def dcm2niix(folder: Path, target: Path) -> list[Any]:
+    """Convert a folder of DICOM by dcm2niix, of Debian's package or PyPI's; skips without it."""
+    program = shutil.which("dcm2niix")
+    if program is None and find_spec("dcm2niix"):
+        import dcm2niix as package
+
+        program = package.bin
+    if program is None:
+        pytest.skip("needs dcm2niix")
+    target.mkdir()
+    command = [program, "-b", "n", "-z", "n", "-f", "v", "-o", target, folder]
+    subprocess.run(command, check=True, capture_output=True)
+    nib = pytest.importorskip("nibabel")
+    return [nib.load(path) for path in sorted(target.glob("*.nii"))]
+
+
+def assert_same_but_for_flips(one: Any, other: Any) -> None:
+    """Two images have the same real values at the same places; axes may run the other way."""
+    nib = pytest.importorskip("nibabel")
+    ways = nib.orientations.ornt_transform(
+        nib.io_orientation(one.affine), nib.io_orientation(other.affine)
+    )
+    assert ways[:, 0].tolist() == [0, 1, 2]
+    turned = one.as_reoriented(ways)
+    assert np.allclose(turned.affine, other.affine, rtol=0, atol=1e-3)
+    assert np.array_equal(turned.get_fdata(), other.get_fdata())

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from inputs.dicom_series import make_series, pixels_of, write_series
+from inputs.dicom_frames import frames_like, several_frames
+from inputs.dicom_series import (
+    item,
+    make_series,
+    make_slice,
+    pixels_of,
+    set_pixels,
+    write_series,
+)
 from inputs.nifti_files import ORIENTATIONS, affine_of, nifti_bytes, same, samples
+from inputs.peers import assert_same_but_for_flips, dcm2niix
 from pydicom import dcmread
-from pydicom.uid import HTJ2KLossless
+from pydicom.uid import (
+    CTImageStorage,
+    HTJ2KLossless,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+)
 
 from dicube import DicomCubeImage
 from dicube.cli import main
@@ -24,21 +34,6 @@ from dicube.exceptions import DataConsistencyError
 nib = pytest.importorskip("nibabel")
 
 SEVERAL_VOLUMES = "ignore:.*volumes of .* slices"
-
-
-def dcm2niix(folder: Path, target: Path) -> list[Any]:
-    """Convert a folder of DICOM by dcm2niix, of Debian's package or PyPI's; skips without it."""
-    program = shutil.which("dcm2niix")
-    if program is None and find_spec("dcm2niix"):
-        import dcm2niix as package
-
-        program = package.bin
-    if program is None:
-        pytest.skip("needs dcm2niix")
-    target.mkdir()
-    command = [program, "-b", "n", "-z", "n", "-f", "v", "-o", target, folder]
-    subprocess.run(command, check=True, capture_output=True)
-    return [nib.load(path) for path in sorted(target.glob("*.nii"))]
 
 
 def by_simpleitk(folder: Path) -> Any:
@@ -52,17 +47,6 @@ def by_simpleitk(folder: Path) -> Any:
     affine[:3, 3] = image.GetOrigin()
     voxels = simpleitk.GetArrayFromImage(image).T.astype(np.float64)
     return nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1]) @ affine)
-
-
-def assert_same_but_for_flips(one: Any, other: Any) -> None:
-    """Two images have the same real values at the same places; axes may run the other way."""
-    ways = nib.orientations.ornt_transform(
-        nib.io_orientation(one.affine), nib.io_orientation(other.affine)
-    )
-    assert ways[:, 0].tolist() == [0, 1, 2]
-    turned = one.as_reoriented(ways)
-    assert np.allclose(turned.affine, other.affine, rtol=0, atol=1e-3)
-    assert np.array_equal(turned.get_fdata(), other.get_fdata())
 
 
 # --------------------------------------------------------------------------------- DICOM to NIfTI
@@ -123,11 +107,76 @@ def test_unknown_place_is_said(tmp_path: Path) -> None:
     write_series(tmp_path / "in", series)
     with pytest.warns(UserWarning, match="space is None"):
         image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
-    with pytest.warns(UserWarning, match="has no voxel positions: gap"):
+    size = r"0.75 x 0.5 x 2.5 mm, the slice distance by positions"
+    with pytest.warns(UserWarning, match=f"has no voxel positions: gap.* the voxel size is {size}"):
         image.to_nifti(tmp_path / "a.nii")
     header = nib.load(tmp_path / "a.nii").header
     assert header["sform_code"] == header["qform_code"] == 0
     assert header.get_zooms() == (0.75, 0.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "source", "size"),
+    [
+        ((), "positions", 2.5),
+        (("ImageOrientationPatient",), "SpacingBetweenSlices", 3),
+        (("ImagePositionPatient", "SpacingBetweenSlices"), "SliceThickness", 7),
+        (("ImagePositionPatient", "SpacingBetweenSlices", "SliceThickness"), "nothing", 1),
+    ],
+)
+def test_slice_distance_of_unknown_place(
+    tmp_path: Path, lacking: tuple[str, ...], source: str, size: float
+) -> None:
+    """Positions count before any stated distance, and the thickness last."""
+    series = make_series(4)
+    series[3].ImagePositionPatient = [-10, 20, 30]
+    for dataset in series:
+        dataset.SpacingBetweenSlices, dataset.SliceThickness = 3, 7
+        for name in lacking:
+            delattr(dataset, name)
+    write_series(tmp_path / "in", series)
+    with pytest.warns(UserWarning, match="space is None"):
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    with pytest.warns(UserWarning, match=f"x {size:g} mm, the slice distance by .*{source}"):
+        image.to_nifti(tmp_path / "a.nii")
+    assert nib.load(tmp_path / "a.nii").header.get_zooms() == (0.75, 0.5, size)
+
+
+@pytest.mark.parametrize(
+    "sop_class", [CTImageStorage, MultiFrameGrayscaleWordSecondaryCaptureImageStorage]
+)
+def test_one_stack_in_a_file_as_dcm2niix_has_it(tmp_path: Path, sop_class: str) -> None:
+    source = make_slice(0, (16, 12))
+    source.SOPClassUID, source.NumberOfFrames, source.SpacingBetweenSlices = sop_class, 4, 2.25
+    source.ImageOrientationPatient = [0.96, 0.28, 0, 0, 0, -1]
+    set_pixels(source, frames_like(4, shape=(16, 12)))
+    write_series(tmp_path / "in", [source])
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    assert image.space is not None
+    image.to_nifti(tmp_path / "a.nii")
+    (theirs,) = dcm2niix(tmp_path / "in", tmp_path / "judge")
+    assert_same_but_for_flips(nib.load(tmp_path / "a.nii"), theirs)
+
+
+def test_gates_are_the_fourth_dimension(tmp_path: Path) -> None:
+    source = several_frames(6)
+    source.Modality, source.ImageType = (
+        "NM",
+        ["ORIGINAL", "PRIMARY", "RECON GATED TOMO", "EMISSION"],
+    )
+    source.PixelSpacing, source.SpacingBetweenSlices = [4, 4], -4
+    source.TimeSlotVector, source.SliceVector = [1, 1, 1, 2, 2, 2], [1, 2, 3, 1, 2, 3]
+    detector = item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0], ImagePositionPatient=[-30, -40, 50])
+    source.DetectorInformationSequence = [detector]
+    write_series(tmp_path / "in", [source])
+    with pytest.warns(UserWarning, match="2 volumes of 3 slices .by TimeSlotVector"):
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.to_nifti(tmp_path / "a.nii")
+    written = nib.load(tmp_path / "a.nii")
+    assert written.shape == (5, 6, 3, 2)
+    stored = image.raw_image.reshape(2, 3, 6, 5).T
+    assert np.array_equal(np.asarray(written.dataobj.get_unscaled()), stored)
+    assert np.array_equal(written.affine @ [0, 0, 1, 1], [30, 40, 46, 1])
 
 
 def test_rescales_of_slices_make_real_values(tmp_path: Path) -> None:

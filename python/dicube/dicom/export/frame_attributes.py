@@ -15,7 +15,7 @@ from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.uids import uid_from
 from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
-from dicube.dicom.metadata.frame_positions import are_lengths, step_between_frames
+from dicube.dicom.metadata.frame_positions import FrameOffsets, are_lengths
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS, PER_FRAME
 from dicube.dicom.metadata.slice_order import numbers, positions
 from dicube.exceptions import DataConsistencyError
@@ -104,10 +104,13 @@ def _steps_left(
         place: position of the first slice left, in mm.
         element: returns an element of the file.
     """
-    step = step_between_frames(meta, first)
+    frames = FrameOffsets(meta)
+    step = frames.step(first)
     if step is None:
         return {}
     strides = {later - number for number, later in pairwise(kept)} or {1}
+    if frames.numbers_of_slices(first) is not None:
+        strides = {1}  # the file numbers its slices
     if len(strides) > 1:
         raise DataConsistencyError(
             f"frames {', '.join(map(str, kept))} of a file are not equally spaced, but the file "

@@ -157,6 +157,11 @@ class MetadataLookup:
         """Return whether no slice has the element."""
         return self._entry(tag_input) is None
 
+    def is_in_functional_groups(self, tag: TagLike) -> bool:
+        """Return whether an element stands in the functional groups of frames."""
+        groups = self._elements_of_frames()
+        return groups is not None and bool(groups.macros_of(get_tag_key(tag)))
+
     def get_vr(self, tag_input: TagLike) -> str:
         """Return the value representation of an element; '' if no slice has it."""
         entry = self._entry(tag_input)

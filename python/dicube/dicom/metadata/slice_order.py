@@ -116,14 +116,39 @@ def slice_order(meta: MetadataLookup, by_position: bool, descending: bool) -> li
 def _order_of_files(
     meta: MetadataLookup, numbered: Sequence[tuple[float, ...] | None], sign: float
 ) -> list[int]:
-    """Return the slices sorted by the instance number of their file, then by frame."""
+    """Return the slices sorted by the instance number of their file, then by frame.
 
-    def key(slices: Sequence[int]) -> tuple[bool, float]:
-        number = numbered[slices[0]]
-        return number is None, 0.0 if number is None else sign * number[0]
+    The files of a concatenation (PS3.3 C.7.6.16.2.2.4) stay together, by their first instance
+    number, in the order of their frames.
+    """
+    files = meta.instances()
+    parts = parts_of_concatenations(meta)
+    leading: dict[str, float] = {}
+    for first, *_ in files:
+        number, (uid, _) = numbered[first], parts[first]
+        if number is not None and uid:
+            leading[uid] = min(number[0], leading.get(uid, number[0]))
 
-    files = sorted(meta.instances(), key=key)
+    def key(slices: Sequence[int]) -> tuple[bool, float, str, float]:
+        number, (uid, part) = numbered[slices[0]], parts[slices[0]]
+        place = leading.get(uid) if uid else None if number is None else number[0]
+        return place is None, 0.0 if place is None else sign * place, uid, sign * part
+
+    files = sorted(files, key=key)
     return [index for slices in files for index in (slices if sign > 0 else slices[::-1])]
+
+
+def parts_of_concatenations(meta: MetadataLookup) -> list[tuple[str, float]]:
+    """Return the ConcatenationUID of each slice, '' for none, and the place of its file in it."""
+    uids = meta.get("ConcatenationUID", force_nonshared=True)
+    if not any(uids):
+        return [("", 0.0)] * meta.slice_count
+    offsets = numbers(meta, "ConcatenationFrameOffsetNumber", 1)
+    parts = numbers(meta, "InConcatenationNumber", 1)
+    return [
+        (str(uid or ""), (part or offset or (0.0,))[0] if uid else 0.0)
+        for uid, part, offset in zip(uids, parts, offsets, strict=True)
+    ]
 
 
 def _plane_numbers(

@@ -22,9 +22,15 @@ from numpy.typing import ArrayLike, NDArray
 from spacetransformer import Space as Space
 from spacetransformer.core.exceptions import SpaceTransformerError
 
-from dicube.dicom.dicom_status import grid_findings
-from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
+from dicube.dicom.dicom_status import SAME_PLACE, grid_findings
+from dicube.dicom.dicom_tags import CommonTags, get_tag_key, tag_name
+from dicube.dicom.metadata.slice_order import (
+    normal_of,
+    numbers,
+    orientations,
+    positions,
+    positions_along_normal,
+)
 from dicube.dicom.series.vendors import is_mosaic
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import parse_json
@@ -111,7 +117,7 @@ def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
     else:
         normal = normal_of(orientation)
         assert normal is not None
-        step = normal * _thickness(meta)
+        step = normal * _stated_distance(meta)[0]
     shape = (
         int(meta.get("Columns", force_nonshared=True)[0]),
         int(meta.get("Rows", force_nonshared=True)[0]),
@@ -304,13 +310,29 @@ def _corners(space: Space) -> NDArray[np.float64]:
     return np.asarray(grid.origin + index @ grid.steps, np.float64)
 
 
-def _thickness(meta: DicomMeta) -> float:
-    """Return the thickness of a single slice in mm; 1 if it is unknown."""
+def voxel_size(meta: DicomMeta) -> tuple[tuple[float, float, float], str]:
+    """Return the size of voxels (x, y, z) in mm, for a volume without a grid, and where z is from.
+
+    z is the usual distance of positions along the normal; without these what the metadata state. A
+    size that is unknown is 1.
+    """
+    spacing = next((found for found in numbers(meta, CommonTags.PixelSpacing, 2) if found), (1, 1))
+    places = {place for place in positions_along_normal(meta) if place is not None}
+    steps = np.diff(sorted(places))
+    steps = steps[steps > SAME_PLACE]
+    distance, source = _stated_distance(meta)
+    if len(steps):
+        distance, source = float(np.median(steps)), "positions"
+    return (float(spacing[1]), float(spacing[0]), distance), source
+
+
+def _stated_distance(meta: DicomMeta) -> tuple[float, str]:
+    """Return the distance of slices in mm that the metadata state, and the element; else 1."""
     for tag in (CommonTags.SpacingBetweenSlices, CommonTags.SliceThickness):
         found = numbers(meta, tag, 1)[0]
-        if found is not None and found[0] > 0:
-            return found[0]
-    return 1.0
+        if found is not None and found[0]:
+            return abs(found[0]), tag_name(get_tag_key(tag))
+    return 1.0, "nothing"
 
 
 def _unit(vector: Any) -> NDArray[np.float64]:

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from inputs.dicom_frames import enhanced, plane
-from inputs.dicom_series import each, item, make_series, make_slice, write_series
+from inputs.dicom_frames import enhanced, frames_like, plane, several_frames
+from inputs.dicom_series import each, item, make_series, make_slice, set_pixels, write_series
+from inputs.private_elements import csa_header, unknown
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from dicube import DicomCubeImage
 from dicube.dicom import DicomMeta, DicomStatus, get_dicom_status, read_dicom_dir
 from dicube.dicom.series.volumes import series_volumes
+from dicube.exceptions import DataConsistencyError
 
 
 def repeated(volumes: int, slices: int, keyword: str = "", values: Any = ()) -> list[Dataset]:
@@ -125,7 +128,7 @@ def test_a_volume_that_lacks_a_slice() -> None:
     del series[5]
     found = series_volumes(DicomMeta.from_datasets(series))
     assert found is not None
-    assert str(found) == "3 volumes of 3 to 4 slices (by EchoTime)"
+    assert str(found) == "3 volumes of 3 to 4 slices (by EchoTime), slices 0-3; 4-6; 7-10"
     for dataset in series:
         del dataset.EchoTime
     assert series_volumes(DicomMeta.from_datasets(series)) is None
@@ -314,3 +317,251 @@ def test_volumes_are_independent(tmp_path: Path) -> None:
     assert image.pixel_header.RescaleSlope == 1
     assert image.dicom_meta is not None
     assert image.dicom_meta.get("PatientName") == "DOE^JOHN"
+
+
+AXIAL, CORONAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]
+
+
+def turned(orientation: list[float], places: list[int], first: int = 0) -> list[Dataset]:
+    """Make slices of an orientation at places along its normal."""
+    normal = np.cross(orientation[:3], orientation[3:])
+    series = []
+    for index, place in enumerate(places):
+        dataset = make_slice(first + index)
+        dataset.ImageOrientationPatient = orientation
+        dataset.ImagePositionPatient = [float(x) for x in 10 * place * normal]
+        series.append(dataset)
+    return series
+
+
+class TestOrientations:
+    @pytest.mark.parametrize("place", [0, 4])
+    def test_a_scout_is_a_volume_of_its_own(self, tmp_path: Path, place: int) -> None:
+        series = turned(AXIAL, [0, 1, 2, 3], 1)
+        series.insert(place, turned(CORONAL, [0])[0])
+        write_series(tmp_path, each(series, "InstanceNumber", range(1, 6)))
+        which = "slices 0; 1-4" if place == 0 else "slices 0-3; 4"
+        with pytest.warns(
+            UserWarning, match=rf"by ImageOrientationPatient\), {which}; see volumes"
+        ):
+            image = DicomCubeImage.from_dicom_folder(tmp_path)
+        volumes = image.volumes()
+        assert [len(volume.raw_image) for volume in volumes] == [1, 4][:: 1 if place == 0 else -1]
+        spaces = [volume.space for volume in volumes]
+        assert all(space is not None for space in spaces)
+        with pytest.raises(DataConsistencyError, match=f"{which} differ in shape"):
+            image.to_nifti(tmp_path / "x.nii")
+
+    def test_three_planes(self) -> None:
+        planes = (AXIAL, CORONAL, SAGITTAL)
+        series = [dataset for plane in planes for dataset in turned(plane, [0, 1, 2])]
+        shuffled = random.Random(1).sample(series, 9)
+        found = series_volumes(DicomMeta.from_datasets(shuffled))
+        assert found is not None
+        assert found.name == "ImageOrientationPatient"
+        for slices in found.slices:
+            assert len({str(shuffled[i].ImageOrientationPatient) for i in slices}) == 1
+            places = [shuffled[i].ImagePositionPatient for i in slices]
+            normal = np.cross(*np.reshape(shuffled[slices[0]].ImageOrientationPatient, (2, 3)))
+            assert np.allclose(np.abs(np.diff(places @ normal)), 10)
+
+    def test_each_orientation_over_time(self) -> None:
+        series = [s for plane in (AXIAL, SAGITTAL) for _ in "ab" for s in turned(plane, [0, 1, 2])]
+        each(series, "EchoTime", [1, 1, 1, 2, 2, 2] * 2)
+        found = series_volumes(DicomMeta.from_datasets(series))
+        assert found is not None
+        assert found.name == "ImageOrientationPatient, EchoTime"
+        assert found.slices == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+        assert [echo for _, echo in found.values] == [1, 2, 1, 2]
+
+    def test_slices_without_position(self, tmp_path: Path) -> None:
+        """Such as a page of text that is stored with the images that it is about."""
+        series = turned(AXIAL, [0, 1, 2, 3, 4])
+        del series[2].ImagePositionPatient, series[2].ImageOrientationPatient
+        write_series(tmp_path, series)
+        with pytest.warns(UserWarning, match="slices 0-1, 3-4; 2; see volumes"):
+            image = DicomCubeImage.from_dicom_folder(tmp_path)
+        np.testing.assert_array_equal(image.volumes()[1].raw_image, image.raw_image[2:3])
+
+    def test_rounding_is_no_orientation(self) -> None:
+        series = turned(AXIAL, [0, 1, 2])
+        series[1].ImageOrientationPatient = [1, 0.0004, 0, 0, 1, 0]
+        assert series_volumes(DicomMeta.from_datasets(series)) is None
+
+    def test_stacks_of_an_enhanced_image(self) -> None:
+        dataset = enhanced(6, groups=lambda frame: plane(frame % 3))
+        del dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+        for frame, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+            orientation = AXIAL if frame < 3 else CORONAL
+            group.PlaneOrientationSequence = [item(ImageOrientationPatient=orientation)]
+            normal = np.cross(orientation[:3], orientation[3:]) * frame
+            group.PlanePositionSequence = [item(ImagePositionPatient=normal.tolist())]
+        found = series_volumes(DicomMeta.from_datasets([dataset]))
+        assert found is not None
+        assert found.slices == [[0, 1, 2], [3, 4, 5]]
+
+
+def philips(dataset: Dataset, number: int) -> None:
+    bs, ways = [0, 1000, 1000, 1000], [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    block = dataset.private_block(0x2001, "Philips Imaging DD 001", create=True)
+    block.add_new(0x03, "FL", bs[number])
+    block = dataset.private_block(0x2005, "Philips MR Imaging DD 001", create=True)
+    for place, component in enumerate(ways[number]):
+        block.add_new(0xB0 + place, "FL", component)
+    block = dataset.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+    block.add_new(0x12, "IS", 1 + (number > 0))
+    block.add_new(0x13, "IS", [1, 1, 2, 3][number])
+
+
+def ge(dataset: Dataset, number: int) -> None:
+    block = dataset.private_block(0x0043, "GEMS_PARM_01", create=True)
+    block.add_new(0x39, "IS", [0 if number == 0 else 1000, 8, 0, 0])
+    block = dataset.private_block(0x0019, "GEMS_ACQU_01", create=True)
+    for place in range(3):
+        block.add_new(0xBB + place, "DS", int(number == place + 1))
+
+
+def uih(dataset: Dataset, number: int) -> None:
+    block = dataset.private_block(0x0065, "Image Private Header", create=True)
+    block.add_new(0x09, "FD", 0 if number == 0 else 1000)
+    block.add_new(0x37, "FD", [float(number == place) for place in (1, 2, 3)])
+
+
+def siemens(dataset: Dataset, number: int) -> None:
+    dataset.private_block(0x0019, "OTHER", create=True).add_new(0x0C, "IS", 7)
+    block = dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True)
+    block.add_new(0x0C, "IS", 0 if number == 0 else 1000)
+    if number:
+        block.add_new(0x0E, "FD", [float(number == place) for place in (1, 2, 3)])
+
+
+def siemens_csa(dataset: Dataset, number: int) -> None:
+    block = dataset.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+    way = [f"{float(number == place):.8f}" for place in (1, 2, 3)] if number else []
+    values = {"B_value": [str(1000 * (number > 0))], "DiffusionGradientDirection": way}
+    block.add_new(0x10, "OB", csa_header(values))
+
+
+@pytest.mark.parametrize("vendor", [philips, ge, uih, siemens, siemens_csa])
+@pytest.mark.parametrize("as_unknown", [False, True])
+def test_diffusion_of_vendors(vendor: Any, as_unknown: bool) -> None:
+    """Directions in private elements, and instance numbers that say nothing."""
+    series = repeated(4, 3)
+    numbers = [index // 3 for index in range(12)]
+    for dataset, number in zip(series, numbers, strict=True):
+        vendor(dataset, number)
+        for element in dataset:
+            if as_unknown and element.tag.is_private and not element.tag.is_private_creator:
+                dataset[element.tag] = unknown(element)
+    order = random.Random(7).sample(range(12), 12)
+    found = series_volumes(DicomMeta.from_datasets([series[i] for i in order]))
+    assert found is not None
+    assert not found.is_guessed
+    parts = [{numbers[order[i]] for i in slices} for slices in found.slices]
+    assert all(len(part) == 1 for part in parts)
+    if vendor is philips and not as_unknown:  # by b-value, then by the number of the direction
+        assert parts == [{0}, {1}, {2}, {3}]
+
+
+def test_a_guess_is_said(tmp_path: Path) -> None:
+    write_series(tmp_path, repeated(2, 3))
+    with pytest.warns(UserWarning, match="order of the slices"):
+        image = DicomCubeImage.from_dicom_folder(tmp_path)
+    with pytest.warns(UserWarning, match="nothing but the order of the slices"):
+        image.to_nifti(tmp_path / "x.nii")
+
+
+# -------------------------------------------------------------------------- nuclear medicine
+
+
+def nuclear(kind: str, count: int, vectors: dict[str, list[int]], place: bool = True) -> Dataset:
+    """Make a file of nuclear medicine with a value of each frame in its vectors."""
+    source = several_frames(count)
+    source.Modality, source.ImageType = "NM", ["ORIGINAL", "PRIMARY", kind, "EMISSION"]
+    source.PixelSpacing, source.SpacingBetweenSlices = [4, 4], -4
+    source.FrameIncrementPointer = [tag_for_keyword(name) for name in vectors]
+    for name, values in vectors.items():
+        setattr(source, name, values)
+    detector = item(ImageOrientationPatient=AXIAL, ImagePositionPatient=[-30, -40, 50])
+    source.DetectorInformationSequence = [detector if place else item(CollimatorType="PARA")]
+    return source
+
+
+@pytest.mark.parametrize("place", [True, False])
+@pytest.mark.parametrize("interleaved", [True, False])
+def test_gated_tomography(tmp_path: Path, place: bool, interleaved: bool) -> None:
+    gates, slices = [1] * 3 + [2] * 3, [1, 2, 3] * 2
+    if interleaved:
+        gates, slices = [1, 2] * 3, [1, 1, 2, 2, 3, 3]
+    vectors = {"RRIntervalVector": [1] * 6, "TimeSlotVector": gates, "SliceVector": slices}
+    write_series(tmp_path, [nuclear("RECON GATED TOMO", 6, vectors, place)])
+    with pytest.warns(UserWarning, match="space is None"):
+        image = DicomCubeImage.from_dicom_folder(tmp_path)
+    volumes = image.volumes()
+    for gate, volume in enumerate(volumes, 1):
+        chosen = [i for i in range(6) if gates[i] == gate]
+        np.testing.assert_array_equal(volume.raw_image, image.raw_image[chosen])
+        assert (volume.space is not None) == place
+        if volume.space is not None:
+            assert volume.space.origin == (-30, -40, 50)
+            assert volume.space.spacing == (4, 4, 4)
+            assert tuple(volume.space.x_orientation) == (0, 0, -1)
+    assert len(volumes) == 2
+    if place:
+        volumes[1].to_dicom_folder(tmp_path / "out")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            back = DicomCubeImage.from_dicom_folder(tmp_path / "out")
+        assert back.space == volumes[1].space
+
+
+def test_projections_are_one_stack_of_each_energy_window() -> None:
+    vectors = {
+        "EnergyWindowVector": [1] * 4 + [2] * 4,
+        "DetectorVector": [1] * 8,
+        "RotationVector": [1] * 8,
+        "AngularViewVector": [1, 2, 3, 4] * 2,
+    }
+    found = series_volumes(DicomMeta.from_datasets([nuclear("TOMO", 8, vectors)]))
+    assert found is not None
+    assert (found.name, found.values) == ("EnergyWindowVector", [1, 2])
+    assert found.slices == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_dynamic_frames_are_times() -> None:
+    vectors = {"PhaseVector": [1, 1, 2, 2], "TimeSliceVector": [1, 2, 1, 2]}
+    found = series_volumes(DicomMeta.from_datasets([nuclear("DYNAMIC", 4, vectors)]))
+    assert found is not None
+    assert found.values == [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+# ------------------------------------------------------- frames of a file with one position
+
+
+def stack(**elements: Any) -> Dataset:
+    """Make a file of four frames with its geometry once, as of cone beam CT."""
+    source = make_slice()
+    source.NumberOfFrames = 4
+    set_pixels(source, frames_like(4))
+    for name, value in elements.items():
+        setattr(source, name, value)
+    return source
+
+
+def test_frames_without_slice_spacing_are_one_volume() -> None:
+    assert series_volumes(DicomMeta.from_datasets([stack()])) is None
+
+
+@pytest.mark.parametrize("name", ["FrameTime", "FrameTimeVector"])
+def test_frames_at_times_are_no_stack(name: str) -> None:
+    source = stack(SpacingBetweenSlices=2.5, FrameIncrementPointer=tag_for_keyword(name))
+    found = series_volumes(DicomMeta.from_datasets([source]))
+    assert found is not None
+    assert len(found.slices) == 4
+
+
+def test_two_stacks_at_one_place() -> None:
+    series = [stack(SpacingBetweenSlices=2.5), stack(SpacingBetweenSlices=2.5)]
+    found = series_volumes(DicomMeta.from_datasets(each(series, "EchoTime", [1, 2])))
+    assert found is not None
+    assert (found.name, found.slices) == ("EchoTime", [[0, 1, 2, 3], [4, 5, 6, 7]])

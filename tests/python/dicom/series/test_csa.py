@@ -1,0 +1,48 @@
+"""csa: both formats of Siemens' CSA header, and damaged ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from inputs.private_elements import csa_header
+
+from dicube.dicom.series.csa import csa_numbers, csa_values
+
+VALUES = {"SliceNormalVector": ["0.0", "0.6", "-0.8"], "None": [], "Name": ["a text"]}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_both_versions(version: int) -> None:
+    header = csa_header(VALUES, version)
+    assert csa_values(header) == VALUES
+    assert csa_numbers(header, "SliceNormalVector") == [0, 0.6, -0.8]
+    assert csa_numbers(header, "Name") == csa_numbers(header, "absent") == []
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_damaged_headers_have_no_values(version: int) -> None:
+    header = csa_header(VALUES, version)
+    for length in range(len(header)):
+        assert csa_values(header[:length]).keys() <= VALUES.keys()
+    assert csa_values(b"") == csa_values(bytes(1000)) == csa_values(b"SV10" + b"\xff" * 100) == {}
+
+
+def test_real_headers_as_nibabel_reads_them(shared_data: Path) -> None:
+    with pytest.warns(UserWarning, match="experimental"):
+        reader = pytest.importorskip("nibabel.nicom.csareader")
+    for folder in ("mr_siemens_dti_mosaic", "mr_siemens_sag"):
+        dataset = pydicom.dcmread(sorted((shared_data / folder).iterdir())[0])
+        for number in (0x1010, 0x1020):
+            data = dataset[0x0029, number].value
+            theirs = reader.read(data)["tags"]
+            ours = csa_values(data)
+            assert ours.keys() == theirs.keys()
+            for name, values in ours.items():
+                expected: list[Any] = [item for item in theirs[name]["items"] if item != ""]
+                if all(isinstance(item, str) for item in expected):
+                    assert values == [text.strip() for text in expected if text.strip()]
+                else:
+                    assert list(map(float, values)) == expected
