@@ -1,4 +1,4 @@
-"""Checks that metadata and geometry fit a volume: its number of slices, its shape.
+"""Checks that header, metadata and geometry are such, and fit the slices and shape of a volume.
 
 Must not know pixels or files.
 """
@@ -8,6 +8,16 @@ from __future__ import annotations
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError, MetaDataError
+from dicube.pixel_header import PixelDataHeader
+
+
+def checked_header(header: PixelDataHeader | None, dtype: str) -> PixelDataHeader:
+    """Return a header, or for None one without rescale; raise if it is something else."""
+    if header is None:
+        return PixelDataHeader(OriginalPixelDtype=dtype, PixelDtype=dtype)
+    if not isinstance(header, PixelDataHeader):
+        raise DataConsistencyError(f"expected a PixelDataHeader, found {type(header).__name__}")
+    return header
 
 
 def checked_meta(meta: DicomMeta | None, slices: int) -> DicomMeta | None:

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dicube.codecs.records import record_of
 from dicube.core.coded_source import CodedSource
-from dicube.core.consistency import checked_meta, checked_space
+from dicube.core.consistency import checked_header, checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts
 from dicube.core.damage import Damage
 from dicube.core.dicom_export import export_file, export_folder, exportable_meta
@@ -108,8 +108,7 @@ class DicomCubeImage:
         if not isinstance(raw_image, Pixels):
             raw_image = Pixels(stored_volume(raw_image))
         self._pixels = raw_image
-        name = self.dtype.name
-        header = pixel_header or PixelDataHeader(OriginalPixelDtype=name, PixelDtype=name)
+        header = checked_header(pixel_header, self.dtype.name)
         self._dicom_meta = checked_meta(dicom_meta, self.shape[0])
         self._stated = HeaderAndSpace(dicom_meta, header, checked_space(space, self.shape))
         if dicom_status is None:

@@ -16,7 +16,15 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import dcmwrite, write_dataset, write_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    NuclearMedicineImageStorage,
+    UltrasoundImageStorage,
+)
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import pixel_element_of
@@ -33,6 +41,15 @@ from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole
+
+_ITEM = b"\xfe\xff\x00\xe0"  # coded frames begin with it: PS3.5 A.4
+# Which 0.3.0 assumed for these modalities. New series are never made of these classes.
+_SOP_CLASSES = {
+    "US": UltrasoundImageStorage,
+    "CR": ComputedRadiographyImageStorage,
+    "DX": DigitalXRayImageStorageForPresentation,
+    "NM": NuclearMedicineImageStorage,
+}
 
 
 class DicomBuilder:
@@ -52,17 +69,17 @@ class DicomBuilder:
         Args:
             meta_dict: the elements in the DICOM JSON model (see `DicomMeta.index`), or values by
                 keyword.
-            pixel_header: rescale, and the dtype of samples that are given as bytes; None to take
-                both from the elements.
-            pixel_data: samples (rows, columns[, 3]), or their bytes, or one coded frame.
-            transfer_syntax_uid: the transfer syntax of a coded frame; other pixels are written in
-                Explicit VR Little Endian.
-            force_uncompressed: decode a coded frame.
+            pixel_header: rescale and `PixelDtype`; None to take both from samples and elements.
+            pixel_data: samples (rows, columns[, 3]), which become `PixelDtype`; or their bytes, or
+                one coded frame.
+            transfer_syntax_uid: of the dataset; '' or None for Explicit VR Little Endian. A dataset
+                of uncompressed pixels with the transfer syntax of a codec can't be saved.
+            force_uncompressed: decode a coded frame; the dataset is Explicit VR Little Endian.
             is_compressed_data: whether `pixel_data` is a coded frame.
 
         Raises:
-            DataConsistencyError: DICOM can't store such samples, a coded frame has no transfer
-                syntax of a codec, or another uncompressed transfer syntax was given.
+            DataConsistencyError: DICOM can't store such samples, `PixelDtype` can't hold their
+                values, or a coded frame has no transfer syntax of a codec.
             CodecError: a coded frame can't be decoded.
 
         Example:
@@ -79,31 +96,28 @@ class DicomBuilder:
         samples = pixel_data
         syntax = UID(transfer_syntax_uid or ExplicitVRLittleEndian)
         is_coded = syntax.is_encapsulated if syntax.is_transfer_syntax else True  # JPEG XL, say
-        if not is_coded and syntax != ExplicitVRLittleEndian:
-            raise DataConsistencyError(
-                f"uncompressed pixels can only be written in {ExplicitVRLittleEndian.name}, "
-                f"found {syntax}"
-            )
+        dataset.file_meta.TransferSyntaxUID = syntax
         if is_compressed_data and pixel_data is not None:
             if not is_coded:
                 raise DataConsistencyError("a coded frame needs transfer_syntax_uid")
-            dataset.file_meta.TransferSyntaxUID = syntax
             set_pixel_data_attributes(dataset, pixel_header)
             dataset.PixelData = encapsulate([bytes(pixel_data)])
             dataset["PixelData"].VR = "OB"
             dataset["PixelData"].is_undefined_length = True
             if not force_uncompressed:
                 return dataset
-            samples = _decoded(dataset, pixel_header)
-            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            samples, syntax = _decoded(dataset), ExplicitVRLittleEndian
+            dataset.file_meta.TransferSyntaxUID = syntax
         if isinstance(samples, np.ndarray):
+            samples = _cast(samples, pixel_header)
             _describe(dataset, samples, pixel_header)
             key, vr = pixel_element_of(samples.dtype, pixel_header or PixelDataHeader())
             if dataset.BitsAllocated == 1:  # eight samples per byte, the first in the lowest bit
                 samples = np.packbits(samples.reshape(-1), bitorder="little")
             elif samples.ndim == 3:
                 dataset.PlanarConfiguration = 0
-            data = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<")).tobytes()
+            dtype = samples.dtype.newbyteorder(">" if syntax == ExplicitVRBigEndian else "<")
+            data = np.ascontiguousarray(samples, dtype).tobytes()
             dataset.pop("PixelData", None)
             dataset.add_new(int(key, 16), vr, data + b"\0" * (len(data) % 2))
         else:
@@ -114,9 +128,21 @@ class DicomBuilder:
 
     @staticmethod
     def to_bytes(ds: Dataset) -> bytes:
-        """Return a dataset as the bytes of a DICOM file."""
+        """Return a dataset as the bytes of a DICOM file.
+
+        Raises:
+            DataConsistencyError: its transfer syntax is that of a codec, or unknown, and its pixels
+                are not coded.
+        """
         buffer = DicomBytesIO()
-        if UID(ds.file_meta.TransferSyntaxUID).is_transfer_syntax:
+        syntax = UID(ds.file_meta.TransferSyntaxUID)
+        is_native = syntax.is_transfer_syntax and not syntax.is_encapsulated
+        if not (is_native or ds.get("PixelData", _ITEM).startswith(_ITEM)):
+            raise DataConsistencyError(
+                f"pixels that are not coded can't be saved in the transfer syntax {syntax}",
+                suggestion=f"use {ExplicitVRLittleEndian}, {ExplicitVRLittleEndian.name}",
+            )
+        if syntax.is_transfer_syntax:
             dcmwrite(buffer, ds, enforce_file_format=True)
         else:  # unknown to pydicom, such as JPEG XL; all new ones use this encoding
             buffer.is_implicit_VR, buffer.is_little_endian = False, True
@@ -127,10 +153,15 @@ class DicomBuilder:
 
 
 def create_file_meta(ds: Dataset) -> FileMetaDataset:
-    """Return file meta with the SOP class and instance of a dataset, Explicit VR Little Endian."""
+    """Return file meta with the SOP class and instance of a dataset, Explicit VR Little Endian.
+
+    Without SOPClassUID, the Modality selects the class: CT, MR, PT, US, CR, DX, NM; for others it
+    is Secondary Capture.
+    """
     file_meta = FileMetaDataset()
+    modality = ds.get("Modality")
     file_meta.MediaStorageSOPClassUID = UID(
-        ds.get("SOPClassUID") or sop_class_of(ds.get("Modality"))
+        ds.get("SOPClassUID") or _SOP_CLASSES.get(modality) or sop_class_of(modality)
     )
     file_meta.MediaStorageSOPInstanceUID = UID(ds.get("SOPInstanceUID") or new_uid())
     file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -207,25 +238,41 @@ def _describe(
             dataset.update(Dataset.from_json({key: element}))
 
 
-def _decoded(dataset: Dataset, pixel_header: PixelDataHeader | None) -> NDArray[Any]:
-    """Return the decoded samples of a dataset with one coded frame, in the dtype of the header."""
+def _cast(samples: NDArray[Any], pixel_header: PixelDataHeader | None) -> NDArray[Any]:
+    """Return samples in the `PixelDtype` of a header, if it is a numpy type of numbers.
+
+    Raises:
+        DataConsistencyError: values would change.
+    """
+    try:
+        dtype = np.dtype(samples.dtype if pixel_header is None else pixel_header.PixelDtype)
+    except TypeError:
+        return samples
+    if dtype.kind not in "iuf" or dtype == samples.dtype.newbyteorder("="):
+        return samples
+    with np.errstate(all="ignore"):
+        cast = samples.astype(dtype)
+    if not np.array_equal(cast, samples, equal_nan=dtype.kind == "f"):
+        raise DataConsistencyError(
+            f"samples of {samples.dtype.name} have values that {dtype.name}, the header's "
+            "PixelDtype, can't hold",
+            suggestion="give a header whose PixelDtype is that of the samples",
+        )
+    return cast
+
+
+def _decoded(dataset: Dataset) -> NDArray[Any]:
+    """Return the decoded samples of a dataset with one coded frame."""
     uid, coded = str(dataset.file_meta.TransferSyntaxUID), None
     syntax = coded_syntax_of(uid)
     if syntax is not None:
         interpretation = str(dataset.get("PhotometricInterpretation", ""))
         coded = coded_pixels(syntax, dataset.PixelData, 1, interpretation)
     if coded is not None:
-        samples = coded.decode(0)
-    else:
-        try:
-            dataset.decompress()
-            samples = dataset.pixel_array
-        except Exception as error:  # pydicom and its plugins raise many types for damaged data
-            raise CodecError(f"can't decode a frame in {uid}: {error}") from error
-    if pixel_header is None or samples.dtype == pixel_header.PixelDtype:
-        return samples
-    if not np.can_cast(samples.dtype, pixel_header.PixelDtype, "safe"):
-        raise DataConsistencyError(
-            f"expected decoded samples of {pixel_header.PixelDtype}, found {samples.dtype}"
-        )
-    return samples.astype(pixel_header.PixelDtype)
+        return coded.decode(0)
+    try:
+        dataset.decompress()
+        samples: NDArray[Any] = dataset.pixel_array
+    except Exception as error:  # pydicom and its plugins raise many types for damaged data
+        raise CodecError(f"can't decode a frame in {uid}: {error}") from error
+    return samples

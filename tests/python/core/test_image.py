@@ -148,6 +148,9 @@ class TestFromArray:
             DicomCubeImage(volume, dicom_meta={})  # type: ignore[arg-type]
         with pytest.raises(DataConsistencyError, match="str"):
             DicomCubeImage(volume, space="axial")
+        for header in ("x", {}, 5):
+            with pytest.raises(DataConsistencyError, match="expected a PixelDataHeader, found"):
+                DicomCubeImage(volume, header)  # type: ignore[arg-type]
 
     def test_header_with_another_dtype_is_put_right(
         self, tmp_path: Path, volume: np.ndarray[Any, Any]

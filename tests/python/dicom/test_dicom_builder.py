@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,32 @@ import pytest
 from inputs.arrays import SmoothVolume
 from inputs.dicom_series import make_slice
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, HTJ2KLossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+)
 
 from dicube import DicomMeta, PixelDataHeader
 from dicube.codecs import get_codec
-from dicube.dicom.dicom_builder import DicomBuilder, save_dicom, set_pixel_data_attributes
+from dicube.dicom.dicom_builder import (
+    DicomBuilder,
+    create_file_meta,
+    save_dicom,
+    set_pixel_data_attributes,
+)
 from dicube.exceptions import CodecError, DataConsistencyError
 
 JPEG_XL = "1.2.840.10008.1.2.4.110"
+UNCOMPRESSED = (
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)
 
 
 def read(dataset: Dataset) -> Dataset:
@@ -106,14 +125,75 @@ def test_coded_frame_without_transfer_syntax() -> None:
         DicomBuilder.build(elements(), PixelDataHeader(), b"xx", is_compressed_data=True)
 
 
-@pytest.mark.parametrize("is_coded", [False, True])
-def test_uncompressed_transfer_syntaxes_that_are_not_written(is_coded: bool) -> None:
-    with pytest.raises(DataConsistencyError, match=r"found 1\.2\.840\.10008\.1\.2\.2"):
-        DicomBuilder.build(
-            elements(), None, b"xx", ExplicitVRBigEndian, is_compressed_data=is_coded
-        )
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32"])
+@pytest.mark.parametrize("syntax", UNCOMPRESSED)
+def test_uncompressed_transfer_syntaxes(syntax: str, dtype: str) -> None:
+    array = np.arange(30, dtype=dtype).reshape(5, 6)
+    header = PixelDataHeader(PixelDtype=dtype)
+    back = read(DicomBuilder.build(elements(), header, array, syntax))
+    assert back.file_meta.TransferSyntaxUID == syntax
+    assert back.PatientName == "DOE^JOHN"
+    assert np.array_equal(back.pixel_array, array)
     with pytest.raises(DataConsistencyError, match="transfer_syntax_uid"):
-        DicomBuilder.build(elements(), None, b"xx", ExplicitVRLittleEndian, is_compressed_data=True)
+        DicomBuilder.build(elements(), None, b"xx", syntax, is_compressed_data=True)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.3.4.5", JPEG_XL, HTJ2KLossless, JPEGLosslessSV1])
+def test_uncompressed_pixels_are_not_saved_as_coded(syntax: str) -> None:
+    array = np.arange(30, dtype=np.uint16).reshape(5, 6)
+    dataset = DicomBuilder.build(elements(), PixelDataHeader(), array, syntax)
+    assert dataset.file_meta.TransferSyntaxUID == syntax
+    with pytest.raises(DataConsistencyError, match=re.escape(f"transfer syntax {syntax}")):
+        DicomBuilder.to_bytes(dataset)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32"])
+@pytest.mark.parametrize("given", ["int64", "float32", "float64", ">i2", "uint8"])
+def test_samples_become_the_dtype_of_the_header(given: str, dtype: str) -> None:
+    array = (np.arange(30) % 2).astype(given).reshape(5, 6)
+    back = read(DicomBuilder.build(elements(), PixelDataHeader(PixelDtype=dtype), array))
+    assert back.pixel_array.dtype == dtype
+    assert np.array_equal(back.pixel_array, array)
+
+
+@pytest.mark.parametrize(
+    ("value", "given", "dtype"),
+    [
+        (-1, "int16", "uint16"),
+        (70000, "int32", "uint16"),
+        (0.5, "float64", "int16"),
+        (np.nan, "float32", "int16"),
+        (1e-50, "float64", "float32"),
+        (256, "uint16", "uint8"),
+    ],
+)
+def test_values_that_the_dtype_of_the_header_lacks(value: float, given: str, dtype: str) -> None:
+    array = np.full((5, 6), value, given)
+    with pytest.raises(DataConsistencyError, match=f"{dtype}, the header's PixelDtype"):
+        DicomBuilder.build(elements(), PixelDataHeader(PixelDtype=dtype), array)
+
+
+def test_a_dtype_that_is_none() -> None:
+    array = np.arange(30, dtype=np.int16).reshape(5, 6)
+    back = read(DicomBuilder.build(elements(), PixelDataHeader(PixelDtype="none"), array))
+    assert np.array_equal(back.pixel_array, array)
+
+
+@pytest.mark.parametrize(
+    ("modality", "sop_class"),
+    [
+        *(("CT", "2"), ("MR", "4"), ("PT", "128"), ("US", "6.1"), ("CR", "1"), ("DX", "1.1")),
+        *(("NM", "20"), ("XX", "7"), ("", "7"), (None, "7")),
+    ],
+)
+def test_class_of_a_modality(modality: str | None, sop_class: str) -> None:
+    dataset = Dataset()
+    dataset.Modality = modality
+    assert (
+        create_file_meta(dataset).MediaStorageSOPClassUID == f"1.2.840.10008.5.1.4.1.1.{sop_class}"
+    )
+    dataset.SOPClassUID = "1.2.3"
+    assert create_file_meta(dataset).MediaStorageSOPClassUID == "1.2.3"
 
 
 def test_keywords_and_bytes(tmp_path: Path) -> None:

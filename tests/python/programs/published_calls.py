@@ -21,7 +21,7 @@ from dicube import CommonTags, DicomCubeImage, DicomMeta, DicomStatus, SortMetho
 from dicube.codecs import ImageCodec, get_codec, is_codec_available, list_codecs, register_codec
 from dicube.core import DicomCubeImageIO, PixelDataHeader
 from dicube.dicom import DcbStreamingReader, get_space_from_DicomMeta
-from dicube.dicom.dicom_builder import DicomBuilder, save_dicom
+from dicube.dicom.dicom_builder import DicomBuilder, create_file_meta, save_dicom
 from dicube.dicom.dicom_tags import get_tag_key
 from dicube.exceptions import CodecError, DicomCubeError, InvalidCubeFileError, MetaDataError
 from dicube.storage import DcbFile, DcbSFile, pixel_utils
@@ -206,6 +206,11 @@ def nifti():
 
 
 @call
+def nifti_without_space():
+    dicube.save_to_nifti(DicomCubeImage(volume("int16"), PixelDataHeader()), path("g.nii.gz"))
+
+
+@call
 def the_class_of_functions():
     DicomCubeImageIO.save(an_image(), path("g.dcbs"), "s")
     return [DicomCubeImageIO.load(path("g.dcbs")), DicomCubeImageIO.load_meta(path("g.dcbs"))]
@@ -304,6 +309,21 @@ def image_with_what_is_no_metadata():
 
 
 @call
+def image_with_what_is_no_header():
+    DicomCubeImage(volume(), "x")
+
+
+@call
+def image_without_a_header():
+    return DicomCubeImage(volume(), None)
+
+
+@call
+def image_of_text():
+    DicomCubeImage("x", PixelDataHeader())
+
+
+@call
 def init_meta():
     image = an_image()
     meta = image.init_meta(modality="CT", patient_name="DOE^JOHN", patient_id="4711")
@@ -395,6 +415,20 @@ def metadata_set():
         meta.get_shared_value(CommonTags.PixelSpacing),
         meta.get_values(CommonTags.SliceLocation),
     ]
+
+
+@call
+def a_name_set_as_text():
+    meta = a_meta()
+    meta.set_shared_item(CommonTags.PatientName, "ROE^JANE")
+    return meta.get_shared_value(CommonTags.PatientName)
+
+
+@call
+def an_empty_series_uid():
+    meta = a_meta()
+    meta.set_shared_item(CommonTags.SeriesInstanceUID, "")
+    return [meta.get_shared_value(CommonTags.SeriesInstanceUID), dicube.get_dicom_status(meta)]
 
 
 @call
@@ -635,6 +669,57 @@ def dataset_of_a_coded_frame():
     again = pydicom.dcmread(pydicom.filebase.DicomBytesIO(DicomBuilder.to_bytes(ds)))
     (frame,) = pydicom.encaps.generate_frames(again.PixelData, number_of_frames=1)
     return [str(again.file_meta.TransferSyntaxUID), get_codec("jph").decode(frame)]
+
+
+@call
+def dataset_of_another_dtype():
+    ds = DicomBuilder.build(a_meta().index(0), PixelDataHeader(), volume("int32")[0])
+    again = pydicom.dcmread(pydicom.filebase.DicomBytesIO(DicomBuilder.to_bytes(ds)))
+    return [again.pixel_array, again.BitsAllocated, again.PixelRepresentation]
+
+
+@call
+def dataset_of_values_beyond_the_dtype():
+    array = np.full((48, 40), 70000, np.int32)
+    return DicomBuilder.build(a_meta().index(0), PixelDataHeader(), array).PixelData
+
+
+@call
+def dataset_in_implicit_vr():
+    uid = "1.2.840.10008.1.2"
+    ds = DicomBuilder.build(a_meta().index(0), PixelDataHeader(), volume()[0], uid)
+    again = pydicom.dcmread(pydicom.filebase.DicomBytesIO(DicomBuilder.to_bytes(ds)))
+    return [str(again.file_meta.TransferSyntaxUID), again.pixel_array, str(again.PatientName)]
+
+
+def an_unknown_transfer_syntax():
+    return DicomBuilder.build(a_meta().index(0), PixelDataHeader(), volume()[0], "1.2.3.4.5")
+
+
+@call
+def dataset_in_an_unknown_transfer_syntax():
+    return str(an_unknown_transfer_syntax().file_meta.TransferSyntaxUID)
+
+
+@call
+def file_in_an_unknown_transfer_syntax():
+    return DicomBuilder.to_bytes(an_unknown_transfer_syntax())
+
+
+def class_of(modality):
+    ds = pydicom.Dataset()
+    ds.Modality = modality
+    return str(create_file_meta(ds).MediaStorageSOPClassUID)
+
+
+@call
+def classes_of_modalities():
+    return [class_of(modality) for modality in ("CT", "MR", "PT", "US", "CR", "DX", "NM")]
+
+
+@call
+def class_of_another_modality():
+    return class_of("XX")
 
 
 # ------------------------------------------------------------------------------- arrays and headers

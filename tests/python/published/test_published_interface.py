@@ -88,6 +88,13 @@ OTHER_RESULTS = {
     "init_meta_positions": "there the slice axis is taken for the column axis",
     "dicom_of_an_image_without_metadata": "there the slice axis is taken for the column axis",
     "damaged_codestream": "a CodecError; there a RuntimeError",
+    "image_without_a_header": "no rescale; there an error",
+    "a_name_set_as_text": "in components, like names that were read; there the text",
+    "an_empty_series_uid": "means missing; there a UID",
+    "nifti_without_space": "a file without position, and a warning; there an error",
+    "dataset_of_values_beyond_the_dtype": "an error; there they wrap around",
+    "file_in_an_unknown_transfer_syntax": "a DataConsistencyError; there a ValueError",
+    "class_of_another_modality": "Secondary Capture; there CT",
 }
 
 
