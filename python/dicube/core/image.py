@@ -303,7 +303,8 @@ class DicomCubeImage:
         intercept go into the header. An image read from NIfTI, directly or through a dicube file,
         gives the same file again, header and extensions included; changes since then (space,
         pixels, rescale) go into the header. A series of several volumes (see `volumes`) becomes
-        four-dimensional. A tilted gantry is written as a sheared sform.
+        four-dimensional. The slices in mosaics of Siemens and UIH become volumes. Palette colours
+        and YBR_FULL become RGB. A tilted gantry is written as a sheared sform.
 
         Args:
             path: ends in .nii or .nii.gz.
@@ -313,15 +314,17 @@ class DicomCubeImage:
 
         Raises:
             DataConsistencyError: something that NIfTI can't hold: another file name extension,
-                colours other than RGB of uint8, a slope of 0, volumes that differ in shape or
-                position; or the image lacks what was damaged (see `accept_damage`).
+                other colours, a slope of 0, volumes that differ in shape or position, mosaics
+                whose slices are unknown; or the image lacks what was damaged (see
+                `accept_damage`).
             OSError: (an InvalidCubeFileError too) the system refused to write.
             MissingPackageError: (an ImportError too) nibabel is not installed.
 
         Warns:
-            UserWarning: the position of the voxels is unknown; or slices have different rescales,
-                so that real values are written, as float64; or the voxels have changed, and bytes
-                behind them in the NIfTI file read are left out.
+            UserWarning: the position of the voxels is unknown (names the voxel size taken);
+                nothing but the order of the slices distinguishes volumes; slices have different
+                rescales, so that real values are written, as float64; or the voxels have changed,
+                and bytes behind them in the NIfTI file read are left out.
         """
         self._origin.damage.check_whole()
         parts = self._parts()
@@ -688,6 +691,9 @@ class DicomCubeImage:
 
         Raises:
             DataConsistencyError: another dtype; or a section that defines real values was damaged.
+
+        Warns:
+            UserWarning: stored values are indices of a palette, which have no real values.
         """
         damage, header = self._origin.damage, self.pixel_header
         damage.check_values()
@@ -788,12 +794,14 @@ class DicomCubeImage:
         return self._part(slices, parts._replace(origin=origin))
 
     def volumes(self) -> list[DicomCubeImage]:
-        """Return the volumes of a series that holds the same slices several times.
+        """Return the volumes of a series of several orientations, or that repeats its slices.
 
-        Such as series over time, or with several echoes or b-values. The volumes are ordered by
-        what distinguishes their slices if that is a number, otherwise by their first slices. Each
-        volume has pixels of its own, the metadata and geometry of its slices, and its slices in
-        order along their normal (or against it, as in the series).
+        Slices of another orientation, and those without a position, are volumes of their own, in
+        the order of their first slices. Series over time, or with several echoes or b-values, hold
+        the same slices several times. Their volumes are ordered by what distinguishes them if that
+        is a number, otherwise by their first slices. Each volume has pixels of its own, the
+        metadata and geometry of its slices, and its slices in order along their normal (or against
+        it, as in the series).
 
         Returns:
             The volumes; [self] if there is only one, or if nothing distinguishes them.

@@ -5,9 +5,12 @@ Must not know pixels or files.
 
 from __future__ import annotations
 
+import warnings
+
 from numpy.typing import DTypeLike
 
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.series.colours import has_palette
 from dicube.dicom.series.precedence import rescale_of_slices
 from dicube.dicom.series.stored_bits import UNUSED_BITS, StoredBits, stored_bits
 from dicube.pixel_header import PixelDataHeader
@@ -15,7 +18,17 @@ from dicube.storage.real_values import RealValues
 
 
 def real_values(dtype: DTypeLike, meta: DicomMeta | None, header: PixelDataHeader) -> RealValues:
-    """Return dtype and rescale of real values."""
+    """Return dtype and rescale of real values.
+
+    Warns:
+        UserWarning: stored values are indices of a palette.
+    """
+    if has_palette(meta):
+        warnings.warn(
+            "the stored values are indices of a palette and no grey values; to_nifti converts them "
+            "to RGB",
+            stacklevel=3,
+        )
     slopes, intercepts = rescale_of_slices(meta, header)
     return RealValues(
         dtype,

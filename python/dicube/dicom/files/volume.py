@@ -43,6 +43,7 @@ _SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
 _ROWS, _COLUMNS, _ALLOCATED, _SIGNED = 0x00280010, 0x00280011, 0x00280100, 0x00280103
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+_MOST_LISTED = 8  # files that an error lists
 _MISSING_DECODER = "pip install dicube[dicom-codecs]"
 
 
@@ -124,12 +125,14 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
         kinds.setdefault((layout.shape, layout.dtype.name), []).append(instance.path)
     if len(kinds) > 1:
         listed = "".join(
-            f"\n  {len(paths)} of {' x '.join(map(str, shape))} {dtype}, e.g. {paths[0]}"
+            f"\n  {len(paths)} of {' x '.join(map(str, shape))} {dtype}"
+            + (f", e.g. {paths[0]}" if len(paths) > _MOST_LISTED else ": " + ", ".join(paths))
             for (shape, dtype), paths in kinds.items()
         )
         raise DataConsistencyError(
             f"the images of the series {describe_series(instances)} differ, so they can't form a "
-            f"volume:{listed}"
+            f"volume:{listed}",
+            suggestion="pass a list of the files of one kind in place of the folder",
         )
     return layouts[0].shape, layouts[0].dtype
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, convert_color_space
 
+import dicube
 from dicube import DicomCubeImage
 from dicube.exceptions import DataConsistencyError
 
@@ -145,3 +146,13 @@ def test_slices_that_differ_are_refused(tmp_path: Path) -> None:
     grey.PhotometricInterpretation = "MONOCHROME2"
     with pytest.raises(DataConsistencyError, match="differ in their photometric"):
         written(tmp_path, palette(300, 16), grey)
+
+
+def test_palette_indices_are_no_real_values(tmp_path: Path) -> None:
+    image = DicomCubeImage.from_dicom_folder(palette(300, 16))
+    with pytest.warns(UserWarning, match="indices of a palette"):
+        assert np.array_equal(image.get_fdata()[0], INDICES)
+    image.to_file(tmp_path / "x.dcbs")
+    cube = dicube.open(tmp_path / "x.dcbs")
+    with pytest.warns(UserWarning, match="indices of a palette"), cube:
+        cube.get_fdata()
