@@ -23,6 +23,8 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.uid import RLELossless
 
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
@@ -143,6 +145,27 @@ def write_padded_metadata(path: Path) -> dict[str, Any]:
     }
 
 
+def write_coded_icons(path: Path, work: Path) -> dict[str, Any]:
+    """Write a file made of DICOM files with coded icons, which are kept in the metadata."""
+    series = make_series(2, shape=(8, 8), dtype="uint8")
+    for dataset in series:
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        icon = Dataset()
+        for element in dataset.group_dataset(0x0028):
+            icon.add(element)
+        icon.add(dataset["PixelData"])
+        dataset.IconImageSequence = [icon]
+    write_series(work, series)
+    image = DicomCubeImage.from_dicom_folder(work)
+    image.to_file(path)
+    return {
+        "shape": image.shape,
+        "dtype": "uint8",
+        "sha256": hashlib.sha256(image.raw_image.tobytes()).hexdigest(),
+        "icons": [hashlib.sha256(dataset.PixelData).hexdigest() for dataset in series],
+    }
+
+
 def make(folder: Path) -> None:
     """Write the files that are missing in the folder of this version."""
     folder.mkdir(exist_ok=True)
@@ -203,6 +226,10 @@ def make(folder: Path) -> None:
             write_series(Path(work) / "copies", series[1:])
             names = ["I1", "I2", "I3", "copies/I1", "copies/I2"]
             expected[name] = write_restorable(folder / name, Path(work), names)
+    name = "coded_icons.dcbs"
+    if name not in expected:
+        with TemporaryDirectory() as work:
+            expected[name] = write_coded_icons(folder / name, Path(work))
     record.write_text(json.dumps(expected, indent=1) + "\n")
 
 

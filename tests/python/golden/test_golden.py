@@ -58,6 +58,11 @@ def test_golden_file_reads_as_it_was_written(
         assert image.dicom_meta is not None
         text = image.dicom_meta.get("TextValue")
         assert hashlib.sha256(text.encode()).hexdigest() == expected["TextValue"]
+    if "icons" in expected:
+        meta = image.dicom_meta
+        assert meta is not None
+        icons = [dataset.IconImageSequence[0].PixelData for dataset in map(meta.dataset, range(2))]
+        assert [hashlib.sha256(icon).hexdigest() for icon in icons] == expected["icons"]
     if "PatientName" not in expected:
         return
     assert image.dicom_meta is not None and image.space is not None

@@ -24,7 +24,11 @@ from pydicom.filereader import read_sequence
 from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 
-from dicube.dicom.elements.parser import UNDEFINED_LENGTH
+from dicube.dicom.elements.parser import (
+    SEQUENCE_DELIMITER,
+    UNDEFINED_LENGTH,
+    is_encapsulated_value,
+)
 from dicube.dicom.elements.values import (
     DEFAULT_ENCODINGS,
     LONG_LENGTH,
@@ -43,9 +47,10 @@ _COMPARED = [
 ]
 PIXEL_REPRESENTATION = 0x00280103
 NUMBER_OF_FRAMES = 0x00280008
-# PixelData, FloatPixelData, DoubleFloatPixelData, and the tables of encapsulated frames. Pixels are
-# stored apart from the metadata.
-PIXEL_ELEMENTS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009, 0x7FE00001, 0x7FE00002, 0x7FE00003})
+PIXEL_DATA = 0x7FE00010
+# PixelData, FloatPixelData, DoubleFloatPixelData, and the tables of encapsulated frames. Those of a
+# dataset are stored apart from the metadata; those of a sequence item, such as an icon, with them.
+PIXEL_ELEMENTS = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009, 0x7FE00001, 0x7FE00002, 0x7FE00003})
 
 
 class SequenceElement(NamedTuple):
@@ -62,8 +67,9 @@ class Item:
     """The elements of a dataset or of a sequence item.
 
     Attributes:
-        elements: elements by tag number, without pixels and without group lengths (gggg,0000),
-            which are an artefact of the encoding.
+        elements: elements by tag number, without the pixels of a dataset and without group lengths
+            (gggg,0000), which are an artefact of the encoding. Coded frames in a sequence item end
+            with their delimiter.
         encodings: codecs that its texts are decoded with.
         pixel_representation: 0 (unsigned) or 1 (signed); in implicit encodings it decides between
             US and SS.
@@ -79,18 +85,21 @@ def item_of(dataset: Dataset, parent: Item | None = None) -> Item:
 
     Args:
         dataset: a dataset read from a file or created by a caller.
-        parent: the item that contains it and whose character set it inherits.
+        parent: the item that contains it and whose character set it inherits; None for a dataset
+            that is no sequence item.
     """
     found: dict[int, Element] = {}
     converted: dict[int, DataElement] = {}
     element: Any
     for tag, element in dataset.items():
-        if tag in PIXEL_ELEMENTS:
+        if parent is None and tag in PIXEL_ELEMENTS:
             continue
         if not isinstance(element, RawDataElement):
             converted[int(tag)] = element
         elif element.value is None and element.length:  # pydicom defers reading the value
             converted[int(tag)] = dataset[tag]
+        elif tag == PIXEL_DATA and element.length == UNDEFINED_LENGTH:
+            found[int(tag)] = element._replace(value=(element.value or b"") + SEQUENCE_DELIMITER)
         else:
             found[int(tag)] = element
     for number in (CHARACTER_SET, PIXEL_REPRESENTATION):  # the others depend on these
@@ -105,7 +114,12 @@ def item_of(dataset: Dataset, parent: Item | None = None) -> Item:
 
 
 def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> Item:
-    """Return the item with these elements, which must be complete and unconverted."""
+    """Return the item with these elements, which must be complete and unconverted.
+
+    Args:
+        found: the elements by tag number.
+        parent: see `item_of`; None for a dataset.
+    """
     item = Item()
     if parent is not None:
         item.encodings = parent.encodings
@@ -116,9 +130,8 @@ def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> I
     signed = found.get(PIXEL_REPRESENTATION)
     if isinstance(signed, RawDataElement):
         item.pixel_representation = int(any(signed.value or b""))
-    item.elements = {
-        tag: found[tag] for tag in sorted(found) if tag & 0xFFFF and tag not in PIXEL_ELEMENTS
-    }
+    apart = PIXEL_ELEMENTS if parent is None else ()
+    item.elements = {tag: found[tag] for tag in sorted(found) if tag & 0xFFFF and tag not in apart}
     return item
 
 
@@ -215,7 +228,9 @@ def _implicit_element(tag: int, element: Element, item: Item) -> bytes:
     else:
         value = decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
         data = encode_value(value, item.encodings)
-    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(data)) + data
+    is_coded = tag == PIXEL_DATA and is_encapsulated_value(data)
+    length = UNDEFINED_LENGTH if is_coded else len(data)
+    return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, length) + data
 
 
 def _same_sequence(one: Any, other: Any) -> bool:

@@ -19,6 +19,7 @@ from dicube.dicom.elements.values import DEFAULT_ENCODINGS
 from dicube.dicom.export.encapsulation import pixel_element
 from dicube.dicom.export.frame_attributes import frame_attributes
 from dicube.dicom.export.frame_coding import CodedFrame
+from dicube.dicom.export.nested_pixels import nested_pixels
 from dicube.dicom.export.pixel_attributes import (
     BYTES_AS_OW,
     Replaced,
@@ -150,6 +151,7 @@ class SeriesFiles:
         self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
         self._encoder = InstanceEncoder(dict(meta.items()))
         self._pixels = pixel_attributes(meta, volume, pixel_header, coded)
+        self._nested_pixels = nested_pixels(meta, syntax.uid)
         self._frames_left = frame_attributes(meta)
         self._original_uids = {key: _uids(meta, key) for key in _IN_FILE_META}
         self._uids = _instance_uids(meta, self.instances, self._original_uids)
@@ -164,6 +166,7 @@ class SeriesFiles:
     def replaced(self, number: int) -> Replaced:
         """Return the elements of a file that replace those of its metadata."""
         return {
+            **self._nested_pixels[number],
             **self._frames_left[number],
             **self._pixels[number],
             **self._uids[number],

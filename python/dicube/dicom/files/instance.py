@@ -22,6 +22,7 @@ from pydicom.uid import UID
 
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.elements.items import (
+    PIXEL_DATA,
     Item,
     SequenceElement,
     frame_count,
@@ -55,7 +56,7 @@ from dicube.exceptions import CubeFileAccessError, MetaDataError
 
 SMALLEST_HEAD = 1 << 16  # bytes of the first read; most headers are smaller
 
-PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008, 0x7FE00009
+FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
 
 _PIXEL_TAGS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 _TRANSFER_SYNTAX, _STORAGE_CLASS = 0x00020010, 0x00020002

@@ -12,7 +12,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from dicube.dicom.elements.items import item_of
+from dicube.dicom.elements.items import Item, item_of
 from dicube.dicom.elements.values import plain_values
 from dicube.dicom.merge_utils import Entry, JsonElement, element_value, merge_items
 from dicube.exceptions import MetaDataError
@@ -31,7 +31,7 @@ def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list
                 item = Dataset.from_json(dict(item))
             except Exception as error:  # pydicom raises many types for invalid JSON
                 raise MetaDataError(f"a sequence item is not DICOM JSON: {error}") from None
-        merged.append(merge_items([item_of(item)]))
+        merged.append(merge_items([item_of(item, Item())]))
     return merged
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+from dicube.dicom.elements.items import PIXEL_DATA
+from dicube.dicom.elements.parser import UNDEFINED_LENGTH, is_encapsulated_value
 from dicube.dicom.elements.values import (
     DEFAULT_ENCODINGS,
     LONG_LENGTH,
@@ -91,6 +93,8 @@ def encode_each(
 def encode_element(key: str, element: JsonElement, encodings: Encodings) -> bytes:
     """Return the bytes of one element: tag, value representation, length, value.
 
+    The length of coded frames, which a sequence item may have, is undefined.
+
     Raises:
         MetaDataError: the value can't be encoded; names the tag.
     """
@@ -101,7 +105,8 @@ def encode_element(key: str, element: JsonElement, encodings: Encodings) -> byte
         data = _value_field(vr, element, encodings)
     except MetaDataError as error:
         raise MetaDataError(f"tag {key}: {error.message}", suggestion=error.suggestion) from None
-    return element_header(key, vr, len(data)) + data
+    is_coded = int(key, 16) == PIXEL_DATA and is_encapsulated_value(data)
+    return element_header(key, vr, UNDEFINED_LENGTH if is_coded else len(data)) + data
 
 
 def element_header(key: str, vr: str, length: int) -> bytes:

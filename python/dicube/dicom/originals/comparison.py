@@ -1,36 +1,29 @@
 """Compares two DICOM files: element by element at any depth, sample by sample.
 
-It judges the files that dicube restores, so it reads both with pydicom and not with dicube's own
-parser. Must not know dicube files or series.
+It judges the files that dicube restores, so it reads their elements without the parser that wrote
+them. Values are not quoted, except numbers, because reports must not hold private data. Must not
+know dicube files or series.
 """
 
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator
+import struct
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.filereader import dcmread
-from pydicom.uid import UID
+from pydicom.datadict import dictionary_VR
 
 from dicube.dicom.dicom_tags import tag_name
-from dicube.dicom.elements.items import (
-    Element,
-    Item,
-    SequenceElement,
-    item_of,
-    sequence_items,
-    value_representation,
-)
-from dicube.dicom.elements.values import decode_value, encode_value
 from dicube.dicom.files.encoding import is_encapsulated
 from dicube.dicom.files.instance import read_instance
+from dicube.dicom.files.nested_pixels import decode_item
 from dicube.dicom.files.volume import read_volume
+from dicube.dicom.originals.plain_reader import PlainElement, PlainFile, read_plainly
 from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
 
 Path_ = str | os.PathLike[str]
@@ -40,9 +33,22 @@ Path_ = str | os.PathLike[str]
 _OF_THE_FILE = frozenset(
     {0x00020000, 0x00020001, 0x00020002, 0x00020003, 0x00020010, 0x00020012, 0x00020013}
 )
-_INTERPRETATION = 0x00280004
-_PIXEL_TAGS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+_INTERPRETATION, _PLANAR = 0x00280004, 0x00280006
+_PIXEL_DATA = 0x7FE00010
+_PIXEL_TAGS = (_PIXEL_DATA, 0x7FE00008, 0x7FE00009)
+_OFFSET_TABLES = (0x7FE00001, 0x7FE00002, 0x7FE00003)
+_NUMBER_OF_FRAMES, _SAMPLES, _ROWS, _COLUMNS = 0x00280008, 0x00280002, 0x00280010, 0x00280011
+_ALLOCATED = 0x00280100
+# Bytes that swapping the byte order reverses (PS3.5 7.3); those of AT are two numbers.
+_UNITS = {
+    **dict.fromkeys(("US", "SS", "OW", "AT"), 2),
+    **dict.fromkeys(("UL", "SL", "FL", "OF", "OL"), 4),
+    **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
+}
+_NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 _LONGEST_SHOWN = 60  # characters of a value in a message
+
+Elements: TypeAlias = "Sequence[PlainElement]"
 
 
 def instance_differences(original: Path_, restored: Path_, limit: int = 20) -> list[str]:
@@ -87,28 +93,23 @@ def first_different_byte(original: Path_, restored: Path_) -> int | None:
         raise CubeFileAccessError(f"can't read {error.filename}: {error.strerror}") from error
 
 
-def _read(path: Path_) -> Dataset:
+def _read(path: Path_) -> PlainFile:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return dcmread(path, force=True)
+        return read_plainly(Path(path).read_bytes())
     except OSError as error:
         raise CubeFileAccessError(f"can't read {os.fspath(path)}: {error}") from error
-    except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
-        raise MetaDataError(f"{os.fspath(path)} is a damaged DICOM file: {error}") from error
+    except MetaDataError as error:
+        message = f"{os.fspath(path)} is a damaged DICOM file: {error.message}"
+        raise MetaDataError(message) from error
 
 
-def _differences(original: Path_, one: Dataset, restored: Path_, two: Dataset) -> Iterator[str]:
-    meta, other_meta = item_of(one.file_meta), item_of(two.file_meta)
-    for item in (meta, other_meta):
-        item.elements = {t: e for t, e in item.elements.items() if t not in _OF_THE_FILE}
-    if meta.elements:  # if the original has none, the restored file has those that DICOM requires
-        yield from _item_differences(meta, other_meta, "")
-    item, other = item_of(one), item_of(two)
+def _differences(original: Path_, one: PlainFile, restored: Path_, two: PlainFile) -> Iterator[str]:
+    if any(e.tag not in _OF_THE_FILE for e in one.file_meta):
+        # Else the restored file has the elements that DICOM requires.
+        yield from _item_differences(one.file_meta, two.file_meta, "", _OF_THE_FILE)
     transformed = _colours_as_decoded(original, one, two)
-    if transformed:
-        del item.elements[_INTERPRETATION], other.elements[_INTERPRETATION]
-    yield from _item_differences(item, other, "")
+    apart = {*_PIXEL_TAGS, *_OFFSET_TABLES, *([_INTERPRETATION] if transformed else [])}
+    yield from _item_differences(one.elements, two.elements, "", apart, one.syntax)
     order, other_order = _order(one), _order(two)
     if order != other_order and sorted(order) == sorted(other_order):
         place = next(i for i, tag in enumerate(order) if tag != other_order[i])
@@ -117,10 +118,10 @@ def _differences(original: Path_, one: Dataset, restored: Path_, two: Dataset) -
     yield from _pixel_differences(original, one, restored, two, transformed)
 
 
-def _colours_as_decoded(original: Path_, one: Dataset, two: Dataset) -> bool:
+def _colours_as_decoded(original: Path_, one: PlainFile, two: PlainFile) -> bool:
     """Return whether the restored file's colours differ, but are those of the decoded original."""
-    before, now = (dataset.get("PhotometricInterpretation") for dataset in (one, two))
-    if before is None or now is None or before == now:
+    before, now = (_text(file.elements, _INTERPRETATION) for file in (one, two))
+    if not before or not now or before == now:
         return False
     try:
         return _decoded(original)[1] == {now}
@@ -128,83 +129,171 @@ def _colours_as_decoded(original: Path_, one: Dataset, two: Dataset) -> bool:
         return False
 
 
-def _order(dataset: Dataset) -> list[int]:
-    return [int(tag) for tag in dataset.keys() if int(tag) & 0xFFFF]  # noqa: SIM118
+def _order(file: PlainFile) -> list[int]:
+    return [e.tag for e in file.elements if e.tag & 0xFFFF and e.tag not in _OFFSET_TABLES]
 
 
 def _name(tag: int) -> str:
     return tag_name(f"{tag:08X}")
 
 
-def _item_differences(one: Item, two: Item, within: str) -> Iterator[str]:
-    """Compare the elements of two datasets or sequence items; `within` names the item."""
-    for tag in sorted({*one.elements, *two.elements}):
-        name = within + _name(tag)
-        mine, other = one.elements.get(tag), two.elements.get(tag)
-        if mine is None or other is None:
-            yield f"{name}: {'missing' if other is None else 'added'}"
-            continue
-        vr, other_vr = value_representation(mine, one), value_representation(other, two)
-        if vr != other_vr:
-            yield f"{name}: value representation {vr} became {other_vr}"
-        elif vr == "SQ":
-            yield from _sequence_differences(
-                sequence_items(mine, one), sequence_items(other, two), name
-            )
-        else:
-            value, other_value = _value_field(mine, vr, one), _value_field(other, vr, two)
-            if value != other_value:
-                yield f"{name}: {_shown(value)} became {_shown(other_value)}"
-
-
-def _sequence_differences(
-    items: tuple[Item, ...], others: tuple[Item, ...], name: str
+def _item_differences(
+    one: Elements, two: Elements, within: str, apart: Collection[int] = (), syntax: str = ""
 ) -> Iterator[str]:
-    if len(items) != len(others):
-        yield f"{name}: {len(items)} items became {len(others)}"
-    for index, (item, other) in enumerate(zip(items, others, strict=False)):
-        yield from _item_differences(item, other, f"{name}[{index}] ")
+    """Compare the elements of two datasets or sequence items.
+
+    Args:
+        one: the original's elements.
+        two: the restored file's.
+        within: names the item.
+        apart: tags that are not compared.
+        syntax: transfer syntax of the original.
+    """
+    mine, others = _by_tag(one), _by_tag(two)
+    for tag in sorted({*mine, *others} - {*apart}):
+        name = within + _name(tag)
+        before, after = mine.get(tag, []), others.get(tag, [])
+        if not before or not after:
+            yield f"{name}: {'added' if after else 'missing'}"
+        elif len(before) != len(after):
+            yield f"{name}: {len(before)} elements became {len(after)}"
+        else:
+            for element, other in zip(before, after, strict=True):
+                yield from _element_differences(element, other, name, syntax)
 
 
-def _value_field(element: Element, vr: str, item: Item) -> bytes:
-    """Return an element's value field in little endian, padded to even length."""
-    assert not isinstance(element, SequenceElement)
-    data = element.value or b""
-    if not element.is_little_endian or len(data) % 2:
-        data = encode_value(
-            decode_value(vr, data, element.is_little_endian, item.encodings), item.encodings
-        )
-    return data
+def _by_tag(elements: Elements) -> dict[int, list[PlainElement]]:
+    """Return elements by tag, without group lengths."""
+    found: dict[int, list[PlainElement]] = {}
+    for element in elements:
+        if element.tag & 0xFFFF:
+            found.setdefault(element.tag, []).append(element)
+    return found
 
 
-def _shown(data: bytes) -> str:
-    text = repr(data)[1:]
-    if len(text) <= _LONGEST_SHOWN:
-        return text
-    return f"{text[:_LONGEST_SHOWN]}… ({len(data)} bytes)"
+def _element_differences(
+    one: PlainElement, two: PlainElement, name: str, syntax: str
+) -> Iterator[str]:
+    if one.is_sequence or two.is_sequence:
+        try:
+            items, others = one.items(), two.items()
+        except MetaDataError:
+            yield f"{name}: value representation {_vrs_of(one)[0]} became {two.vr}"
+            return
+        if len(items) != len(others):
+            yield f"{name}: {len(items)} items became {len(others)}"
+        for index, (item, other) in enumerate(zip(items, others, strict=False)):
+            within = f"{name}[{index}] "
+            apart, problems = _as_decoded(item, other, within, syntax)
+            yield from problems
+            yield from _item_differences(item, other, within, apart, syntax)
+        return
+    if two.vr and two.vr not in _vrs_of(one):
+        yield f"{name}: value representation {_vrs_of(one)[0]} became {two.vr}"
+        return
+    value, other_value = _little_endian(one), _little_endian(two)
+    if len(value) % 2 and other_value[len(value) :] in (b" ", b"\0"):
+        other_value = other_value[:-1]
+    if value != other_value or one.is_coded != two.is_coded:
+        yield f"{name}: {_shown(one, value)} became {_shown(two, other_value)}"
+
+
+def _vrs_of(element: PlainElement) -> list[str]:
+    """Return the VRs that an element may have when it is restored; [''] for any.
+
+    Its own; if that is UN or omitted, the data dictionary's.
+    """
+    if element.vr not in ("", "UN"):
+        return [element.vr]
+    try:
+        known = dictionary_VR(element.tag).split(" or ")
+    except KeyError:  # private
+        return ["UN"] if element.vr else ["UN", *_UNITS, *_NUMBERS]
+    return [element.vr, *known] if element.vr else known
+
+
+def _as_decoded(
+    item: Elements, other: Elements, within: str, syntax: str
+) -> tuple[set[int], list[str]]:
+    """Compare coded pixels of an item with decoded ones of the restored item.
+
+    Returns:
+        The tags of which that leaves nothing to compare; and the differences.
+    """
+    coded = any(element.is_coded for element in item)
+    native = next((e for e in other if e.tag == _PIXEL_DATA and not e.is_coded), None)
+    if not coded or native is None:
+        return set(), []
+    image = [e for e in item if e.tag >> 16 in (0x0028, 0x7FE0) and not e.is_sequence]
+    try:
+        samples, interpretation = decode_item(b"".join(map(_explicit, image)), syntax, within)
+    except DicomCubeError:
+        return set(), []
+    apart = {_PIXEL_DATA, *_OFFSET_TABLES, *([_PLANAR] if samples.ndim == 4 else [])}
+    if interpretation and interpretation == _text(other, _INTERPRETATION):
+        apart.add(_INTERPRETATION)
+    data = samples.astype(samples.dtype.newbyteorder("<")).tobytes()
+    same = native.value in (data, data + b"\0")
+    return apart, [] if same else [f"{within}{_name(_PIXEL_DATA)}: other samples"]
+
+
+def _explicit(element: PlainElement) -> bytes:
+    """Return an element in explicit VR little endian."""
+    vr = _vrs_of(element)[0].encode("ascii")
+    start = struct.pack("<HH2s", element.tag >> 16, element.tag & 0xFFFF, vr)
+    value = _little_endian(element)
+    if element.is_coded:
+        end = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+        return start + struct.pack("<HL", 0, 0xFFFFFFFF) + value + end
+    if vr in (b"OB", b"OW", b"OV", b"UN"):
+        return start + struct.pack("<HL", 0, len(value)) + value
+    return start + struct.pack("<H", len(value)) + value
+
+
+def _little_endian(element: PlainElement) -> bytes:
+    """Return an element's value field in little endian."""
+    unit = _UNITS.get(element.vr, 1)
+    if element.order == "<" or unit == 1 or len(element.value) % unit:
+        return element.value
+    return np.frombuffer(element.value, f"u{unit}").byteswap().tobytes()
+
+
+def _shown(element: PlainElement, value: bytes) -> str:
+    """Return a number as text; the size of any other value."""
+    vr = _vrs_of(element)[0]
+    if vr in ("DS", "IS"):
+        text = repr(value)[1:]
+    elif vr in _NUMBERS and value:
+        code = _NUMBERS[vr]
+        count = len(value) // struct.calcsize("<" + code)
+        text = ", ".join(map(str, struct.unpack_from(f"<{count}{code}", value)))
+    else:
+        return f"a value of {len(value)} bytes"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}… ({len(value)} bytes)"
 
 
 def _pixel_differences(
-    original: Path_, one: Dataset, restored: Path_, two: Dataset, as_decoded: bool
+    original: Path_, one: PlainFile, restored: Path_, two: PlainFile, as_decoded: bool
 ) -> Iterator[str]:
-    tags = [sorted(tag for tag in _PIXEL_TAGS if tag in dataset) for dataset in (one, two)]
+    befores, afters = (
+        sorted(e for e in file.elements if e.tag in _PIXEL_TAGS) for file in (one, two)
+    )
+    tags = [[element.tag for element in elements] for elements in (befores, afters)]
     if tags[0] != tags[1]:
         yield f"pixels in {_names(tags[0])} became pixels in {_names(tags[1])}"
         return
-    syntaxes = _syntax(one), _syntax(two)
-    encapsulated = any(is_encapsulated(syntax) for syntax in syntaxes)
-    for tag in tags[0]:
-        if not encapsulated and not any(syntax.is_implicit_VR for syntax in syntaxes):
-            vrs = one[tag].VR, two[tag].VR
-            if vrs[0] != vrs[1]:
-                yield f"{_name(tag)}: value representation {vrs[0]} became {vrs[1]}"
-        if syntaxes[0] == syntaxes[1] and one[tag].value == two[tag].value:
+    for before, after in zip(befores, afters, strict=True):
+        tag = before.tag
+        encapsulated = _has_frames(before, one) or _has_frames(after, two)
+        if not encapsulated and before.vr and after.vr and before.vr != after.vr:
+            yield f"{_name(tag)}: value representation {before.vr} became {after.vr}"
+        if one.syntax == two.syntax and before == after:
             continue
         try:
             if encapsulated or as_decoded:
                 samples, others = _decoded(original)[0], _decoded(restored)[0]
             else:
-                samples, others = _stored(one, tag), _stored(two, tag)
+                samples, others = _stored(one, before), _stored(two, after)
         except DicomCubeError as error:
             yield f"{_name(tag)}: can't be compared: {error.message}"
             continue
@@ -227,8 +316,11 @@ def _names(tags: list[int]) -> str:
     return ", ".join(map(_name, tags)) or "no element"
 
 
-def _syntax(dataset: Dataset) -> UID:
-    return UID(dataset.file_meta.get("TransferSyntaxUID", "1.2.840.10008.1.2"))
+def _has_frames(element: PlainElement, file: PlainFile) -> bool:
+    """Return whether an element has coded frames, which some writers give a defined length."""
+    return element.is_coded or (
+        is_encapsulated(file.syntax) and element.value.startswith(b"\xfe\xff\x00\xe0")
+    )
 
 
 def _decoded(path: Path_) -> tuple[NDArray[Any], set[str]]:
@@ -246,23 +338,24 @@ def _decoded(path: Path_) -> tuple[NDArray[Any], set[str]]:
     return volume.view(f"u{volume.dtype.itemsize}"), interpretations
 
 
-def _stored(dataset: Dataset, tag: int) -> NDArray[Any]:
+def _stored(file: PlainFile, pixels: PlainElement) -> NDArray[Any]:
     """Return the bits of uncompressed samples, in the order of the file."""
-    allocated = _number(dataset, "BitsAllocated", 8)
-    data = dataset[tag].value or b""
+    allocated = _number(file.elements, _ALLOCATED, 8)
+    data = pixels.value
     unit = max(allocated, 8) // 8
-    if not _syntax(dataset).is_little_endian:
-        word = 1 if dataset[tag].VR == "OB" else max(unit, 2)  # PS3.5 7.3
+    if pixels.order == ">":
+        word = 1 if pixels.vr == "OB" else max(unit, 2)  # PS3.5 7.3
         whole = len(data) // word * word
         data = np.frombuffer(data[:whole], f"u{word}").byteswap().tobytes() + data[whole:]
     samples = np.frombuffer(data[: len(data) // unit * unit], f"<u{unit}")
     count = 1
-    for keyword in ("Rows", "Columns", "SamplesPerPixel"):
-        count *= _number(dataset, keyword, 1)
-    if str(dataset.get("PhotometricInterpretation", "")).endswith("_422"):
+    for tag in (_ROWS, _COLUMNS, _SAMPLES):
+        count *= _number(file.elements, tag, 1)
+    if _text(file.elements, _INTERPRETATION).endswith("_422"):
         count = count // 3 * 2
     # NumberOfFrames may be less than there is.
-    count *= max(_number(dataset, "NumberOfFrames", 1), len(data) * 8 // (count * allocated or 1))
+    frames = _number(file.elements, _NUMBER_OF_FRAMES, 1)
+    count *= max(frames, len(data) * 8 // (count * allocated or 1))
     if allocated != 1:
         return samples[:count]
     samples = samples[: -(-count // 8)].copy()
@@ -271,10 +364,20 @@ def _stored(dataset: Dataset, tag: int) -> NDArray[Any]:
     return samples
 
 
-def _number(dataset: Dataset, keyword: str, default: int) -> int:
+def _text(elements: Elements, tag: int) -> str:
+    """Return an element's value as text; '' if it is absent."""
+    found = [element.value for element in elements if element.tag == tag]
+    return found[-1].decode("latin-1").strip(" \0") if found else ""
+
+
+def _number(elements: Elements, tag: int, default: int) -> int:
     """Return an element's value as an integer; the default if it isn't one."""
-    value = dataset.get(keyword)
+    found = [element for element in elements if element.tag == tag]
+    if not found or not found[-1].value:
+        return default
     try:
-        return int(value) if value else default
-    except (TypeError, ValueError):
+        if tag == _NUMBER_OF_FRAMES:
+            return int(_text(elements, tag)) or default
+        return int(struct.unpack_from("<H", _little_endian(found[-1]))[0]) or default
+    except (struct.error, ValueError):
         return default

@@ -64,8 +64,8 @@ def test_the_bytes_count_and_the_file_is_named(tmp_path: Path, stated: str, foun
 
 
 @pytest.mark.filterwarnings("ignore:.*the file meta state")
-@pytest.mark.parametrize("found", ["implicit", "explicit"])
-@pytest.mark.parametrize("stated", ["implicit", "explicit"])
+@pytest.mark.parametrize("found", NATIVE)
+@pytest.mark.parametrize("stated", NATIVE)
 def test_exports_equal_such_originals(tmp_path: Path, stated: str, found: str) -> None:
     folder = misleading_series(tmp_path / "in", NATIVE[stated], NATIVE[found])
     DicomCubeImage.from_dicom_folder(folder).to_file(tmp_path / "x.dcbs", exact=False)

@@ -40,6 +40,12 @@ def rich_slice() -> Dataset:
     dataset.add_new(0x00290010, "LO", "MAKER")
     dataset.add_new(0x00291010, "OB", bytes(range(256)) * 50)
     dataset.add_new(0x00291011, "UN", b"\1\2\3\4")
+    dataset.IconImageSequence = [
+        item(Rows=2, Columns=2, BitsAllocated=8, PixelData=bytes(range(4)))
+    ]
+    dataset.IconImageSequence[0]["PixelData"].VR = "OB"
+    inner = item(FloatPixelData=bytes(8), ExtendedOffsetTable=bytes(8))
+    dataset.add_new(0x00291012, "SQ", [inner])
     dataset.file_meta.SourceApplicationEntityTitle = "HERE"
     return dataset
 
@@ -69,7 +75,7 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda d: delattr(d, "PatientID"), "(0010,0020) PatientID: missing"),
     (lambda d: setattr(d, "PatientSex", ""), "(0010,0040) PatientSex: added"),
     (lambda d: delattr(d, "AccessionNumber"), "(0008,0050) AccessionNumber: missing"),
-    (lambda d: setattr(d, "PatientID", "4712"), "(0010,0020) PatientID: '4711' became '4712'"),
+    (lambda d: setattr(d, "PatientID", "4712"), "(0010,0020) PatientID: a value of 4 bytes"),
     (
         lambda d: setattr(d, "RescaleSlope", "1.00"),
         "(0028,1053) RescaleSlope: '1.0 ' became '1.00'",
@@ -81,7 +87,7 @@ CHANGES: list[tuple[Change, str]] = [
     (
         lambda d: setattr(d.ReferencedImageSequence[0], "ReferencedSOPInstanceUID", "1.2.5"),
         "(0008,1140) ReferencedImageSequence[0] (0008,1155) ReferencedSOPInstanceUID: "
-        "'1.2.3\\x00' became '1.2.5\\x00'",
+        "a value of 6 bytes",
     ),
     (
         lambda d: d.ReferencedImageSequence.pop(),
@@ -92,7 +98,7 @@ CHANGES: list[tuple[Change, str]] = [
             d.ReferencedImageSequence[1].PurposeOfReferenceCodeSequence[0], "CodeValue", "B"
         ),
         "(0008,1140) ReferencedImageSequence[1] (0040,A170) PurposeOfReferenceCodeSequence[0] "
-        "(0008,0100) CodeValue: 'A ' became 'B '",
+        "(0008,0100) CodeValue: a value of 2 bytes",
     ),
     (lambda d: d.__delitem__(0x00290010), "(0029,0010): missing"),
     (
@@ -102,7 +108,23 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda d: setattr(d[0x00291010], "value", b""), "(0029,1010): "),
     (
         lambda d: setattr(d.file_meta, "SourceApplicationEntityTitle", "THERE"),
-        "(0002,0016) SourceApplicationEntityTitle: 'HERE' became 'THERE '",
+        "(0002,0016) SourceApplicationEntityTitle: a value of 4 bytes",
+    ),
+    (
+        lambda d: delattr(d.IconImageSequence[0], "PixelData"),
+        "(0088,0200) IconImageSequence[0] (7FE0,0010) PixelData: missing",
+    ),
+    (
+        lambda d: setattr(d.IconImageSequence[0], "PixelData", bytes(4)),
+        "(0088,0200) IconImageSequence[0] (7FE0,0010) PixelData: a value of 4 bytes",
+    ),
+    (
+        lambda d: delattr(d[0x00291012].value[0], "FloatPixelData"),
+        "(0029,1012)[0] (7FE0,0008) FloatPixelData: missing",
+    ),
+    (
+        lambda d: delattr(d[0x00291012].value[0], "ExtendedOffsetTable"),
+        "(0029,1012)[0] (7FE0,0001) ExtendedOffsetTable: missing",
     ),
     (bit_flipped, "(7FE0,0010) PixelData: 1 of 30 samples, the first at 13: bits "),
     (
