@@ -109,6 +109,8 @@ def _differences(original: Path_, one: PlainFile, restored: Path_, two: PlainFil
         yield from _item_differences(one.file_meta, two.file_meta, "", _OF_THE_FILE)
     transformed = _colours_as_decoded(original, one, two)
     apart = {*_PIXEL_TAGS, *_OFFSET_TABLES, *([_INTERPRETATION] if transformed else [])}
+    if _frames_as_counted(original, one, two):
+        apart.add(_NUMBER_OF_FRAMES)
     yield from _item_differences(one.elements, two.elements, "", apart, one.syntax)
     order, other_order = _order(one), _order(two)
     if order != other_order and sorted(order) == sorted(other_order):
@@ -127,6 +129,13 @@ def _colours_as_decoded(original: Path_, one: PlainFile, two: PlainFile) -> bool
         return _decoded(original)[1] == {now}
     except DicomCubeError:
         return False
+
+
+def _frames_as_counted(original: Path_, one: PlainFile, two: PlainFile) -> bool:
+    """Return whether the original states too few frames, and the restored file all it has."""
+    before, now = (_number(file.elements, _NUMBER_OF_FRAMES, 1) for file in (one, two))
+    instance = read_instance(os.fspath(original)) if before < now else None
+    return instance is not None and instance.frame_count == now
 
 
 def _order(file: PlainFile) -> list[int]:

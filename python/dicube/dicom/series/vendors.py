@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
+
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
@@ -116,11 +118,13 @@ def private_values(meta: DicomMeta, meaning: str) -> Iterator[PrivateValues]:
 
 def _blocks(meta: DicomMeta, group: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the reserved blocks of a group, each with its private creator in each slice."""
-    for number in range(0x10, 0x100):
-        block = f"{number:02X}"
-        key = f"{group}00{block}"
+    if any(groups in meta for groups in FUNCTIONAL_GROUPS):  # which may have some as well
+        keys = [f"{group}00{number:02X}" for number in range(0x10, 0x100)]
+    else:
+        keys = [key for key in meta if key.startswith(f"{group}00") and key[6:] >= "10"]
+    for key in keys:
         if not meta.is_missing(key):
-            yield block, list(map(_creator, meta.get(key, force_nonshared=True)))
+            yield key[6:], list(map(_creator, meta.get(key, force_nonshared=True)))
 
 
 def _creator(value: Any) -> str:

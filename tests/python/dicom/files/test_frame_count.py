@@ -69,6 +69,13 @@ class TestMoreFrames:
         (path,) = (tmp_path / "out").iterdir()
         assert path.read_bytes() == (tmp_path / "in/I1").read_bytes()
 
+    def test_a_file_without_originals_holds_all(self, tmp_path: Path, count: Any) -> None:
+        write_series(tmp_path / "in", [stating(several_frames(3), count)])
+        with pytest.warns(UserWarning, match=MORE):
+            image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+        image.to_file(tmp_path / "x.dcbs", exact=False)
+        assert verify_file(tmp_path / "x.dcbs", tmp_path / "in").ok
+
     @pytest.mark.parametrize(
         "syntax", [ExplicitVRBigEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian]
     )
