@@ -15,6 +15,7 @@ from dicube.cli.convert_options import (
     TARGETS,
     THREADS_HELP,
     ConvertOption,
+    text_value,
     thread_count,
 )
 
@@ -29,6 +30,8 @@ examples:
   dicube convert head.dcba restored/          restore the original DICOM files
   dicube convert head.dcba head.nii.gz        export to NIfTI
   dicube info head.dcba                       show what the file contains
+  dicube info tree/                           list the series in a folder
+  dicube convert tree/ out/ --all-series --to dcba
   dicube verify head.dcba --against series/   compare with the original files
 
 'dicube COMMAND --help' lists the options of a command.
@@ -54,6 +57,7 @@ examples:
   dicube convert brain.nii.gz dicom/ --modality MR   make DICOM from NIfTI
   dicube convert series/ head.dcba --max-error 2     lossy, error at most 2
   dicube convert head.dcbs out/ --transfer-syntax htj2k
+  dicube convert tree/ out/ --all-series --to dcba   each series to a file
 
 A conversion is lossless unless DST is .dcbl or .dcbr, or a lossy option is
 given. Each encoded frame is decoded and compared with its source before DST
@@ -78,11 +82,22 @@ def parser() -> argparse.ArgumentParser:
 
     info = subparsers.add_parser(
         "info",
-        help="show what a dicube file contains",
+        help="show what a dicube file contains, or the series of a folder",
         description="Show the pixels, series, geometry and sections of a dicube file, without"
-        " decoding it.",
+        " decoding it. Of a folder with its subfolders, or a .zip, list the series and the dicube"
+        " files, and what is wrong with them; only headers are read.",
     )
-    info.add_argument("file", metavar="FILE", help="dicube file, or its URL")
+    info.add_argument(
+        "file",
+        metavar="FILE",
+        type=text_value,
+        help="dicube file, or its URL; folder, .zip or DICOM file",
+    )
+    info.add_argument(
+        "--patient",
+        action="store_true",
+        help="of a folder, show names and IDs of patients too (otherwise never)",
+    )
     info.add_argument("--json", action="store_true", help="print one JSON object")
 
     verify = subparsers.add_parser(

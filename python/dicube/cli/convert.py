@@ -10,6 +10,7 @@ import math
 import sys
 
 from dicube import DicomCubeImage, SortMethod
+from dicube.cli.all_series import convert_all
 from dicube.cli.convert_options import DICUBE_TARGETS, SORT_METHODS, SourceKind, TargetKind
 from dicube.cli.plan import Plan, make_plan
 from dicube.cli.progress_bar import ProgressBar
@@ -28,9 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `dicube convert`.
 
     Returns:
-        The exit status: 0, or 3 if slices of a damaged file were left out.
+        The exit status: 0, 3 if slices of a damaged file were left out, or 1 if some of all series
+        failed.
     """
     plan = make_plan(arguments)
+    return convert_all(plan, _convert) if "all_series" in plan.options else _convert(plan)
+
+
+def _convert(plan: Plan) -> int:
+    """Carry out the plan for one image; return the exit status."""
     if "modality" in plan.options and _has_metadata(plan):
         raise DataConsistencyError(
             f"--modality applies to images without DICOM metadata, and {plan.source} has metadata"
@@ -60,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _read_dicom(plan: Plan, bar: ProgressBar) -> DicomCubeImage:
     return DicomCubeImage.from_dicom_folder(
-        plan.source,
+        plan.source if plan.files is None else plan.files,
         SortMethod[SORT_METHODS[plan.options.get("sort", "instance")]],
         progress=bar,
         **plan.given("num_threads", "series_uid"),

@@ -39,6 +39,7 @@ SOURCES = tuple(SourceKind)
 TARGETS = tuple(TargetKind)
 DICUBE_TARGETS = (TargetKind.DCBS, TargetKind.DCBA, TargetKind.DCBL, TargetKind.DCBR)
 DICOM_TARGETS = (TargetKind.DICOM_FILE, TargetKind.DICOM_FOLDER)
+FILE_FORMATS = ("dcba", "dcbs", "dcbl", "dcbr", "nii", "nii.gz", "dcm")
 _BOUNDED = (TargetKind.DCBA, TargetKind.DCBL)  # one bound for all pixels
 _ROI = (TargetKind.DCBR,)
 
@@ -98,7 +99,7 @@ def _effort(text: str) -> Effort:
     return effort
 
 
-def _text(text: str) -> str:
+def text_value(text: str) -> str:
     """Return a text from the command line that is not empty, as an unset shell variable is."""
     if not text:
         raise argparse.ArgumentTypeError("expected a value, found an empty text")
@@ -123,7 +124,24 @@ OPTIONS = (
         TARGETS,
         "convert this series; needed if SRC contains several",
         "UID",
-        convert=_text,
+        convert=text_value,
+    ),
+    ConvertOption(
+        "--all-series",
+        "all_series",
+        (SourceKind.DICOM,),
+        TARGETS,
+        "convert each series of SRC to a file in the folder DST, named after the SeriesInstanceUID;"
+        " go on after a series that fails, and leave existing files as they are",
+    ),
+    ConvertOption(
+        "--to",
+        "to",
+        (SourceKind.DICOM,),
+        TARGETS,
+        f"format of each file with --all-series: {', '.join(FILE_FORMATS)}",
+        "FORMAT",
+        choices=FILE_FORMATS,
     ),
     ConvertOption(
         "--sort",
@@ -218,7 +236,7 @@ OPTIONS = (
         " already coded this way are copied (default: restore the original files; for .dcm"
         " explicit)",
         "NAME",
-        convert=_text,
+        convert=text_value,
     ),
     ConvertOption(
         "--modality",
@@ -227,6 +245,6 @@ OPTIONS = (
         DICOM_TARGETS,
         "Modality of an image without DICOM metadata, such as one from NIfTI (default: OT)",
         "CODE",
-        convert=_text,
+        convert=text_value,
     ),
 )

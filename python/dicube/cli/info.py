@@ -1,20 +1,35 @@
-"""`dicube info`: shows what a dicube file contains. Must not know how files are read."""
+"""`dicube info`: shows what a dicube file contains, or the series of a tree of DICOM files.
+
+Must not know how files are read.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from dicube.cli.one_line import one_line
+from dicube.cli.progress_bar import ProgressBar
 from dicube.codecs.records import record_of
+from dicube.dicom.dicom_tree import (
+    SeriesFiles,
+    find_series,
+    is_tree,
+    problems_of,
+    text_of_finding,
+)
+from dicube.exceptions import DicomCubeError
 from dicube.verify.file_summary import FileSummary, summarize_file
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `dicube info`; return the exit status."""
+    if is_tree(arguments.file):
+        return _list_tree(arguments)
     summary = summarize_file(arguments.file)
     if arguments.json:
         # The statuses of the findings are all that JSON can't hold as it is.
@@ -54,6 +69,95 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
     lines += summary.tags.items()
     lines += [(f"[{name}]", f"{size:,} bytes") for name, size in summary.sections.items()]
     return lines
+
+
+# -------------------------------------------------------------------------------------- trees
+
+
+def _list_tree(arguments: argparse.Namespace) -> int:
+    """Print a line for each series and each dicube file of a tree, and what is wrong with it."""
+    with ProgressBar(f"reading {arguments.file}") as bar:
+        tree = find_series(arguments.file, progress=bar)
+    entries = []
+    with ProgressBar(f"checking {arguments.file}") as bar:
+        for done, series in enumerate(tree.series, 1):
+            entries.append(_entry_of_series(series, arguments.patient))
+            bar(done, len(tree.series))
+    files = [_entry_of_file(path, arguments.patient) for path in tree.dicube_files]
+    unreadable = [one._asdict() for one in tree.unreadable]
+    if arguments.json:
+        content = {"series": entries, "dicube_files": files, "unreadable": unreadable}
+        print(json.dumps(content | {"other_files": tree.other_files}, indent=2))
+        return 0
+    for entry in (*entries, *files):
+        print(_line_of(entry))
+        for problem in entry["problems"]:
+            print(f"  {one_line(problem)}")
+    for file in tree.unreadable:
+        print(f"can't be read: {one_line(file.reason)}")
+    counts = [f"{len(entries)} series", f"{sum(entry['files'] for entry in entries)} DICOM files"]
+    counts += [f"{len(files)} dicube files"] * bool(files)
+    counts += [f"{len(unreadable)} unreadable DICOM files"] * bool(unreadable)
+    counts += [f"{tree.other_files} other files"] * bool(tree.other_files)
+    print(", ".join(counts))
+    return 0
+
+
+def _entry_of_series(series: SeriesFiles, with_patients: bool) -> dict[str, Any]:
+    """Return what is shown of a series."""
+    shapes = sorted(series.shapes)
+    entry: dict[str, Any] = {
+        "series_uid": series.uid,
+        "modality": series.modality,
+        "description": series.description,
+        "shape": [series.slices, *shapes[0]] if len(shapes) == 1 else None,
+        "classes": dict(series.classes),
+        "files": len(series.files),
+        "size": series.size,
+        "problems": problems_of(series, with_patients),
+    }
+    patient = {"patient_name": series.patient_name, "patient_id": series.patient_id}
+    return entry | patient if with_patients else entry
+
+
+def _entry_of_file(path: str, with_patients: bool) -> dict[str, Any]:
+    """Return what is shown of a dicube file."""
+    entry: dict[str, Any] = {"path": path, "size": os.path.getsize(path)}
+    try:
+        summary = summarize_file(path)
+    except DicomCubeError as error:
+        return entry | {"problems": [f"can't be read: {error.message}"]}
+    tags = summary.tags
+    entry |= {
+        "series_uid": tags.get("SeriesInstanceUID", ""),
+        "modality": tags.get("Modality", ""),
+        "description": tags.get("SeriesDescription", ""),
+        "shape": list(summary.shape),
+        "problems": [text_of_finding(finding, with_patients) for finding in summary.findings],
+    }
+    patient = {"patient_name": tags.get("PatientName", ""), "patient_id": tags.get("PatientID", "")}
+    return entry | patient if with_patients else entry
+
+
+def _line_of(entry: dict[str, Any]) -> str:
+    """Return the line of a series or a dicube file."""
+    shape, parts = entry.get("shape"), []
+    if "path" not in entry:
+        parts.append(entry["series_uid"] or "(no SeriesInstanceUID)")
+    else:
+        parts.append(entry["path"])
+    parts.append(entry.get("modality", ""))
+    if shape is not None:
+        parts.append(" x ".join(map(str, shape)))
+    elif "classes" in entry:
+        parts.append(", ".join(f"{number} {name}" for name, number in entry["classes"].items()))
+    if "files" in entry:
+        parts.append(f"{entry['files']} files")
+    parts.append(f"{entry['size']:,} bytes")
+    parts += [
+        entry[name] for name in ("description", "patient_name", "patient_id") if name in entry
+    ]
+    return "  ".join(one_line(part) for part in parts if part)
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dicube.cli.convert_options import (
     DICUBE_TARGETS,
+    FILE_FORMATS,
     OPTIONS,
     ConvertOption,
     SourceKind,
     TargetKind,
 )
+from dicube.dicom.files.sources import File
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, TargetExistsError
 from dicube.nifti import NIFTI_EXTENSIONS, is_nifti_name
@@ -35,6 +37,8 @@ class Plan:
         source, source_kind: the file or folder to read, and its kind.
         target, target_kind: the file or folder to write, and its kind.
         options: the values of the options that were given, by `ConvertOption.name`.
+        files: the files to read; None for all of `source`. With `--all-series`, `target` is the
+            folder of all files and `target_kind` the kind of each.
     """
 
     source: Path
@@ -42,6 +46,7 @@ class Plan:
     target: Path
     target_kind: TargetKind
     options: dict[str, Any]
+    files: Sequence[File] | None = None
 
     def given(self, *names: str) -> dict[str, Any]:
         """Return the options of these names that were given, as keyword arguments."""
@@ -71,14 +76,32 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         _kind_of_target(arguments.target),
         {option.name: given[option.name] for option in OPTIONS if option.name in given},
     )
+    if "all_series" in plan.options:
+        plan = _plan_of_files(plan)
     for option in OPTIONS:
         if option.name in plan.options:
             _check_applies(option, plan)
     _check_together(plan)
+    if "all_series" in plan.options:
+        return plan
     is_file = plan.target_kind is not TargetKind.DICOM_FOLDER
     if is_file and plan.target.exists() and not plan.options.get("overwrite"):
         raise TargetExistsError(f"{plan.target} already exists; --overwrite replaces it")
     return plan
+
+
+def _plan_of_files(plan: Plan) -> Plan:
+    """Return a plan for all series as one for files of the kind that --to says."""
+    if plan.target_kind is not TargetKind.DICOM_FOLDER:
+        raise DataConsistencyError(
+            f"--all-series applies when DST is a folder, not {plan.target_kind.value} "
+            f"({plan.target}); end its name in {os.sep}"
+        )
+    if "to" not in plan.options:
+        raise DataConsistencyError(f"--all-series needs --to, one of {', '.join(FILE_FORMATS)}")
+    if "series_uid" in plan.options:
+        raise DataConsistencyError("--all-series and --series-uid exclude each other: give one")
+    return replace(plan, target_kind=_kind_of_target(f"x.{plan.options['to']}"))
 
 
 def _kind_of_source(path: Path) -> SourceKind:
@@ -126,6 +149,8 @@ def _check_applies(option: ConvertOption, plan: Plan) -> None:
 def _check_together(plan: Plan) -> None:
     """Refuse options that exclude each other, and a conversion without a required option."""
     options = plan.options
+    if "to" in options and "all_series" not in options:
+        raise DataConsistencyError("--to applies when --all-series is given; DST names the format")
     if "max_error" in options and "distance" in options:
         raise DataConsistencyError("--max-error and --distance exclude each other: give one")
     if "transfer_syntax" in options:

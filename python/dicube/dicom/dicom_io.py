@@ -18,7 +18,7 @@ from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.series import choose_series, find_instances, warn_of_remarks
 from dicube.dicom.files.sources import Source
-from dicube.dicom.files.volume import common_layout, read_volume
+from dicube.dicom.files.volume import check_decoders, common_layout, read_volume
 from dicube.dicom.metadata.first_slice import first_slice
 from dicube.dicom.originals.keeper import OriginalsKeeper
 from dicube.dicom.originals.model import Originals
@@ -56,6 +56,23 @@ def read_dicom_dir(
         (5, 'CT')
     """
     meta, _, _ = _read_series(source, sort_method, series_uid, progress, passes=1)
+    return meta
+
+
+def check_series(source: Source) -> DicomMeta:
+    """Read the metadata of a series, and make all checks of its images that need no pixels.
+
+    Args:
+        source: the files of one series.
+
+    Raises:
+        MetaDataError, DataConsistencyError: see `read_series`.
+        CodecError: the package that decodes the pixels is missing.
+    """
+    meta, instances, _ = _read_series(
+        source, SortMethod.INSTANCE_NUMBER_ASC, None, progress=None, passes=2
+    )
+    check_decoders(instances)
     return meta
 
 

@@ -29,6 +29,8 @@ RULES: dict[str, tuple[list[str], str, Any, tuple[str, ...], tuple[str, ...]]] =
     "--overwrite": (["--overwrite"], "overwrite", True, SOURCES, TARGETS),
     "--threads": (["--threads", "1"], "num_threads", 1, SOURCES, TARGETS),
     "--series-uid": (["--series-uid", SERIES_UID], "series_uid", SERIES_UID, ("dicom",), TARGETS),
+    "--all-series": (["--all-series"], "", None, ("dicom",), ("x/", "x")),
+    "--to": (["--to", "dcba"], "", None, (), ()),  # only with --all-series
     "--sort": (["--sort", "instance-reverse"], "sort_method", None, ("dicom",), TARGETS),
     "--on-error": (["--on-error", "skip"], "on_error", "skip", ("dicube",), TARGETS),
     "--effort": (["--effort", "2"], "effort", 2, SOURCES, ("x.dcba", "x.dcbl", "x.dcbr")),
@@ -91,6 +93,8 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 def needed(source: str, target: str, flag: str) -> list[str]:
     """Return what a conversion needs beside an option, so that it can succeed at all."""
+    if flag == "--all-series":
+        return ["--to", "dcba"]
     if source == "dicom" and target in ("x/", "x") and flag != "--transfer-syntax":
         return ["--transfer-syntax", "explicit"]
     return ["--roi", "auto"] if target == "x.dcbr" and flag != "--roi" else []
@@ -143,6 +147,14 @@ def test_every_option_is_judged() -> None:
         (["dicom", "x.dcbr"], ".dcbr needs --roi auto"),
         (["nifti", "x.dcbr", "--background", "2"], ".dcbr needs --roi auto"),
         (["dicom", "x/"], "needs --transfer-syntax"),
+        (["dicom", "x/", "--all-series"], "--all-series needs --to, one of dcba, dcbs"),
+        (["dicom", "x.dcba", "--all-series", "--to", "dcba"], "when DST is a folder, not .dcba ("),
+        (["dicom", "x/", "--to", "dcba"], "--to applies when --all-series is given"),
+        (["dicom", "x/", "--all-series", "--to", "dcbs", "--effort", "3"], "not .dcbs ("),
+        (
+            ["dicom", "x/", "--all-series", "--to", "dcba", "--series-uid", "1"],
+            "exclude each other",
+        ),
         (["dicube", "x/", "--transfer-syntax", "rle"], "'rle'"),
     ],
     ids=" ".join,

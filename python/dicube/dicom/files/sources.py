@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError, DataConsistencyError
 
 Path: TypeAlias = "str | os.PathLike[str]"
-Source: TypeAlias = "Path | Dataset | Iterable[Path | Dataset]"
+Source: TypeAlias = "Path | Dataset | Iterable[Path | Dataset | File]"
 """A folder, a DICOM file, a zip archive, a pydicom dataset, or several of them."""
 
 Opened: TypeAlias = "BinaryIO | FileIO"
@@ -120,6 +120,8 @@ def files_of(source: Source) -> list[File | DatasetInMemory]:
             name = getattr(one, "filename", None)
             known = isinstance(name, (str, os.PathLike)) and os.fspath(name)
             found.append(DatasetInMemory(known or f"dataset {number}", one))
+        elif isinstance(one, (FileOnDisk, ZipMember)):
+            found.append(one)
         else:
             found += _files_at(os.fspath(one))
     return found
@@ -137,7 +139,7 @@ def _files_at(path: str) -> Iterator[File]:
         raise CubeFileNotFoundError(f"{path} does not exist")
     if os.path.isdir(path):
         yield from map(FileOnDisk, _files_below(path))
-    elif _is_archive(path):
+    elif is_archive(path):
         yield from _members(path)
     else:
         yield FileOnDisk(path)
@@ -155,7 +157,7 @@ def _files_below(root: str) -> list[str]:
     return sorted(found, key=_natural)
 
 
-def _is_archive(path: str) -> bool:
+def is_archive(path: str) -> bool:
     """Return whether a file is a zip archive.
 
     A DICOM file isn't one, even if its preamble, which may hold anything, looks like one.

@@ -137,6 +137,21 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
     return layouts[0].shape, layouts[0].dtype
 
 
+def check_decoders(instances: Sequence[Instance]) -> None:
+    """Raise a CodecError if the package that decodes the pixels of a file is missing."""
+    checked = set()
+    for instance in instances:
+        syntax = UID(instance.transfer_syntax)
+        if instance.pixels is None or not instance.pixels.encapsulated or syntax in checked:
+            continue
+        checked.add(syntax)
+        if coded_syntax_of(syntax) is None and not _has_decoder(syntax):
+            raise CodecError(
+                f"{instance.path}: no decoder for {syntax.name} is installed",
+                suggestion=_MISSING_DECODER,
+            )
+
+
 def read_volume(
     instances: Sequence[Instance],
     slices: Sequence[Sequence[int]],

@@ -1,0 +1,103 @@
+"""`dicube convert --all-series`: converts each series of a tree, and goes on after one that fails.
+
+Must not know how a series is converted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+from dicube.cli.convert_options import DICUBE_TARGETS
+from dicube.cli.one_line import one_line
+from dicube.cli.plan import Plan
+from dicube.cli.progress_bar import ProgressBar
+from dicube.dicom.dicom_tree import SeriesFiles, find_series
+from dicube.exceptions import DicomCubeError, MetaDataError, TargetExistsError
+from dicube.verify.file_summary import summarize_file
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_LONGEST_UID = 64  # PS3.5 9.1
+
+
+def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
+    """Convert each series of the plan's source to a file in its target folder.
+
+    A file that exists is left as it is if it has the slices of the series, so that a conversion
+    which was interrupted goes on where it stopped.
+
+    Args:
+        plan: for all series.
+        convert: carries out the plan of one series, and prints its result.
+
+    Returns:
+        The exit status: 0, or 1 if a series or the header of a file couldn't be read.
+
+    Raises:
+        MetaDataError: the source has no DICOM files.
+    """
+    with ProgressBar(f"reading {plan.source}") as bar:
+        tree = find_series(plan.source, leave_out=plan.target, progress=bar)
+    if not (tree.series or tree.unreadable):
+        raise MetaDataError(f"{plan.source}: no DICOM file among {tree.other_files} files")
+    plan.target.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for series in tree.series:
+        target = plan.target / f"{file_name_of(series.uid)}.{plan.options['to']}"
+        one = replace(plan, target=target, files=series.files)
+        label = f"series {series.uid or '(no UID)'} ({series.modality}, {len(series.files)} files)"
+        try:
+            if target.exists() and not plan.options.get("overwrite"):
+                _check_same(series, one)
+                print(f"{target}: exists, left as it is")
+            else:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always", UserWarning)
+                    convert(one)
+                for warning in caught:
+                    _report("warning", f"{label}: {warning.message}")
+        except DicomCubeError as error:
+            failed.append(series.uid or "(no UID)")
+            _report("error", f"{label}: {error.message}")
+        except BrokenPipeError:
+            raise
+        except (OSError, MemoryError) as error:
+            failed.append(series.uid or "(no UID)")
+            _report("error", f"{label}: {error or type(error).__name__}")
+    for file in tree.unreadable:
+        _report("error", file.reason)
+    if tree.dicube_files:
+        _report("warning", f"{len(tree.dicube_files)} dicube files in {plan.source} are left out")
+    if failed:
+        _report("error", f"{len(failed)} of {len(tree.series)} series failed: {', '.join(failed)}")
+    if tree.unreadable:
+        _report("error", f"{len(tree.unreadable)} DICOM files can't be read and are in no series")
+    return 1 if failed or tree.unreadable else 0
+
+
+def file_name_of(uid: str) -> str:
+    """Return the name of a series' file: its UID, or for an invalid one a digest of it."""
+    if _UID.fullmatch(uid) and len(uid) <= _LONGEST_UID:
+        return uid
+    return f"series-{hashlib.sha256(uid.encode()).hexdigest()[:32]}"
+
+
+def _check_same(series: SeriesFiles, plan: Plan) -> None:
+    """Raise unless an existing dicube file has the slices of a series, as far as can be told."""
+    if plan.target_kind not in DICUBE_TARGETS:
+        return
+    summary = summarize_file(plan.target)
+    uid = summary.tags.get("SeriesInstanceUID", "")
+    if (uid, summary.shape[0]) != (series.uid, series.slices):
+        raise TargetExistsError(
+            f"{plan.target} exists with {summary.shape[0]} slices of series {uid or '(no UID)'}, "
+            f"and the series now has {series.slices}; --overwrite replaces it"
+        )
+
+
+def _report(kind: str, text: str) -> None:
+    print(f"dicube: {kind}: {one_line(text)}", file=sys.stderr)

@@ -1,0 +1,191 @@
+"""Lists the series in a tree of folders, or in an archive, by the headers of their files.
+
+Goes on after files and series that can't be read, and reports them. Must not know pixels, or how a
+listing is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pydicom.uid import UID
+
+from dicube.dicom.dicom_io import check_series
+from dicube.dicom.dicom_status import Finding
+from dicube.dicom.files.instance import Instance, read_instance
+from dicube.dicom.files.sources import DatasetInMemory, File, Path, files_of, is_archive
+from dicube.dicom.series.check import check_dicom
+from dicube.exceptions import DicomCubeError
+from dicube.threads import Progress
+
+_CLASS_UID, _INSTANCE_UID, _SERIES_UID = 0x00080016, 0x00080018, 0x0020000E
+_MODALITY, _DESCRIPTION = 0x00080060, 0x0008103E
+_PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
+_ROWS, _COLUMNS = 0x00280010, 0x00280011
+_DICUBE_MAGIC = b"DCMCUBE"  # a dicube file begins with it
+_OF_PATIENTS = "non_uniform_patient"  # the finding whose message has names
+
+
+@dataclass
+class SeriesFiles:
+    """The files with one SeriesInstanceUID. Text values are those of the first file.
+
+    Attributes:
+        uid: SeriesInstanceUID; '' of files that have none.
+        modality, description: Modality and SeriesDescription; '' if absent.
+        patient_name, patient_id: PatientName and PatientID; '' if absent.
+        files: the files, in natural order of their paths.
+        size: of all files, in bytes.
+        slices: number of frames; copies of an instance count once.
+        shapes: rows and columns of the images, usually one pair.
+        classes: number of files by name of their SOP class.
+    """
+
+    uid: str
+    modality: str
+    description: str
+    patient_name: str
+    patient_id: str
+    files: list[File] = field(default_factory=list)
+    size: int = 0
+    slices: int = 0
+    shapes: set[tuple[int, int]] = field(default_factory=set)
+    classes: Counter[str] = field(default_factory=Counter)
+
+
+class Unreadable(NamedTuple):
+    """A file that looks like DICOM and can't be read.
+
+    Attributes:
+        path: of the file.
+        reason: on one line.
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass
+class DicomTree:
+    """What a tree contains.
+
+    Attributes:
+        series: in the order of their first files.
+        unreadable: DICOM files that can't be read, so that their series is not known.
+        dicube_files: paths of dicube files.
+        other_files: number of files that are neither, and of DICOMDIRs.
+    """
+
+    series: list[SeriesFiles] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    dicube_files: list[str] = field(default_factory=list)
+    other_files: int = 0
+
+
+def is_tree(path: Path) -> bool:
+    """Return whether a path is a folder, a zip archive or a DICOM file (PS3.10 7.1)."""
+    if not os.path.isfile(path):
+        return os.path.isdir(path)
+    with open(path, "rb") as file:
+        if file.read(132)[128:] == b"DICM":
+            return True
+    return is_archive(os.fspath(path))
+
+
+def find_series(
+    source: Path, *, leave_out: Path | None = None, progress: Progress | None = None
+) -> DicomTree:
+    """Read the header of each file in a tree, and group the files by series.
+
+    Args:
+        source: a folder, a zip archive or a DICOM file.
+        leave_out: a folder whose files are not looked at if it is in the tree.
+        progress: called as `progress(done, total)`, in files.
+
+    Raises:
+        CubeFileNotFoundError: the source does not exist.
+        CubeFileAccessError: a folder or the archive can't be read.
+        DataConsistencyError: the archive is damaged.
+    """
+    files = [file for file in files_of(source) if not isinstance(file, DatasetInMemory)]
+    if leave_out is not None and _is_below(leave_out, source):
+        files = [file for file in files if not _is_below(file.name, leave_out)]
+    tree = DicomTree()
+    series: dict[str, SeriesFiles] = {}
+    instances: set[str] = set()
+    for done, file in enumerate(files, 1):
+        try:
+            instance = read_instance(file)
+            if instance is not None:
+                _add(instance, file, series, instances)
+            elif _is_dicube(file):
+                tree.dicube_files.append(file.name)
+            else:
+                tree.other_files += 1
+        except DicomCubeError as error:
+            tree.unreadable.append(Unreadable(file.name, " ".join(error.message.split())))
+        if progress is not None:
+            progress(done, len(files))
+    tree.series = list(series.values())
+    return tree
+
+
+def problems_of(series: SeriesFiles, with_patients: bool = False) -> list[str]:
+    """Return what is wrong with the images of a series, one line each; pixels are not read.
+
+    Args:
+        series: the series; without images, nothing is wrong.
+        with_patients: whether lines may have names and IDs of patients.
+    """
+    if not series.shapes:
+        return []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            meta = check_series(series.files)
+        except DicomCubeError as error:
+            return [f"can't be read: {' '.join(error.message.split())}"]
+    found = (text_of_finding(finding, with_patients) for finding in check_dicom(meta))
+    return [*(str(warning.message) for warning in caught), *found]
+
+
+def text_of_finding(finding: Finding, with_patients: bool) -> str:
+    """Return a finding on one line, without the names and IDs of patients unless wanted."""
+    is_shown = with_patients or finding.kind != _OF_PATIENTS
+    return str(finding) if is_shown else f"{finding.kind}: slices of several patients"
+
+
+def _add(
+    instance: Instance, file: File, series: dict[str, SeriesFiles], instances: set[str]
+) -> None:
+    """Add a file to its series."""
+    uid, frames = instance.text(_SERIES_UID), instance.frame_count
+    if uid not in series:
+        text = instance.text
+        series[uid] = SeriesFiles(
+            uid, text(_MODALITY), text(_DESCRIPTION), text(_PATIENT_NAME), text(_PATIENT_ID)
+        )
+    one = series[uid]
+    one.files.append(file)
+    one.size += instance.size
+    sop_class = instance.text(_CLASS_UID)
+    one.classes[UID(sop_class).name if sop_class else "no SOP class"] += 1
+    instance_uid = instance.text(_INSTANCE_UID)
+    if instance.pixels is not None:
+        one.shapes.add((instance.number(_ROWS), instance.number(_COLUMNS)))
+        if not instance_uid or instance_uid not in instances:
+            one.slices += frames
+    instances.add(instance_uid)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
+
+
+def _is_dicube(file: File) -> bool:
+    with file.open() as opened:
+        return (opened.read(len(_DICUBE_MAGIC)) or b"") == _DICUBE_MAGIC
