@@ -425,9 +425,7 @@ def read_header(read: Callable[[int], bytes]) -> NiftiHeader:
             f"the NIfTI header is truncated: expected {size} bytes, found {len(data)}"
         )
     (stored,) = struct.unpack_from(endianness + form, data, place)
-    if not (math.isfinite(stored) and 0 <= stored <= _LARGEST):
-        raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {stored}")
-    offset = max(int(stored), size + _EXTENDER)
+    offset = max(_checked_offset(stored), size + _EXTENDER)
     data += read(offset - size)
     if len(data) < offset:
         raise InvalidCubeFileError(
@@ -453,13 +451,22 @@ def header_of_pair(data: bytes) -> tuple[NiftiHeader, int]:
             f"the NIfTI header is truncated: expected {size} bytes, found {len(data)}"
         )
     fields = nibabel_class(version)(data[:size], endianness, check=False)
-    stored = float(fields["vox_offset"])
-    if not (math.isfinite(stored) and stored >= 0):
-        raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {stored}")
+    offset = _checked_offset(float(fields["vox_offset"]))
     extensions = data[size:].ljust(_EXTENDER, b"\0")
     fields["magic"] = _MAGIC[version]
     fields["vox_offset"] = size + len(extensions)
-    return NiftiHeader(fields.binaryblock + extensions), int(stored)
+    return NiftiHeader(fields.binaryblock + extensions), offset
+
+
+def _checked_offset(stored: float) -> int:
+    """Return a `vox_offset` as a number of bytes.
+
+    Raises:
+        InvalidCubeFileError: it is negative, infinite, or larger than any real header.
+    """
+    if not (math.isfinite(stored) and 0 <= stored <= _LARGEST):
+        raise InvalidCubeFileError(f"the NIfTI header puts the voxels at offset {stored}")
+    return int(stored)
 
 
 def _holds(value: NDArray[Any], wanted: NDArray[Any]) -> bool:

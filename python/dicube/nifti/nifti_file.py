@@ -41,6 +41,7 @@ _GZIP_LEVEL = 1  # nibabel's default: higher levels take much more time and save
 # A byte of deflate unpacks to at most 1032 bytes (RFC 1951: 258 for two bits).
 _MOST_GROWTH = 1032
 _CHUNK = 1 << 24
+_PIECE = 1 << 16  # allocated even if nothing is left to read
 _MOST_KEPT = 1 << 28  # bytes behind the voxels, or of an .hdr file
 _CALLER = 4  # stack level of whoever calls DicomCubeImage
 
@@ -83,7 +84,7 @@ def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
                 volume, left_out = _read_voxels(file, most - len(header.data), header)
         else:
             with _opened(pair[0]) as (file, _):
-                header, offset = header_of_pair(file.read(_MOST_KEPT))
+                header, offset = header_of_pair(_read_rest(file)[0])
             with _opened(pair[1]) as (file, most):
                 before = len(file.read(offset))
                 volume, left_out = _read_voxels(file, most - before, header)
@@ -132,13 +133,26 @@ def _read_voxels(file: BinaryIO, most: int, header: NiftiHeader) -> tuple[NiftiV
             f"the NIfTI file is truncated: its header declares {needed} bytes of voxels "
             f"({' x '.join(map(str, header.shape))}), the file has at most {done or most}"
         )
-    behind = file.read(_MOST_KEPT)  # to the end, where gzip has a checksum
-    more = sum(map(len, iter(lambda: file.read(_CHUNK), b"")))
+    behind, more = _read_rest(file)
     voxels = data.view(header.sample_dtype).reshape(header.voxels_shape)
     if behind and not more:
         digest = hashlib.sha256(data.data).digest()
         return NiftiVolume(header.with_behind(BytesBehind(digest, behind)), voxels), 0
     return NiftiVolume(header, voxels), more and more + len(behind)
+
+
+def _read_rest(file: BinaryIO) -> tuple[bytes, int]:
+    """Read to the end of a file, where gzip has a checksum.
+
+    Returns:
+        The first bytes, and the number of those that are too many to keep.
+    """
+    kept, more = bytearray(), 0
+    while part := file.read(_PIECE):
+        room = _MOST_KEPT - len(kept)
+        kept += part[:room]
+        more += len(part[room:])
+    return bytes(kept), more
 
 
 def without_stale_end(header: NiftiHeader, voxels: NDArray[Any]) -> NiftiHeader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import pickle
 import struct
@@ -156,6 +157,32 @@ def test_pairs_loaded_by_nibabel(tmp_path: Path) -> None:
     nib.Nifti1Pair(array, affine_of()).to_filename(tmp_path / "a.img")
     image = DicomCubeImage.from_nifti(nib.load(tmp_path / "a.img"))
     assert same(image.raw_image, as_dicube(array))
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Pair, nib.Nifti2Pair])
+def test_any_byte_of_a_pair_may_be_wrong(tmp_path: Path, kind: Any) -> None:
+    kind(samples((7, 6, 5), "i2"), affine_of()).to_filename(tmp_path / "a.img")
+    good = (tmp_path / "a.hdr").read_bytes()
+    random = np.random.default_rng(6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for place in range(len(good)):
+            changed = bytearray(good)
+            changed[place] ^= int(random.integers(1, 256))
+            (tmp_path / "a.hdr").write_bytes(changed)
+            with contextlib.suppress(DicomCubeError):
+                DicomCubeImage.from_nifti(tmp_path / "a.hdr").to_nifti(tmp_path / "b.nii")
+        for length in range(0, len(good), 7):
+            (tmp_path / "a.hdr").write_bytes(good[:length])
+            with contextlib.suppress(DicomCubeError):
+                DicomCubeImage.from_nifti(tmp_path / "a.img")
+    for offset in (-1.0, np.nan, np.inf, 3e38):
+        block = nib.Nifti1Header.from_header(nib.Nifti1Header(), check=False)
+        block.set_data_shape((7, 6, 5))
+        block["magic"], block["vox_offset"] = b"ni1", offset
+        (tmp_path / "a.hdr").write_bytes(block.binaryblock)
+        with pytest.raises(InvalidCubeFileError, match="offset"):
+            DicomCubeImage.from_nifti(tmp_path / "a.hdr")
 
 
 def test_bytes_around_the_voxels_of_a_pair_are_counted(tmp_path: Path) -> None:
