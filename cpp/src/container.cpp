@@ -298,8 +298,15 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
     return bytes;
 }
 
+struct Layout::RunningChecksum {
+    RunningChecksum() { XXH3_64bits_reset(&state); }
+    XXH3_state_t state;
+};
+
 Layout::Layout(Sink& sink, char kind, uint64_t frames)
     : sink_(sink), kind_(kind), frames_wanted_(frames) {}
+
+Layout::~Layout() = default;
 
 void Layout::add_section(std::string_view name, Bytes data) {
     check_section_name(name);
@@ -309,6 +316,7 @@ void Layout::add_section(std::string_view name, Bytes data) {
         if (section.name == name)
             fail(DICUBE_ERROR_ARGUMENT, "section ", name, ": is in the file already");
 
+    growing_.reset();
     Section section = {std::string(name), {0, data.size(), checksum_of(data)}};
     if (capacity_ == 0) {
         sections_.push_back(std::move(section));
@@ -319,6 +327,24 @@ void Layout::add_section(std::string_view name, Bytes data) {
                  " sections can follow the first frame");
         append(std::move(section), data);
     }
+}
+
+void Layout::append_section(std::string_view name, Bytes data) {
+    if (frames_.size() != frames_wanted_)
+        fail(DICUBE_ERROR_STATE, "section ", name, ": expected all ", frames_wanted_,
+             " frames before it, found ", frames_.size());
+    if (capacity_ == 0) place_front();
+    if (!growing_ || sections_.back().name != name) {
+        add_section(name, {});
+        growing_ = std::make_unique<RunningChecksum>();
+    }
+    if (data.empty()) return;
+    sink_.write_at(end_, data.data(), data.size());
+    end_ += data.size();
+    XXH3_64bits_update(&growing_->state, data.data(), data.size());
+    Extent& extent = sections_.back().extent;
+    extent.length += data.size();
+    extent.checksum = XXH3_64bits_digest(&growing_->state);
 }
 
 void Layout::add_frame(Bytes coded) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,8 +61,12 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
 class Layout {
 public:
     Layout(Sink& sink, char kind, uint64_t frames);
+    ~Layout();
 
     void add_section(std::string_view name, Bytes data);
+    // Appends bytes to the last section if it has this name and was begun here; otherwise begins
+    // a section. Fails unless all frames have been added.
+    void append_section(std::string_view name, Bytes data);
     void add_frame(Bytes coded);
     // Hides the frame tables from published readers, so that they refuse the file instead of
     // decoding wrong pixels.
@@ -83,6 +88,8 @@ private:
     std::vector<Section> sections_;
     std::vector<std::vector<uint8_t>> waiting_;  // data of the sections before the first frame
     std::vector<Extent> frames_;
+    struct RunningChecksum;
+    std::unique_ptr<RunningChecksum> growing_;  // of the last section, while it may grow
 };
 
 }  // namespace dicube

@@ -29,19 +29,36 @@ Reader::Reader(std::unique_ptr<Source> source, const ReaderSettings& settings)
     }
 }
 
-const Section& Reader::section(std::string_view name) const {
+const Section& Reader::section_of_any_size(std::string_view name) const {
     const Section* found = contents_.find(name);
     if (found == nullptr) fail(DICUBE_ERROR_NOT_FOUND, "section ", name, ": is not in the file");
-    if (found->extent.length > settings_.max_memory)
-        fail(DICUBE_ERROR_LIMIT, "section ", name, ": ", found->extent.length,
-             " bytes, max_memory is ", settings_.max_memory);
     return *found;
+}
+
+const Section& Reader::section(std::string_view name) const {
+    const Section& found = section_of_any_size(name);
+    if (found.extent.length > settings_.max_memory)
+        fail(DICUBE_ERROR_LIMIT, "section ", name, ": ", found.extent.length,
+             " bytes, max_memory is ", settings_.max_memory);
+    return found;
 }
 
 void Reader::read_section(const Section& section, void* data) const {
     uint8_t* buffer = static_cast<uint8_t*>(data);
     Bytes bytes = read_extent(*source_, section.extent, "section " + section.name,
                               settings_.check && contents_.has_checksums, buffer);
+    if (bytes.data() != buffer && !bytes.empty()) std::memcpy(buffer, bytes.data(), bytes.size());
+}
+
+void Reader::read_section_at(const Section& section, uint64_t offset, void* data,
+                             size_t size) const {
+    const Extent& whole = section.extent;
+    if (offset > whole.length || size > whole.length - offset)
+        fail(DICUBE_ERROR_ARGUMENT, "section ", section.name, ": expected a part of its ",
+             whole.length, " bytes, found ", size, " bytes at offset ", offset);
+    uint8_t* buffer = static_cast<uint8_t*>(data);
+    Bytes bytes = read_extent(*source_, {whole.offset + offset, size}, "section " + section.name,
+                              false, buffer);
     if (bytes.data() != buffer && !bytes.empty()) std::memcpy(buffer, bytes.data(), bytes.size());
 }
 

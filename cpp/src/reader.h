@@ -36,8 +36,13 @@ public:
     // What each frame is; all zero if the file has no frames.
     const Image& image() const { return image_; }
 
+    // Fails if the file has no such section.
+    const Section& section_of_any_size(std::string_view name) const;
+    // Fails also if the section has more bytes than max_memory.
     const Section& section(std::string_view name) const;
     void read_section(const Section& section, void* data) const;
+    // Reads a part of a section without comparing the checksum, which is that of the whole.
+    void read_section_at(const Section& section, uint64_t offset, void* data, size_t size) const;
     const Extent& frame(uint64_t index) const;
     void read_coded(uint64_t index, void* coded) const;
     // The coded bytes of a frame: in `buffer`, unless the source is in memory already.

@@ -53,8 +53,8 @@ Writer::Writer(std::unique_ptr<Sink> sink, const Codec& codec, const Image& imag
       settings_(settings),
       layout_(*sink_, settings.kind.letter, frames) {
     // Published readers don't know the section `Image`: they would take keys for samples.
-    if (!image.is_integer() || image.sample_size() == 8) layout_.hide_frames();
-    layout_.add_section(image_section, image_bytes(image, codec.id));
+    if (frames > 0 && (!image.is_integer() || image.sample_size() == 8)) layout_.hide_frames();
+    if (frames > 0) layout_.add_section(image_section, image_bytes(image, codec.id));
 }
 
 void Writer::expect_open() const {
@@ -69,14 +69,23 @@ void Writer::expect_room(uint64_t count) const {
              " more frames, as the file has ", layout_.frames_wanted(), ", found ", count);
 }
 
-void Writer::add_section(std::string_view name, Bytes data) {
+void Writer::expect_own_section(std::string_view name) const {
     expect_open();
     check_section_name(name);
     if (is_refused(name))
         fail(DICUBE_ERROR_ARGUMENT, "section ", name,
              ": expected a name that begins with no capital letter; readers refuse files with "
              "such a section unless they know it");
+}
+
+void Writer::add_section(std::string_view name, Bytes data) {
+    expect_own_section(name);
     layout_.add_section(name, data);
+}
+
+void Writer::append_section(std::string_view name, Bytes data) {
+    expect_own_section(name);
+    layout_.append_section(name, data);
 }
 
 void Writer::encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks) {

@@ -26,6 +26,8 @@ public:
 
     const Image& image() const { return image_; }
     void add_section(std::string_view name, Bytes data);
+    // Begins a section after all frames, or appends to the last one that was begun here.
+    void append_section(std::string_view name, Bytes data);
     // `masks` is null unless the kind of file has masks.
     void encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks);
     void add_coded(Bytes coded);
@@ -35,6 +37,7 @@ public:
 
 private:
     void expect_open() const;
+    void expect_own_section(std::string_view name) const;
     void expect_room(uint64_t count) const;
 
     std::unique_ptr<Sink> sink_;

@@ -56,10 +56,19 @@ static void write_file(const char* path, uint32_t codec, uint32_t num_threads) {
     EXPECT(dicube_writer_section(writer, "dicom_status", "consistent", 10) == DICUBE_OK);
     EXPECT(dicube_writer_section(writer, "mine", NULL, 0) == DICUBE_OK);
     EXPECT(dicube_writer_encode(writer, 4, volume, 4 * frame) == DICUBE_OK);
+    EXPECT(dicube_writer_section_append(writer, "bulk", "x", 1) == DICUBE_ERROR_STATE);
+    EXPECT(strcmp(dicube_last_error(), "section bulk: expected all 11 frames before it, found 4") ==
+           0);
     EXPECT(dicube_writer_encode(writer, 4, volume, 4 * frame - 1) == DICUBE_ERROR_ARGUMENT);
     EXPECT(dicube_writer_encode(writer, 8, volume, 8 * frame) == DICUBE_ERROR_STATE);
     EXPECT(dicube_writer_encode(writer, 7, volume + 4 * ROWS * COLUMNS, 7 * frame) == DICUBE_OK);
     EXPECT(dicube_writer_section(writer, "late", "x", 1) == DICUBE_OK);
+    EXPECT(dicube_writer_section_append(writer, "bulk", "0123", 4) == DICUBE_OK);
+    EXPECT(dicube_writer_section_append(writer, "bulk", "456789", 6) == DICUBE_OK);
+    EXPECT(dicube_writer_section_append(writer, "Bulk", "x", 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_writer_section_append(writer, "late", "x", 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_writer_section_append(writer, "bulk", NULL, 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_writer_section_append(NULL, "bulk", "x", 1) == DICUBE_ERROR_ARGUMENT);
     EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
     EXPECT(dicube_writer_finish(writer) == DICUBE_ERROR_STATE);
     dicube_writer_close(writer);
@@ -133,6 +142,58 @@ struct memory {
     int broken;
     size_t lost; /* bytes that are not done, though 0 is returned */
 };
+
+static int32_t memory_write(void* user, uint64_t offset, const void* data, size_t size,
+                            size_t* done);
+
+/* Parts of a section, also of one that is larger than max_memory. */
+static void parts_of_sections(const char* path) {
+    const dicube_reader_options options = {sizeof options, 9, 1, 0};
+    dicube_reader* reader = NULL;
+    char part[4] = "abc";
+    uint64_t offset = 0, size = 0;
+    size_t whole = 0;
+    EXPECT(dicube_reader_open_path(path, NULL, &reader) == DICUBE_OK);
+    EXPECT(dicube_reader_section_range(reader, "bulk", &offset, &size) == DICUBE_OK);
+    EXPECT(size == 10 && offset > 116);
+    EXPECT(dicube_reader_section_read_at(reader, "bulk", 3, part, 3) == DICUBE_OK);
+    EXPECT(memcmp(part, "345", 4) == 0);
+    EXPECT(dicube_reader_section_read_at(reader, "bulk", 10, NULL, 0) == DICUBE_OK);
+    EXPECT(dicube_reader_section_read_at(reader, "bulk", 8, part, 3) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(strcmp(dicube_last_error(),
+                  "section bulk: expected a part of its 10 bytes, found 3 "
+                  "bytes at offset 8") == 0);
+    EXPECT(dicube_reader_section_read_at(reader, "bulk", UINT64_MAX, part, 3) ==
+           DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_section_read_at(reader, "bulk", 0, part, SIZE_MAX) ==
+           DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_section_read_at(reader, "bulk", 0, NULL, 3) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_reader_section_read_at(reader, "none", 0, part, 0) == DICUBE_ERROR_NOT_FOUND);
+    EXPECT(dicube_reader_section_range(reader, "none", &offset, &size) == DICUBE_ERROR_NOT_FOUND);
+    EXPECT(dicube_reader_section_range(reader, "bulk", NULL, &size) == DICUBE_ERROR_ARGUMENT);
+    dicube_reader_close(reader);
+
+    EXPECT(dicube_reader_open_path(path, &options, &reader) == DICUBE_ERROR_LIMIT);
+    dicube_reader_options little = options;
+    little.max_memory = 4096;
+    unsigned char room[8192] = {0};
+    struct memory memory = {room, 0, sizeof room, 0, 0};
+    dicube_sink sink = {sizeof sink, &memory, memory_write};
+    dicube_writer* writer = NULL;
+    static const char zeros[5000];
+    EXPECT(dicube_writer_open_sink(&sink, NULL, 0, NULL, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_section_append(writer, "bulk", zeros, sizeof zeros) == DICUBE_OK);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
+    dicube_writer_close(writer);
+    EXPECT(dicube_reader_open_memory(room, memory.size, &little, &reader) == DICUBE_OK);
+    EXPECT(dicube_reader_section_size(reader, "bulk", &whole) == DICUBE_ERROR_LIMIT);
+    EXPECT(dicube_reader_section_range(reader, "bulk", &offset, &size) == DICUBE_OK);
+    EXPECT(size == sizeof zeros);
+    EXPECT(dicube_reader_section_read_at(reader, "bulk", 4997, part, 3) == DICUBE_OK);
+    EXPECT(part[0] == 0);
+    EXPECT(dicube_reader_section_size(reader, "Image", &whole) == DICUBE_ERROR_NOT_FOUND);
+    dicube_reader_close(reader);
+}
 
 static void frames_at_levels(const char* path, uint32_t codec) {
     const dicube_reader_options options = {sizeof options, 0, 2, 0};
@@ -247,6 +308,7 @@ static void files(const char* folder, uint32_t codec) {
     read_file(reader, codec);
     dicube_reader_close(reader);
     frames_at_levels(path[0], codec);
+    parts_of_sections(path[0]);
     EXPECT(dicube_reader_open_memory(first, size, NULL, &reader) == DICUBE_OK);
     read_file(reader, codec);
     dicube_reader_close(reader);
@@ -579,7 +641,7 @@ static void misuse(const char* folder) {
 
 static void empty_file(void) {
     dicube_image image = volume_image();
-    unsigned char room[4096];
+    unsigned char room[4096] = {0}, with_image[4096];
     struct memory memory = {NULL, 0, sizeof room, 0, 0};
     dicube_sink sink = {sizeof sink, NULL, memory_write};
     dicube_writer* writer = NULL;
@@ -587,9 +649,16 @@ static void empty_file(void) {
     uint64_t frames = 1;
     memory.bytes = room;
     sink.user = &memory;
+    EXPECT(dicube_writer_open_sink(&sink, NULL, 1, NULL, &writer) == DICUBE_ERROR_ARGUMENT);
     EXPECT(dicube_writer_open_sink(&sink, &image, 0, NULL, &writer) == DICUBE_OK);
     EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
     dicube_writer_close(writer);
+    memcpy(with_image, room, sizeof room);
+    EXPECT(dicube_writer_open_sink(&sink, NULL, 0, NULL, &writer) == DICUBE_OK);
+    EXPECT(dicube_writer_encode(writer, 1, room, 1) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_writer_finish(writer) == DICUBE_OK);
+    dicube_writer_close(writer);
+    EXPECT(memcmp(with_image, room, sizeof room) == 0);
     EXPECT(dicube_reader_open_memory(room, memory.size, NULL, &reader) == DICUBE_OK);
     EXPECT(dicube_reader_image(reader, &image, &frames) == DICUBE_OK && frames == 0);
     EXPECT(image.rows == 0);

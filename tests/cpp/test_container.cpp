@@ -230,6 +230,49 @@ void image_of_another_size() {
     }
 }
 
+// A section that grows is, in the end, the one that would have been added at once.
+void appended_sections() {
+    auto file = [](bool at_once) {
+        MemorySink sink;
+        Layout layout(sink, 'S', 1);
+        layout.add_frame(bytes_of("frame"));
+        if (at_once) {
+            layout.add_section("bulk", bytes_of("some bytes"));
+            layout.add_section("empty", {});
+        } else {
+            for (const char* part : {"some", "", " bytes"})
+                layout.append_section("bulk", bytes_of(part));
+            layout.append_section("empty", {});
+        }
+        layout.add_section("late", bytes_of("x"));
+        layout.finish();
+        return sink.bytes;
+    };
+    EXPECT(status_of(file(false)) == DICUBE_OK);
+    EXPECT(file(false) == file(true));
+
+    MemorySink sink;
+    Layout layout(sink, 'S', 1);
+    auto status = [&](const char* name) {
+        try {
+            layout.append_section(name, bytes_of("x"));
+            return DICUBE_OK;
+        } catch (const Error& error) {
+            return error.status();
+        }
+    };
+    EXPECT(status("early") == DICUBE_ERROR_STATE);
+    layout.add_frame(bytes_of("frame"));
+    EXPECT(status("a") == DICUBE_OK && status("a") == DICUBE_OK);
+    EXPECT(status("frame_offsets") == DICUBE_ERROR_ARGUMENT && status("") == DICUBE_ERROR_ARGUMENT);
+    EXPECT(status("b") == DICUBE_OK && status("a") == DICUBE_ERROR_ARGUMENT);
+    layout.add_section("c", {});
+    EXPECT(status("c") == DICUBE_ERROR_ARGUMENT && status("b") == DICUBE_ERROR_ARGUMENT);
+    EXPECT(status("d") == DICUBE_OK && status("e") == DICUBE_ERROR_STATE);
+    layout.finish();
+    EXPECT(status_of(sink.bytes) == DICUBE_OK);
+}
+
 void refused_layouts() {
     MemorySink sink;
     Layout layout(sink, 'S', 1);
@@ -266,6 +309,7 @@ int main() {
     tables_first();
     unknown_sections();
     image_of_another_size();
+    appended_sections();
     refused_layouts();
     return report();
 }

@@ -21,6 +21,11 @@ void read_sections(dicube_reader* reader) {
         if (dicube_reader_section_size(reader, name, &size) != DICUBE_OK) continue;
         std::vector<uint8_t> data(size);
         dicube_reader_section_read(reader, name, data.data(), size);
+        uint64_t offset, whole;
+        expect(dicube_reader_section_range(reader, name, &offset, &whole) == DICUBE_OK);
+        expect(dicube_reader_section_read_at(reader, name, 0, data.data(), whole + 1) ==
+               DICUBE_ERROR_ARGUMENT);
+        dicube_reader_section_read_at(reader, name, whole / 2, data.data(), whole - whole / 2);
     }
 }
 

@@ -369,6 +369,16 @@ DICUBE_API int32_t dicube_reader_section_size(dicube_reader* reader, const char*
 DICUBE_API int32_t dicube_reader_section_read(dicube_reader* reader, const char* name, void* data,
                                               size_t size);
 
+/* Store the offset of a section in the file, and its size, which may exceed max_memory.
+ * @since 0.4.0 */
+DICUBE_API int32_t dicube_reader_section_range(dicube_reader* reader, const char* name,
+                                               uint64_t* offset, uint64_t* size);
+
+/* Read `size` bytes at `offset` of a section into `data`. For sections too large for memory. The
+ * checksum, which is that of the whole section, is not compared. @since 0.4.0 */
+DICUBE_API int32_t dicube_reader_section_read_at(dicube_reader* reader, const char* name,
+                                                 uint64_t offset, void* data, size_t size);
+
 /* Decode `count` frames from number `first` on (from 0) into `pixels`, one after the other.
  * `pixels_size` must be the size of `count` frames (dicube_image_size). Returns
  * DICUBE_ERROR_CHECKSUM or DICUBE_ERROR_CODEC if a frame is damaged; `pixels` is then filled with
@@ -468,10 +478,11 @@ typedef struct dicube_sink {
 } dicube_sink;
 
 /* Begin a file of `frames` frames at a path or through a callback, and store the writer in *writer.
- * Close it with dicube_writer_close. A path is first written under a temporary name in the same
- * folder: .dicube- and 12 hexadecimal digits. When dicube_writer_finish succeeds, the file takes
- * its name and replaces an existing file. If a process is killed, the next writer of the path
- * removes the temporary file. If several writers write to one path, the last to finish wins.
+ * Close it with dicube_writer_close. `image` may be NULL for a file without frames. A path is first
+ * written under a temporary name in the same folder: .dicube- and 12 hexadecimal digits. When
+ * dicube_writer_finish succeeds, the file takes its name and replaces an existing file. If a
+ * process is killed, the next writer of the path removes the temporary file. If several writers
+ * write to one path, the last to finish wins.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_open_path(const char* path, const dicube_image* image,
                                            uint64_t frames, const dicube_codec_options* options,
@@ -488,6 +499,12 @@ DICUBE_API void dicube_writer_close(dicube_writer* writer);
  * frame are stored at the front of the file; at most four can be added later. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_section(dicube_writer* writer, const char* name, const void* data,
                                          size_t size);
+
+/* Add bytes to a section that is too large for memory. The first call begins the section, after all
+ * frames; further calls with the same name append to it until another section is added. It counts
+ * as one of the four later sections. @since 0.4.0 */
+DICUBE_API int32_t dicube_writer_section_append(dicube_writer* writer, const char* name,
+                                                const void* data, size_t size);
 
 /* Encode the next `count` frames. `pixels_size` must be the size of `count` frames
  * (dicube_image_size). Call it as often as needed until all frames are written. @since 0.4.0 */

@@ -104,6 +104,16 @@ public:
         check(dicube_reader_section_read(handle_.get(), name.c_str(), data.data(), size));
         return data;
     }
+    // For sections too large for memory.
+    uint64_t section_size(const std::string& name) const {
+        uint64_t offset, size;
+        check(dicube_reader_section_range(handle_.get(), name.c_str(), &offset, &size));
+        return size;
+    }
+    void section_at(const std::string& name, uint64_t offset, std::span<std::byte> data) const {
+        check(dicube_reader_section_read_at(handle_.get(), name.c_str(), offset, data.data(),
+                                            data.size()));
+    }
 
     // Decodes frames `first` to `first + count - 1`. `Sample` must be the sample type of the file.
     template <typename Sample>
@@ -166,6 +176,10 @@ public:
 
     void section(const std::string& name, std::span<const std::byte> data) {
         check(dicube_writer_section(handle_.get(), name.c_str(), data.data(), data.size()));
+    }
+    // Begins a section after all frames, or appends to it.
+    void append(const std::string& name, std::span<const std::byte> data) {
+        check(dicube_writer_section_append(handle_.get(), name.c_str(), data.data(), data.size()));
     }
     // Encodes the next frames, one or more. `Sample` must be the sample type of the file, or
     // std::byte.

@@ -158,6 +158,29 @@ int32_t dicube_reader_section_read(dicube_reader* reader, const char* name, void
     });
 }
 
+int32_t dicube_reader_section_range(dicube_reader* reader, const char* name, uint64_t* offset,
+                                    uint64_t* size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        expect(offset, "offset");
+        expect(size, "size");
+        const Extent& extent = reader->section_of_any_size(name).extent;
+        *offset = extent.offset;
+        *size = extent.length;
+    });
+}
+
+int32_t dicube_reader_section_read_at(dicube_reader* reader, const char* name, uint64_t offset,
+                                      void* data, size_t size) {
+    return guard([&] {
+        expect(reader, "reader");
+        expect(name, "name");
+        if (size > 0) expect(data, "data");
+        reader->read_section_at(reader->section_of_any_size(name), offset, data, size);
+    });
+}
+
 int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t count, void* pixels,
                              size_t pixels_size) {
     return guard([&] {

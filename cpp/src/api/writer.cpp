@@ -15,23 +15,29 @@ struct dicube_writer : Writer {
 
 namespace {
 
-void open_writer(dicube_writer** writer, std::unique_ptr<Sink> sink, const dicube_image* image,
-                 uint64_t frames, const CodingPlan& plan) {
-    *writer =
-        new dicube_writer(std::move(sink), plan.codec, image_in(image), frames, plan.settings);
-}
+// What a writer is opened with, checked.
+struct Opening {
+    Image image;
+    CodingPlan plan;
+};
 
-CodingPlan writer_plan(dicube_writer** writer, const dicube_image* image, uint64_t frames,
+Opening writer_opening(dicube_writer** writer, const dicube_image* given, uint64_t frames,
                        const dicube_codec_options* options) {
     expect(writer, "writer");
     *writer = nullptr;
-    image_in(image);
+    bool has_image = given != nullptr || frames > 0;
+    Image image = has_image ? image_in(given) : Image{};
     if (frames > std::numeric_limits<uint64_t>::max() / 64)
         fail(DICUBE_ERROR_ARGUMENT, "writer: ", frames, " frames are too many");
-    CodingPlan plan = coding_plan(options, image->byte_order);
+    CodingPlan plan = coding_plan(options, has_image ? given->byte_order : 0);
     const Tolerance& tolerance = plan.settings.frames.tolerance;
-    if (!tolerance.is_lossless()) check_lossy(image_in(image), tolerance);
-    return plan;
+    if (has_image && !tolerance.is_lossless()) check_lossy(image, tolerance);
+    return {image, plan};
+}
+
+dicube_writer* open_writer(std::unique_ptr<Sink> sink, const Opening& opening, uint64_t frames) {
+    const CodingPlan& plan = opening.plan;
+    return new dicube_writer(std::move(sink), plan.codec, opening.image, frames, plan.settings);
 }
 
 }  // namespace
@@ -39,19 +45,19 @@ CodingPlan writer_plan(dicube_writer** writer, const dicube_image* image, uint64
 int32_t dicube_writer_open_path(const char* path, const dicube_image* image, uint64_t frames,
                                 const dicube_codec_options* options, dicube_writer** writer) {
     return guard([&] {
-        CodingPlan plan = writer_plan(writer, image, frames, options);
+        Opening opening = writer_opening(writer, image, frames, options);
         expect(path, "path");
-        open_writer(writer, open_sink(std::string(path)), image, frames, plan);
+        *writer = open_writer(open_sink(std::string(path)), opening, frames);
     });
 }
 
 int32_t dicube_writer_open_sink(const dicube_sink* sink, const dicube_image* image, uint64_t frames,
                                 const dicube_codec_options* options, dicube_writer** writer) {
     return guard([&] {
-        CodingPlan plan = writer_plan(writer, image, frames, options);
+        Opening opening = writer_opening(writer, image, frames, options);
         expect_struct(sink, "sink");
         if (sink->write_at == nullptr) fail(DICUBE_ERROR_ARGUMENT, "sink: write_at is NULL");
-        open_writer(writer, open_sink(*sink), image, frames, plan);
+        *writer = open_writer(open_sink(*sink), opening, frames);
     });
 }
 
@@ -64,6 +70,16 @@ int32_t dicube_writer_section(dicube_writer* writer, const char* name, const voi
         expect(name, "name");
         if (size > 0) expect(data, "data");
         writer->add_section(name, Bytes(static_cast<const uint8_t*>(data), size));
+    });
+}
+
+int32_t dicube_writer_section_append(dicube_writer* writer, const char* name, const void* data,
+                                     size_t size) {
+    return guard([&] {
+        expect(writer, "writer");
+        expect(name, "name");
+        if (size > 0) expect(data, "data");
+        writer->append_section(name, Bytes(static_cast<const uint8_t*>(data), size));
     });
 }
 

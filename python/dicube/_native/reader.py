@@ -85,6 +85,18 @@ class Reader(Handle):
         self._call("dicube_reader_section_size", name.encode("ascii"), size)
         return size.value
 
+    def section_range(self, name: str) -> tuple[int, int]:
+        """Return the offset of a section in the file, and its size."""
+        offset, size = ctypes.c_uint64(), ctypes.c_uint64()
+        self._call("dicube_reader_section_range", name.encode("ascii"), offset, size)
+        return offset.value, size.value
+
+    def section_at(self, name: str, offset: int, size: int) -> bytes:
+        """Return a part of a section; its checksum is not compared."""
+        data = ctypes.create_string_buffer(size)
+        self._call("dicube_reader_section_read_at", name.encode("ascii"), offset, data, size)
+        return data.raw
+
     def levels(self) -> int:
         """Return how often the first frame can be halved in resolution."""
         levels = ctypes.c_uint32()

@@ -19,9 +19,12 @@ class Writer(Handle):
 
     @classmethod
     def open_path(
-        cls, path: str | os.PathLike[str], image: Image, frames: int, options: CodecOptions
+        cls, path: str | os.PathLike[str], image: Image | None, frames: int, options: CodecOptions
     ) -> Writer:
-        """Begin a file, which gets its name when it is finished."""
+        """Begin a file, which gets its name when it is finished.
+
+        The image is None if the file has no frames.
+        """
         encoded = encoded_path(path)
         return cls(None, None, "dicube_writer_open_path", encoded, image, frames, options)
 
@@ -29,7 +32,7 @@ class Writer(Handle):
     def open_sink(
         cls,
         write_at: Callable[[int, memoryview], None],
-        image: Image,
+        image: Image | None,
         frames: int,
         options: CodecOptions,
     ) -> Writer:
@@ -41,6 +44,10 @@ class Writer(Handle):
     def section(self, name: str, data: bytes) -> None:
         """Add a section."""
         self._call("dicube_writer_section", name.encode("ascii"), data, len(data))
+
+    def append_section(self, name: str, data: bytes) -> None:
+        """Begin a section after all frames, or append to the section begun last."""
+        self._call("dicube_writer_section_append", name.encode("ascii"), data, len(data))
 
     def encode(self, count: int, pixels: int, pixels_size: int) -> None:
         """Encode the next `count` frames, whose samples are at the address `pixels`."""

@@ -486,7 +486,16 @@ class Sections(Mapping[str, bytes]):
         """Return the size of a section in bytes, without reading it."""
         if name not in self._names:
             raise KeyError(name)
-        return self._file.reader.section_size(name)
+        return self._file.reader.section_range(name)[1]
+
+    def part(self, name: str, offset: int, size: int) -> bytes:
+        """Return a part of a section, which may be too large for memory.
+
+        Raises:
+            DataConsistencyError: the section ends before.
+            CubeFileNotFoundError: the file has no such section.
+        """
+        return self._file.reader.section_at(name, offset, size)
 
 
 def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -38,7 +38,8 @@ class DcbWriter:
 
     Args:
         target: a path, or a seekable binary file object (it is not closed).
-        shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour.
+        shape: (frames, rows, columns), or (frames, rows, columns, 3) for colour; (0,) for a file
+            without frames.
         dtype: of the frames that will be written, byte order included.
         codec: name of the codec; None for the codec of the path's extension.
         num_threads: threads for encoding; None or 0 for one for each processor.
@@ -78,7 +79,7 @@ class DcbWriter:
         self.shape = tuple(shape)
         self._dtype = np.dtype(dtype)
         self._frame_shape = self.shape[1:]
-        image = image_of(self._frame_shape, self._dtype)
+        image = image_of(self._frame_shape, self._dtype) if self.shape[0] else None
         is_path = isinstance(target, (str, os.PathLike))
         if codec is None:
             if not is_path:
@@ -115,9 +116,22 @@ class DcbWriter:
         Raises:
             DataConsistencyError: the name is not allowed, or the file already has such a section.
         """
-        if not name.isascii():
-            raise DataConsistencyError(f"section name {name!r} has characters that aren't ASCII")
+        _check_section_name(name)
         self._writer.section(name, data)
+
+    def append_section(self, name: str, data: bytes) -> None:
+        """Append bytes to the section added last, or begin it, for one too large for memory.
+
+        Args:
+            name: as for `write_section`.
+            data: any bytes.
+
+        Raises:
+            DataConsistencyError: as for `write_section`.
+            DicomCubeError: not all frames were written.
+        """
+        _check_section_name(name)
+        self._writer.append_section(name, data)
 
     def write_frames(
         self,
@@ -246,6 +260,11 @@ class DcbWriter:
         if kind is None and not self._writer.closed:
             self.finish()
         self.close()
+
+
+def _check_section_name(name: str) -> None:
+    if not name.isascii():
+        raise DataConsistencyError(f"section name {name!r} has characters that aren't ASCII")
 
 
 def _gathered(
