@@ -5,13 +5,12 @@ Knows JSON; no DICOM, no arrays, no files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dicube.exceptions import DataConsistencyError
-from dicube.strict_json import parse_json
+from dicube.strict_json import NOT_FINITE, dump_json, parse_json
 
 
 @dataclass
@@ -72,7 +71,7 @@ class PixelDataHeader:
             DataConsistencyError: it has values that can't be read back.
         """
         try:
-            text = json.dumps(self.to_dict(), default=_plain)
+            text = dump_json(self.to_dict(), default=_plain)
             self.from_json(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise DataConsistencyError(f"the pixel header can't be stored: {error}") from None
@@ -88,6 +87,9 @@ class PixelDataHeader:
         entries = parse_json(json_str)
         if not isinstance(entries, dict):
             raise ValueError(f"expected a JSON object, found {type(entries).__name__}")
+        for name in _NUMBERS:
+            if isinstance(entries.get(name), str):
+                entries[name] = NOT_FINITE.get(entries[name], entries[name])
         return cls.from_dict(entries)
 
 
@@ -102,11 +104,14 @@ def _plain(value: Any) -> Any:
 
 _NAMES = tuple(entry.name for entry in fields(PixelDataHeader) if entry.name != "Extras")
 
+_OPTIONAL_NUMBERS = ("WindowCenter", "WindowWidth", "MaxVal", "MinVal")
+_NUMBERS = ("RescaleSlope", "RescaleIntercept", *_OPTIONAL_NUMBERS)
+
 _FITS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("RescaleSlope", "RescaleIntercept"), _is_number),
     **dict.fromkeys(("OriginalPixelDtype", "PixelDtype"), lambda value: isinstance(value, str)),
     **dict.fromkeys(
-        ("WindowCenter", "WindowWidth", "MaxVal", "MinVal"),
+        _OPTIONAL_NUMBERS,
         lambda value: value is None or _is_number(value),
     ),
 }

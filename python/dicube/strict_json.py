@@ -1,13 +1,31 @@
-"""Parse JSON from untrusted files; refuse repeated keys, huge integers and deep nesting.
+"""Parse JSON from untrusted files strictly, and write JSON that every parser takes.
 
-NaN and infinities are accepted: the published package writes them to headers, and numbers in DICOM
-may have these values. Must not know what the JSON means.
+Parsing refuses repeated keys, huge integers and deep nesting. NaN and infinities, which JSON lacks,
+are written as strings, as in the DICOM JSON model (PS3.18 F.2.5); the bare words of the published
+package and of earlier files are accepted. Must not know what the JSON means.
 """
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+NOT_FINITE = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
+"""The numbers that JSON lacks, by the strings that stand for them."""
+
+
+def dump_json(document: Any, **options: Any) -> str:
+    """Return a document as JSON text.
+
+    Args:
+        document: of what `json.dumps` takes, with `options`.
+        options: of `json.dumps`.
+    """
+    try:
+        return json.dumps(document, allow_nan=False, **options)
+    except ValueError:
+        text = json.dumps(document, **options)
+        return json.dumps(json.loads(text, parse_constant=str), **options)
 
 
 def parse_json(text: str | bytes | memoryview) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from dicube.dicom.dicom_tree import (
     text_of_finding,
 )
 from dicube.exceptions import DicomCubeError
+from dicube.strict_json import dump_json
 from dicube.verify.file_summary import FileSummary, summarize_file
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     summary = summarize_file(arguments.file)
     if arguments.json:
         # The statuses of the findings are all that JSON can't hold as it is.
-        print(json.dumps(dataclasses.asdict(summary), indent=2, default=lambda s: s.value))
+        print(dump_json(dataclasses.asdict(summary), indent=2, default=lambda s: s.value))
         return 0
     lines = _lines_of(summary)
     width = max(len(name) for name, _ in lines) + 2
@@ -87,7 +87,7 @@ def _list_tree(arguments: argparse.Namespace) -> int:
     unreadable = [one._asdict() for one in tree.unreadable]
     if arguments.json:
         content = {"series": entries, "dicube_files": files, "unreadable": unreadable}
-        print(json.dumps(content | {"other_files": tree.other_files}, indent=2))
+        print(dump_json(content | {"other_files": tree.other_files}, indent=2))
         return 0
     for entry in (*entries, *files):
         print(_line_of(entry))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 
 from dicube.cli.one_line import one_line
 from dicube.cli.progress_bar import ProgressBar
+from dicube.strict_json import dump_json
 from dicube.verify.verification import verify_file
 
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     unchecked = [check.name for check in report.unchecked]
     if arguments.json:
         content = dataclasses.asdict(report) | {"ok": report.ok, "unchecked": unchecked}
-        print(json.dumps(content, indent=2, default=lambda outcome: outcome.value))
+        print(dump_json(content, indent=2, default=lambda outcome: outcome.value))
     else:
         for check in report.checks:
             print(f"{check.outcome.value:9}{check.name:19}{one_line(check.message)}")

@@ -5,7 +5,6 @@ Must not know pixels, folders or files.
 
 from __future__ import annotations
 
-import json
 import operator
 import sys
 import weakref
@@ -33,6 +32,7 @@ from dicube.dicom.merge_utils import (
     MergedElements,
     element_value,
     per_slice_entry,
+    restore_not_finite,
     shared_entry,
     slice_entry,
     slice_items,
@@ -54,7 +54,7 @@ from dicube.dicom.metadata.slice_bytes import InstanceEncoder
 from dicube.dicom.metadata.slice_order import slice_order
 from dicube.dicom.metadata.table import metadata_table
 from dicube.exceptions import DataConsistencyError, MetaDataError
-from dicube.strict_json import parse_json
+from dicube.strict_json import NOT_FINITE, dump_json, parse_json
 
 # In the JSON beside "_merged_data" and "slice_count": absent values are null, "raw", "counts" and
 # "vrs" are present where needed (see merge_utils), and sequences are sorted.
@@ -289,6 +289,8 @@ class DicomMeta(MetadataLookup):
             document = parse_json(json_str)
         except ValueError as error:
             raise MetaDataError(f"the metadata are not JSON: {error}") from None
+        if any(f'"{text}"' in json_str for text in NOT_FINITE):
+            restore_not_finite(document)
         merged = document.get("_merged_data") if isinstance(document, dict) else None
         if not isinstance(merged, dict):
             raise MetaDataError("the metadata JSON has no '_merged_data' object")
@@ -344,7 +346,7 @@ class DicomMeta(MetadataLookup):
             document[_FRAMES_KEY] = frames_to_json(self._frames)
         if elsewhere:
             document[ELSEWHERE_KEY] = sorted(elsewhere)
-        return json.dumps(document)
+        return dump_json(document)
 
     def kept_by(self, originals: OriginalElements) -> list[str]:
         """Return the keys of elements whose long binary can be read from the original files."""

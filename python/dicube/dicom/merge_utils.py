@@ -49,6 +49,7 @@ from dicube.dicom.elements.items import (
 )
 from dicube.dicom.elements.values import BINARY_UNIT, ElementValue, decode_value
 from dicube.exceptions import MetaDataError
+from dicube.strict_json import NOT_FINITE
 
 Entry: TypeAlias = dict[str, Any]
 Entries: TypeAlias = Mapping[str, Entry]
@@ -57,6 +58,7 @@ JsonElement: TypeAlias = dict[str, Any]
 # Longer binary values (bytes) are left to the original files, if these are stored.
 LONG_BINARY = 1 << 10
 
+_FLOATS = ("FL", "FD")
 _PER_SLICE_KEYS = ("Value", "InlineBinary", "raw", "vrs")
 
 
@@ -395,6 +397,28 @@ def is_uniform(entry: Entry) -> bool:
         nested = (e for item in entry.get("Value", []) for e in item.values())
         return not entry.get("counts") and all(map(is_uniform, nested))
     return bool(entry["shared"])
+
+
+def restore_not_finite(document: Any) -> None:
+    """Replace the strings that stand for NaN and infinities, in the JSON of entries of FL and FD.
+
+    Other elements have no such numbers: DS and IS texts that are none are kept as they are.
+    """
+    waiting = [document]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict) and node.get("vr") in _FLOATS and "Value" in node:
+            node["Value"] = _restored(node["Value"])
+        elif isinstance(node, dict):
+            waiting += node.values()
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(one) for one in value]
+    return NOT_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 def map_entries(entry: Entry, change: Callable[[Entry], Entry]) -> Entry:

@@ -6,7 +6,6 @@ Knows numbers and JSON. It must not know pixels or DICOM.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
-from dicube.strict_json import parse_json
+from dicube.strict_json import dump_json, parse_json
 
 _LOSS = "loss"  # JSON
 _VERSION = 1
@@ -60,7 +59,7 @@ def write_losses(writer: DcbWriter, losses: Sequence[Loss]) -> None:
     """Write the section that records losses, if there are any."""
     if losses:
         records = [dataclasses.asdict(loss) for loss in losses]
-        text = json.dumps({"version": _VERSION, "losses": records}, default=_plain)
+        text = dump_json({"version": _VERSION, "losses": records}, default=_plain)
         writer.write_section(_LOSS, text.encode())
 
 

@@ -1,0 +1,162 @@
+"""strict_json: what is written is JSON to every parser, NaN and infinities included."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from inputs.dicom_series import make_series, write_series
+from programs.running import needs
+
+from dicube import DicomCubeImage, DicomMeta, PixelDataHeader
+from dicube.cli import main
+from dicube.dicom.merge_utils import restore_not_finite
+from dicube.exceptions import DataConsistencyError
+from dicube.storage import DcbReader
+from dicube.storage.packed_text import unpack_text
+from dicube.strict_json import dump_json, parse_json
+
+NUMBERS = [math.nan, math.inf, -math.inf, 1.5]
+
+
+def refused(word: str) -> Any:
+    """Fail as a parser does that takes JSON alone."""
+    raise ValueError(f"{word} is no JSON")
+
+
+def parsed(text: str | bytes) -> Any:
+    """Parse as JSON and nothing else."""
+    return json.loads(text, parse_constant=refused)
+
+
+def test_numbers_that_json_lacks_are_strings() -> None:
+    assert parsed(dump_json({"a": [NUMBERS], "b": "NaN"})) == {
+        "a": [["NaN", "Infinity", "-Infinity", 1.5]],
+        "b": "NaN",
+    }
+    assert dump_json({"a": [1, 0.1, None, "é"]}) == json.dumps({"a": [1, 0.1, None, "é"]})
+    with pytest.raises(ValueError, match="Circular"):
+        circle: list[Any] = []
+        circle.append(circle)
+        dump_json(circle)
+
+
+def test_bare_words_of_earlier_files_are_read() -> None:
+    found = parse_json("[NaN, Infinity, -Infinity]")
+    assert str(found) == "[nan, inf, -inf]"
+
+
+class TestPixelHeader:
+    def test_there_and_back(self) -> None:
+        header = PixelDataHeader(
+            RescaleSlope=np.float32("nan"),  # type: ignore[arg-type]
+            WindowCenter=math.inf,
+            MaxVal=-math.inf,
+            Extras={"Note": "NaN", "Scale": math.inf},
+        )
+        text = header.to_json()
+        assert parsed(text)["WindowCenter"] == "Infinity"
+        again = PixelDataHeader.from_json(text)
+        assert math.isnan(again.RescaleSlope)
+        assert (again.WindowCenter, again.MaxVal) == (math.inf, -math.inf)
+        assert again.Extras["Note"] == "NaN"
+        earlier = PixelDataHeader.from_json(
+            '{"RescaleSlope": NaN, "WindowCenter": Infinity, "MaxVal": -Infinity}'
+        )
+        assert math.isnan(earlier.RescaleSlope)
+        assert (earlier.WindowCenter, earlier.MaxVal) == (math.inf, -math.inf)
+
+    def test_other_texts_are_no_numbers(self) -> None:
+        for text in ("nan", "inf", "1.0", ""):
+            with pytest.raises(ValueError, match="WindowCenter can't be"):
+                PixelDataHeader.from_json(json.dumps({"WindowCenter": text}))
+            with pytest.raises(DataConsistencyError):
+                PixelDataHeader(WindowCenter=text).to_json()  # type: ignore[arg-type]
+
+
+def with_numbers(folder: Path) -> Path:
+    """Write a series with such numbers: shared, per slice, in sequences; and texts like them."""
+    series = make_series(4)
+    for number, dataset in zip(NUMBERS, series, strict=True):
+        dataset.add_new(0x00089459, "FL", number)
+        dataset.add_new(0x00189328, "FD", [1.0, -math.inf, number])
+        dataset.add_new(0x00189440, "SQ", [dataset_of(number)])
+        dataset.SeriesDescription = "NaN"
+        dataset.ImageComments = str(number)
+        with warnings.catch_warnings():  # pydicom's, as this is no decimal string
+            warnings.simplefilter("ignore")
+            dataset.add_new(0x00180050, "DS", "NaN")
+    return write_series(folder, series)
+
+
+def dataset_of(number: float) -> Any:
+    item = make_series(1)[0]
+    del item.PixelData
+    item.add_new(0x00089459, "FL", number)
+    item.PatientComments = "-Infinity"
+    return item
+
+
+def test_metadata(tmp_path: Path) -> None:
+    with_numbers(tmp_path / "in")
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.to_file(tmp_path / "x.dcbs")
+    assert image.dicom_meta is not None
+    text = image.dicom_meta.to_json()
+    entries = parsed(text)["_merged_data"]
+    assert entries["00089459"]["Value"] == ["NaN", "Infinity", "-Infinity", 1.5]
+    # Earlier files have the bare words.
+    document = json.loads(text)
+    restore_not_finite(document)
+    earlier = json.dumps(document)
+    assert "[1.0, -Infinity, NaN]" in earlier
+    again = DicomCubeImage.from_file(tmp_path / "x.dcbs")
+    for meta in (again.dicom_meta, DicomMeta.from_json(text), DicomMeta.from_json(earlier)):
+        assert meta is not None
+        assert meta == image.dicom_meta
+        assert str(meta.get("RecommendedDisplayFrameRateInFloat", force_nonshared=True)) == str(
+            NUMBERS
+        )
+        values = meta.get("00189328", force_nonshared=True)
+        assert str(values[0]) == "[1.0, -inf, nan]"
+        assert meta.get("SeriesDescription") == "NaN"
+        assert meta.get("ImageComments", force_nonshared=True) == ["nan", "inf", "-inf", "1.5"]
+        assert meta.get("SliceThickness") == "NaN"
+    assert again.why_not_exact() == ""
+    again.to_dicom_folder(tmp_path / "new", exact=False)
+    remade = DicomCubeImage.from_dicom_folder(tmp_path / "new").dicom_meta
+    assert remade is not None
+    assert str(remade.get("00189328", force_nonshared=True)) == str(
+        image.dicom_meta.get("00189328", force_nonshared=True)
+    )
+
+
+def test_every_json_section_and_output_is_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (node,) = needs("node")
+    with_numbers(tmp_path / "in")
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.pixel_header.MinVal = math.nan
+    image.pixel_header.RescaleIntercept = math.inf
+    path = tmp_path / "x.dcbr"
+    image.to_file(path, roi=np.indices(image.shape)[1] < 2, background=math.inf)
+    with DcbReader(path) as reader:
+        texts = [reader.sections[name].decode() for name in ("space", "pixel_header", "loss")]
+        texts.append(unpack_text(reader.sections["dicom_meta"]))
+    for arguments in (["info", "--json", str(path)], ["verify", "--json", str(path)]):
+        capsys.readouterr()
+        main(arguments)
+        texts.append(capsys.readouterr().out)
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.json").write_text(text)
+    script = "process.argv.slice(1).forEach(f => JSON.parse(require('fs').readFileSync(f)))"
+    files = [str(tmp_path / f"{number}.json") for number in range(len(texts))]
+    done = subprocess.run([node, "-e", script, *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
