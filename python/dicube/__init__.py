@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         save_to_nifti,
     )
     from dicube.core.num_threads import get_num_threads, set_num_threads
+    from dicube.core.stored_files import restore_files, store_files, stored_names
     from dicube.dicom.dicom_io import read_dicom_dir
     from dicube.dicom.dicom_meta import DicomMeta, SortMethod
     from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
@@ -66,10 +67,13 @@ __all__ = [
     "load_meta",
     "open",
     "read_dicom_dir",
+    "restore_files",
     "save",
     "save_to_dicom_folder",
     "save_to_nifti",
     "set_num_threads",
+    "store_files",
+    "stored_names",
     "verify_file",
     "write_frames",
 ]
@@ -93,10 +97,13 @@ _HOMES = {
     "load_meta": "dicube.core.io",
     "open": "dicube.core.cube",
     "read_dicom_dir": "dicube.dicom",
+    "restore_files": "dicube.core.stored_files",
     "save": "dicube.core.io",
     "save_to_dicom_folder": "dicube.core.io",
     "save_to_nifti": "dicube.core.io",
     "set_num_threads": "dicube.core.num_threads",
+    "store_files": "dicube.core.stored_files",
+    "stored_names": "dicube.core.stored_files",
     "verify_file": "dicube.verify.verification",
     "write_frames": "dicube.core.frame_writing",
 }

@@ -14,7 +14,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import sys
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.uid import RLELossless
+from pydicom.uid import BasicTextSRStorage, EncapsulatedPDFStorage, RLELossless
 
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
@@ -34,7 +36,7 @@ from dicube.storage import DcbReader, DcbWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
-from inputs.dicom_series import make_series, write_series
+from inputs.dicom_series import make_series, raw_data, without_pixels, write_series
 
 COD = b"\xff\x52"  # the marker of an HTJ2K codestream's coding style
 
@@ -166,6 +168,53 @@ def write_coded_icons(path: Path, work: Path) -> dict[str, Any]:
     }
 
 
+def write_others(path: Path) -> dict[str, Any]:
+    """Write a file from two images and three objects of their series; return its content."""
+    noise = np.random.default_rng(2).bytes(66_000)  # two ranges, of which one can't be packed
+    objects = [raw_data(1), raw_data(2, noise), raw_data(3, bytes(70_000))]
+    with TemporaryDirectory() as work, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*without pixels")
+        names = ["I1", "I2", "raw/small", "raw/noise", "raw/zeros"]
+        write_series(Path(work), [*make_series(2), *objects], names)
+        return write_restorable(path, Path(work), names)
+
+
+def write_without_frames(path: Path) -> dict[str, Any]:
+    """Write a file without frames from two reports; return its content."""
+    document = b"%PDF-1.4" + bytes(70_000)
+    reports = [
+        without_pixels(BasicTextSRStorage, 1, PatientName="GOLDEN^FILE"),
+        without_pixels(EncapsulatedPDFStorage, 2, EncapsulatedDocument=document),
+    ]
+    with TemporaryDirectory() as work:
+        source = write_series(Path(work), reports, ["sr", "pdf"])
+        dicube.store_files(source, path)
+        return {
+            "files": {
+                file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+                for file in sorted(source.iterdir())
+            }
+        }
+
+
+def write_not_finite(path: Path) -> dict[str, Any]:
+    """Write a file with NaN and infinities in metadata and header; return its content."""
+    series = make_series(3)
+    numbers = [math.nan, math.inf, -math.inf]
+    for dataset, number in zip(series, numbers, strict=True):
+        dataset.add_new(0x00189328, "FD", [1.0, number])
+    image = DicomCubeImage.from_dicom_folder(series)
+    image.pixel_header.MaxVal = math.inf
+    image.to_file(path)
+    return {
+        "shape": image.shape,
+        "dtype": image.dtype.name,
+        "sha256": hashlib.sha256(image.raw_image.tobytes()).hexdigest(),
+        "00189328": str([[1.0, number] for number in numbers]),
+        "MaxVal": "inf",
+    }
+
+
 def make(folder: Path) -> None:
     """Write the files that are missing in the folder of this version."""
     folder.mkdir(exist_ok=True)
@@ -230,6 +279,13 @@ def make(folder: Path) -> None:
     if name not in expected:
         with TemporaryDirectory() as work:
             expected[name] = write_coded_icons(folder / name, Path(work))
+    for name, write in (
+        ("others.dcbs", write_others),
+        ("without_frames.dcba", write_without_frames),
+        ("not_finite.dcbs", write_not_finite),
+    ):
+        if name not in expected:
+            expected[name] = write(folder / name)
     record.write_text(json.dumps(expected, indent=1) + "\n")
 
 

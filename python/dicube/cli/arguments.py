@@ -123,6 +123,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="fail unless the original files can be restored to the byte",
     )
+    verify.add_argument(
+        "--whole-source",
+        action="store_true",
+        help="with --against: fail if FOLDER has DICOM files of other series, or a DICOMDIR, which"
+        " otherwise are only counted",
+    )
     _add_threads(verify)
     verify.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -16,6 +16,8 @@ from dicube.cli.plan import Plan, make_plan
 from dicube.cli.progress_bar import ProgressBar
 from dicube.core.cube_parts import METADATA, ORIGINALS
 from dicube.core.dicom_export import export_coded
+from dicube.core.stored_files import has_frames, restore_files, store_files
+from dicube.dicom.dicom_io import NoImagesError
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.formats import codec_of_path
@@ -42,11 +44,20 @@ def _convert(plan: Plan) -> int:
         raise DataConsistencyError(
             f"--modality applies to images without DICOM metadata, and {plan.source} has metadata"
         )
+    if plan.source_kind is SourceKind.DICUBE and _restores_files(plan):
+        _restore_files(plan)
+        return 0
     if _copies_frames(plan):
         _copy_frames(plan)
         return 0
-    with ProgressBar(f"reading {plan.source}") as bar:
-        whole = _READERS[plan.source_kind](plan, bar)
+    try:
+        with ProgressBar(f"reading {plan.source}") as bar:
+            whole = _READERS[plan.source_kind](plan, bar)
+    except NoImagesError:
+        if plan.target_kind not in (TargetKind.DCBS, TargetKind.DCBA) or _is_lossy(plan):
+            raise
+        _store_files(plan)
+        return 0
     image = whole.intact_part()
     with ProgressBar(f"writing {plan.target}") as bar:
         _WRITERS[plan.target_kind](image, plan, bar)
@@ -162,6 +173,27 @@ def _copy_frames(plan: Plan) -> None:
     print(f"{plan.target}: {slices} slices")
 
 
+# ------------------------------------------------------------------- files without images
+
+
+def _restores_files(plan: Plan) -> bool:
+    """Return whether a dicube file without frames is to be restored to a folder."""
+    return plan.target_kind is TargetKind.DICOM_FOLDER and not has_frames(plan.source)
+
+
+def _restore_files(plan: Plan) -> None:
+    with ProgressBar(f"writing {plan.target}") as bar:
+        paths = restore_files(plan.source, plan.target, progress=bar, **plan.given("overwrite"))
+    print(f"{plan.target}: {len(paths)} files")
+
+
+def _store_files(plan: Plan) -> None:
+    with ProgressBar(f"writing {plan.target}") as bar:
+        count = store_files(plan.source, plan.target, progress=bar, **plan.given("series_uid"))
+    size = plan.target.stat().st_size
+    print(f"{plan.target}: {count} files without images, {size:,} bytes")
+
+
 # ------------------------------------------------------------------------------------- output
 
 
@@ -181,14 +213,17 @@ def _note(text: str) -> None:
 
 def _lost_originals(plan: Plan) -> bool:
     """Return whether the source gave its original files and the target, though lossless, can't."""
-    is_lossless = plan.target_kind in (TargetKind.DCBS, TargetKind.DCBA) and not any(
-        plan.given(*_LOSSY_OPTIONS).values()
-    )
     return (
-        is_lossless
+        plan.target_kind in (TargetKind.DCBS, TargetKind.DCBA)
+        and not _is_lossy(plan)
         and (
             plan.source_kind is SourceKind.DICOM
             or (plan.source_kind is SourceKind.DICUBE and holds(plan.source, ORIGINALS))
         )
         and not holds(plan.target, ORIGINALS)
     )
+
+
+def _is_lossy(plan: Plan) -> bool:
+    """Return whether an option permits losses."""
+    return any(plan.given(*_LOSSY_OPTIONS).values())

@@ -44,6 +44,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
     """Return the lines to show: names and values."""
+    if not summary.shape[0]:
+        return [
+            ("file", summary.path),
+            ("format", f"no frames, container version {summary.format_version}"),
+            ("size", f"{summary.file_size:,} bytes"),
+            *summary.tags.items(),
+            *(("original file", name) for name in summary.original_files),
+            *_sections_of(summary),
+        ]
     lines: list[tuple[str, Any]] = [
         ("file", summary.path),
         (
@@ -67,8 +76,12 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
             ("origin", _numbers(summary.space["origin"]) + " mm (LPS)"),
         ]
     lines += summary.tags.items()
-    lines += [(f"[{name}]", f"{size:,} bytes") for name, size in summary.sections.items()]
-    return lines
+    return lines + _sections_of(summary)
+
+
+def _sections_of(summary: FileSummary) -> list[tuple[str, Any]]:
+    """Return the lines about sections."""
+    return [(f"[{name}]", f"{size:,} bytes") for name, size in summary.sections.items()]
 
 
 # -------------------------------------------------------------------------------------- trees

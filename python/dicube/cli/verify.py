@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=bar,
             require_checksums=arguments.require_checksums,
             require_originals=arguments.require_originals,
+            whole_source=arguments.whole_source,
         )
     unchecked = [check.name for check in report.unchecked]
     if arguments.json:

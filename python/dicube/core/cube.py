@@ -90,7 +90,10 @@ def open(  # noqa: A001 (the face's name: dicube.open)
         verify=verify,
         max_memory=max_memory,
     )
-    reader.expect_frames()
+    if not reader.shape[0]:
+        from dicube.core.stored_files import expect_frames
+
+        expect_frames(reader)
     kept = FrameCache(cache) if cache else None
     cube = Cube(reader, _Parts(reader), kept)
     return cube.at_level(level) if level else cube

@@ -20,12 +20,14 @@ from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.replaced import lossy_attributes
 from dicube.dicom.metadata.original_elements import OriginalElements
+from dicube.dicom.originals.section import BulkSource
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.series.precedence import write_rescale
 from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import InvalidCubeFileError
 from dicube.nifti import BytesBehind, NiftiHeader
 from dicube.pixel_header import PixelDataHeader
+from dicube.storage.bulk import BulkReader, BulkWriter
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
@@ -42,6 +44,7 @@ _NIFTI = "nifti"  # the bytes of a NIfTI file before its voxels, packed with zst
 # SHA-256 of the NIfTI file's voxels and the bytes behind them, packed with zstd.
 _NIFTI_END = "nifti_end"
 ORIGINALS = "originals"  # the original files without their pixels, packed with zstd
+ORIGINALS_BULK = "originals_bulk"  # byte ranges of these files, each packed with zstd
 
 _TRANSFER_SYNTAX = "00020010"
 _SHA256 = 32  # bytes
@@ -93,6 +96,11 @@ def parts_around_frames(
     if provenance is None or volume is None:
         yield
         return
+    if provenance.originals.bulk:
+        yield
+        store = BulkWriter(writer, ORIGINALS_BULK).write
+        writer.write_section(ORIGINALS, provenance.pack_originals(volume, store))
+        return
     with Threads(1) as threads:
         packed = threads.map(provenance.pack_originals, [volume])
         yield
@@ -111,7 +119,7 @@ def read_parts(reader: DcbReader) -> CubeParts:
         InvalidCubeFileError: a section is damaged.
         MetaDataError: the metadata can't be parsed.
     """
-    originals, losses = _read_originals(reader), read_losses(reader)
+    originals, losses = read_originals(reader), read_losses(reader)
     elements = OriginalElements(originals)
     header, space = read_header(reader), read_space(reader)
     text = _read_meta_text(reader)
@@ -143,7 +151,7 @@ def read_meta(reader: DcbReader) -> DicomMeta | None:
     if text is None:
         return None
     # The originals are behind the frames. Callers that don't need them must not wait for them.
-    originals = _read_originals(reader) if ELSEWHERE_KEY in text else None
+    originals = read_originals(reader) if ELSEWHERE_KEY in text else None
     meta = _meta_of(text, OriginalElements(originals), reader, read_header(reader))
     if originals is not None and _has_coded_source(meta):
         originals.coded = reader.coded_frames()
@@ -203,12 +211,23 @@ def _read_meta_text(reader: DcbReader) -> str | None:
         raise type(error)(f"section {METADATA}: {error.message}") from error
 
 
-def _read_originals(reader: DcbReader) -> StoredOriginals | None:
+def read_originals(reader: DcbReader) -> StoredOriginals | None:
     """Return the original files in a dicube file; None if it has none."""
     packed = reader.sections.get(ORIGINALS)
     if not packed:
         return None
-    return StoredOriginals(packed, reader.shape, reader.dtype, reader.codec, reader.max_memory)
+    bulk = None
+    if ORIGINALS_BULK in reader.sections:  # the image then keeps the file open
+        section = BulkReader(reader.sections, ORIGINALS_BULK, reader.max_memory)
+        bulk = BulkSource(section.size, section.read)
+    return StoredOriginals(
+        packed,
+        reader.shape,
+        reader.dtype,
+        reader.codec,
+        reader.max_memory,
+        bulk,
+    )
 
 
 def _has_coded_source(meta: DicomMeta) -> bool:

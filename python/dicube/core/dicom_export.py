@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dicube.core.coded_source import FileFrames
 from dicube.core.cube_parts import CubeParts, derived_attributes, read_parts
+from dicube.core.stored_files import expect_frames
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.frame_coding import CodedFrame, code_frames
@@ -134,9 +135,10 @@ def export_coded(
         DicomCubeError: as `DicomCubeImage.from_file` and `to_dicom_folder` do.
     """
     with DcbReader(path, num_threads=1) as reader:
-        reader.expect_frames()
+        expect_frames(reader)
         parts = read_parts(reader)
         meta = exportable_meta(parts)
+        parts.origin.warn_of_dropped(folder, "new files are made")
         bits, instances = most_bits_stored(meta), meta.instances()
         coded = code_frames(FileFrames(reader), syntax, instances, bits, num_threads, progress)
         write_dicom_folder(

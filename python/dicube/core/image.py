@@ -35,6 +35,7 @@ from dicube.core.parts_of_series import parts_of_slices, volumes_of
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
 from dicube.core.slice_values import bits_of_slices, real_values, values_need_meta
+from dicube.core.stored_files import expect_frames
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
@@ -235,7 +236,7 @@ class DicomCubeImage:
             verify=verify,
             max_memory=max_memory,
         )
-        reader.expect_frames()
+        expect_frames(reader)
         if dtype is None:
             with reader.begin_decoding(progress) as decoding:
                 header, meta, space, status, origin = read_parts(reader)
@@ -414,8 +415,12 @@ class DicomCubeImage:
             foreground=foreground,
             background=background,
         )
-        keep = exact and lossy.options is None and not self.why_not_exact(codec, num_threads)
-        kept = self._origin.provenance if keep else None
+        reason = "it is coded lossily"
+        if exact and lossy.options is None:
+            reason = self.why_not_exact(codec, num_threads)
+        kept = None if reason or not exact else self._origin.provenance
+        if exact and kept is None:
+            self._origin.warn_of_dropped(path, reason)
         coded = () if kept is None else kept.originals.coded
         writer = DcbWriter(
             path,
@@ -484,6 +489,7 @@ class DicomCubeImage:
             if exact:
                 raise DataConsistencyError("the original files keep their own transfer syntax")
             exact = False
+        reason = "" if transfer_syntax is None else "new files are made"
         syntax = EXPLICIT if transfer_syntax is None else transfer_syntax_of(transfer_syntax)
         provenance = self._origin.provenance
         if exact is not False:
@@ -497,6 +503,8 @@ class DicomCubeImage:
                 return
             if exact:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
+        if reason:
+            self._origin.warn_of_dropped(folder, reason)
         volume, seen = self._raw_image, self._pixels.seen
         export_folder(folder, volume, seen, parts, syntax, overwrite, num_threads, progress)
 

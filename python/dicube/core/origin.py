@@ -6,6 +6,8 @@ Must not know the current state of an image.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -71,6 +73,24 @@ class Origin:
         if self.provenance is None:
             return "the image was not read from files"
         return self.provenance.objection(meta, header, space)
+
+    def warn_of_dropped(self, target: Any, reason: str) -> None:
+        """Warn that files without frames, kept with the originals, are missing in what is written.
+
+        Args:
+            target: what is written.
+            reason: why the original files are not kept.
+        """
+        others = () if self.provenance is None else self.provenance.others
+        if not others:
+            return
+        first = ", ".join(f"{file.name} ({file.why})" for file in others[:3])
+        more = ", …" if len(others) > 3 else ""
+        warnings.warn(
+            f"{os.fspath(target)}: {len(others)} files without frames, which were kept with the "
+            f"original files, are left out because {reason}: {first}{more}",
+            stacklevel=3,
+        )
 
     @contextmanager
     def frames(self, volume: NDArray[Any], seen: bool) -> Iterator[VolumeFrames]:

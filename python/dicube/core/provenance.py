@@ -6,7 +6,7 @@ they are found by comparing with what was read. Must not know files of any kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.metadata.original_elements import OriginalElements
-from dicube.dicom.originals.model import Originals
-from dicube.dicom.originals.section import originals_from_bytes, originals_to_bytes
+from dicube.dicom.originals.model import Bytes, Original, Originals
+from dicube.dicom.originals.section import BulkSource, originals_from_bytes, originals_to_bytes
 from dicube.dicom.series.geometry import Space, space_fields
 from dicube.exceptions import InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
@@ -38,12 +38,17 @@ class StoredOriginals:
         dtype: np.dtype[Any],
         codec: str,
         max_memory: int | None,
+        bulk: BulkSource | None,
     ) -> None:
-        """Take the section's bytes, the properties of the file's frames, and the memory limit."""
+        """Take the section's bytes, the properties of the file's frames, and the memory limit.
+
+        `bulk` is the source of the ranges that the section refers to, if the file has any.
+        """
         self.coded: tuple[bytes, ...] = ()
         self.packed = packed
         self._volume = shape, dtype, codec
         self._max_memory = max_memory
+        self._bulk = bulk
         self._unpacked: Originals | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -60,7 +65,7 @@ class StoredOriginals:
                 data = unpack_bytes(self.packed, self._max_memory)
             except InvalidCubeFileError as error:
                 raise type(error)(f"section originals: {error.message}") from error
-            originals = originals_from_bytes(data, *self._volume)
+            originals = originals_from_bytes(data, *self._volume, self._bulk)
             originals.coded = self.coded if originals.codec else ()
             self._unpacked = originals
         return self._unpacked
@@ -117,12 +122,27 @@ class Provenance:
         assert isinstance(self._originals, Originals)
         return self._originals
 
-    def pack_originals(self, volume: NDArray[Any]) -> bytes:
+    @property
+    def others(self) -> tuple[Original, ...]:
+        """The files without frames, whether or not there is an `objection`."""
+        try:
+            return () if isinstance(self._originals, str) else self.originals.others
+        except InvalidCubeFileError:  # which is no obstacle to leaving them out
+            return ()
+
+    def pack_originals(
+        self,
+        volume: NDArray[Any],
+        store: Callable[[Bytes], tuple[int, int, int, int]] | None = None,
+    ) -> bytes:
         """Return the section that holds the files.
 
         Args:
             volume: of an image without an `objection` or a `changed_file`.
+            store: stores bulk; see `originals_to_bytes`.
         """
+        if store is not None:
+            return pack_bytes(originals_to_bytes(self.originals, volume, store))
         if isinstance(self._originals, StoredOriginals):
             return self._originals.packed
         # The files stay the same however often the image is saved, so they are hashed once.
@@ -194,4 +214,6 @@ class Provenance:
             return "the pixel header was changed"
         if (space and space_fields(space)) != self._space:
             return "the space was changed"
+        if isinstance(self._originals, Originals):
+            return next(filter(None, (bulk.problem() for bulk in self._originals.bulk)), "")
         return ""

@@ -19,6 +19,7 @@ from dicube.core.cube_parts import derived_attributes, read_header, read_meta, r
 from dicube.core.dcb_files import DcbFile
 from dicube.core.lossy.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
+from dicube.core.stored_files import expect_frames
 from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import SeriesFiles, check_syntax
@@ -26,7 +27,7 @@ from dicube.dicom.export.frame_coding import CodedFrame, check_samples, kept_in
 from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.series.precedence import settled
 from dicube.dicom.transfer_syntaxes import EXPLICIT, syntax_of_codec
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 
@@ -72,8 +73,7 @@ class DcbStreamingReader:
         self.cache_size = max(chunk_size, cache_size)
         self.force_uncompressed = force_uncompressed
         self.frame_count = self._reader.shape[0]
-        if not self.frame_count:
-            raise InvalidCubeFileError(f"{dcb_file_path}: the file holds no frames")
+        expect_frames(self._reader)
         self.dicom_meta, self.space = read_meta(self._reader), read_space(self._reader)
         self.pixel_header = read_header(self._reader)
         self._losses, self._is_plain = read_losses(self._reader), has_plain_frames(self._reader)

@@ -10,19 +10,30 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
-from dicube.dicom.files.instance import Instance
-from dicube.dicom.files.series import choose_series, find_instances, warn_of_remarks
-from dicube.dicom.files.sources import Source
+from dicube.dicom.files.instance import Instance, without_large_values
+from dicube.dicom.files.series import (
+    ChosenSeries,
+    FoundFiles,
+    choose_series,
+    count_classes,
+    find_instances,
+    needs_pixels,
+    warn_of_remarks,
+)
+from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.files.volume import check_decoders, common_layout, read_volume
 from dicube.dicom.metadata.first_slice import first_slice
-from dicube.dicom.originals.keeper import OriginalsKeeper
+from dicube.dicom.originals.keeper import OriginalsKeeper, files_without_frames, names_in
 from dicube.dicom.originals.model import Originals
+from dicube.dicom.originals.section import fault_of
 from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
+from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.pixel_header import PixelDataHeader
 from dicube.threads import Progress, thread_count
 
@@ -55,7 +66,11 @@ def read_dicom_dir(
         >>> meta.slice_count, meta.get("Modality")
         (5, 'CT')
     """
-    meta, _, _ = _read_series(source, sort_method, series_uid, progress, passes=1)
+    found = _found_files(source, progress, passes=1)
+    images = choose_series(found.instances, series_uid).images
+    warn_of_remarks(images, stacklevel=2)
+    _warn_of_excess(images, stacklevel=3)
+    meta, _ = _meta_of(images, sort_method)
     return meta
 
 
@@ -69,11 +84,15 @@ def check_series(source: Source) -> DicomMeta:
         MetaDataError, DataConsistencyError: see `read_series`.
         CodecError: the package that decodes the pixels is missing.
     """
-    meta, instances, _ = _read_series(
-        source, SortMethod.INSTANCE_NUMBER_ASC, None, progress=None, passes=2
-    )
+    found = _found_files(source, None, passes=2)
+    chosen = _chosen_images(source, found, None)
+    meta, instances = _meta_of(chosen.images, SortMethod.INSTANCE_NUMBER_ASC)
     check_decoders(instances)
     return meta
+
+
+class NoImagesError(MetaDataError):
+    """No file of the source has pixels."""
 
 
 class Series(NamedTuple):
@@ -113,7 +132,9 @@ def read_series(
             shape or sample type, or pixels are missing or truncated; names the file.
         CodecError: compressed pixels can't be decoded; names the missing package.
     """
-    meta, instances, files = _read_series(source, sort_method, series_uid, progress, passes=2)
+    found = _found_files(source, progress, passes=2)
+    chosen, files = _chosen_images(source, found, series_uid), len(found)
+    meta, instances = _meta_of(chosen.images, sort_method)
     slices = meta.instances()
     frames = 0
 
@@ -124,7 +145,7 @@ def read_series(
             progress(files + files * frames // len(instances), 2 * files)
 
     threads = thread_count(num_threads)
-    keeper = OriginalsKeeper(source, instances, slices)
+    keeper = OriginalsKeeper(source, instances, slices, chosen.others)
     volume, interpretations = read_volume(instances, slices, threads, on_frame, keeper.keep)
     if len(interpretations) == 1:
         meta.set_shared_item(CommonTags.PhotometricInterpretation, interpretations.pop())
@@ -133,7 +154,47 @@ def read_series(
         header.Extras[UNUSED_BITS] = True
     if volume.dtype.itemsize == 1 and {i.pixels.vr for i in instances if i.pixels} == {"OW"}:
         header.Extras[BYTES_AS_OW] = True
-    return Series(meta, volume, header, keeper.originals(volume))
+    originals = keeper.originals(volume)
+    _warn_of_others(source, chosen, originals)
+    return Series(meta, volume, header, originals)
+
+
+def read_files(
+    source: Source, series_uid: str | None = None, progress: Progress | None = None
+) -> tuple[DicomMeta, Originals]:
+    """Read what restores the files of a series without reading any as images.
+
+    Args:
+        source, series_uid, progress: see `read_dicom_dir`.
+
+    Returns:
+        The metadata, with a slice for each file, in which large values are missing; and the
+        originals, which have no frames.
+
+    Raises:
+        CubeFileNotFoundError, MetaDataError: see `read_dicom_dir`.
+        DataConsistencyError: there are several series and `series_uid` is None; or a dataset in
+            memory.
+    """
+    found = _found_files(source, progress, passes=1)
+    chosen = choose_series(found.instances, series_uid)
+    files = [f for image in chosen.images for f in (image, *image.copies)] + chosen.others
+    if in_memory := [file.path for file in files if file.in_memory]:
+        raise DataConsistencyError(f"{in_memory[0]} is a dataset in memory and not a file")
+    names = names_in(source, [file.path for file in files])
+    names_of = dict(zip([file.path for file in files], names, strict=True))
+    others = files_without_frames(files, names_of)
+    originals = Originals((), (0, 0, 0), np.dtype(np.uint8), others=others)
+    if fault := fault_of(originals):
+        raise DataConsistencyError(f"{name_of(source)}: {fault}")
+    meta = DicomMeta.from_items(
+        [without_large_values(file.item) for file in files],
+        [file.file_meta for file in files],
+        [file.path for file in files],
+        [1] * len(files),
+    )
+    _warn_of_others(source, chosen._replace(others=[]), originals)
+    return meta, originals
 
 
 def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
@@ -143,35 +204,54 @@ def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
     )
 
 
-def _read_series(
-    source: Source,
-    sort_method: SortMethod,
-    series_uid: str | None,
-    progress: Progress | None,
-    passes: int,
-) -> tuple[DicomMeta, list[Instance], int]:
-    """Return the metadata of a series, its files in slice order, and the number of all files."""
+def _found_files(source: Source, progress: Progress | None, passes: int) -> FoundFiles:
+    """Return the files of a source; raise if a dicube file is among them."""
     found = find_instances(source, progress, passes)
-    if found.ignored:
-        _log.info("not DICOM images, ignored: %s", ", ".join(found.ignored))
-    instances: Sequence[Instance] = choose_series(found.instances, series_uid)
-    warn_of_remarks(instances, stacklevel=4)
-    if passes > 1:
-        common_layout(instances)
-    _warn_of_excess(instances)
+    if found.cubes:
+        raise DataConsistencyError(
+            f"{found.cubes[0]} is a dicube file among DICOM files",
+            suggestion="remove it from the source, or restore its DICOM files first",
+        )
+    if found.ignored or found.directories:
+        _log.info("not DICOM images, ignored: %s", ", ".join(found.ignored + found.directories))
+    return found
+
+
+def _chosen_images(source: Source, found: FoundFiles, series_uid: str | None) -> ChosenSeries:
+    """Choose a series whose images form a volume; warn of faults in its files."""
+    _expect_images(source, found.instances)
+    chosen = choose_series(found.instances, series_uid)
+    _expect_images(source, chosen.images)
+    warn_of_remarks(chosen.images, stacklevel=4)
+    common_layout(chosen.images)
+    _warn_of_excess(chosen.images, stacklevel=5)
+    return chosen
+
+
+def _expect_images(source: Source, instances: Sequence[Instance]) -> None:
+    """Raise NoImagesError if files have no pixels, and none lacks them."""
+    if all(instance.pixels is None and not needs_pixels(instance) for instance in instances):
+        raise NoImagesError(
+            f"{name_of(source)}: no images among {len(instances)} DICOM files: "
+            + count_classes(instances),
+            suggestion="dicube.store_files() keeps such files",
+        )
+
+
+def _meta_of(images: list[Instance], sort_method: SortMethod) -> tuple[DicomMeta, list[Instance]]:
+    """Return the metadata of images, sorted, and the images in the order of their slices."""
     meta = DicomMeta.from_items(
-        [instance.item for instance in instances],
-        [instance.file_meta for instance in instances],
-        [instance.path for instance in instances],
-        [instance.frame_count for instance in instances],
+        [instance.item for instance in images],
+        [instance.file_meta for instance in images],
+        [instance.path for instance in images],
+        [instance.frame_count for instance in images],
     )
     meta.sort_files(sort_method)
-    files = len(found.instances) + len(found.ignored)
     order = [meta.frames[slices[0]].instance for slices in meta.instances()]
-    return meta, [instances[i] for i in order], files
+    return meta, [images[i] for i in order]
 
 
-def _warn_of_excess(instances: Sequence[Instance]) -> None:
+def _warn_of_excess(instances: Sequence[Instance], stacklevel: int) -> None:
     """Warn of files with more pixels than NumberOfFrames says."""
     more = [instance for instance in instances if instance.frame_count > instance.stated_frames]
     if more:
@@ -179,7 +259,7 @@ def _warn_of_excess(instances: Sequence[Instance]) -> None:
         warnings.warn(
             f"{len(more)} of {len(instances)} files have more frames than NumberOfFrames says; all "
             f"are read: {first.path} has {first.frame_count}, not {first.stated_frames}",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     beyond = [instance for instance in instances if instance.bytes_beyond_frames]
     if beyond:
@@ -187,5 +267,20 @@ def _warn_of_excess(instances: Sequence[Instance]) -> None:
         warnings.warn(
             f"{len(beyond)} of {len(instances)} files have bytes after their frames, which are not "
             f"read: {first.path} has {first.bytes_beyond_frames}",
-            stacklevel=4,
+            stacklevel=stacklevel,
+        )
+
+
+def _warn_of_others(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
+    """Warn if there are objects that are not in the volume."""
+    kept = [] if isinstance(originals, str) else [i for i in chosen.others if not i.in_memory]
+    left_out = [i for i in chosen.others if i not in kept] + chosen.left_out
+    parts = []
+    if kept:
+        parts.append(f"{len(kept)} kept with the original files: {count_classes(kept)}")
+    if left_out:
+        parts.append(f"{len(left_out)} left out: {count_classes(left_out)}")
+    if parts:
+        warnings.warn(
+            f"{name_of(source)}: DICOM files without pixels, {'; '.join(parts)}", stacklevel=4
         )

@@ -12,21 +12,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pydicom.uid import UID
-
 from dicube.dicom.dicom_io import check_series
 from dicube.dicom.dicom_status import Finding
 from dicube.dicom.files.instance import Instance, read_instance
-from dicube.dicom.files.sources import DatasetInMemory, File, Path, files_of, is_archive
+from dicube.dicom.files.series import class_name
+from dicube.dicom.files.sources import DatasetInMemory, File, Path, files_of, is_archive, is_dicube
 from dicube.dicom.series.check import check_dicom
 from dicube.exceptions import DicomCubeError
 from dicube.threads import Progress
 
-_CLASS_UID, _INSTANCE_UID, _SERIES_UID = 0x00080016, 0x00080018, 0x0020000E
+_INSTANCE_UID, _SERIES_UID = 0x00080018, 0x0020000E
 _MODALITY, _DESCRIPTION = 0x00080060, 0x0008103E
 _PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
-_DICUBE_MAGIC = b"DCMCUBE"  # a dicube file begins with it
 _OF_PATIENTS = "non_uniform_patient"  # the finding whose message has names
 
 
@@ -120,9 +118,9 @@ def find_series(
     for done, file in enumerate(files, 1):
         try:
             instance = read_instance(file)
-            if instance is not None:
+            if instance is not None and not instance.is_directory:
                 _add(instance, file, series, instances)
-            elif _is_dicube(file):
+            elif instance is None and is_dicube(file):
                 tree.dicube_files.append(file.name)
             else:
                 tree.other_files += 1
@@ -172,8 +170,7 @@ def _add(
     one = series[uid]
     one.files.append(file)
     one.size += instance.size
-    sop_class = instance.text(_CLASS_UID)
-    one.classes[UID(sop_class).name if sop_class else "no SOP class"] += 1
+    one.classes[class_name(instance)] += 1
     instance_uid = instance.text(_INSTANCE_UID)
     if instance.pixels is not None:
         one.shapes.add((instance.number(_ROWS), instance.number(_COLUMNS)))
@@ -184,8 +181,3 @@ def _add(
 
 def _is_below(path: Path, folder: Path) -> bool:
     return os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
-
-
-def _is_dicube(file: File) -> bool:
-    with file.open() as opened:
-        return (opened.read(len(_DICUBE_MAGIC)) or b"") == _DICUBE_MAGIC

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from dicube import _native
 from dicube.codecs.records import record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import DataConsistencyError
 from dicube.storage.formats import KIND_OF_NUMBER, SPEED
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
@@ -113,11 +113,6 @@ class DcbReader:
         skipped = self.damaged_sections if self._skips else None
         self.sections = Sections(self._file, info.sections, skipped)
         self._levels: int | None = None
-
-    def expect_frames(self) -> None:
-        """Raise InvalidCubeFileError if the file has no frames."""
-        if not self.shape[0]:
-            raise InvalidCubeFileError("the file holds no frames")
 
     def read_frames(
         self,

@@ -95,6 +95,31 @@ def unpack_bytes(packed: bytes, most: int | None = None) -> bytes:
     return _unpacked(memoryview(packed)[_padding_before(packed) :], _limit(packed), most)
 
 
+def pack_range(data: bytes | memoryview) -> bytes | memoryview:
+    """Return bytes as one zstd frame that declares its size; as they are if that is no smaller.
+
+    Padding precedes the frame if bytes are so repetitive that readers would refuse them.
+    """
+    packed = _packer(_FAST_LEVEL).compress(data)
+    if len(data) > len(packed) * _MOST_GROWTH:
+        packed = _padding(-(-len(data) // _MOST_GROWTH) - len(packed)) + packed
+    return packed if len(packed) < len(data) else data
+
+
+def unpack_range(stored: bytes, size: int) -> bytes:
+    """Return the `size` bytes that `pack_range` stored.
+
+    Raises:
+        InvalidCubeFileError: they are not these bytes.
+    """
+    if len(stored) == size:
+        return stored
+    data = _unpacked(memoryview(stored)[_padding_before(stored) :], size, None)
+    if len(data) != size:
+        raise InvalidCubeFileError(f"expected {size} bytes, found {len(data)}")
+    return data
+
+
 def _unpacked(frame: bytes | memoryview, limit: int, most: int | None) -> bytes:
     """Return the bytes in exactly one zstd frame, at most `limit` and `most`."""
     try:

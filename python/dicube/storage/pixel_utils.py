@@ -44,6 +44,12 @@ def stored_volume(array: NDArray[Any]) -> NDArray[Any]:
     return volume
 
 
+def checksum_of(data: bytes) -> int:
+    """Return the 64-bit checksum of bytes that dicube files use."""
+    samples = np.frombuffer(data, np.uint8)
+    return _native.checksum(samples.ctypes.data, samples.nbytes)
+
+
 def frame_checksums(volume: NDArray[Any]) -> list[int]:
     """Return a 64-bit checksum of each frame's values, which doesn't depend on byte order."""
     checksums = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dicube.core.cube_parts import read_parts
 from dicube.core.lossy.loss import Loss
+from dicube.core.stored_files import names_in_file
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import Finding
 from dicube.dicom.series.check import check_dicom
@@ -47,6 +48,7 @@ class FileSummary:
         rescale: slope and intercept of the first slice.
         losses: what lossy coding changed; empty if everything was lossless.
         space: the geometry's fields, in (z, y, x) order; None where it isn't known.
+        original_files: the names of the files stored, of a file without frames.
         tags: the values that identify the series, by keyword; only those present.
     """
 
@@ -65,6 +67,7 @@ class FileSummary:
     rescale: tuple[float, float]
     losses: tuple[Loss, ...]
     space: dict[str, list[float]] | None
+    original_files: tuple[str, ...]
     tags: dict[str, str]
 
 
@@ -78,6 +81,7 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
     with DcbReader(path) as reader:
         parts = read_parts(reader)
         raw_size = math.prod(reader.shape) * reader.dtype.itemsize
+        is_image = reader.shape[0] > 0
         return FileSummary(
             path=os.fspath(path),
             codec=reader.codec,
@@ -90,10 +94,11 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
             has_checksums=reader.has_checksums,
             sections={name: reader.sections.size(name) for name in reader.sections},
             status=parts.status.value,
-            findings=() if parts.meta is None else tuple(check_dicom(parts.meta)),
+            findings=tuple(check_dicom(parts.meta)) if parts.meta and is_image else (),
             rescale=(parts.header.RescaleSlope, parts.header.RescaleIntercept),
             losses=parts.origin.losses,
             space=None if parts.space is None else _space_fields(parts.space),
+            original_files=() if is_image else names_in_file(reader),
             tags={} if parts.meta is None else _tags_of(parts.meta),
         )
 

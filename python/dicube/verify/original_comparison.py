@@ -17,15 +17,17 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import numpy as np
 
 from dicube.core.image import DicomCubeImage
+from dicube.core.stored_files import has_frames, restore_files
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.instance import Instance
-from dicube.dicom.files.series import find_instances
+from dicube.dicom.files.series import FoundFiles, class_name, count_classes, find_instances
 from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import DicomCubeError
 from dicube.verify.report import MOST_PROBLEMS, Check, judged, unknown
 
 _SOP_INSTANCE = "SOPInstanceUID"
-_SOP_INSTANCE_UID, _SERIES_UID = 0x00080018, 0x0020000E
+_SERIES = "StudyInstanceUID", "SeriesInstanceUID"
+_SOP_INSTANCE_UID, _STUDY_UID, _SERIES_UID = 0x00080018, 0x0020000D, 0x0020000E
 
 
 class _Pair(NamedTuple):
@@ -40,22 +42,25 @@ def compare_with_originals(
     path: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     num_threads: int | None = None,
+    whole_source: bool = False,
 ) -> list[Check]:
     """Restore a file's DICOM files and compare each with its original.
 
     The original of a restored file is the file with its SOPInstanceUID; if several have it, the one
-    with its name, or else the one with its bytes. An original of the same series without a restored
-    file is reported as missing. If files are made from the metadata, one file stands for all copies
-    of an instance.
+    with its name, or else the one with its bytes. An original of the same study and series without
+    a restored file is reported as missing, whether or not it is an image. If files are made from
+    the metadata, one file stands for all copies of an instance.
 
     Args:
         path: the dicube file.
         folder: the originals, also in subfolders; or a zip archive of them.
         num_threads: threads for decoding.
+        whole_source: fail if the folder has DICOM files of other series, or a DICOMDIR.
 
     Returns:
-        Three checks: that no file is missing, that bytes are equal (only if the dicube file keeps
-        its originals), that elements and pixels are equal.
+        Checks that no file is missing, that bytes are equal (only if the dicube file keeps its
+        originals) and that elements and pixels are equal; and one of the files of other series, if
+        there are any or must be none.
 
     Raises:
         CubeFileNotFoundError: the file or the folder does not exist.
@@ -64,7 +69,7 @@ def compare_with_originals(
         work = Path(place) / "restored"
         try:
             root = _unpacked(folder, Path(place) / "originals")
-            originals = find_instances(root).instances
+            found = find_instances(root)
         except OSError:
             raise
         except (DicomCubeError, BadZipFile) as error:
@@ -72,45 +77,100 @@ def compare_with_originals(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                image = DicomCubeImage.from_file(path, num_threads)
-                if image.losses:
-                    return [_lossy_check(image, root, num_threads)]
-                why_not_exact = image.why_not_exact(num_threads=num_threads)
-                image.to_dicom_folder(work)
+                if not has_frames(path):
+                    why_not_exact = ""
+                    restore_files(path, work)
+                else:
+                    image = DicomCubeImage.from_file(path, num_threads)
+                    if image.losses:
+                        return _lossy_checks(image, found, root, num_threads, whole_source)
+                    why_not_exact = image.why_not_exact(num_threads=num_threads)
+                    image.to_dicom_folder(work)
         except DicomCubeError as error:
             return [judged("originals", "can't restore DICOM files", [error.message])]
         restored = find_instances(work).instances
-        pairs, problems = _paired(restored, originals, work, root, bool(why_not_exact))
+        pairs, problems, other = _paired(restored, found.instances, work, root, bool(why_not_exact))
         matched = len({pair.name for pair in pairs})
         message = (
             f"{matched} of {len(restored)} restored files have an original in {os.fspath(folder)}"
         )
-        return [judged("originals", message, problems), *_compared(pairs, why_not_exact)]
+        return [
+            judged("originals", message, problems),
+            *_compared(pairs, why_not_exact),
+            *_checks_of_other_files(other, found.directories, root, whole_source),
+        ]
 
 
-def _lossy_check(image: DicomCubeImage, folder: Path, num_threads: int | None) -> Check:
+def _lossy_checks(
+    image: DicomCubeImage,
+    found: FoundFiles,
+    folder: Path,
+    num_threads: int | None,
+    whole_source: bool,
+) -> list[Check]:
     """Compare pixels that were coded lossily with those of the originals, slice by slice.
 
     DICOM files made from a lossy file are other instances, so files can't be compared.
     """
     assert image.dicom_meta is not None
-    series = str(image.dicom_meta.get("SeriesInstanceUID", force_nonshared=True)[0])
-    source = DicomCubeImage.from_dicom_folder(folder, num_threads=num_threads, series_uid=series)
+    series = {
+        tuple(str(image.dicom_meta.get(name, force_nonshared=True)[0] or "") for name in _SERIES)
+    }
+    own = [instance for instance in found.instances if _series_of(instance) in series]
+    other = [instance for instance in found.instances if _series_of(instance) not in series]
+    checks_of_others = _checks_of_other_files(other, found.directories, folder, whole_source)
+    if not own:
+        return [judged("originals", "not compared", ["none is of the series"]), *checks_of_others]
+    source = DicomCubeImage.from_dicom_folder([i.path for i in own], num_threads=num_threads)
     assert source.dicom_meta is not None
     frames = _frame_names(image.dicom_meta)
     places = {frame: index for index, frame in enumerate(_frame_names(source.dicom_meta))}
     if source.shape != image.shape or len(places) < len(frames) or places.keys() != set(frames):
-        return judged("originals", "not compared", ["they are not the slices of the file"])
+        problem = "they are not the slices of the file"
+        return [judged("originals", "not compared", [problem]), *checks_of_others]
     allowed = sum(loss.max_error for loss in image.losses)
-    found, problems = 0, []
+    greatest, problems = 0, []
     for index, frame in enumerate(frames):
         before = source.raw_image[places[frame]].astype(np.int64)
         error = int(np.abs(image.raw_image[index] - before).max())
-        found = max(found, error)
+        greatest = max(greatest, error)
         if error > allowed:
             problems.append(f"slice {index}: error {error}, above the recorded {allowed}")
-    message = f"coded lossily: maximum error {found}, at most {allowed} recorded"
-    return judged("originals", message, problems)
+    problems += [_missing(i, folder) for i in own if i.pixels is None]
+    message = f"coded lossily: maximum error {greatest}, at most {allowed} recorded"
+    return [judged("originals", message, problems), *checks_of_others]
+
+
+def _checks_of_other_files(
+    other: list[Instance], directories: list[str], folder: Path, must_be_none: bool
+) -> list[Check]:
+    """Report files of other series, and DICOMDIRs, which are not in the dicube file."""
+    name = "other files"
+    if not other and not directories:
+        none = judged(name, "the source has no DICOM files of other series", [])
+        return [none] if must_be_none else []
+    counted = []
+    if other:
+        classes = count_classes(other, os.fspath(folder))
+        counted.append(f"{len(other)} files of other series: {classes}")
+    paths = [os.path.relpath(path, folder) for path in directories]
+    if paths:
+        counted.append(f"{len(paths)} DICOMDIR: {', '.join(paths[:3])}")
+    message = f"not in the file: {'; '.join(counted)}"
+    if not must_be_none:
+        return [unknown(name, message)]
+    problems = [
+        f"{os.path.relpath(one.path, folder)}: {class_name(one)} of another series" for one in other
+    ]
+    return [judged(name, message, [*problems, *(f"{path}: DICOMDIR" for path in paths)])]
+
+
+def _series_of(instance: Instance) -> tuple[str, ...]:
+    return instance.text(_STUDY_UID), instance.text(_SERIES_UID)
+
+
+def _missing(instance: Instance, folder: Path) -> str:
+    return f"{os.path.relpath(instance.path, folder)}: part of the series, but not restored"
 
 
 def _frame_names(meta: DicomMeta) -> list[tuple[str, int]]:
@@ -130,8 +190,8 @@ def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:
 
 def _paired(
     restored: list[Instance], originals: list[Instance], work: Path, folder: Path, anew: bool
-) -> tuple[list[_Pair], list[str]]:
-    """Return the pairs, and the files without a counterpart.
+) -> tuple[list[_Pair], list[str], list[Instance]]:
+    """Return the pairs, the files without a counterpart, and the originals of other series.
 
     `anew` says that the restored files were made from the metadata.
     """
@@ -152,14 +212,10 @@ def _paired(
         if anew and uid:
             pairs += [_Pair(name, instance.path, copy.path) for copy in found]
             found.clear()
-    series = {instance.text(_SERIES_UID) for instance in restored}
-    problems += [
-        f"{os.path.relpath(original.path, folder)}: part of the series, but not restored"
-        for left in candidates.values()
-        for original in left
-        if original.text(_SERIES_UID) in series and original.pixels is not None
-    ]
-    return pairs, problems
+    series = set(map(_series_of, restored))
+    left = [original for found in candidates.values() for original in found]
+    problems += [_missing(one, folder) for one in left if _series_of(one) in series]
+    return pairs, problems, [one for one in left if _series_of(one) not in series]
 
 
 def _original_of(instance: Instance, name: str, found: list[Instance], folder: Path) -> Instance:

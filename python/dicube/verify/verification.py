@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 
-from dicube.core.cube_parts import CubeParts, read_parts
+import numpy as np
+
+from dicube.core.cube_parts import ORIGINALS, ORIGINALS_BULK, CubeParts, read_parts
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space, same_space, space_or_reason
-from dicube.exceptions import CodecError, DicomCubeError
+from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError
 from dicube.nifti import is_nifti_name
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
@@ -36,6 +38,7 @@ def verify_file(
     progress: Progress | None = None,
     require_checksums: bool = False,
     require_originals: bool = False,
+    whole_source: bool = False,
 ) -> VerificationReport:
     """Check a dicube file: structure, checksums, frames, metadata, counts, geometry, originals.
 
@@ -47,12 +50,15 @@ def verify_file(
         against: a folder or zip archive with the DICOM files that the file was made from. Each is
             compared with the file that is restored: byte by byte if the dicube file keeps its
             originals, else element by element and sample by sample. Or the NIfTI file that it was
-            made from: .nii, .nii.gz, or either file of a pair of .hdr and .img.
+            made from: .nii, .nii.gz, or either file of a pair of .hdr and .img. A DICOM file of the
+            same study and series that is not in the dicube file is a failure.
         num_threads: threads for decoding; None or 0 for one per available processor.
         progress: called as `progress(done, total)`, in frames.
         require_checksums: fail if the file has no checksums.
         require_originals: fail unless the original files can be restored to the byte, as checksums
             in the file show, or the comparison with `against`.
+        whole_source: DICOM files of other series in `against`, and a DICOMDIR, are failures too;
+            otherwise they are counted.
 
     Returns:
         A report, true if no check failed. Damage is reported there, not raised.
@@ -61,6 +67,7 @@ def verify_file(
         CubeFileNotFoundError: the file or the folder does not exist.
         CubeFileAccessError: the operating system refuses to read.
         MissingPackageError: `against` is a NIfTI file, and nibabel is not installed.
+        DataConsistencyError: `whole_source` without `against`.
 
     Example:
         >>> report = dicube.verify_file("head.dcbs", against="series")
@@ -71,6 +78,8 @@ def verify_file(
         >>> report.unchecked
         ()
     """
+    if whole_source and against is None:
+        raise DataConsistencyError("whole_source needs a folder to compare with, given as against")
     try:
         reader = DcbReader(path, num_threads=num_threads)
     except OSError:
@@ -87,7 +96,7 @@ def verify_file(
         elif is_nifti_name(against) and not os.path.isdir(against):
             compared = compare_with_nifti(path, against, num_threads)
         else:
-            compared = compare_with_originals(path, against, num_threads)
+            compared = compare_with_originals(path, against, num_threads, whole_source)
         report = VerificationReport(report.path, (*checks, *compared))
     if require_checksums:
         report = report.requiring("checksums")
@@ -144,15 +153,17 @@ def _structure(reader: DcbReader) -> Check:
         for one, other in pairwise(ranges)
         if one[0] + one[1] > other[0]
     ]
-    if not ranges:
-        shared.append("the file holds no frames")
+    if not ranges and ORIGINALS not in reader.sections:
+        shared.append("the file holds neither frames nor original files")
     shape = " x ".join(map(str, reader.shape))
     message = f"{shape} {reader.dtype.name}, {reader.file_size:,} bytes"
     return judged("structure", message, shared)
 
 
 def _damaged_sections(reader: DcbReader) -> list[str]:
-    found = (failure_of(partial(reader.sections.__getitem__, name)) for name in reader.sections)
+    # Bulk may be too large for memory; restoring the files checks each of its ranges.
+    names = (name for name in reader.sections if name != ORIGINALS_BULK)
+    found = (failure_of(partial(reader.sections.__getitem__, name)) for name in names)
     return [error.message for error in found if error is not None]
 
 
@@ -180,7 +191,9 @@ def _damaged_frames(
 
 def _counts(reader: DcbReader, parts: CubeParts) -> Check:
     """Check that frames, metadata and geometry describe a volume of one shape."""
-    problems = []
+    problems: list[str] = []
+    if not reader.shape[0]:
+        return unknown("counts", "the file holds no frames")
     if parts.meta is not None and parts.meta.slice_count != reader.shape[0]:
         problems.append(
             f"{reader.shape[0]} frames, but metadata of {parts.meta.slice_count} slices"
@@ -227,7 +240,8 @@ def _originals(reader: DcbReader, parts: CubeParts, num_threads: int) -> Check:
     found: list[str] = []
 
     def restore() -> None:
-        changed = provenance.originals.changed(reader.read_frames(), num_threads)
+        volume = reader.read_frames() if reader.shape[0] else np.zeros(reader.shape, reader.dtype)
+        changed = provenance.originals.changed(volume, num_threads)
         found.extend(file.name for file in changed)
 
     error = failure_of(restore)

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from inputs.arrays import SmoothVolume
+from inputs.dicom_series import without_pixels, write_series
 from inputs.original_files import contents
 from programs.running import run_python
 from pydicom import dcmread
-from pydicom.uid import RLELossless
+from pydicom.uid import BasicTextSRStorage, RLELossless
 
 from dicube import DicomCubeImage, __version__
 from dicube.cli import main
@@ -208,6 +209,26 @@ class TestConvert:
         assert str(uid) in told and "--series-uid" in told
         assert run("convert", series, tmp_path / "x.dcbs", "--series-uid", uid).returncode == 0
         assert DicomCubeImage.from_file(tmp_path / "x.dcbs").shape == (2, 8, 8)
+
+    def test_files_without_images(self, tmp_path: Path) -> None:
+        reports = [without_pixels(BasicTextSRStorage, number) for number in range(2)]
+        source, path, out = write_series(tmp_path / "in", reports), tmp_path / "x.dcba", tmp_path
+        stored = run("convert", source, path)
+        assert stored.returncode == 0, stored.stderr
+        assert stored.stdout.startswith(f"{path}: 2 files without images, ")
+        info = run("info", path)
+        assert info.returncode == 0, info.stderr
+        lines = [line.split() for line in info.stdout.splitlines()]
+        assert [line[-1] for line in lines if line[:2] == ["original", "file"]] == ["I1", "I2"]
+        assert json.loads(run("info", "--json", path).stdout)["original_files"] == ["I1", "I2"]
+        assert run("convert", path, out / "out/").stdout == f"{out / 'out'}: 2 files\n"
+        assert contents(out / "out") == contents(source)
+        assert run("verify", path, "--against", source, "--whole-source").returncode == 0
+        for target in ("y.dcbs", "y.nii", "y.dcm"):
+            assert "no frames, but 2 original files" in fails("convert", path, tmp_path / target)
+        for target in ("y.dcbl", "y.nii", "y.dcm"):
+            assert "no images among 2 DICOM files" in fails("convert", source, tmp_path / target)
+        assert "needs a folder to compare with" in fails("verify", path, "--whole-source")
 
     def test_what_is_there_stays_unless_overwritten(self, series: Path, tmp_path: Path) -> None:
         path = tmp_path / "x.dcbs"

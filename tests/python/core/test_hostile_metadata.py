@@ -324,7 +324,7 @@ ORIGINALS = [
     ("coded", set_at("files", 0, "pieces", 1, {"coded": [0, 0, 1 << 40]})),
     ("jpeg", set_at("files", 0, "pieces", 1, {"jpeg": [0, 0, 10]})),
     ("the same file twice", lambda index: index["files"].append(index["files"][0])),
-    ("version 2", set_at("version", 2)),
+    ("version 3", set_at("version", 3)),
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from programs.running import GOLDEN
 
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, restore_files
 
 
 def golden_files() -> list[Any]:
@@ -22,6 +22,15 @@ def golden_files() -> list[Any]:
     ]
 
 
+def digests_in(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file below a folder, by relative path."""
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
 def test_there_are_golden_files() -> None:
     assert golden_files()
 
@@ -30,6 +39,10 @@ def test_there_are_golden_files() -> None:
 def test_golden_file_reads_as_it_was_written(
     path: Path, expected: dict[str, Any], tmp_path: Path
 ) -> None:
+    if "files" in expected:
+        restore_files(path, tmp_path)
+        assert expected["files"] == digests_in(tmp_path)
+        return
     image = DicomCubeImage.from_file(path)
     assert image.shape == tuple(expected["shape"])
     assert image.dtype == expected["dtype"]
@@ -44,11 +57,7 @@ def test_golden_file_reads_as_it_was_written(
         assert hashlib.sha256(image.roi_mask.tobytes()).hexdigest() == expected["mask"]
     if "originals" in expected:
         image.to_dicom_folder(tmp_path, exact=True)
-        assert expected["originals"] == {
-            str(file.relative_to(tmp_path)): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in tmp_path.rglob("*")
-            if file.is_file()
-        }
+        assert expected["originals"] == digests_in(tmp_path)
     if "nifti" in expected:
         pytest.importorskip("nibabel")
         image.to_nifti(tmp_path / "a.nii")
@@ -63,6 +72,11 @@ def test_golden_file_reads_as_it_was_written(
         assert meta is not None
         icons = [dataset.IconImageSequence[0].PixelData for dataset in map(meta.dataset, range(2))]
         assert [hashlib.sha256(icon).hexdigest() for icon in icons] == expected["icons"]
+    if "00189328" in expected:
+        assert image.dicom_meta is not None
+        found = image.dicom_meta.get("00189328", force_nonshared=True)
+        assert str(found) == expected["00189328"]
+        assert str(image.pixel_header.MaxVal) == expected["MaxVal"]
     if "PatientName" not in expected:
         return
     assert image.dicom_meta is not None and image.space is not None

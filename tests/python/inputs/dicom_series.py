@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RawDataStorage
 
 SERIES_UID = "1.2.826.0.1.3680043.8.498.1"
 
@@ -94,3 +94,29 @@ def write_series(folder: Path, datasets: Sequence[Dataset], names: Sequence[str]
         path.parent.mkdir(parents=True, exist_ok=True)
         dataset.save_as(path, enforce_file_format=True)
     return folder
+
+
+def without_pixels(
+    sop_class: str, number: int, series_uid: str = SERIES_UID, **elements: Any
+) -> Dataset:
+    """Make an object that is no image, of the study of `make_slice`."""
+    dataset = Dataset()
+    dataset.SOPClassUID = sop_class
+    dataset.SOPInstanceUID = f"{SERIES_UID}.7.{number}"
+    dataset.Modality = "OT"
+    dataset.PatientID = "4711"
+    dataset.StudyInstanceUID = f"{SERIES_UID}.9.1"
+    dataset.SeriesInstanceUID = series_uid
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def raw_data(number: int, values: bytes = b"measured", **kind: Any) -> Dataset:
+    """Make a raw data object with a private element."""
+    dataset = without_pixels(RawDataStorage, number, **kind)
+    dataset.add_new(0x20050010, "LO", "VENDOR RAW")
+    dataset.add_new(0x20051001, "OB", values)
+    return dataset

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from inputs.arrays import DTYPES, SmoothVolume
+from inputs.dicom_series import make_series, raw_data, write_series
 from programs.running import GOLDEN, run_published
 
-from dicube import DicomCubeImage, PixelDataHeader
+from dicube import DicomCubeImage, PixelDataHeader, store_files
+from dicube.storage import DcbReader
 
 pytestmark = pytest.mark.interop
 
@@ -97,6 +100,20 @@ def test_every_integer_type(
         assert one["meta"] is None
 
 
+def test_golden_files(published_python: Path) -> None:
+    """All of them but one with frames that it would misread."""
+    folder = GOLDEN / "0.4.0"
+    paths = sorted(set(folder.glob("*.dcbs")) - {folder / "transformed.dcbs"})
+    assert len(paths) > 12
+    for path, told in zip(paths, read_by_published(published_python, *paths), strict=True):
+        image = DicomCubeImage.from_file(path)
+        assert told["dtype"] == image.dtype.name, path
+        assert told["shape"] == list(image.shape if len(image.raw_image) > 1 else image.shape[1:])
+        assert told["status"] == image.dicom_status.value, path
+        if image.dtype.kind == "u":  # the published decoder corrupts small signed frames at times
+            assert told["sha256"] == sha256(image.raw_image), path
+
+
 def test_what_it_would_misread_it_refuses(published_python: Path) -> None:
     path = GOLDEN / "0.4.0" / "transformed.dcbs"
     result = run_published(published_python, "-c", READ, path)
@@ -133,3 +150,42 @@ def test_real_series(
                 continue
             assert element["vr"] == expected[tag]["vr"], tag
             assert element.get("Value") == expected[tag]["Value"], tag
+
+
+def test_originals_of_version_2_and_numbers_that_json_lacks(
+    published_python: Path, tmp_path: Path
+) -> None:
+    series = make_series(3, shape=(96, 80))
+    for number, dataset in zip((math.nan, math.inf, 2.5), series, strict=True):
+        dataset.RecommendedDisplayFrameRateInFloat = number
+        dataset.add_new(0x00189328, "FD", [1.0, -math.inf, number])
+    write_series(tmp_path / "in", [*series, raw_data(1, bytes(range(256)) * 1000)])
+    with pytest.warns(UserWarning, match="without pixels"):
+        image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    path = tmp_path / "x.dcbs"
+    image.to_file(path)
+    with DcbReader(path) as reader:
+        assert "originals_bulk" in reader.sections
+    (told,) = read_by_published(published_python, path)
+    assert told["sha256"] == sha256(image.raw_image)
+    assert [elements["00189328"]["Value"] for elements in told["meta"]] == [
+        [1, "-Infinity", "NaN"],
+        [1, "-Infinity", "Infinity"],
+        [1, "-Infinity", 2.5],
+    ]
+
+
+def test_a_header_with_numbers_that_json_lacks(published_python: Path, tmp_path: Path) -> None:
+    header = PixelDataHeader(WindowCenter=math.inf, MaxVal=math.nan, PixelDtype="int16")
+    image = DicomCubeImage(np.zeros((2, 96, 80), np.int16), header)
+    image.to_file(tmp_path / "x.dcbs")
+    (told,) = read_by_published(published_python, tmp_path / "x.dcbs")
+    assert told["sha256"] == sha256(image.raw_image)
+    assert (told["header"]["WindowCenter"], told["header"]["MaxVal"]) == ("Infinity", "NaN")
+
+
+def test_a_file_without_frames_is_refused(published_python: Path, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", [raw_data(1)])
+    store_files(tmp_path / "in", tmp_path / "x.dcbs")
+    result = run_published(published_python, "-c", READ, tmp_path / "x.dcbs")
+    assert result.returncode != 0

@@ -55,6 +55,7 @@ from dicube.dicom.files.sources import DatasetInMemory, File, FileOnDisk, Opened
 from dicube.exceptions import CubeFileAccessError, MetaDataError
 
 SMALLEST_HEAD = 1 << 16  # bytes of the first read; most headers are smaller
+_LARGEST_HEAD = 1 << 25  # beyond this, elements are not read into memory without need
 
 FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
 
@@ -140,6 +141,11 @@ class Instance:
     remarks: tuple[str, ...] = ()
     _values: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a DICOMDIR."""
+        return _uid(self.file_meta, _STORAGE_CLASS) == _DIRECTORY
 
     @property
     def in_memory(self) -> bool:
@@ -309,7 +315,7 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
         head_size: guess of the number of bytes before the pixels; a good guess saves time.
 
     Returns:
-        None if the file is not DICOM, or is a DICOMDIR.
+        None if the file is not DICOM.
 
     Raises:
         MetaDataError: the file is a damaged DICOM file; names it.
@@ -384,22 +390,38 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
     if start > len(head):
         head += file.read() or b""
     file_meta = _file_meta(head, start)
-    stated, storage = (_uid(file_meta, tag) for tag in (_TRANSFER_SYNTAX, _STORAGE_CLASS))
-    if storage == _DIRECTORY:
-        return None
+    stated = _uid(file_meta, _TRANSFER_SYNTAX)
     encoding = _plain_encoding(head, start, stated)
     implicit = encoding.implicit
-    try:
-        found = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
-        if found.stop + 12 > len(head) < size:
-            raise CutOff
-    except CutOff:
-        if len(head) == size:
-            raise
-        head += file.read() or b""
-        found = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
     syntax = syntax_of_pixels(stated, encoding.syntax)
     remarks = [conflict(stated, encoding.syntax)]
+    while True:
+        try:
+            found = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
+            if found.stop + 12 > len(head) < size:
+                raise CutOff
+            break
+        except CutOff:
+            if len(head) == size:
+                raise
+            if len(head) > _LARGEST_HEAD:
+                large = _item_without_pixels(source, start, encoding, size)
+                if large is not None:
+                    return Instance(
+                        source.name,
+                        size,
+                        large,
+                        file_meta,
+                        syntax,
+                        None,
+                        source,
+                        remarks=tuple(filter(None, remarks)),
+                    )
+            # Most of a large file is pixels, unless its elements are large.
+            more = file.read(size if len(head) > _LARGEST_HEAD else len(head))
+            if not more:
+                raise
+            head += more
     pixels = around = None
     elements, repeated = found.elements, found.repeated
     if found.stop < len(head):
@@ -429,6 +451,32 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
         source,
         around,
         remarks=tuple(filter(None, remarks)),
+    )
+
+
+def _item_without_pixels(source: File, start: int, encoding: Encoding, size: int) -> Item | None:
+    """Return the elements of a file except for large ones; None if it has pixels."""
+    with source.open_buffered() as file:
+        file.seek(start)
+        dataset = read_dataset(file, *encoding, stop_when=_at_pixels, defer_size=SMALLEST_HEAD)
+        if file.tell() < size:
+            return None
+        if file.tell() > size:
+            raise CutOff
+    for tag, raw in list(dataset.items()):
+        if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
+            del dataset[tag]
+    return item_of(dataset)
+
+
+def without_large_values(item: Item) -> Item:
+    """Return the elements of an item without values that are too large for metadata."""
+    return item_of_elements(
+        {
+            tag: element
+            for tag, element in item.elements.items()
+            if isinstance(element, SequenceElement) or len(element.value or b"") <= SMALLEST_HEAD
+        }
     )
 
 
@@ -521,8 +569,6 @@ def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None
     opened = _open_dataset(file, source.name)
     stream, encoding, syntax, remarks = opened[3:]
     file_meta = item_of(opened.file_meta)
-    if _uid(file_meta, _STORAGE_CLASS) == _DIRECTORY:
-        return None
     dataset, repeated = _read_elements(stream, encoding, lambda tag: tag in _PIXEL_TAGS)
     if not opened.has_preamble and not _is_composite(dataset):
         return None

@@ -8,8 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from pydicom.uid import UID
 
 from dicube.dicom.files.instance import (
     SMALLEST_HEAD,
@@ -18,7 +22,7 @@ from dicube.dicom.files.instance import (
     read_instance,
     same_content,
 )
-from dicube.dicom.files.sources import DatasetInMemory, Source, files_of, name_of
+from dicube.dicom.files.sources import DatasetInMemory, Source, files_of, is_dicube, name_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 from dicube.threads import Progress
 
@@ -26,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 _HEADS_DIFFER = 1 << 12  # bytes; the headers of a series seldom differ by more
 
-_INSTANCE_UID = 0x00080018
+_CLASS_UID, _INSTANCE_UID = 0x00080016, 0x00080018
 _SERIES_UID, _DESCRIPTION, _MODALITY = 0x0020000E, 0x0008103E, 0x00080060
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
 
@@ -37,11 +41,34 @@ class FoundFiles:
 
     Attributes:
         instances: the DICOM files, in natural order of their paths.
-        ignored: paths of the other files: those that are not DICOM, and DICOMDIRs.
+        directories: paths of DICOMDIRs.
+        cubes: paths of dicube files.
+        ignored: paths of the other files, which are not DICOM.
     """
 
     instances: list[Instance] = field(default_factory=list)
+    directories: list[str] = field(default_factory=list)
+    cubes: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        other = (self.directories, self.cubes, self.ignored)
+        return len(self.instances) + sum(map(len, other))
+
+
+class ChosenSeries(NamedTuple):
+    """A series that was chosen among files.
+
+    Attributes:
+        images: the files with pixels, each instance once; if none has pixels, all files.
+        others: the files without pixels, of a series with images.
+        left_out: the files of other series, none of which has pixels; empty if a series was asked
+            for.
+    """
+
+    images: list[Instance]
+    others: list[Instance]
+    left_out: list[Instance]
 
 
 def find_instances(source: Source, progress: Progress | None = None, passes: int = 1) -> FoundFiles:
@@ -68,9 +95,12 @@ def find_instances(source: Source, progress: Progress | None = None, passes: int
             instance: Instance | None = instance_of(file)
         else:
             instance = read_instance(file, head_size)
-        if instance is None:
-            found.ignored.append(file.name)
-        else:
+            if instance is None:
+                others = found.cubes if is_dicube(file) else found.ignored
+                others.append(file.name)
+        if instance is not None and instance.is_directory:
+            found.directories.append(file.name)
+        elif instance is not None:
             found.instances.append(instance)
             if instance.pixels is not None:  # the next file's header has about the same size
                 head_size = max(SMALLEST_HEAD, instance.pixels.offset + _HEADS_DIFFER)
@@ -83,11 +113,10 @@ def find_instances(source: Source, progress: Progress | None = None, passes: int
     return found
 
 
-def choose_series(instances: Sequence[Instance], series_uid: str | None = None) -> list[Instance]:
-    """Return the files of the only series, or of the one with the given UID.
+def choose_series(instances: Sequence[Instance], series_uid: str | None = None) -> ChosenSeries:
+    """Return the files of the only series with pixels, or of the one with the given UID.
 
-    Series without pixels (reports, presentation states) are ignored if another series has pixels.
-    If several files are the same instance with the same content, the first is returned and lists
+    If several images are the same instance with the same content, the first is returned and lists
     the others in its `copies`.
 
     Args:
@@ -97,13 +126,13 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
     Raises:
         DataConsistencyError: there are several series, or none with this UID; lists them. Or files
             are the same instance with different content; names them.
-        MetaDataError: a file has neither a SeriesInstanceUID nor pixels, so it is damaged.
+        MetaDataError: a file has no SeriesInstanceUID and lacks its pixels, so it is damaged.
     """
     series: dict[str, list[Instance]] = {}
     for instance in instances:
         series.setdefault(instance.text(_SERIES_UID), []).append(instance)
     for instance in series.get("", []) if len(series) > 1 else []:
-        if instance.pixels is None:
+        if instance.pixels is None and needs_pixels(instance):
             raise MetaDataError(
                 f"{instance.path} has neither a SeriesInstanceUID nor pixels: it is damaged"
             )
@@ -112,7 +141,7 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
             raise DataConsistencyError(
                 f"no series {series_uid} among the {len(series)} found:{_listed(series)}"
             )
-        return _without_copies(series[series_uid])
+        return _chosen(series[series_uid], [])
     with_pixels = {
         uid: members
         for uid, members in series.items()
@@ -124,7 +153,33 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
             f"{len(candidates)} series found:{_listed(candidates)}",
             suggestion="choose one by series_uid=",
         )
-    return _without_copies(next(iter(candidates.values())))
+    (uid,) = candidates
+    return _chosen(series[uid], [i for i in instances if i.text(_SERIES_UID) != uid])
+
+
+def needs_pixels(instance: Instance) -> bool:
+    """Return whether a file is an image by its SOP class, so that it is damaged without pixels."""
+    return not instance.text(_CLASS_UID) or "Image Storage" in class_name(instance)
+
+
+def class_name(instance: Instance) -> str:
+    """Return the name of a file's SOP class; its UID if the class is not of the standard."""
+    uid = instance.text(_CLASS_UID)
+    return UID(uid).name if uid else "no SOP class"
+
+
+def count_classes(instances: Sequence[Instance], folder: str | None = None) -> str:
+    """Return how many files there are of each SOP class, and the paths of the first three.
+
+    Args:
+        instances: the files.
+        folder: the folder that paths are relative to; None for whole paths.
+    """
+    counts = Counter(map(class_name, instances))
+    classes = ", ".join(f"{number} {name}" for name, number in counts.items())
+    first = [instance.path for instance in instances[:3]]
+    paths = ", ".join(path if folder is None else os.path.relpath(path, folder) for path in first)
+    return f"{classes} ({paths}{', …' if len(instances) > 3 else ''})"
 
 
 def describe_series(members: Sequence[Instance]) -> str:
@@ -150,6 +205,14 @@ def warn_of_remarks(members: Sequence[Instance], stacklevel: int) -> None:
     for remark, found in paths.items():
         others = f" and {len(found) - 1} more files" if len(found) > 1 else ""
         warnings.warn(f"{found[0]}{others}: {remark}", stacklevel=stacklevel + 1)
+
+
+def _chosen(members: Sequence[Instance], left_out: list[Instance]) -> ChosenSeries:
+    images = [i for i in members if i.pixels is not None or needs_pixels(i)]
+    if not any(image.pixels is not None for image in images):
+        return ChosenSeries(_without_copies(members), [], left_out)
+    others = [i for i in members if i.pixels is None and not needs_pixels(i)]
+    return ChosenSeries(_without_copies(images), others, left_out)
 
 
 def _without_copies(members: Sequence[Instance]) -> list[Instance]:

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase, FileIO
-from typing import IO, BinaryIO, TypeAlias
+from typing import IO, Any, BinaryIO, TypeAlias
 
 from pydicom.dataset import Dataset
 
@@ -33,6 +33,7 @@ _CHUNK = 1 << 20
 
 # Folders at the root of a disk that only the system may list.
 _OF_THE_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
+_DICUBE_MAGIC = b"DCMCUBE"
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -45,6 +46,11 @@ class FileOnDisk:
     """
 
     name: str
+
+    @property
+    def container(self) -> str:
+        """The path of the file on disk that holds the bytes."""
+        return self.name
 
     def open(self) -> Opened:
         """Open the file, unbuffered."""
@@ -72,6 +78,11 @@ class ZipMember:
     name: str
     archive: _Archive
     info: zipfile.ZipInfo
+
+    @property
+    def container(self) -> str:
+        """The path of the file on disk that holds the bytes."""
+        return self.archive.path
 
     def open(self) -> BinaryIO:
         """Open the member; its bytes are unpacked while they are read."""
@@ -125,6 +136,12 @@ def files_of(source: Source) -> list[File | DatasetInMemory]:
         else:
             found += _files_at(os.fspath(one))
     return found
+
+
+def is_dicube(file: File) -> bool:
+    """Return whether a file begins as dicube files do."""
+    with file.open() as opened:
+        return (opened.read(len(_DICUBE_MAGIC)) or b"") == _DICUBE_MAGIC
 
 
 def name_of(source: Source) -> str:
@@ -204,6 +221,7 @@ class _Archive:
     """A zip archive that many threads read; open as long as one of its members is referenced."""
 
     def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
         # If ZipFile opens the file itself, it counts its users in a way that isn't thread-safe.
         self._file = open(path, "rb")  # noqa: SIM115
         try:
@@ -211,6 +229,9 @@ class _Archive:
         except BaseException:
             self._file.close()
             raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Archive, (self.path,)
 
     def infos(self) -> list[zipfile.ZipInfo]:
         """Return the archive's directory."""

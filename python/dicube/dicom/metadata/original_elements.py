@@ -114,7 +114,7 @@ def _around(file: Original) -> tuple[bytes, bytes]:
         raise Unusual("its pixels are not stored separately")
     first, last = own.index(True), len(own) - own[::-1].index(True)
     before, after = (
-        b"".join(bytes(p) for p in pieces if not isinstance(p, (Samples, Coded)))
+        b"".join(bytes(p) for p in pieces if isinstance(p, (bytes, memoryview)))
         for pieces in (file.pieces[:first], file.pieces[last:])
     )
     return before, after

@@ -6,7 +6,7 @@ Must not know metadata or dicube files.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -15,13 +15,16 @@ from pydicom.uid import UID
 
 from dicube.dicom.files.coded_frames import CodedPixels
 from dicube.dicom.files.instance import Instance
-from dicube.dicom.files.sources import Source
+from dicube.dicom.files.series import class_name
+from dicube.dicom.files.sources import DatasetInMemory, Source
 from dicube.dicom.files.volume import frame_layout
 from dicube.dicom.originals.model import (
     BIG,
     IN_MEMORY,
     LITTLE,
     PAIRS,
+    Bulk,
+    Bytes,
     Coded,
     Original,
     Originals,
@@ -35,23 +38,38 @@ from dicube.dicom.originals.model import (
     runs_of,
 )
 from dicube.dicom.originals.section import fault_of
+from dicube.exceptions import CubeFileAccessError, DataConsistencyError
+
+# Files without frames are kept in memory, like the headers of images, only if they are small, and
+# only so many. All together they compress well.
+_MOST_IN_MEMORY = 1 << 16
+_MOST_TOGETHER = 1 << 26
+
+_RANGE_SIZE = 1 << 24  # bytes of a file read at a time
 
 
 class OriginalsKeeper:
     """Collects what restores the files of a series while their pixels are read."""
 
     def __init__(
-        self, source: Source, instances: Sequence[Instance], slices: Sequence[Sequence[int]]
+        self,
+        source: Source,
+        instances: Sequence[Instance],
+        slices: Sequence[Sequence[int]],
+        others: Sequence[Instance] = (),
     ) -> None:
         """Prepare for the files of a series.
 
         Args:
             source: the source that the files were found in; their names are relative to it.
-            instances: the files.
+            instances: the files with the frames of the volume.
             slices: for each file, the slices that its frames become, in the order of the frames.
+            others: further files of the series.
         """
         self._instances, self._slices = instances, slices
+        self._others = [other for other in others if not other.in_memory]
         paths = [file.path for instance in instances for file in _with_copies(instance)]
+        paths += [other.path for other in self._others]
         self._names = dict(zip(paths, names_in(source, paths), strict=True))
         self._files: list[Original | None] = [None] * len(instances)
         self._copies: list[list[Original | None]] = [[]] * len(instances)
@@ -90,16 +108,81 @@ class OriginalsKeeper:
             volume.dtype,
             codecs.pop(),
             tuple(frames[index] for index in sorted(frames)),
-            self._other_files(files),
+            self._further_copies(files),
+            files_without_frames(self._others, self._names),
         )
         return fault_of(originals) or originals
 
-    def _other_files(self, files: Sequence[Original]) -> tuple[Original, ...]:
+    def _further_copies(self, files: Sequence[Original]) -> tuple[Original, ...]:
         """Return the copies, but for files that were given twice (same name and digest)."""
         known = {(file.name, file.digest) for file in files}
         copies = (file for found in self._copies for file in found if file is not None)
         others = {(file.name, file.digest): file for file in copies}
         return tuple(file for key, file in others.items() if key not in known)
+
+
+class FileBulk(Bulk):
+    """A file that is read again when its bytes are needed."""
+
+    def __init__(self, instance: Instance) -> None:
+        """Take the file, and its state by which a change can be detected."""
+        assert not isinstance(instance.source, DatasetInMemory)
+        self._path, self._size, self._source = instance.path, instance.size, instance.source
+        self._state = self._state_now()
+
+    def problem(self) -> str:
+        """Return that the file is no longer the one that was read; '' if it is."""
+        if self._state_now() == self._state:
+            return ""
+        return f"{self._path} was changed or removed since it was read"
+
+    def chunks(self) -> Iterator[Bytes]:
+        """Yield the bytes of the file.
+
+        Raises:
+            DataConsistencyError: the file was changed since it was read.
+            CubeFileAccessError: the operating system refuses to read.
+        """
+        left = self._size
+        try:
+            with self._source.open() as file:
+                while left > 0:
+                    chunk = file.read(min(left, _RANGE_SIZE)) or b""
+                    left -= len(chunk)
+                    if problem := self.problem() or ("" if chunk else f"{self._path} is cut off"):
+                        raise DataConsistencyError(problem)
+                    yield chunk
+        except OSError as error:
+            raise CubeFileAccessError(f"can't read {self._path}: {error.strerror}") from error
+
+    def _state_now(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._source.container)
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+
+def files_without_frames(
+    instances: Sequence[Instance], names: Mapping[str, str]
+) -> tuple[Original, ...]:
+    """Return what restores files that hold no frames of a volume.
+
+    Args:
+        instances: the files.
+        names: the name of the original of each path.
+    """
+    files = []
+    room = _MOST_TOGETHER
+    for instance in instances:
+        pieces: tuple[Piece, ...] = (FileBulk(instance),)
+        if instance.size <= min(_MOST_IN_MEMORY, room):
+            pieces = _without_empty([instance.read(0, instance.size)])
+            room -= instance.size
+        pixels = "no pixels" if instance.pixels is None else "not in the volume"
+        why = f"{class_name(instance)}: {pixels}"
+        files.append(Original(names[instance.path], b"", pieces, why=why))
+    return tuple(files)
 
 
 def original_of(

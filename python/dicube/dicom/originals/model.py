@@ -10,6 +10,7 @@ Knows hashes and how files store samples. Must not know elements, dicube files o
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
 from dicube.codecs.jxl import restore_jpeg
-from dicube.exceptions import CodecError, DataConsistencyError
+from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 from dicube.threads import Threads
 
 Bytes: TypeAlias = "bytes | memoryview"
@@ -81,7 +82,35 @@ class Coded(NamedTuple):
     jpeg: bool
 
 
-Piece: TypeAlias = "bytes | memoryview | Samples | Coded"
+class Recoded(NamedTuple):
+    """A piece that consists of bytes `start` to `stop` of a frame as a recipe codes it."""
+
+    recipe: int
+    frame: int
+    start: int
+    stop: int
+
+
+class Bulk(ABC):
+    """A piece that is kept outside memory because it is large."""
+
+    @abstractmethod
+    def chunks(self) -> Iterator[Bytes]:
+        """Yield its bytes, at most `LARGEST_RANGE` at a time."""
+
+    def problem(self) -> str:
+        """Return why its bytes can't be read any more; '' if they can."""
+        return ""
+
+
+LARGEST_RANGE = 1 << 26
+"""The most bytes that a range of the section `originals_bulk` may stand for."""
+
+MOST_GROWTH = 4096
+"""How many bytes it may stand for at most for each byte stored."""
+
+
+Piece: TypeAlias = "bytes | memoryview | Samples | Coded | Recoded | Bulk"
 
 
 @dataclass(frozen=True)
@@ -97,6 +126,7 @@ class Original:
         frames_digest: SHA-256 of the samples of `frames` in little-endian order, as decoded when
             the file was read; it detects changes that the pieces don't show. Empty if there are no
             such frames.
+        why: of a file that holds no frames of the volume: why its pixels, if any, are not frames.
         is_plain: whether the first piece is the bytes before the value of the pixels, and the last
             one, unless it is the pixels, the bytes after it. Set only for files that were read.
     """
@@ -106,6 +136,7 @@ class Original:
     pieces: tuple[Piece, ...]
     frames: Runs = ()
     frames_digest: bytes = b""
+    why: str = ""
     is_plain: bool = field(default=False, compare=False)
 
     def all_runs(self) -> Iterator[tuple[int, int]]:
@@ -130,9 +161,9 @@ class Original:
             for piece in self.pieces:
                 if isinstance(piece, Samples):
                     piece = piece._replace(runs=new(piece.runs))
-                elif isinstance(piece, Coded):
+                elif isinstance(piece, (Coded, Recoded)):
                     piece = piece._replace(frame=numbers[piece.frame])
-                else:
+                elif not isinstance(piece, Bulk):
                     piece = bytes(piece)  # a view of all files' bytes can't be pickled
                 pieces.append(piece)
             return replace(self, pieces=tuple(pieces), frames=new(self.frames))
@@ -142,11 +173,15 @@ class Original:
 
 @dataclass
 class Originals:
-    """The original files of a series, which together hold each frame of its volume once.
+    """The original files of a series.
 
     Attributes:
-        files: the files, in the order of the slices.
+        files: the files that together hold each frame of the volume once, in the order of the
+            slices.
         copies: further files that hold the same frames.
+        others: further files, which hold none of the frames.
+        recipes: how frames are coded again for `Recoded` pieces, as in the section; no kind of
+            recipe is known yet.
         shape: shape of the volume.
         dtype: dtype of the volume.
         codec: name of the coded frames' codec in `dicube.codecs`; '' if the files have none.
@@ -159,11 +194,18 @@ class Originals:
     codec: str = ""
     coded: Sequence[bytes] = ()
     copies: tuple[Original, ...] = ()
+    others: tuple[Original, ...] = ()
+    recipes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def all_files(self) -> tuple[Original, ...]:
-        """The files, followed by the copies."""
-        return self.files + self.copies
+        """The files, the copies and the others."""
+        return self.files + self.copies + self.others
+
+    @property
+    def bulk(self) -> tuple[Bulk, ...]:
+        """The pieces that are not in memory."""
+        return tuple(p for file in self.all_files for p in file.pieces if isinstance(p, Bulk))
 
     def of_slices(self, slices: Sequence[int]) -> Originals | str:
         """Return the files of some slices; or, if a file also has frames of others, the reason."""
@@ -190,21 +232,33 @@ class Originals:
                     return file
         return None
 
-    def parts(self, file: Original, volume: NDArray[Any]) -> list[Bytes] | None:
-        """Return the bytes of a file in parts; None if the frames don't provide them."""
-        found: list[Bytes] = []
+    def parts(self, file: Original, volume: NDArray[Any]) -> Iterable[Bytes] | None:
+        """Return the bytes of a file in parts; None if the frames don't provide them.
+
+        Bulk is read while the parts are iterated over.
+
+        Raises:
+            InvalidCubeFileError: the file needs an unknown recipe.
+        """
+        found: list[Bytes | Bulk] = []
         for piece in file.pieces:
-            part: Bytes | None
+            part: Bytes | Bulk | None
             if isinstance(piece, Samples):
                 part = piece.form.encode(frames_in(volume, piece.runs))
             elif isinstance(piece, Coded):
                 part = self._coded_bytes(piece)
+            elif isinstance(piece, Recoded):
+                kind = self.recipes[piece.recipe].get("kind")
+                raise InvalidCubeFileError(
+                    f"{file.name} can't be restored: its frames are coded by a recipe of the "
+                    f"unknown kind {kind!r}"
+                )
             else:
                 part = piece
             if part is None:
                 return None
             found.append(part)
-        return found
+        return _flat(found)
 
     def _coded_bytes(self, piece: Coded) -> bytes | None:
         if piece.frame >= len(self.coded):
@@ -232,7 +286,7 @@ class Originals:
             return False
 
     def with_digests(self, volume: NDArray[Any]) -> Originals:
-        """Return the originals with the digest of each file.
+        """Return the originals with the digest of each file that holds frames.
 
         Args:
             volume: the samples, unchanged since the files were read.
@@ -256,18 +310,23 @@ class Originals:
         )
 
     def first_changed(self, volume: NDArray[Any], num_threads: int) -> Original | None:
-        """Return the first file that can't be restored from a volume; None if all can be.
+        """Return the first file with frames that a volume doesn't give; None if there is none.
 
         Args:
             volume: the current samples.
             num_threads: how many files are restored at the same time.
         """
-        return next(self.changed(volume, num_threads), None)
+        return next(self._changed(self.files + self.copies, volume, num_threads), None)
 
     def changed(self, volume: NDArray[Any], num_threads: int) -> Iterator[Original]:
-        """Yield the files that can't be restored from a volume; see `first_changed`."""
+        """Yield all files that can't be restored from a volume; see `first_changed`."""
+        yield from self._changed(self.all_files, volume, num_threads)
+
+    def _changed(
+        self, files: Sequence[Original], volume: NDArray[Any], num_threads: int
+    ) -> Iterator[Original]:
         if volume.shape != self.shape or volume.dtype.newbyteorder("=") != self.dtype:
-            yield from self.all_files
+            yield from files
             return
 
         def can_be_restored(file: Original) -> bool:
@@ -279,8 +338,16 @@ class Originals:
             )
 
         with Threads(max(1, num_threads)) as threads:
-            restored = threads.map(can_be_restored, self.all_files)
-            yield from (file for file, ok in zip(self.all_files, restored, strict=True) if not ok)
+            restored = threads.map(can_be_restored, files)
+            yield from (file for file, ok in zip(files, restored, strict=True) if not ok)
+
+
+def _flat(parts: Iterable[Bytes | Bulk]) -> Iterator[Bytes]:
+    for part in parts:
+        if isinstance(part, Bulk):
+            yield from part.chunks()
+        else:
+            yield part
 
 
 def digest_of(parts: Iterable[Bytes]) -> bytes:

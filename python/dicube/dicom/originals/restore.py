@@ -5,12 +5,14 @@ Must not know elements or dicube files.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from numpy.typing import NDArray
 
-from dicube.dicom.originals.model import Originals, digest_of
+from dicube.dicom.originals.model import Bytes, Original, Originals
 from dicube.exceptions import InvalidCubeFileError
 from dicube.threads import Progress
 from dicube.whole_files import WholeFiles, make_folder, refusals_named
@@ -36,24 +38,40 @@ def write_originals(
         The paths written.
 
     Raises:
-        InvalidCubeFileError: a file can't be restored byte for byte; it is not written.
+        InvalidCubeFileError: a file can't be restored byte for byte; it is not written. If that is
+            because of an unknown recipe, all other files are.
         TargetExistsError: the folder is not empty, or is a file.
         CubeFileAccessError: the operating system refuses to write.
     """
     target = os.fspath(folder)
     make_folder(target, overwrite)
-    paths = []
+    paths: list[str] = []
+    unknown: list[InvalidCubeFileError] = []
     with WholeFiles() as writer:
         for done, file in enumerate(originals.all_files, 1):
-            parts = originals.parts(file, volume)
-            # A file without a digest was just read, and the caller has checked the volume.
-            if parts is None or (file.digest and digest_of(parts) != file.digest):
-                raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
+            try:
+                parts = originals.parts(file, volume)
+            except InvalidCubeFileError as error:
+                unknown.append(error)
+                continue
             path = os.path.join(target, *file.name.split("/"))
             with refusals_named(path):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-            writer.write(path, parts)
+            writer.write(path, _checked(file, parts))
             paths.append(path)
             if progress is not None:
                 progress(done, len(originals.all_files))
+    if unknown:
+        raise unknown[0]
     return paths
+
+
+def _checked(file: Original, parts: Iterable[Bytes] | None) -> Iterator[Bytes]:
+    """Yield the bytes of a file; raise at the end unless they have its SHA-256."""
+    digest = hashlib.sha256()
+    for part in parts or ():
+        digest.update(part)
+        yield part
+    # A file without a digest was just read, and the caller has checked the volume.
+    if parts is None or (file.digest and digest.digest() != file.digest):
+        raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")

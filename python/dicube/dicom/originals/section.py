@@ -1,27 +1,33 @@
 """Converts `Originals` to the bytes of the section "originals" and back (see FORMAT.md).
 
-The bytes are untrusted: whatever is wrong with them raises an InvalidCubeFileError. Must not know
-elements, pixels or compression.
+Version 1 is written unless something needs version 2. The bytes are untrusted: whatever is wrong
+with them raises an InvalidCubeFileError. Must not know elements, pixels or compression.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import struct
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.originals.model import (
+    LARGEST_RANGE,
+    MOST_GROWTH,
+    Bulk,
+    Bytes,
     Coded,
     Original,
     Originals,
     Piece,
+    Recoded,
     Runs,
     SampleForm,
     Samples,
@@ -29,27 +35,76 @@ from dicube.dicom.originals.model import (
 from dicube.exceptions import InvalidCubeFileError
 from dicube.strict_json import parse_json
 
-VERSION = 1
+_PLAIN, _VERSION = 1, 2  # of the index
 
 _DIGEST = 32  # bytes of a SHA-256
+_RANGE = struct.Struct("<4Q")
 _ORDERS = ("little", "big", "pairs")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-def originals_to_bytes(originals: Originals, volume: NDArray[Any]) -> bytes:
+class StoredRange(NamedTuple):
+    """A range of the section `originals_bulk`.
+
+    Attributes:
+        offset: in the section.
+        stored: number of bytes in the section.
+        size: number of bytes that they stand for.
+        checksum: of the bytes in the section.
+    """
+
+    offset: int
+    stored: int
+    size: int
+    checksum: int
+
+
+class BulkSource(NamedTuple):
+    """The source of the bytes of ranges.
+
+    Attributes:
+        size: bytes of the section `originals_bulk`.
+        read: returns the bytes that a range stands for, given the fields of a `StoredRange`; raises
+            InvalidCubeFileError if the range is damaged.
+    """
+
+    size: int
+    read: Callable[[int, int, int, int], Bytes]
+
+
+class StoredBulk(Bulk):
+    """A range of the section `originals_bulk`."""
+
+    def __init__(self, where: StoredRange, source: BulkSource) -> None:
+        """Take the range, and the source of its bytes."""
+        self._where, self._source = where, source
+
+    def chunks(self) -> Iterator[Bytes]:
+        """Yield its bytes, all at once."""
+        yield self._source.read(*self._where)
+
+
+def originals_to_bytes(
+    originals: Originals,
+    volume: NDArray[Any],
+    store: Callable[[Bytes], tuple[int, int, int, int]] | None = None,
+) -> bytes:
     """Return the bytes of the section, before compression.
 
     Args:
         originals: the originals.
         volume: the samples, unchanged since the files were read.
+        store: stores bytes as a range of `originals_bulk`, and returns a `StoredRange`; needed if
+            the originals have bulk.
     """
-    originals = originals.with_digests(volume)
     forms: dict[SampleForm, int] = {}
     literals: list[bytes | memoryview] = []
+    ranges: list[tuple[int, int, int, int]] = []
     digests: list[bytes] = []
     entries = []
-    for file in originals.all_files:
+    for file in originals.with_digests(volume).all_files:
         pieces: list[Any] = []
+        digest = hashlib.sha256()  # of a file without frames, while its bulk is in memory
         for piece in file.pieces:
             if isinstance(piece, Samples):
                 form = forms.setdefault(piece.form, len(forms))
@@ -57,24 +112,48 @@ def originals_to_bytes(originals: Originals, volume: NDArray[Any]) -> bytes:
             elif isinstance(piece, Coded):
                 name = "jpeg" if piece.jpeg else "coded"
                 pieces.append({name: [piece.frame, piece.start, piece.stop]})
+            elif isinstance(piece, Recoded):
+                pieces.append({"recoded": list(piece)})
+            elif isinstance(piece, Bulk):
+                assert store is not None
+                for chunk in piece.chunks():
+                    pieces.append({"bulk": len(ranges)})
+                    ranges.append(store(chunk))
+                    digest.update(chunk)
             else:
+                digest.update(piece)
                 pieces.append(len(piece))
                 literals.append(piece)
         entry: dict[str, Any] = {"name": file.name, "pieces": pieces}
         if file.frames:
             entry["frames"] = list(chain.from_iterable(file.frames))
+        if file.why:
+            entry["why"] = file.why
         entries.append(entry)
-        digests += [file.digest, file.frames_digest]
-    count = len(originals.files)
-    index = {"version": VERSION, "forms": list(forms), "files": entries[:count]}
+        digests += [file.digest or digest.digest(), file.frames_digest]
+    is_plain = not (originals.others or originals.recipes or ranges)
+    index: dict[str, Any] = {
+        "version": _PLAIN if is_plain else _VERSION,
+        "forms": list(forms),
+        "files": entries[: len(originals.files)],
+    }
     if originals.copies:
-        index["copies"] = entries[count:]
+        index["copies"] = entries[len(originals.files) : len(entries) - len(originals.others)]
+    if not is_plain:
+        index["recipes"] = list(originals.recipes)
+        index["bulk"] = len(ranges)
+        index["others"] = entries[len(entries) - len(originals.others) :]
     text = json.dumps(index, separators=(",", ":")).encode()
-    return b"".join([struct.pack("<L", len(text)), text, *digests, *literals])
+    table = (_RANGE.pack(*place) for place in ranges)
+    return b"".join([struct.pack("<L", len(text)), text, *digests, *table, *literals])
 
 
 def originals_from_bytes(
-    data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], codec: str
+    data: bytes,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    codec: str,
+    bulk: BulkSource | None = None,
 ) -> Originals:
     """Return the originals from the bytes of the section.
 
@@ -83,6 +162,7 @@ def originals_from_bytes(
         shape: shape of the volume.
         dtype: dtype of the volume.
         codec: name of the codec of the dicube file's frames in `dicube.codecs`.
+        bulk: the source of the ranges of `originals_bulk`; None if the file has no such section.
 
     Raises:
         InvalidCubeFileError: the bytes don't describe originals of such a volume.
@@ -94,34 +174,50 @@ def originals_from_bytes(
         index = parse_json(data[4 : 4 + length])
     except ValueError as error:
         raise _fault(f"the index is not JSON: {error}") from None
-    if not isinstance(index, dict) or index.get("version") != VERSION:
-        raise _fault(f"expected an index of version {VERSION}")
+    version = index.get("version") if isinstance(index, dict) else None
+    if type(version) is not int or version not in (_PLAIN, _VERSION):
+        raise _fault(f"expected an index of version {_PLAIN} or {_VERSION}, found {version!r}")
+    if version == _PLAIN:  # which has no other keys
+        index = {key: index[key] for key in ("forms", "files", "copies") if key in index}
     forms = [_form(form) for form in _list(index.get("forms"))]
-    entries = _list(index.get("files"))
-    count = len(entries)
-    entries = entries + _list(index.get("copies", []))
+    recipes = [_recipe(recipe) for recipe in _list(index.get("recipes", []))]
+    files = _list(index.get("files"))
+    copies, others = _list(index.get("copies", [])), _list(index.get("others", []))
     cursor = _Cursor(memoryview(data), 4 + length)
     heads = []
-    for entry in entries:
+    for entry in (*files, *copies, *others):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise _fault("a file has no name")
         runs = _runs(_list(entry["frames"])) if entry.get("frames") else ()
         digest = bytes(cursor.take(_DIGEST))
         heads.append((entry, runs, digest, bytes(cursor.take(_DIGEST)) if runs else b""))
-    files = tuple(
+    ranges = _Ranges(cursor, index.get("bulk", 0), bulk)
+    found = tuple(
         Original(
             entry["name"],
             digest,
-            tuple(_piece(piece, forms, cursor) for piece in _list(entry.get("pieces"))),
+            tuple(
+                _piece(piece, forms, len(recipes), ranges, cursor)
+                for piece in _list(entry.get("pieces"))
+            ),
             runs,
             frames_digest,
+            str(entry.get("why", "")),
         )
         for entry, runs, digest, frames_digest in heads
     )
+    ranges.check_used()
     # Originals with uncompressed samples have no coded frames, whatever the dicube file's codec.
-    are_coded = any(isinstance(piece, Coded) for file in files for piece in file.pieces)
+    are_coded = any(isinstance(piece, Coded) for file in found for piece in file.pieces)
+    first_other = len(files) + len(copies)
     originals = Originals(
-        files[:count], shape, dtype, codec if are_coded else "", copies=files[count:]
+        found[: len(files)],
+        shape,
+        dtype,
+        codec if are_coded else "",
+        copies=found[len(files) : first_other],
+        others=found[first_other:],
+        recipes=tuple(recipes),
     )
     if not cursor.at_end:
         raise _fault("there are bytes that belong to no file")
@@ -151,6 +247,9 @@ def fault_of(originals: Originals) -> str:
     for copy in originals.copies:
         if _frames_of(copy) not in held:
             return f"{copy.name} is no copy: no file holds the same frames"
+    for other in originals.others:
+        if any(other.all_runs()) or any(isinstance(p, (Coded, Recoded)) for p in other.pieces):
+            return f"{other.name} holds frames, which files among the others can't"
     groups = (originals.files, *((copy,) for copy in originals.copies))
     return next(filter(None, map(_fault_of_coded, groups)), "")
 
@@ -206,6 +305,50 @@ class _Cursor:
         return self._position == len(self._data)
 
 
+class _Ranges:
+    """The table of the ranges of `originals_bulk`, each of which belongs to one piece."""
+
+    def __init__(self, cursor: _Cursor, count: Any, source: BulkSource | None) -> None:
+        """Read the table and check it against the size of the section."""
+        if not _is_count(count):
+            raise _fault(f"expected a number of ranges, found {count!r}")
+        table = cursor.take(count * _RANGE.size)
+        self._ranges = [StoredRange(*numbers) for numbers in _RANGE.iter_unpack(table)]
+        self._unused = set(range(count))
+        self._source = source
+        size = 0 if source is None else source.size
+        for place in self._ranges:
+            most = min(LARGEST_RANGE, place.stored * MOST_GROWTH)
+            if not 0 < place.stored <= place.size <= most:
+                raise _fault(f"a range stores {place.size} bytes as {place.stored}")
+            if place.offset + place.stored > size:
+                raise _fault(
+                    f"{place.stored} bytes at {place.offset} are beyond the {size} bytes of "
+                    "section originals_bulk"
+                )
+        for one, other in pairwise(sorted(self._ranges)):
+            if one.offset + one.stored > other.offset:
+                raise _fault(f"ranges of section originals_bulk overlap at {other.offset}")
+
+    def take(self, index: int) -> StoredBulk:
+        """Return the piece of a range."""
+        if self._source is None or index not in self._unused:
+            raise _fault(f"range {index} of section originals_bulk is missing or used twice")
+        self._unused.remove(index)
+        return StoredBulk(self._ranges[index], self._source)
+
+    def check_used(self) -> None:
+        """Raise if a range belongs to no piece."""
+        if self._unused:
+            raise _fault(f"range {min(self._unused)} of section originals_bulk is in no file")
+
+
+def _recipe(document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+        raise _fault("a recipe has no kind")
+    return document
+
+
 def _form(document: Any) -> SampleForm:
     form = _list(document)
     if len(form) != 3 or form[0] not in _ORDERS or not all(type(f) is bool for f in form[1:]):
@@ -213,17 +356,25 @@ def _form(document: Any) -> SampleForm:
     return SampleForm(*form)
 
 
-def _piece(document: Any, forms: Sequence[SampleForm], cursor: _Cursor) -> Piece:
+def _piece(
+    document: Any, forms: Sequence[SampleForm], recipes: int, ranges: _Ranges, cursor: _Cursor
+) -> Piece:
     if isinstance(document, list):
         if not document or not _is_count(document[0]) or document[0] >= len(forms):
             raise _fault(f"expected a piece of a file, found {document!r}")
         return Samples(forms[document[0]], _runs(document[1:]))
-    if isinstance(document, dict):
-        for name, jpeg in (("coded", False), ("jpeg", True)):
-            numbers = document.get(name)
-            if isinstance(numbers, list) and len(numbers) == 3 and all(map(_is_count, numbers)):
-                frame, start, stop = numbers
-                return Coded(frame, start, stop, jpeg)
+    if isinstance(document, dict) and len(document) == 1:
+        ((name, value),) = document.items()
+        numbers = value if isinstance(value, list) and all(map(_is_count, value)) else []
+        if name in ("coded", "jpeg") and len(numbers) == 3:
+            frame, start, stop = numbers
+            return Coded(frame, start, stop, name == "jpeg")
+        if name == "recoded" and len(numbers) == 4:
+            recipe, frame, start, stop = numbers
+            if recipe < recipes and start <= stop:
+                return Recoded(recipe, frame, start, stop)
+        if name == "bulk" and _is_count(value):
+            return ranges.take(value)
     elif _is_count(document):
         return cursor.take(document)
     raise _fault(f"expected a piece of a file, found {document!r}")

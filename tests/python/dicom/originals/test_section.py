@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 from inputs.dicom_series import make_series, write_series
 from inputs.original_files import PIXEL_DATA, contents, packed
 
 from dicube import DicomCubeImage
-from dicube.dicom.originals.model import Coded
+from dicube.dicom.originals.model import (
+    IN_MEMORY,
+    Bulk,
+    Coded,
+    Original,
+    Originals,
+    Recoded,
+    Samples,
+)
+from dicube.dicom.originals.restore import write_originals
+from dicube.dicom.originals.section import (
+    BulkSource,
+    originals_from_bytes,
+    originals_to_bytes,
+)
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import unpack_bytes
@@ -149,7 +165,10 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None] | bytes, str]] = {
         lambda index: index["files"][0].update(frames=[0, 1], pieces=[1]),
         "there are bytes that belong to no file",
     ),
-    "version": (lambda index: index.update(version=2), "expected an index of version 1"),
+    "version": (
+        lambda index: index.update(version=3),
+        "expected an index of version 1 or 2, found 3",
+    ),
     "forms": (
         lambda index: index.update(forms=[["middle", False, False]]),
         "expected a form of samples",
@@ -214,3 +233,165 @@ def test_coded_pieces_of_frames_that_are_none(tmp_path: Path) -> None:
         assert originals._coded_bytes(Coded(0, 0, 1, jpeg)) is None
     originals.coded = (b"no JPEG XL",)
     assert originals._coded_bytes(Coded(0, 0, 1, True)) is None
+
+
+class Store:
+    """A section `originals_bulk` in memory; stores ranges as they are, with a number each."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.ranges: list[tuple[int, int, int, int]] = []
+
+    def write(self, chunk: Any) -> tuple[int, int, int, int]:
+        self.ranges.append((len(self.data), len(chunk), len(chunk), len(self.ranges)))
+        self.data += bytes(chunk)
+        return self.ranges[-1]
+
+    def read(self, offset: int, stored: int, size: int, checksum: int) -> bytes:
+        assert (offset, stored, size, checksum) in self.ranges
+        return self.data[offset : offset + stored]
+
+
+class Chunks(Bulk):
+    """Bulk of given chunks."""
+
+    def __init__(self, *chunks: bytes) -> None:
+        self._chunks = chunks
+
+    def chunks(self) -> Iterator[bytes]:
+        yield from self._chunks
+
+
+VOLUME = np.arange(12, dtype=np.uint16).reshape(2, 2, 3)
+RECIPE = {"kind": "of tomorrow", "parameter": [1, {"x": None}]}
+
+
+def version_2() -> tuple[Originals, Store, bytes]:
+    """Originals with everything that version 2 adds; the bytes of both sections."""
+    samples = VOLUME.tobytes()
+    files = (
+        Original("a", b"", (b"head", Chunks(b"bulk"), Samples(IN_MEMORY, ((0, 1),)))),
+        Original("b", sha256(b"b"), (Recoded(0, 1, 0, 99), b"tail"), ((1, 1),), sha256(samples)),
+    )
+    others = (
+        Original("c", b"", (b"small",), why="raw data"),
+        Original("d/e", b"", (Chunks(b"one", b"two"), b"literal", Chunks(b"three")), why="more"),
+    )
+    originals = Originals(files, VOLUME.shape, VOLUME.dtype, others=others, recipes=(RECIPE,))
+    store = Store()
+    return originals, store, originals_to_bytes(originals, VOLUME, store.write)
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def read_back(data: bytes, store: Store) -> Originals:
+    bulk = BulkSource(len(store.data), store.read)
+    return originals_from_bytes(data, VOLUME.shape, VOLUME.dtype, "jph", bulk)
+
+
+def test_version_2_is_what_format_md_says(tmp_path: Path) -> None:
+    _, store, data = version_2()
+    assert store.data == b"bulkonetwothree"
+    (length,) = struct.unpack_from("<L", data)
+    assert json.loads(data[4 : 4 + length]) == {
+        "version": 2,
+        "forms": [["little", False, False]],
+        "files": [
+            {"name": "a", "pieces": [4, {"bulk": 0}, [0, 0, 1]]},
+            {"name": "b", "pieces": [{"recoded": [0, 1, 0, 99]}, 4], "frames": [1, 1]},
+        ],
+        "recipes": [RECIPE],
+        "bulk": 4,
+        "others": [
+            {"name": "c", "pieces": [5], "why": "raw data"},
+            {"name": "d/e", "pieces": [{"bulk": 1}, {"bulk": 2}, 7, {"bulk": 3}], "why": "more"},
+        ],
+    }
+    whole = {"a": b"headbulk" + VOLUME[0].tobytes(), "c": b"small", "d/e": b"onetwoliteralthree"}
+    table = b"".join(struct.pack("<4Q", *place) for place in store.ranges)
+    digests = [sha256(whole["a"]), sha256(b"b"), sha256(VOLUME.tobytes())]
+    digests += [sha256(whole["c"]), sha256(whole["d/e"])]
+    assert data[4 + length :] == b"".join([*digests, table, b"headtailsmallliteral"])
+
+    originals = read_back(data, store)
+    assert originals_to_bytes(originals, VOLUME, Store().write) == data
+    # All but the file with the unknown recipe are restored, and the error says which it is.
+    with pytest.raises(InvalidCubeFileError, match=r"b can't be restored: .*kind 'of tomorrow'"):
+        write_originals(tmp_path, originals, VOLUME)
+    assert contents(tmp_path) == whole
+    with pytest.raises(InvalidCubeFileError, match="of tomorrow"):
+        originals.first_changed(VOLUME, 1)
+
+
+def changed(place: tuple[Any, ...], value: Any) -> Callable[[dict[str, Any]], None]:
+    """Set something in an index."""
+
+    def change(index: Any) -> None:
+        for key in place[:-1]:
+            index = index[key]
+        index[place[-1]] = value
+
+    return change
+
+
+HOSTILE_2: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "no number": (changed(("bulk",), "4"), "expected a number of ranges"),
+    "negative": (changed(("bulk",), -1), "expected a number of ranges"),
+    "many": (changed(("bulk",), 1 << 58), "expected .* bytes at"),
+    "fewer": (changed(("bulk",), 3), "range 3 of section originals_bulk is missing or used twice"),
+    "twice": (changed(("others", 1, "pieces", 0), {"bulk": 0}), "range 0 .*used twice"),
+    "unused": (changed(("others", 1, "pieces", 0), 0), "range 1 .*is in no file"),
+    "a list": (changed(("others", 1, "pieces", 0), {"bulk": [1]}), "expected a piece"),
+    "true": (changed(("others", 1, "pieces", 0), {"bulk": True}), "expected a piece"),
+    "others": (changed(("others",), {}), "expected a list"),
+    "unsafe": (changed(("others", 0, "name"), "../c"), UNSAFE),
+    "duplicate": (changed(("others", 0, "name"), "a"), "two files have the same name"),
+    "frames": (changed(("others", 0, "pieces"), [5, [0, 0, 1]]), "c holds frames"),
+    "recoded": (changed(("others", 0, "pieces"), [5, {"recoded": [0, 0, 0, 1]}]), "c holds frames"),
+    "coded": (changed(("others", 0, "pieces"), [5, {"coded": [0, 0, 1]}]), "c holds frames"),
+    "no kind": (changed(("recipes", 0), {}), "a recipe has no kind"),
+    "no recipe": (changed(("recipes",), []), "expected a piece"),
+    "backwards": (
+        changed(("files", 1, "pieces", 0), {"recoded": [0, 1, 9, 0]}),
+        "expected a piece",
+    ),
+    "version 1": (changed(("version",), 1), "is missing or used twice"),
+    "version": (changed(("version",), True), "expected an index of version 1 or 2, found True"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_2)
+def test_hostile_version_2(name: str) -> None:
+    _, store, data = version_2()
+    change, told = HOSTILE_2[name]
+    (length,) = struct.unpack_from("<L", data)
+    index = json.loads(data[4 : 4 + length])
+    change(index)
+    text = json.dumps(index).encode()
+    with pytest.raises(InvalidCubeFileError, match=f"^section originals: .*{told}"):
+        read_back(struct.pack("<L", len(text)) + text + data[4 + length :], store)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ((0, 4, 1 << 27, 0), "a range stores 134217728 bytes as 4"),
+        ((0, 4, 4 * 4096 + 1, 0), "a range stores 16385 bytes as 4"),
+        ((0, 5, 4, 0), "a range stores 4 bytes as 5"),
+        ((0, 0, 4, 0), "a range stores 4 bytes as 0"),
+        ((12, 4, 4, 0), "4 bytes at 12 are beyond the 15 bytes"),
+        (((1 << 64) - 1, 4, 4, 0), "are beyond the 15 bytes"),
+        ((5, 4, 4, 0), "overlap at 5"),
+    ],
+)
+def test_hostile_ranges(numbers: tuple[int, ...], told: str) -> None:
+    _, store, data = version_2()
+    table = b"".join(struct.pack("<4Q", *place) for place in store.ranges)
+    at = data.index(table)
+    bad = data[:at] + struct.pack("<4Q", *numbers) + data[at + 32 :]
+    with pytest.raises(InvalidCubeFileError, match=told):
+        read_back(bad, store)
+    with pytest.raises(InvalidCubeFileError, match="beyond the 0 bytes"):
+        originals_from_bytes(data, VOLUME.shape, VOLUME.dtype, "jph")
