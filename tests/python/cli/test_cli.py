@@ -370,7 +370,7 @@ class TestVerify:
         result = run("verify", path, "--against", series)
         assert result.returncode == 1
         assert "(0010,0020) PatientID: a value of 2 bytes became" in result.stdout
-        assert "(0010,0020) PatientID: a value of 2 bytes became" in result.stdout
+
     def test_json(self, path: Path, series: Path) -> None:
         told = json.loads(run("verify", "--json", path, "--against", series).stdout)
         assert told["ok"] is True

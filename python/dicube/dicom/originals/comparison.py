@@ -197,7 +197,9 @@ def _element_differences(
             yield from problems
             yield from _item_differences(item, other, within, apart, syntax)
         return
-    if two.vr and two.vr not in _vrs_of(one):
+    # A private element without a VR, or with UN, may get any (PS3.5 6.2.2); its bytes stay.
+    is_unknown = one.vr in ("", "UN") and bool(one.tag >> 16 & 1)
+    if two.vr and not is_unknown and two.vr not in _vrs_of(one):
         yield f"{name}: value representation {_vrs_of(one)[0]} became {two.vr}"
         return
     value, other_value = _little_endian(one), _little_endian(two)
