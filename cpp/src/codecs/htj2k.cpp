@@ -93,21 +93,49 @@ void to_line(const Sample* samples, size_t step, bool low, int32_t* line, size_t
     });
 }
 
-// Low halves of 64-bit samples come after the high halves.
+// The range of a codestream's samples. Lossy coding and averaging overshoot it, and OpenJPH
+// compares with the greatest sample before it rounds.
+struct Limits {
+    explicit Limits(const Header& header)
+        : span(static_cast<uint32_t>((uint64_t{1} << header.bits) - 1)),
+          least(header.is_signed ? ~(span >> 1) : 0) {}
+
+    void enforce(int32_t* line, size_t count) const {
+        int32_t low = static_cast<int32_t>(least), high = static_cast<int32_t>(least + span);
+        for (size_t i = 0; i < count; ++i) line[i] = std::clamp(line[i], low, high);
+    }
+
+    uint32_t span;   // has all bits of a sample set
+    uint32_t least;  // as two's complement
+};
+
+// Low halves of 64-bit samples come after the high halves. Returns whether all samples are within
+// the limits; to clamp each of them would be slower.
 template <typename Sample>
-void from_line(const int32_t* line, size_t count, bool low, Sample* samples, size_t step) {
-    for_each_pixel(step, count, [&](size_t i, size_t at) {
-        if constexpr (sizeof(Sample) == 8) {
-            uint64_t half = static_cast<uint32_t>(line[i]);
-            uint64_t key =
-                low ? static_cast<uint64_t>(key_of(samples[at])) | (half ^ top_bit) : half << 32;
-            samples[at] = sample_of<Sample>(static_cast<int64_t>(key));
-        } else if constexpr (std::is_integral_v<Sample>) {
-            samples[at] = static_cast<Sample>(line[i]);
-        } else {
-            samples[at] = sample_of<Sample>(line[i]);
+bool from_line(const int32_t* line, size_t count, bool low, Limits limits, Sample* samples,
+               size_t step) {
+    const uint32_t least = std::is_unsigned_v<Sample> ? 0 : limits.least;
+    auto convert = [=](auto position) {
+        uint32_t bits = 0;
+        for (size_t i = 0; i < count; ++i) {
+            bits |= static_cast<uint32_t>(line[i]) - least;
+            Sample& sample = samples[position(i)];
+            if constexpr (sizeof(Sample) == 8) {
+                uint64_t half = static_cast<uint32_t>(line[i]);
+                uint64_t key =
+                    low ? static_cast<uint64_t>(key_of(sample)) | (half ^ top_bit) : half << 32;
+                sample = sample_of<Sample>(static_cast<int64_t>(key));
+            } else if constexpr (std::is_integral_v<Sample>) {
+                sample = static_cast<Sample>(line[i]);
+            } else {
+                sample = sample_of<Sample>(line[i]);
+            }
         }
-    });
+        return bits;
+    };
+    uint32_t bits = step == 1 ? convert([](size_t i) { return i; })
+                              : convert([step](size_t i) { return i * step; });
+    return bits <= limits.span;
 }
 
 class Output : public ojph::outfile_base {
@@ -242,38 +270,25 @@ public:
         codestream_.create();
         with_sample_type(image.sample_type, [&](auto sample) {
             using Sample = decltype(sample);
-            if (level == 0)
-                pull(image, static_cast<Sample*>(pixels), [](int32_t*) {});
-            else
-                pull_reduced(image.at_level(level), header, static_cast<Sample*>(pixels));
+            pull(image.at_level(level), Limits(header), static_cast<Sample*>(pixels));
         });
     }
 
 private:
-    // The low-pass filter overshoots at edges: clamps to the range of the samples.
     template <typename Sample>
-    void pull_reduced(const Image& image, const Header& header, Sample* pixels) {
-        int32_t span = static_cast<int32_t>((uint32_t{1} << header.bits) - 1);
-        int32_t least = image.is_signed() ? -(span / 2) - 1 : 0;
-        int32_t greatest = least + span;
-        pull(image, pixels, [&](int32_t* line) {
-            for (uint64_t i = 0; i < image.columns; ++i)
-                line[i] = std::clamp(line[i], least, greatest);
-        });
-    }
-
-    template <typename Sample, typename Finish>
-    void pull(const Image& image, Sample* pixels, Finish&& finish) {
+    void pull(const Image& image, const Limits& limits, Sample* pixels) {
         constexpr uint32_t halves = sizeof(Sample) == 8 ? 2 : 1;
         std::vector<uint64_t> row(image.samples * halves, 0);
         for (uint64_t i = 0; i < image.rows * row.size(); ++i) {
             ojph::ui32 component = 0;
             const ojph::line_buf* line = codestream_.pull(component);
-            finish(line->i32);
             Sample* to =
                 pixels + row[component]++ * image.row_samples() + component % image.samples;
             bool low = component >= image.samples;
-            from_line(line->i32, image.columns, low, to, image.samples);
+            if (!from_line(line->i32, image.columns, low, limits, to, image.samples)) {
+                limits.enforce(line->i32, image.columns);
+                from_line(line->i32, image.columns, low, limits, to, image.samples);
+            }
         }
     }
 
@@ -318,7 +333,12 @@ const Codec codec_htj2k = {
     .recognises = recognises,
     .probe = probe,
     .expect = [](Bytes coded, const Image& image) { read_size(coded).expect(image); },
-    .is_misread = [](Bytes coded) { return read_header(coded).transforms_components; },
+    // Samples of lossy frames that overshoot become the other end of the range.
+    .is_misread =
+        [](Bytes coded) {
+            Header header = read_header(coded);
+            return header.transforms_components || !header.is_reversible;
+        },
     .levels =
         [](Bytes coded, const Image& image) {
             Header header = read_header(coded);

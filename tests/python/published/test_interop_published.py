@@ -18,7 +18,7 @@ from inputs.dicom_series import make_series, raw_data, write_series
 from programs.running import GOLDEN, run_published
 
 from dicube import DicomCubeImage, PixelDataHeader, store_files
-from dicube.storage import DcbReader
+from dicube.storage import DcbReader, DcbWriter
 
 pytestmark = pytest.mark.interop
 
@@ -114,11 +114,25 @@ def test_golden_files(published_python: Path) -> None:
             assert told["sha256"] == sha256(image.raw_image), path
 
 
+def refuses(python: Path, path: Path) -> bool:
+    """Return whether the published package refuses a file."""
+    result = run_published(python, "-c", READ, path)
+    return result.returncode != 0 and "InvalidCubeFileError" in result.stderr
+
+
 def test_what_it_would_misread_it_refuses(published_python: Path) -> None:
-    path = GOLDEN / "0.4.0" / "transformed.dcbs"
-    result = run_published(published_python, "-c", READ, path)
-    assert result.returncode != 0
-    assert "InvalidCubeFileError" in result.stderr
+    assert refuses(published_python, GOLDEN / "0.4.0" / "transformed.dcbs")
+
+
+def test_lossy_frames_it_refuses(published_python: Path, tmp_path: Path) -> None:
+    """It gives black for white that overshoots."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    sides = np.random.default_rng(0).integers(0, 2, (60, 70), "uint8")
+    coded = imagecodecs.htj2k_encode(sides * 255, 0.05, reversible=False)
+    with DcbWriter(tmp_path / "x.dcbs", (1, 60, 70), "uint8") as writer:
+        writer.write_section("pixel_header", PixelDataHeader().to_json().encode())
+        writer.write_coded(coded)
+    assert refuses(published_python, tmp_path / "x.dcbs")
 
 
 def test_metadata_that_are_padded(published_python: Path) -> None:
