@@ -146,10 +146,200 @@ void reversible_samples_stay_in_their_range() {
     }
 }
 
+uint32_t any(uint32_t least, uint32_t greatest) {
+    return least + random_bits() % (greatest - least + 1);
+}
+
+// OpenJPH's encoder spoils a least sample that no filter averages with others: there is none.
+std::vector<int64_t> noise(const Form& form, const Image& image) {
+    std::vector<int64_t> samples(image.pixel_count() * form.samples);
+    for (int64_t& sample : samples) sample = any(1, (1u << form.bits) - 1);
+    return samples;
+}
+
+template <typename Action>
+int32_t status_of(Action&& action) {
+    try {
+        action();
+        return DICUBE_OK;
+    } catch (const Error& error) {
+        return error.status();
+    }
+}
+
+ojph::size any_precinct(bool is_lowest) {
+    uint32_t least = is_lowest ? 0 : 1;
+    return ojph::size(1u << any(least, 7), 1u << any(least, 7));
+}
+
+// Small tiles and precincts, and an image and tiles that begin anywhere.
+void any_geometry_comes_back() {
+    int wrong = 0;
+    for (int i = 0; i < 1000; ++i) {
+        Form form;
+        form.bits = i % 3 == 0 ? 12 : 8;
+        form.samples = i % 2 == 0 ? 1 : 3;
+        form.transformed = i % 4 == 3;
+        form.levels = any(0, 5);
+        form.block = ojph::size(1u << any(3, 6), 1u << any(3, 6));
+        form.order = std::array{"LRCP", "RLCP", "RPCL", "PCRL", "CPRL"}[any(0, 4)];
+        Image image = form.image(any(1, 90), any(1, 90));
+        form.offset = ojph::point(any(0, 70), any(0, 70));
+        form.tile_offset = ojph::point(any(0, form.offset.x), any(0, form.offset.y));
+        form.tile = ojph::size(form.offset.x - form.tile_offset.x + any(1, 40),
+                               form.offset.y - form.tile_offset.y + any(1, 40));
+        if (i % 5 != 0)
+            for (uint32_t level = 0; level <= form.levels; ++level)
+                form.precincts.push_back(any_precinct(level == 0));
+        std::vector<int64_t> given = noise(form, image);
+        try {
+            wrong += decoded(coded(form, image, given), image) != given;
+        } catch (const Error& error) {
+            std::fprintf(stderr, "%s\n", error.what());
+            ++wrong;
+        }
+    }
+    EXPECT(wrong == 0);
+}
+
+// An image at an offset is halved as long as the offset can be.
+void offsets_limit_the_levels() {
+    Form form;
+    Image image = form.image(50, 61);
+    std::vector<int64_t> given = noise(form, image);
+    std::vector<uint8_t> at_origin = coded(form, image, given);
+    EXPECT(htj2k.levels(at_origin, image) == 5);
+    for (auto [x, y, levels] :
+         {std::array{64u, 32u, 5u}, {0u, 24u, 3u}, {6u, 0u, 1u}, {7u, 8u, 0u}}) {
+        form.offset = form.tile_offset = ojph::point(x, y);
+        std::vector<uint8_t> bytes = coded(form, image, given);
+        EXPECT(htj2k.levels(bytes, image) == levels);
+        EXPECT(decoded(bytes, image) == given);
+        for (uint32_t level = 1; level <= levels; ++level)
+            EXPECT(decoded(bytes, image, level) == decoded(at_origin, image, level));
+        EXPECT(status_of([&] { decoded(bytes, image, levels + 1); }) == DICUBE_ERROR_ARGUMENT);
+    }
+}
+
+size_t marker_at(const std::vector<uint8_t>& bytes, uint8_t code) {
+    const uint8_t marker[] = {0xFF, code};
+    return static_cast<size_t>(
+        std::search(bytes.begin(), bytes.end(), std::begin(marker), std::end(marker)) -
+        bytes.begin());
+}
+
+// Code blocks whose contexts end at stripes: no difference where there is a cleanup pass only.
+void vertically_causal_blocks_come_back() {
+    Form form;
+    Image image = form.image(40, 50);
+    std::vector<int64_t> given = noise(form, image);
+    std::vector<uint8_t> bytes = coded(form, image, given);
+    bytes[marker_at(bytes, 0x52) + 12] = 0x48;  // the style of code blocks in COD
+    EXPECT(decoded(bytes, image) == given);
+}
+
+// As some conformance streams have it: a code block with a second pass, of no bytes.
+void refinement_without_bytes_changes_nothing() {
+    Form form;
+    form.levels = 0;
+    Image image = form.image(8, 8);
+    std::vector<int64_t> given = noise(form, image);
+    std::vector<uint8_t> bytes = coded(form, image, given);
+    size_t start = marker_at(bytes, 0x93) + 2, read = 0;
+    auto next = [&] {
+        bool bit = (bytes[start + read / 8] >> (7 - read % 8) & 1) != 0;
+        ++read;
+        return bit;
+    };
+    // The packet's header (ISO/IEC 15444-1 B.10): not empty, block included, planes without bits,
+    // one pass, bits of its length, its length.
+    std::vector<bool> header;
+    auto copy_until = [&](bool last) {
+        do header.push_back(next());
+        while (header.back() != last);
+    };
+    header.push_back(next());
+    header.push_back(next());
+    copy_until(true);
+    EXPECT(!next());
+    header.insert(header.end(), {true, false});  // two passes
+    size_t before = header.size();
+    copy_until(false);
+    size_t length_bits = 3 + header.size() - before - 1;
+    for (size_t i = 0; i < length_bits; ++i) header.push_back(next());
+    header.insert(header.end(), length_bits, false);
+    std::vector<uint8_t> packet((header.size() + 7) / 8, 0);
+    for (size_t i = 0; i < header.size(); ++i)
+        if (header[i]) packet[i / 8] = static_cast<uint8_t>(packet[i / 8] | 0x80 >> i % 8);
+    auto body = bytes.begin() + static_cast<ptrdiff_t>(start + (read + 7) / 8);
+    packet.insert(packet.end(), body, bytes.end());
+    bytes.resize(start);
+    bytes.insert(bytes.end(), packet.begin(), packet.end());
+    size_t part = marker_at(bytes, 0x90);
+    std::fill_n(bytes.begin() + static_cast<ptrdiff_t>(part) + 6, 4, uint8_t{0});  // up to EOC
+    EXPECT(decoded(bytes, image) == given);
+}
+
+// OpenJPH would compute beyond 32 bits, or loop without end.
+void impossible_geometry_is_refused() {
+    Form form;
+    Image image = form.image(16, 16);
+    std::vector<uint8_t> bytes = coded(form, image, std::vector<int64_t>(256, 1));
+    EXPECT(decoded(bytes, image).size() == 256);
+    struct Columns {
+        uint32_t end, start, tile_size, tile_start;
+    };
+    constexpr uint32_t most = 0xFFFFFFFF, half = most / 2;
+    for (Columns columns : {Columns{16, 0, 0, 0},
+                            {16, 16, 16, 16},
+                            {16, 17, 16, 17},
+                            {17, 1, 16, 2},
+                            {32, 16, 8, 8},
+                            {half + 1, half - 15, 16, half - 15},
+                            {most, most - 16, 16, most - 16},
+                            {16, 0, most, 0},
+                            {16, 0, most - 15, 0},
+                            {half, half - 16, half, half - 17},
+                            {17, 1, most, 1}}) {
+        std::vector<uint8_t> bad = bytes;
+        uint32_t fields[] = {columns.end, columns.start, columns.tile_size, columns.tile_start};
+        for (size_t field = 0; field < 4; ++field)
+            for (size_t byte = 0; byte < 4; ++byte)
+                bad[8 + 8 * field + byte] = static_cast<uint8_t>(fields[field] >> (24 - 8 * byte));
+        EXPECT(status_of([&] { decoded(bad, image); }) == DICUBE_ERROR_CODEC);
+    }
+}
+
+// The memory for many tiles or precincts is known before OpenJPH allocates it.
+void small_pieces_are_within_max_memory() {
+    for (bool tiles : {false, true}) {
+        Form form;
+        if (tiles)
+            form.tile = ojph::size(1, 1);
+        else
+            form.precincts = {ojph::size(1, 1), ojph::size(2, 2)};
+        Image image = form.image(64, 64);
+        std::vector<uint8_t> bytes = coded(form, image, std::vector<int64_t>(64 * 64, 1));
+        std::vector<uint8_t> pixels(image.frame_size());
+        auto status = [&](uint64_t max_memory) {
+            auto decoder = htj2k.make_decoder({0, 1, max_memory});
+            return status_of([&] { decoder->decode(bytes, image, pixels.data()); });
+        };
+        EXPECT(status(uint64_t{1} << 28) == DICUBE_OK);
+        EXPECT(status(uint64_t{1} << 19) == DICUBE_ERROR_LIMIT);
+    }
+}
+
 }  // namespace
 
 int main() {
     lossy_samples_stay_in_their_range();
     reversible_samples_stay_in_their_range();
+    any_geometry_comes_back();
+    offsets_limit_the_levels();
+    vertically_causal_blocks_come_back();
+    refinement_without_bytes_changes_nothing();
+    impossible_geometry_is_refused();
+    small_pieces_are_within_max_memory();
     return report();
 }

@@ -1,7 +1,8 @@
 """Make the initial inputs of the fuzz targets: `python tests/fuzz/seeds.py FOLDER`.
 
 FOLDER gets a folder of small good inputs for each target; a fuzzer mutates them. Inputs of the JPEG
-target exist only in corpus/, because dicube does not write JPEG images.
+target, and lossy and tiled HTJ2K (`*.j2c`), exist only in corpus/, because dicube does not write
+such images.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def bits_of(pattern: str) -> int:
         f"2^{dicom_meta._MOST_SLICES.bit_length() - 1} |",
         f"{still._MOST >> 30} GiB | |",
         f"{packed_text._ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_GROWTH} times",
-        re.findall(r"expected at most (\d+ decompositions), found", SOURCES)[0],
+        f"{re.findall(r'most_levels = (.*);', SOURCES)[0]} decompositions",
         re.findall(r"expected at most (\d+ tiles), found", SOURCES)[0],
         f"{nifti_file._MOST_GROWTH} times",
     ],

@@ -401,9 +401,10 @@ typedef struct dicube_decode_options {
 } dicube_decode_options;
 
 /* Store in *levels the highest level at which the first frame can be decoded. For HTJ2K this is its
- * number of wavelet decompositions, 5 or more in files written by this library. It is 0 for JPEG
- * XL, and for samples that are floating-point or have more than 30 bits. Reads the frame, but does
- * not decode it. @since 0.4.0 */
+ * number of wavelet decompositions, 5 or more in files written by this library; less if the image
+ * lies at an offset (of another encoder) that can't be halved as often. It is 0 for JPEG XL, and
+ * for samples that are floating-point or have more than 30 bits. Reads the frame, but does not
+ * decode it. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_levels(dicube_reader* reader, uint32_t* levels);
 
 /* Store the description of frames decoded with these options. @since 0.4.0 */

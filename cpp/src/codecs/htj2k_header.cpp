@@ -1,6 +1,8 @@
 #include "htj2k_header.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <vector>
 
 namespace dicube::htj2k {
@@ -11,27 +13,41 @@ template <typename... Parts>
     fail(DICUBE_ERROR_CODEC, what, ": ", parts...);
 }
 
+// OpenJPH counts positions in 32 bits: it finds no precinct from 2^31 - 1 on, and adds up to
+// 2^most_levels to the end of a tile.
+constexpr uint64_t most_position = (uint64_t{1} << 31) - 1;
+
+// Image and tiles along one axis of the reference grid.
+struct Axis {
+    uint64_t end = 0, start = 0, tile_size = 0, tile_start = 0;
+
+    uint64_t length() const { return end - start; }
+    uint64_t tiles() const { return (end - tile_start + tile_size - 1) / tile_size; }
+
+    void check() const {
+        if (start >= end || tile_start > start || tile_start + tile_size <= start)
+            refuse("expected an image that begins in the first tile, found positions ", start,
+                   " to ", end, " and tiles of ", tile_size, " from ", tile_start);
+        if (end > most_position ||
+            tile_start + tiles() * tile_size > 2 * most_position - (1u << most_levels))
+            refuse("expected positions up to ", most_position, ", found ", end, " and tiles of ",
+                   tile_size, " from ", tile_start);
+    }
+};
+
 Header read_siz(Bytes segment) {
     ByteReader cursor(segment, what, DICUBE_ERROR_CODEC);
     uint16_t capabilities = cursor.u16_big();
     if ((capabilities & 0x4000) == 0) refuse("expected HTJ2K, found other JPEG 2000 in SIZ");
-    uint64_t width = cursor.u32_big(), height = cursor.u32_big();
-    uint64_t left = cursor.u32_big(), top = cursor.u32_big();
-    uint64_t tile_width = cursor.u32_big(), tile_height = cursor.u32_big();
-    uint64_t tile_left = cursor.u32_big(), tile_top = cursor.u32_big();
-    if (left != 0 || top != 0 || tile_left != 0 || tile_top != 0)
-        refuse("expected image and tile offsets of 0,0, found ", left, ",", top, " and ", tile_left,
-               ",", tile_top);
-    if (tile_width == 0 || tile_height == 0)
-        refuse("found tiles of ", tile_width, " x ", tile_height);
-    // With tiles of a few pixels a small codestream would need a lot of memory.
-    if (tile_width < std::min<uint64_t>(width, 64) || tile_height < std::min<uint64_t>(height, 64))
-        refuse("expected tiles of at least 64 x 64 for an image of ", width, " x ", height,
-               ", found ", tile_width, " x ", tile_height);
+    Axis x, y;
+    for (uint64_t Axis::*field : {&Axis::end, &Axis::start, &Axis::tile_size, &Axis::tile_start})
+        for (Axis* axis : {&x, &y}) axis->*field = cursor.u32_big();
+    x.check();
+    y.check();
 
     Header header;
-    header.image.rows = height;
-    header.image.columns = width;
+    header.image.rows = y.length();
+    header.image.columns = x.length();
     header.image.samples = cursor.u16_big();
     if (cursor.left() != header.image.samples * size_t{3})
         refuse("expected ", header.image.samples * size_t{3}, " bytes of components in SIZ, found ",
@@ -41,10 +57,10 @@ Header read_siz(Bytes segment) {
         uint8_t depth = cursor.u8();
         if (component == 0) first = depth;
         if (depth != first) refuse("expected components of one depth, found several");
-        uint8_t x = cursor.u8(), y = cursor.u8();
-        if (x != 1 || y != 1)
-            refuse("expected components at full resolution, found them subsampled ", int{x}, " x ",
-                   int{y});
+        uint8_t across = cursor.u8(), down = cursor.u8();
+        if (across != 1 || down != 1)
+            refuse("expected components at full resolution, found them subsampled ", int{across},
+                   " x ", int{down});
     }
     uint32_t bits = header.bits = (first & 0x7Fu) + 1;
     if (bits > 32) refuse("expected at most 32 bits a sample, found ", bits);
@@ -56,11 +72,10 @@ Header read_siz(Bytes segment) {
     Image one_component = header.image;
     one_component.samples = 1;
     check_image(one_component, DICUBE_ERROR_CODEC);
-    header.tiles =
-        ((width + tile_width - 1) / tile_width) * ((height + tile_height - 1) / tile_height);
-    if (header.tiles > 65535) refuse("expected at most 65535 tiles, found ", header.tiles);
-    header.tile_width = std::min(tile_width, width);
-    header.tile_height = std::min(tile_height, height);
+    header.tiles_across = x.tiles();
+    header.tiles_down = y.tiles();
+    if (header.tiles() > 65535) refuse("expected at most 65535 tiles, found ", header.tiles());
+    header.halvings = static_cast<uint32_t>(std::countr_zero(x.start | y.start));
     return header;
 }
 
@@ -79,24 +94,26 @@ void read_cod(Bytes segment, Header& header) {
     if (transform > 1 || (transform == 1 && header.image.samples != 3))
         refuse("found component transform ", int{transform}, " of ", header.image.samples,
                " components");
-    if (levels > 12) refuse("expected at most 12 decompositions, found ", int{levels});
+    if (levels > most_levels)
+        refuse("expected at most ", most_levels, " decompositions, found ", int{levels});
     // The standard allows sides of 4 to 1024, and an area of 4096. Blocks below 8 x 8 are not in
     // use, and would need a lot of memory.
     if (block_width < 3 || block_height < 3 || block_width > 10 || block_height > 10 ||
         block_width + block_height > 12)
         refuse("expected code blocks of sides 2^3 to 2^10 and an area of at most 2^12, found 2^",
                block_width, " x 2^", block_height);
-    if (block_style != 0x40) refuse("expected code block style 64, found ", int{block_style});
+    constexpr uint8_t high_throughput = 0x40, vertically_causal = 0x08;
+    if ((block_style & ~vertically_causal) != high_throughput)
+        refuse("expected code block style 64 or 72, found ", int{block_style});
     if (wavelet > 1) refuse("expected wavelet 0 or 1, found ", int{wavelet});
-    if (style & 1) {
-        for (uint32_t level = 0; level <= levels; ++level) {
-            uint8_t precinct = cursor.u8();
-            if ((precinct & 15) < 5 || (precinct >> 4) < 5)
-                refuse("expected precincts of at least 2^5 x 2^5, found 2^", precinct & 15, " x 2^",
-                       precinct >> 4);
-            header.least_precinct =
-                std::min({header.least_precinct, precinct & 15u, uint32_t{precinct} >> 4});
-        }
+    for (uint32_t resolution = 0; (style & 1) != 0 && resolution <= levels; ++resolution) {
+        uint8_t precinct = cursor.u8();
+        uint32_t width = precinct & 15u, height = precinct >> 4u;
+        // Bands of all resolutions but the lowest have half the precinct's sides.
+        if (resolution > 0 && (width == 0 || height == 0))
+            refuse("expected precincts of at least 2^1 x 2^1 in resolution ", resolution,
+                   ", found 2^", width, " x 2^", height);
+        header.precincts[resolution] = {width, height};
     }
     if (cursor.left() != 0) refuse("found ", cursor.left(), " bytes too many in COD");
     header.levels = levels;
@@ -159,6 +176,11 @@ Header begin(ByteReader& cursor) {
 // would overflow OpenJPH's 32-bit lines.
 constexpr uint32_t most_reduced_bits = 30;
 
+// How many pieces tiles and a grid of 2^log_grid cut a length into, at most.
+double pieces(uint64_t length, uint64_t tiles, uint32_t log_grid) {
+    return static_cast<double>(std::min(tiles, length) + (length >> log_grid) + 1);
+}
+
 }  // namespace
 
 Image coded_form(Image image) {
@@ -172,30 +194,42 @@ Image coded_form(Image image) {
 }
 
 double Header::memory() const {
-    constexpr double tile_size = 4096, resolution_size = 2048, block_size = 192, block_record = 64,
-                     precinct_size = 128, lines = 8;
+    constexpr double tile_size = 4096, resolution_size = 2048, block_size = 512, block_record = 64,
+                     precinct_size = 128, lines = 8, spare = 1.05;
     double sample = bits > 20 ? 8 : 4;
-    uint64_t width = uint64_t{1} << std::min(block_width, least_precinct - 1);
-    uint64_t height = uint64_t{1} << std::min(block_height, least_precinct - 1);
-    double all = tile_size;
-    for (uint32_t level = 0; level <= levels; ++level) {
-        uint64_t w = (tile_width >> level) + 2, h = (tile_height >> level) + 2;
-        double across = static_cast<double>(w / width + 2);
-        double down = static_cast<double>(h / height + 2);
-        double bands = level < levels ? 1.5 : 2.5;  // in widths of the resolution
-        double blocks = across * down * (level < levels ? 0.75 : 1.75);
-        double precincts = static_cast<double>((w >> least_precinct) + 2) *
-                           static_cast<double>((h >> least_precinct) + 2);
-        all += resolution_size + static_cast<double>(w) * sample * lines +
-               bands * across * (static_cast<double>(width * height) * sample + block_size) +
-               blocks * block_record + precincts * precinct_size;
+    double all = static_cast<double>(tiles()) * tile_size;
+    uint32_t most_ratio = 0;  // of a precinct's side to a code block's
+    for (uint32_t resolution = 0; resolution <= levels; ++resolution) {
+        auto [precinct_width, precinct_height] = precincts[resolution];
+        // All but the lowest resolution come in three bands of half its width and height.
+        uint32_t halved = resolution > 0 ? 1 : 0, bands = resolution > 0 ? 3 : 1;
+        uint32_t log_width = std::min(block_width, precinct_width - halved);
+        uint32_t log_height = std::min(block_height, precinct_height - halved);
+        most_ratio =
+            std::max({most_ratio, precinct_width - log_width, precinct_height - log_height});
+        // A block's buffer has whole vectors across, and stripes of four rows.
+        double block = static_cast<double>(std::max(uint64_t{16}, uint64_t{1} << log_width) *
+                                           std::max(uint64_t{4}, uint64_t{1} << log_height));
+        uint64_t width = (image.columns >> (levels - resolution)) + 1;
+        uint64_t height = (image.rows >> (levels - resolution)) + 1;
+        uint64_t band_width = (width >> halved) + 1, band_height = (height >> halved) + 1;
+        double tile_rows = static_cast<double>(std::min(tiles_down, band_height));
+        double across = pieces(band_width, tiles_across, log_width);
+        all += static_cast<double>(tiles()) * resolution_size +
+               static_cast<double>(tiles_down * (width + 2 * tiles_across)) * sample * lines +
+               bands * across *
+                   (tile_rows * (block * sample + block_size) +
+                    pieces(band_height, tiles_down, log_height) * block_record) +
+               pieces(width, tiles_across, precinct_width) *
+                   pieces(height, tiles_down, precinct_height) * precinct_size;
     }
-    return all * static_cast<double>(tiles) * image.samples;
+    double tag_trees = 16.0 / 3 * std::exp2(2.0 * most_ratio);
+    return spare * (all * image.samples + tag_trees);
 }
 
 uint32_t Header::levels_for(const Image& expected) const {
     bool averages = expected.is_integer() && expected.sample_size() < 8;
-    return averages && bits <= most_reduced_bits ? levels : 0;
+    return averages && bits <= most_reduced_bits ? std::min(levels, halvings) : 0;
 }
 
 void Header::expect(const Image& expected) const {
@@ -218,7 +252,7 @@ Header read_header(Bytes coded) {
         switch (marker) {
             case SOT:
                 if (!has_cod || !has_qcd) refuse("expected COD and QCD, found only one or none");
-                header.size = end_of_tile_parts(coded, position, header.tiles);
+                header.size = end_of_tile_parts(coded, position, header.tiles());
                 return header;
             case COD:
                 if (has_cod) refuse("expected one COD segment, found two");

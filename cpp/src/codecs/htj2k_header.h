@@ -2,6 +2,7 @@
 // Knows no OpenJPH.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -30,6 +31,7 @@ enum Marker : uint16_t {
 };
 
 constexpr std::string_view what = "HTJ2K codestream";
+constexpr uint32_t most_levels = 12;
 
 // HTJ2K has integers of at most 32 bits. Floating-point samples are coded as their keys (image.h),
 // 64-bit samples as two signed components each: the high half of the key, and its low half with the
@@ -46,10 +48,16 @@ struct Header {
     uint32_t progression = 0;  // DICUBE_PROGRESSION_*
     bool is_reversible = false;
     bool has_tile_lengths = false;
-    uint64_t tiles = 1, tile_width = 0, tile_height = 0;
-    uint32_t block_width = 6, block_height = 6, least_precinct = 15;  // powers of two
+    uint64_t tiles_across = 1, tiles_down = 1;
+    uint32_t halvings = 0;                       // that the offset allows; 64 without one
+    uint32_t block_width = 6, block_height = 6;  // powers of two
+    struct Precinct {
+        uint32_t width = 15, height = 15;  // powers of two
+    };
+    std::array<Precinct, most_levels + 1> precincts = {};  // of each resolution, the lowest first
     bool transforms_components = false;
 
+    uint64_t tiles() const { return tiles_across * tiles_down; }
     // Bytes that OpenJPH needs at most to decode: all tiles, each with a row of code blocks and the
     // lines of each resolution, and a record for each code block and precinct.
     double memory() const;
