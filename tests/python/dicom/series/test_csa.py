@@ -41,8 +41,11 @@ def test_real_headers_as_nibabel_reads_them(shared_data: Path) -> None:
             ours = csa_values(data)
             assert ours.keys() == theirs.keys()
             for name, values in ours.items():
-                expected: list[Any] = [item for item in theirs[name]["items"] if item != ""]
-                if all(isinstance(item, str) for item in expected):
-                    assert values == [text.strip() for text in expected if text.strip()]
-                else:
-                    assert list(map(float, values)) == expected
+                expected: list[Any] = [
+                    item.strip() if isinstance(item, str) else item
+                    for item in theirs[name]["items"]
+                ]
+                expected = [item for item in expected if item not in ("", b"")]
+                assert len(values) == len(expected), name
+                for text, item in zip(values, expected, strict=True):
+                    assert (text if isinstance(item, str) else float(text)) == item, name
