@@ -18,7 +18,7 @@ def dump_json(document: Any, **options: Any) -> str:
     """Return a document as JSON text.
 
     Args:
-        document: of what `json.dumps` takes, with `options`.
+        document: any value that `json.dumps` accepts with `options`.
         options: of `json.dumps`.
     """
     try:

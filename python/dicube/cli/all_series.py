@@ -87,7 +87,7 @@ def file_name_of(uid: str) -> str:
 
 
 def _check_same(series: SeriesFiles, plan: Plan) -> None:
-    """Raise unless an existing dicube file has the slices of a series, as far as can be told."""
+    """Raise unless an existing dicube file has the UID and the number of slices of a series."""
     if plan.target_kind not in DICUBE_TARGETS:
         return
     summary = summarize_file(plan.target)

@@ -76,7 +76,7 @@ with DcbReader(sys.argv[1], num_threads=1000) as reader:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_memory_that_the_system_lacks(tmp_path: Path) -> None:
-    """libjxl does not tell that from other failures."""
+    """libjxl does not distinguish that from other failures."""
     script = """
 import os, pathlib, re, resource, sys, time
 import numpy as np

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
 )
@@ -176,6 +177,20 @@ def test_the_encoding_is_no_difference(tmp_path: Path, syntax: Any) -> None:
     bit_flipped(one)
     original = written(tmp_path / "c", one)
     assert len(instance_differences(original, restored)) == 1
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_private_elements_may_get_a_vr(tmp_path: Path, syntax: Any) -> None:
+    """If the original has UN or an implicit encoding, their bytes alone count (PS3.5 6.2.2)."""
+    one, equal, other = rich_slice(), rich_slice(), rich_slice()
+    one.add_new(0x00291013, "UN", b"1.5 ")
+    one.file_meta.TransferSyntaxUID = syntax
+    equal.add_new(0x00291013, "DS", "1.5")
+    other.add_new(0x00291013, "DS", "2.5")
+    original = written(tmp_path / "a", one)
+    assert instance_differences(original, written(tmp_path / "b", equal)) == []
+    (found,) = instance_differences(original, written(tmp_path / "c", other))
+    assert found.startswith("(0029,1013)")
 
 
 def test_the_order_of_elements(tmp_path: Path) -> None:
