@@ -89,9 +89,12 @@ def code_frames(
     found: list[CodedFrame | None] = [None] * frames.shape[0]
 
     def code(index: int) -> None:
-        found[index] = _kept(frames, syntax, index)
-        if found[index] is None:
-            found[index] = encode_frame(frames.pixels(index), syntax, least_bits)
+        kept = _kept(frames, syntax, index)
+        # Some words are wider than BitsStored needs, and a codestream that decodes to such words
+        # declares more bits.
+        if kept is None or (least_bits and _word(kept.bits) > _word(least_bits)):
+            kept = encode_frame(frames.pixels(index), syntax, least_bits)
+        found[index] = kept
 
     def adapt(slices: Sequence[int]) -> None:
         """Encode frames again that differ from others of an instance in depth or transform."""
@@ -153,17 +156,32 @@ def encode_frame(
     Args:
         pixels: the samples, which `check_samples` must accept.
         syntax: the transfer syntax.
-        least_bits: the least number of bits that the codestream declares.
+        least_bits: the least number of bits that the codestream declares. It declares no more than
+            fit the same words, if the samples don't need more.
 
     Raises:
         CodecError: the encoded frame decodes to other samples.
     """
     codec = _codec_of(syntax)
-    frame = kept_in(syntax, encode_image(codec, pixels, None, 1, least_bits))
+    words = _narrowed(pixels, least_bits) if least_bits else pixels
+    frame = kept_in(syntax, encode_image(codec, words, None, 1, least_bits))
     assert frame is not None
     if not np.array_equal(decode_image(codec, frame.data, 1), pixels):
         raise CodecError("an encoded frame decodes to other samples")
     return frame
+
+
+def _word(bits: int) -> int:
+    """Return the size in bytes of the words that hold so many bits."""
+    return next((size for size in (1, 2, 4) if bits <= 8 * size), 8)
+
+
+def _narrowed(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Return samples in words that hold so many bits, if they fit there."""
+    if _word(bits) >= pixels.dtype.itemsize:
+        return pixels
+    words = pixels.astype(f"{pixels.dtype.kind}{_word(bits)}")
+    return words if np.array_equal(words, pixels) else pixels
 
 
 def check_samples(dtype: np.dtype[Any], syntax: TransferSyntax) -> None:

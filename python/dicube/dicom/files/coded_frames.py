@@ -7,7 +7,7 @@ as JPEG XL, which can restore their bytes. Must not know elements or volumes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from dicube.codecs.codestream import probe
 from dicube.codecs.jxl import recompress_jpeg
 from dicube.codecs.records import CodecRecord
 from dicube.codecs.still import decode_image
+from dicube.dicom.files.coded_images import segments_of_jpeg
 from dicube.dicom.transfer_syntaxes import JPEG_XL_OF_JPEG, TransferSyntax
 from dicube.exceptions import CodecError
 
@@ -25,6 +26,18 @@ _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _TRANSFORMED = frozenset({"YBR_RCT", "YBR_ICT", "XYB"})
 # Adobe's JPEG segment, placed right after the start of the image: no colour transform.
 _RGB_MARK, _MARK_POSITION = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0", 2
+
+# The end marker of a JPEG, JPEG-LS or JPEG 2000 image, and how far before the end of its fragment
+# pydicom searches for it.
+_END_OF_IMAGE, _LONGEST_PADDING = b"\xff\xd9", 10
+# What an image begins with: JPEG, JPEG 2000 and JPEG XL, bare and in boxes.
+_STARTS = (
+    *(b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a"),
+    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x0cJXL \r\n\x87\n"),
+)
+
+Fragment: TypeAlias = "tuple[int, int]"
+"""Offset and length of a fragment in the value field."""
 
 Range: TypeAlias = "tuple[int, int, int]"
 """A range of bytes in a coded frame: number of the frame, start, stop."""
@@ -87,8 +100,7 @@ def coded_pixels(
     Raises:
         CodecError: JPEG frames have more than 8 bits or are damaged.
     """
-    items = _items(value)
-    fragments = None if items is None else _fragments_of_frames(value, items, count)
+    fragments = _fragments_of_frames(value, count)
     if fragments is None:
         return None
     jpeg = syntax.is_jpeg
@@ -112,7 +124,19 @@ def coded_pixels(
     )
 
 
-def _items(value: bytes) -> list[tuple[int, int]] | None:
+def coded_frames(value: bytes, count: int) -> list[bytes] | None:
+    """Return the coded frames in the value field of encapsulated pixels, with their padding.
+
+    Returns:
+        None if the bytes of each frame can't be identified.
+    """
+    fragments = _fragments_of_frames(value, count)
+    if fragments is None:
+        return None
+    return [b"".join(value[at : at + size] for at, size in parts) for parts in fragments]
+
+
+def _items(value: bytes) -> list[Fragment] | None:
     """Return offset and length of each item, the offset table first; None if malformed."""
     found = []
     position = 0
@@ -124,32 +148,57 @@ def _items(value: bytes) -> list[tuple[int, int]] | None:
     return found if whole and len(found) > 1 else None
 
 
-def _fragments_of_frames(
-    value: bytes, items: Sequence[tuple[int, int]], count: int
-) -> list[list[tuple[int, int]]] | None:
-    """Return the fragments of each frame; None if they can't be assigned to frames."""
+def _fragments_of_frames(value: bytes, count: int) -> list[list[Fragment]] | None:
+    """Return the fragments of each frame; None if they can't be assigned to frames.
+
+    If there are as many as frames, offset tables don't matter. That includes the extended one, with
+    which each frame has one fragment (PS3.3 C.7.6.3.1.8).
+    """
+    items = _items(value)
+    if items is None:
+        return None
     table, *fragments = items
     if count == 1:
         return [fragments]
     if count == len(fragments):
         return [[fragment] for fragment in fragments]
-    if table[1] != 4 * count:
-        return None
-    starts = struct.unpack_from(f"<{count}L", value, table[0])
-    base = fragments[0][0]
-    found: list[list[tuple[int, int]]] = []
-    for offset, length in fragments:
-        if len(found) < count and offset - base == starts[len(found)]:
-            found.append([])
-        if not found:
-            return None
-        found[-1].append((offset, length))
-    return found if len(found) == count else None
+    first = [
+        _starts_by_table(value, table, fragments),
+        _starts_by_ends(value, fragments),
+        [number for number, (at, _) in enumerate(fragments) if value.startswith(_STARTS, at)],
+    ]
+    for starts in first:
+        if len(starts) == count and starts[0] == 0:
+            stops = [*starts[1:], len(fragments)]
+            return [fragments[a:b] for a, b in zip(starts, stops, strict=True)]
+    return None
+
+
+def _starts_by_table(value: bytes, table: Fragment, fragments: Sequence[Fragment]) -> list[int]:
+    """Return the number of the first fragment of each frame, by the basic offset table."""
+    offset, length = table
+    numbers = {at - fragments[0][0]: number for number, (at, _) in enumerate(fragments)}
+    offsets = struct.unpack_from(f"<{length // 4}L", value, offset)
+    starts = [numbers.get(start, -1) for start in offsets]
+    return starts if -1 not in starts and sorted(set(starts)) == starts else []
+
+
+def _starts_by_ends(value: bytes, fragments: Sequence[Fragment]) -> list[int]:
+    """Return the number of the first fragment of each frame, by the end markers of JPEG images.
+
+    Empty if the last image doesn't end.
+    """
+    ends = [
+        number
+        for number, (at, length) in enumerate(fragments, 1)
+        if _END_OF_IMAGE in value[max(at, at + length - _LONGEST_PADDING) : at + length]
+    ]
+    return [0, *ends[:-1]] if ends and ends[-1] == len(fragments) else []
 
 
 def _split(
     value: bytes,
-    fragments: Sequence[Sequence[tuple[int, int]]],
+    fragments: Sequence[Sequence[Fragment]],
     size_of: Callable[[bytes], int],
 ) -> tuple[list[bytes], list[bytes | Range]]:
     """Return the coded frames, and the layout of the value field (see `CodedPixels`).
@@ -191,7 +240,7 @@ def _colours_of_jpeg(jpeg: bytes, interpretation: str) -> bool | None:
     The codec goes by the JPEG's own markers (JFIF, Adobe). If there are none, it goes by the
     component identifiers: colours are transformed unless these spell "RGB".
     """
-    markers = dict(_segments(jpeg))
+    markers = dict(segments_of_jpeg(jpeg))
     if 0xE0 in markers:
         return True
     adobe = markers.get(0xEE, b"")
@@ -217,15 +266,3 @@ def _without_mark(part: bytes | Range, marked: Container[int]) -> list[bytes | R
     behind = split + len(_RGB_MARK), stop + len(_RGB_MARK)
     parts: list[bytes | Range] = [(frame, start, split), (frame, *behind)]
     return [p for p in parts if p[1] < p[2]]
-
-
-def _segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield code and content of each segment before the first scan."""
-    position = 2
-    while position + 4 <= len(jpeg) and jpeg[position] == 0xFF:
-        code = jpeg[position + 1]
-        (length,) = struct.unpack_from(">H", jpeg, position + 2)
-        if code == 0xDA:
-            return
-        yield code, jpeg[position + 4 : position + 2 + length]
-        position += 2 + length

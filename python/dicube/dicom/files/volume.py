@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
@@ -27,7 +28,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicube.dicom.files.coded_frames import CodedPixels, coded_pixels
+from dicube.dicom.files.coded_frames import CodedPixels, coded_frames, coded_pixels
+from dicube.dicom.files.coded_images import declared_by, rle_fault
 from dicube.dicom.files.instance import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -40,10 +42,12 @@ from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyEr
 from dicube.threads import Threads
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
-_ROWS, _COLUMNS, _ALLOCATED, _SIGNED = 0x00280010, 0x00280011, 0x00280100, 0x00280103
+_ROWS, _COLUMNS = 0x00280010, 0x00280011
+_ALLOCATED, _STORED, _SIGNED = 0x00280100, 0x00280101, 0x00280103
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _MOST_LISTED = 8  # files that an error lists
+_OFFSET_TABLE = 0x7FE00001
 _MISSING_DECODER = "pip install dicube[dicom-codecs]"
 
 
@@ -86,10 +90,13 @@ def _frame_layout(instance: Instance) -> FrameLayout:
         raise DataConsistencyError(f"{path} has no pixel data")
     rows, columns = instance.number(_ROWS), instance.number(_COLUMNS)
     samples, bits = instance.number(_SAMPLES, 1), instance.number(_ALLOCATED)
-    if rows < 1 or columns < 1 or samples < 1:
+    if samples not in (1, 3):
         raise DataConsistencyError(
-            f"{path} has no image shape: found {rows} rows, {columns} columns, "
-            f"{samples} samples per pixel"
+            f"{path}: expected (0028,0002) SamplesPerPixel of 1 or 3, found {samples}"
+        )
+    if rows < 1 or columns < 1:
+        raise DataConsistencyError(
+            f"{path} has no image shape: found {rows} rows, {columns} columns"
         )
     shape = (rows, columns) if samples == 1 else (rows, columns, samples)
     dtype = _dtype(instance, place.tag, bits)
@@ -270,26 +277,67 @@ def _decode(
         The photometric interpretation of the decoded frames, and the coded frames if they decode to
         the volume's dtype.
     """
+    place = instance.pixels
+    if place is None or not place.encapsulated:
+        return _decode_by_plugins(instance, None, volume, places), None
+    value = instance.read(place.offset, place.length)
+    frames = _checked_frames(instance, value, volume, len(places))
     try:
-        decoded = _decode_ourselves(instance, volume, places)
+        decoded = _decode_ourselves(instance, value, volume, places)
     except (CodecError, DataConsistencyError):
         # A plugin may decode it, or describe the fault better. Without a plugin, this error is the
         # better one: a missing plugin is not the fault.
-        if not _has_decoder(UID(instance.transfer_syntax)):
+        if not _has_decoder(UID(instance.transfer_syntax), unknown=False):
             raise
         decoded = None
-    return decoded or (_decode_by_plugins(instance, volume, places), None)
+    return decoded or (_decode_by_plugins(instance, frames, volume, places), None)
+
+
+def _checked_frames(
+    instance: Instance, value: bytes, volume: NDArray[Any], count: int
+) -> list[bytes]:
+    """Return the coded frames of encapsulated pixels.
+
+    Raises:
+        DataConsistencyError: a frame declares another size than the elements, or fragments can't be
+            assigned to frames.
+        CodecError: an RLE frame has too few or too many pixels.
+    """
+    path = instance.path
+    frames = coded_frames(value, count)
+    if frames is None:
+        raise DataConsistencyError(f"{path}: can't assign fragments to {count} coded frames")
+    rows, columns, *more = volume.shape[1:]
+    samples, size = (*more, 1)[0], volume.dtype.itemsize
+    for number, frame in enumerate(frames, 1):
+        if instance.transfer_syntax == RLELossless:
+            fault = rle_fault(frame, rows * columns, samples * size)
+            if fault:
+                raise _undecodable(instance, CodecError(f"frame {number}: {fault}"))
+            continue
+        found = declared_by(frame)
+        if found is None:
+            continue
+        if (found.rows or rows, found.columns, found.samples) != (rows, columns, samples):
+            raise DataConsistencyError(
+                f"{path}: expected frames of {rows} x {columns} with {samples} samples per pixel, "
+                f"but coded frame {number} has {found.rows} x {found.columns} with {found.samples}"
+            )
+        if found.bits > 8 * size:
+            raise DataConsistencyError(
+                f"{path}: expected at most {8 * size} bits per sample, but coded frame {number} "
+                f"has {found.bits}"
+            )
+    return frames
 
 
 def _decode_ourselves(
-    instance: Instance, volume: NDArray[Any], places: Sequence[int]
+    instance: Instance, value: bytes, volume: NDArray[Any], places: Sequence[int]
 ) -> tuple[str, CodedPixels | None] | None:
     """Decode frames as `_decode` does, by dicube's own codecs; None if they can't decode these."""
-    place = instance.pixels
     syntax = coded_syntax_of(instance.transfer_syntax)
-    if place is None or not place.encapsulated or syntax is None:
+    if syntax is None:
         return None
-    value = instance.read(place.offset, place.length)
     alike = True
     try:
         coded = coded_pixels(syntax, value, len(places), instance.text(_PHOTOMETRIC))
@@ -297,7 +345,7 @@ def _decode_ourselves(
             return None
         for number, index in enumerate(places):
             frame = coded.decode(number)
-            _check_frame(instance, frame, volume, "safe")
+            _check_frame(instance, frame, volume)
             alike = alike and frame.dtype == volume.dtype
             volume[index] = frame
     except CodecError as error:
@@ -305,30 +353,39 @@ def _decode_ourselves(
     return coded.interpretation, coded if alike else None
 
 
-def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequence[int]) -> str:
-    """Decode frames by pydicom, and return their photometric interpretation afterwards."""
+def _decode_by_plugins(
+    instance: Instance, coded: list[bytes] | None, volume: NDArray[Any], places: Sequence[int]
+) -> str:
+    """Decode frames by pydicom, and return their photometric interpretation afterwards.
+
+    Args:
+        instance: the file.
+        coded: its coded frames; None if its pixels are not encapsulated.
+        volume, places: see `_decode`.
+    """
     syntax = UID(instance.transfer_syntax or _IMPLICIT_LITTLE)
-    encapsulated = instance.pixels is not None and instance.pixels.encapsulated
     interpretation = ""
     decoded = 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = instance.dataset()
+            if coded is not None:
+                dataset = _with_one_fragment_each(dataset, coded)
             options: dict[str, Any] = {"number_of_frames": len(places)}
             # Bits above BitsStored are part of the file and are kept, unless a codec made them up.
-            if not encapsulated or syntax == RLELossless:
+            if coded is None or syntax == RLELossless:
                 options["correct_unused_bits"] = False
             frames = _decoded_by_pydicom(syntax, dataset, options)
             for place, (frame, interpreted) in zip(places, frames, strict=False):
-                _check_frame(instance, frame, volume, "equiv")
+                _check_frame(instance, frame, volume)
                 volume[place] = frame
                 interpretation = interpreted
                 decoded += 1
     except DataConsistencyError:
         raise
     except Exception as error:  # pydicom and its plugins raise all kinds of exceptions
-        missing = encapsulated and not _has_decoder(syntax)
+        missing = coded is not None and not _has_decoder(syntax)
         raise _undecodable(instance, error, _MISSING_DECODER if missing else None) from error
     if decoded < len(places):
         raise DataConsistencyError(
@@ -337,18 +394,28 @@ def _decode_by_plugins(instance: Instance, volume: NDArray[Any], places: Sequenc
     return interpretation
 
 
-def _check_frame(
-    instance: Instance,
-    frame: NDArray[Any],
-    volume: NDArray[Any],
-    casting: Literal["equiv", "safe"],
-) -> None:
+def _with_one_fragment_each(dataset: Dataset, frames: list[bytes]) -> Dataset:
+    """Return a dataset with its coded frames in one fragment each, and without offset tables.
+
+    pydicom trusts the tables of a file, even if they are wrong.
+    """
+    changed = Dataset({key: element for key, element in dataset.items() if key < _OFFSET_TABLE})
+    changed.file_meta = dataset.file_meta
+    changed.PixelData = encapsulate(frames, has_bot=False)
+    return changed
+
+
+def _check_frame(instance: Instance, frame: NDArray[Any], volume: NDArray[Any]) -> None:
     shape, dtype = volume.shape[1:], volume.dtype
     if frame.shape != shape:
         raise DataConsistencyError(
             f"{instance.path}: expected a frame of shape {shape}, decoded {frame.shape}"
         )
-    if frame.dtype.kind != dtype.kind or not np.can_cast(frame.dtype, dtype, casting):
+    # A codestream may have narrower samples than BitsAllocated, but negative ones only if these
+    # have all of the bits stored: else the sign was in bits that it lacks.
+    stored = instance.number(_STORED, 8 * dtype.itemsize)
+    narrow = frame.dtype.kind == "i" and 8 * frame.dtype.itemsize < stored
+    if frame.dtype.kind != dtype.kind or narrow or not np.can_cast(frame.dtype, dtype, "safe"):
         raise DataConsistencyError(
             f"{instance.path}: expected samples of {dtype}, decoded {frame.dtype}"
         )
@@ -363,15 +430,15 @@ def _undecodable(instance: Instance, error: Exception, suggestion: str | None = 
     )
 
 
-def _has_decoder(syntax: UID) -> bool:
-    """Return whether pydicom has a working decoder; True for an unknown transfer syntax.
+def _has_decoder(syntax: UID, unknown: bool = True) -> bool:
+    """Return whether pydicom has a working decoder; `unknown` if it has none for any program.
 
-    No plugin would help with an unknown one, so none should be suggested.
+    No plugin would help with such a transfer syntax, so none should be suggested.
     """
     try:
         return bool(get_decoder(syntax).is_available)
     except NotImplementedError:
-        return True
+        return unknown
 
 
 def _decoded_by_pydicom(
