@@ -45,6 +45,12 @@ class DicomCubeError(Exception):
         self.details = dict(details or {})
         super().__init__(message)
 
+    def name_source(self, name: str) -> None:
+        """Put the name of the file or URL before the message, unless the message contains it."""
+        if name and name not in self.message:
+            self.message = f"{name}: {self.message}"
+            self.args = (self.message,)
+
     def __str__(self) -> str:
         lines = [f"{self.context}: {self.message}" if self.context else self.message]
         if self.details:

@@ -10,16 +10,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from dicube.exceptions import DicomCubeError
+
 
 class Callback:
     """A Python function that libdicube calls, and the exception that it raised.
 
     ctypes would print the exception and discard it. This class stores it and reports a failure to
     libdicube, and `call_with` raises it.
+
+    Attributes:
+        source: name of the file that it reads, which libdicube doesn't know; '' for none.
     """
 
-    def __init__(self, function: Callable[[int, memoryview], None]) -> None:
+    def __init__(self, function: Callable[[int, memoryview], None], source: str = "") -> None:
         self._function = function
+        self.source = source
         self._lock = threading.Lock()
         self._error: BaseException | None = None
 
@@ -106,9 +112,11 @@ def call_with(callback: Callback | None, function: Callable[..., Any], *argument
     with _calls:
         try:
             function(*arguments)
-        except Exception:
+        except Exception as raised:
             error = callback.take_error()
             if error is None:
+                if isinstance(raised, DicomCubeError):
+                    raised.name_source(callback.source)
                 raise
             try:
                 raise error from None

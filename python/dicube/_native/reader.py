@@ -41,13 +41,17 @@ class Reader(Handle):
 
     @classmethod
     def open_source(
-        cls, size: int, read_at: Callable[[int, memoryview], None], options: ReaderOptions
+        cls,
+        size: int,
+        read_at: Callable[[int, memoryview], None],
+        options: ReaderOptions,
+        name: str,
     ) -> Reader:
         """Open `size` bytes that `read_at(offset, buffer)` reads; it fills the whole buffer.
 
-        Many threads call it at once. It raises an exception if it fails.
+        Many threads call it at once. It raises an exception if it fails. Errors begin with `name`.
         """
-        callback = Callback(read_at)
+        callback = Callback(read_at, name)
         source = Source(size=size, read_at=READ_AT(callback))
         return cls(source, callback, "dicube_reader_open_source", source, options)
 

@@ -6,9 +6,10 @@ Knows names and content of the sections. It must not know pixels, or where in a 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
@@ -24,7 +25,7 @@ from dicube.dicom.originals.section import BulkSource
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.series.precedence import write_rescale
 from dicube.dicom.transfer_syntaxes import coded_syntax_of
-from dicube.exceptions import InvalidCubeFileError
+from dicube.exceptions import DicomCubeError, InvalidCubeFileError
 from dicube.nifti import BytesBehind, NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.bulk import BulkReader, BulkWriter
@@ -48,6 +49,8 @@ ORIGINALS_BULK = "originals_bulk"  # byte ranges of these files, each packed wit
 
 _TRANSFER_SYNTAX = "00020010"
 _SHA256 = 32  # bytes
+
+Read = TypeVar("Read")
 
 
 class CubeParts(NamedTuple):
@@ -112,6 +115,21 @@ def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced
     return lossy_attributes(meta, [(loss.ratio, str(loss)) for loss in losses])
 
 
+def _naming_source(read: Callable[[DcbReader], Read]) -> Callable[[DcbReader], Read]:
+    """Let the errors of a function that reads sections begin with the name of the file."""
+
+    @wraps(read)
+    def named(reader: DcbReader) -> Read:
+        try:
+            return read(reader)
+        except DicomCubeError as error:
+            error.name_source(reader.name)
+            raise
+
+    return named
+
+
+@_naming_source
 def read_parts(reader: DcbReader) -> CubeParts:
     """Read the parts of an image from the sections of a file.
 
@@ -140,6 +158,7 @@ def _why_no_originals(losses: Sequence[Loss]) -> str:
     return "the pixels were coded lossily" if losses else "the dicube file holds no original files"
 
 
+@_naming_source
 def read_meta(reader: DcbReader) -> DicomMeta | None:
     """Return the metadata of a file; None if it has none.
 
@@ -158,6 +177,7 @@ def read_meta(reader: DcbReader) -> DicomMeta | None:
     return meta
 
 
+@_naming_source
 def read_header(reader: DcbReader) -> PixelDataHeader:
     """Return the pixel header of a file, or one without rescale if it has none."""
     name = reader.dtype.name
@@ -172,12 +192,14 @@ def read_header(reader: DcbReader) -> PixelDataHeader:
     return dataclasses.replace(header, PixelDtype=name)
 
 
+@_naming_source
 def read_space(reader: DcbReader) -> Space | None:
     """Return the geometry of a file; None if it has none."""
     text = _read_text(reader, _SPACE) or _read_text(reader, _COLOUR_SPACE)
     return None if text is None else space_from_json(text)
 
 
+@_naming_source
 def read_status(reader: DcbReader) -> DicomStatus:
     """Return the status of a file; CONSISTENT if it has none."""
     text = _read_text(reader, _STATUS)

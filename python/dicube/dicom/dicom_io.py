@@ -49,8 +49,8 @@ def read_dicom_dir(
     """Read the metadata of a DICOM series; pixels are not read.
 
     Args:
-        source: a folder (with its subfolders), a DICOM file, a zip archive of DICOM files, a
-            pydicom dataset, or a list of these. Files that are not DICOM, hidden files and
+        source: a folder (with its subfolders), a DICOM file, a DICOMDIR, a zip archive of DICOM
+            files, a pydicom dataset, or a list of these. Files that are not DICOM, hidden files and
             DICOMDIRs are skipped and logged.
         sort_method: the order of the slices.
         series_uid: the series to read; needed if there are several.

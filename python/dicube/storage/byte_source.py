@@ -119,7 +119,7 @@ class RemoteFile:
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._url, self._storage_options = url, dict(storage_options or {})
-        self._name = url.split("?")[0]  # the query may hold credentials
+        self.name = url.split("?")[0]  # the query may hold credentials
         self._system: Any = None
         self._path = ""
         self._front = _Block(0, 0, b"")
@@ -214,15 +214,15 @@ class RemoteFile:
             from fsspec.core import url_to_fs
         except ImportError:
             raise MissingPackageError(
-                f"{self._name}: reading a URL needs the package fsspec",
+                f"{self.name}: reading a URL needs the package fsspec",
                 suggestion="pip install 'dicube[remote]'",
             ) from None
         try:
             system, path = url_to_fs(self._url, **self._storage_options)
         except ImportError as error:
-            raise MissingPackageError(f"{self._name}: {error}") from error
+            raise MissingPackageError(f"{self.name}: {error}") from error
         except (ValueError, TypeError) as error:
-            raise DataConsistencyError(f"{self._name}: {error}") from error
+            raise DataConsistencyError(f"{self.name}: {error}") from error
         return system, path
 
     def _fetch(self, start: int, stop: int) -> bytes:
@@ -234,8 +234,7 @@ class RemoteFile:
     def _check_whole(self, start: int, stop: int, end: int) -> None:
         if end < stop:
             raise InvalidCubeFileError(
-                f"{self._name}: expected {stop - start} bytes at offset {start}, "
-                f"found {end - start}"
+                f"{self.name}: expected {stop - start} bytes at offset {start}, found {end - start}"
             )
 
     def _request(self, start: int, stop: int) -> bytes:
@@ -245,18 +244,18 @@ class RemoteFile:
         except DicomCubeError:
             raise
         except FileNotFoundError as error:
-            raise CubeFileNotFoundError(f"{self._name}: no such file") from error
+            raise CubeFileNotFoundError(f"{self.name}: no such file") from error
         except Exception as error:  # each file system raises its own exceptions
             status = getattr(error, "status", None)
             if status == _RANGE_NOT_SATISFIABLE:
                 return b""
             reason = f"{status} {getattr(error, 'message', '')}" if status else str(error)
             raise CubeFileAccessError(
-                f"{self._name}: cannot read: {reason or type(error).__name__}"
+                f"{self.name}: cannot read: {reason or type(error).__name__}"
             ) from error
         if start and len(data) > stop - start:
             raise CubeFileAccessError(
-                f"{self._name}: cannot read: asked for {stop - start} bytes, got {len(data)}: the "
+                f"{self.name}: cannot read: asked for {stop - start} bytes, got {len(data)}: the "
                 "server doesn't support range requests"
             )
         return data

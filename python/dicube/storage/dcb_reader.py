@@ -292,6 +292,11 @@ class DcbReader:
         return new_array(shape, dtype, self.max_memory)
 
     @property
+    def name(self) -> str:
+        """The path or URL for messages; '' for bytes and file objects."""
+        return self._file.name
+
+    @property
     def closed(self) -> bool:
         """Whether the file is closed."""
         return self._file.closed

@@ -82,6 +82,11 @@ class OpenedFile:
         return source.fetched((offset, offset + size) for offset, size in ranges)
 
     @property
+    def name(self) -> str:
+        """The path or URL for messages; '' for bytes and file objects."""
+        return _name_of(self._opened[0])
+
+    @property
     def needs_python(self) -> bool:
         """Whether Python reads the bytes, as it does for URLs and file objects."""
         return isinstance(self._opened[0], (RemoteFile, SeekableFile))
@@ -115,13 +120,19 @@ class OpenedFile:
         return source, reader
 
 
+def _name_of(source: Any) -> str:
+    if isinstance(source, RemoteFile):
+        return source.name
+    return os.fsdecode(source) if isinstance(source, (str, os.PathLike)) else ""
+
+
 def _open(source: Any, options: Mapping[str, Any]) -> _native.Reader:
     """Return a reader of a source."""
     settings = _native.ReaderOptions(**options)
     if isinstance(source, (str, os.PathLike)):
         return _native.Reader.open_path(source, settings)
     if isinstance(source, (RemoteFile, SeekableFile)):
-        return _native.Reader.open_source(source.size(), source.read_at, settings)
+        return _native.Reader.open_source(source.size(), source.read_at, settings, _name_of(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
         if isinstance(source, memoryview) and not source.c_contiguous:
             raise DataConsistencyError("expected contiguous bytes, found a memoryview with strides")

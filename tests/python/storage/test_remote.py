@@ -28,6 +28,7 @@ from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,
     DataConsistencyError,
+    DicomCubeError,
     InvalidCubeFileError,
     MetaDataError,
     MissingPackageError,
@@ -351,6 +352,50 @@ def test_truncated_front(server: Server, content: bytes, size: int) -> None:
 def test_not_a_dicube_file(server: Server) -> None:
     with pytest.raises(InvalidCubeFileError, match="not a dicube file"):
         DcbReader(server.add("x.dcbs", b"<html>" * 100_000))
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda data, frame: b"",
+    "header": lambda data, frame: flipped(data, 20),
+    "cut": lambda data, frame: data[: len(data) // 2],
+    "version": lambda data, frame: data[:8] + b"\xff" * 4 + data[12:],
+    "frame": lambda data, frame: flipped(data, frame + 10),
+}
+READS = {
+    "image": lambda url: DicomCubeImage.from_file(url),
+    "real": lambda url: DicomCubeImage.from_file(url, dtype="float32"),
+    "cube": lambda url: dicube.open(url)[:],
+    "level": lambda url: dicube.open(url).at_level(1)[:],
+    "coded": lambda url: DcbReader(url).coded_frames(),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_errors_name_the_url(server: Server, content: bytes, damage: str, read: str) -> None:
+    with DcbReader(content) as reader:
+        offset, _ = reader.coded_range(2)
+    url = server.add("x.dcbs", DAMAGES[damage](content, offset))
+    with pytest.raises(InvalidCubeFileError) as caught:
+        READS[read](url)
+    assert str(caught.value).count(url) == 1
+
+
+@pytest.mark.parametrize("name", ["dicom_meta", "space", "pixel_header", "dicom_status"])
+def test_errors_of_sections_name_the_url(server: Server, tmp_path: Path, name: str) -> None:
+    frames = np.zeros((2, 3, 4), np.uint16)
+    with DcbWriter(tmp_path / "x.dcbs", frames.shape, frames.dtype) as writer:
+        writer.write_section(name, b"{")
+        writer.write_frames(frames)
+    url = server.add("x.dcbs", (tmp_path / "x.dcbs").read_bytes())
+    for source in (url, str(tmp_path / "x.dcbs")):
+        with pytest.raises(DicomCubeError) as caught:
+            DicomCubeImage.from_file(source)
+        assert str(caught.value).startswith(source)
 
 
 def test_pickled(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:

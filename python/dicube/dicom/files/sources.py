@@ -1,4 +1,4 @@
-"""Lists the files to read a series from: in folders and zip archives, or datasets in memory.
+"""Lists the files to read a series from: in folders, DICOMDIRs and archives, or in memory.
 
 Doesn't decide which of them are DICOM. Members of an archive are unpacked while they are read and
 never written to disk. Must not know elements, series or pixels.
@@ -16,11 +16,12 @@ from typing import IO, Any, BinaryIO, TypeAlias
 
 from pydicom.dataset import Dataset
 
+from dicube.dicom.files.dicomdir import is_dicomdir, named_files
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError, DataConsistencyError
 
 Path: TypeAlias = "str | os.PathLike[str]"
 Source: TypeAlias = "Path | Dataset | Iterable[Path | Dataset | File]"
-"""A folder, a DICOM file, a zip archive, a pydicom dataset, or several of them."""
+"""A folder, a DICOM file, a DICOMDIR, a zip archive, a pydicom dataset, or several of them."""
 
 Opened: TypeAlias = "BinaryIO | FileIO"
 
@@ -116,13 +117,18 @@ File: TypeAlias = "FileOnDisk | ZipMember"
 def files_of(source: Source) -> list[File | DatasetInMemory]:
     """Return the files and datasets of a source.
 
-    Hidden files are left out. The files of a folder or an archive are in natural order (I9 before
-    I10).
+    Hidden files are left out. The files of a folder, a DICOMDIR or an archive are in natural order
+    (I9 before I10). A DICOMDIR in a folder is a file like any other.
 
     Raises:
-        CubeFileNotFoundError: a path does not exist.
+        CubeFileNotFoundError: a path does not exist, or no file that a DICOMDIR names.
         CubeFileAccessError: an archive or a folder can't be read.
-        DataConsistencyError: an archive is damaged, or unpacks to far more than its size.
+        DataConsistencyError: an archive is damaged, or unpacks to far more than its size; or a
+            DICOMDIR names no files, or files elsewhere.
+        MetaDataError: a DICOMDIR is damaged.
+
+    Warns:
+        UserWarning: files that a DICOMDIR names are missing.
     """
     several = [source] if isinstance(source, (str, os.PathLike, Dataset)) else list(source)
     found: list[File | DatasetInMemory] = []
@@ -156,6 +162,9 @@ def _files_at(path: str) -> Iterator[File]:
         raise CubeFileNotFoundError(f"{path} does not exist")
     if os.path.isdir(path):
         yield from map(FileOnDisk, _files_below(path))
+        return
+    if is_dicomdir(_start_of(path)):
+        yield from map(FileOnDisk, sorted(named_files(path), key=_natural))
     elif is_archive(path):
         yield from _members(path)
     else:
@@ -174,17 +183,21 @@ def _files_below(root: str) -> list[str]:
     return sorted(found, key=_natural)
 
 
+def _start_of(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(512)
+    except OSError as error:
+        raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error
+
+
 def is_archive(path: str) -> bool:
     """Return whether a file is a zip archive.
 
     A DICOM file isn't one, even if its preamble, which may hold anything, looks like one.
     """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(132)
-    except OSError as error:
-        raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error
-    if start[128:] == b"DICM":
+    start = _start_of(path)
+    if start[128:132] == b"DICM":
         return False
     return start.startswith(_ZIP_MAGIC) or path.lower().endswith(".zip")
 

@@ -242,9 +242,10 @@ def names_in(source: Source, paths: Sequence[str]) -> list[str]:
     """
     base = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     if isinstance(source, (str, os.PathLike)) and os.fspath(source) not in paths:
-        base = os.path.abspath(
-            source
-        )  # a folder, or an archive, which its members' paths begin with
+        # A folder, an archive, which its members' paths begin with, or a DICOMDIR beside the files.
+        base = os.path.abspath(source)
+        if not os.path.abspath(paths[0]).startswith(os.path.join(base, "")):
+            base = os.path.dirname(base)
     return [os.path.relpath(os.path.abspath(p), base).replace(os.sep, "/") for p in paths]
 
 
