@@ -316,8 +316,8 @@ def _checked_frames(
                 raise _undecodable(instance, CodecError(f"frame {number}: {fault}"))
             continue
         found = declared_by(frame)
-        if found is None:
-            continue
+        if found is None or not found.columns or not found.samples:
+            continue  # the decoder finds the damage
         if (found.rows or rows, found.columns, found.samples) != (rows, columns, samples):
             raise DataConsistencyError(
                 f"{path}: expected frames of {rows} x {columns} with {samples} samples per pixel, "

@@ -187,7 +187,7 @@ def _element_differences(
         try:
             items, others = one.items(), two.items()
         except MetaDataError:
-            yield f"{name}: value representation {_vrs_of(one)[0]} became {two.vr}"
+            yield f"{name}: value representation {one.vr or 'UN'} became {two.vr or 'UN'}"
             return
         if len(items) != len(others):
             yield f"{name}: {len(items)} items became {len(others)}"
@@ -197,10 +197,9 @@ def _element_differences(
             yield from problems
             yield from _item_differences(item, other, within, apart, syntax)
         return
-    # A private element without a VR, or with UN, may get any (PS3.5 6.2.2); its bytes stay.
-    is_unknown = one.vr in ("", "UN") and bool(one.tag >> 16 & 1)
-    if two.vr and not is_unknown and two.vr not in _vrs_of(one):
-        yield f"{name}: value representation {_vrs_of(one)[0]} became {two.vr}"
+    allowed = _vrs_of(one)
+    if two.vr and allowed and two.vr not in allowed:
+        yield f"{name}: value representation {allowed[0]} became {two.vr}"
         return
     value, other_value = _little_endian(one), _little_endian(two)
     if len(value) % 2 and other_value[len(value) :] in (b" ", b"\0"):
@@ -210,7 +209,7 @@ def _element_differences(
 
 
 def _vrs_of(element: PlainElement) -> list[str]:
-    """Return the VRs that an element may have when it is restored; [''] for any.
+    """Return the VRs that an element may have when it is restored; none for any.
 
     Its own; if that is UN or omitted, the data dictionary's.
     """
@@ -219,7 +218,7 @@ def _vrs_of(element: PlainElement) -> list[str]:
     try:
         known = dictionary_VR(element.tag).split(" or ")
     except KeyError:  # private
-        return ["UN"] if element.vr else ["UN", *_UNITS, *_NUMBERS]
+        return []
     return [element.vr, *known] if element.vr else known
 
 
@@ -250,7 +249,7 @@ def _as_decoded(
 
 def _explicit(element: PlainElement) -> bytes:
     """Return an element in explicit VR little endian."""
-    vr = _vrs_of(element)[0].encode("ascii")
+    vr = (_vrs_of(element) or ["UN"])[0].encode("ascii")
     start = struct.pack("<HH2s", element.tag >> 16, element.tag & 0xFFFF, vr)
     value = _little_endian(element)
     if element.is_coded:
@@ -271,7 +270,7 @@ def _little_endian(element: PlainElement) -> bytes:
 
 def _shown(element: PlainElement, value: bytes) -> str:
     """Return a number as text; the size of any other value."""
-    vr = _vrs_of(element)[0]
+    vr = (_vrs_of(element) or ["UN"])[0]
     if vr in ("DS", "IS"):
         text = repr(value)[1:]
     elif vr in _NUMBERS and value:
