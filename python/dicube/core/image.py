@@ -131,9 +131,9 @@ class DicomCubeImage:
         """Read a series of DICOM files.
 
         Args:
-            folder: a folder that holds the files, in subfolders too; a zip archive of them; one
-                DICOM file; a pydicom dataset; or a list of these. Each frame of a multi-frame file
-                becomes a slice.
+            folder: a folder that holds the files, in subfolders too; a zip archive of them; a
+                DICOMDIR that names them; one DICOM file; a pydicom dataset; or a list of these.
+                Each frame of a multi-frame file becomes a slice.
             sort_method: the order of the slices.
             num_threads: threads for reading; None or 0 for one per processor.
             series_uid: the series to read if there are several.
@@ -148,13 +148,16 @@ class DicomCubeImage:
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) the folder does not exist.
-            MetaDataError: it holds no DICOM images, or a damaged one.
-            DataConsistencyError: several series and none chosen, or images of different shape.
+            MetaDataError: it holds no DICOM images, or a damaged one, or one with two pixel
+                elements or two values of an element that decides what the image is.
+            DataConsistencyError: several series and none chosen, or images of different shape, or
+                coded frames of another size than their file declares.
 
         Warns:
             UserWarning: the geometry can't be determined, so `space` is None. The text names the
                 status; if the slices belong to several volumes, also how many these are and what
-                distinguishes them.
+                distinguishes them. Or a file is not encoded as it states, or has two values of
+                another element; names the file and the element.
         """
         meta, volume, header, originals = read_series(
             folder,

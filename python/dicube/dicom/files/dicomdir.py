@@ -66,7 +66,7 @@ def _names(path: str) -> list[list[str]]:
             ids = [record[_FILE_ID].value for record in used if _FILE_ID in record]
         return [[one] if isinstance(one, str) else list(map(str, one)) for one in ids if one]
     except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
-        raise MetaDataError(f"{path} is a damaged DICOMDIR: {error}") from error
+        raise MetaDataError(f"{path} is a damaged DICOMDIR: {type(error).__name__}") from error
 
 
 def _is_used(record: Dataset) -> bool:

@@ -7,6 +7,7 @@ Must not know files or elements.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from pydicom.uid import UID
@@ -81,6 +82,7 @@ def _of_elements(syntax: str) -> str:
     return syntax if syntax in (IMPLICIT, BIG_ENDIAN, DEFLATED) else EXPLICIT
 
 
+@lru_cache(maxsize=64)  # pydicom's UID checks its text
 def is_encapsulated(syntax: str) -> bool:
     """Return whether pixels in a transfer syntax are coded frames (PS3.5 A.4)."""
     uid = UID(syntax)

@@ -391,6 +391,8 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
         head += file.read() or b""
     file_meta = _file_meta(head, start)
     stated = _uid(file_meta, _TRANSFER_SYNTAX)
+    if _uid(file_meta, _STORAGE_CLASS) == _DIRECTORY:  # its records may be many
+        return Instance(source.name, size, Item(), file_meta, stated, None, source)
     encoding = _plain_encoding(head, start, stated)
     implicit = encoding.implicit
     syntax = syntax_of_pixels(stated, encoding.syntax)
