@@ -70,7 +70,11 @@ def instance_differences(original: Path_, restored: Path_, limit: int = 20) -> l
         CubeFileAccessError: the operating system refuses to read a file.
     """
     one, two = _read(original), _read(restored)
-    return list(islice(_differences(original, one, restored, two), limit))
+    try:
+        return list(islice(_differences(original, one, restored, two), limit))
+    except RecursionError:
+        name = os.fspath(original)
+        raise MetaDataError(f"{name}: sequences are nested too deeply") from None
 
 
 def first_different_byte(original: Path_, restored: Path_) -> int | None:

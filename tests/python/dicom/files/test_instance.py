@@ -117,7 +117,10 @@ def test_every_file_that_pydicom_carries() -> None:
             assert "truncated" in path.name
             continue
         if instance is None:
-            assert "DICOMDIR" in path.name or path.name == "no_meta.dcm"  # starts with a blank
+            assert path.name == "no_meta.dcm"  # starts with a blank
+            continue
+        if instance.is_directory:  # its records are not read
+            assert "DICOMDIR" in path.name
             continue
         with open(path, "rb") as file:
             slow = _read_by_pydicom(FileOnDisk(str(path)), file, path.stat().st_size)

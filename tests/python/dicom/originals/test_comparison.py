@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from inputs.dicom_bytes import dataset_bytes, element, with_meta
 from inputs.dicom_series import item, make_slice, set_pixels
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -21,7 +23,7 @@ from pydicom.uid import (
 )
 
 from dicube.dicom.originals.comparison import first_different_byte, instance_differences
-from dicube.exceptions import CubeFileAccessError
+from dicube.exceptions import CubeFileAccessError, MetaDataError
 
 Change = Callable[[Dataset], object]
 
@@ -226,3 +228,32 @@ def test_the_first_byte(tmp_path: Path) -> None:
     assert first_different_byte(one, one) is None
     with pytest.raises(CubeFileAccessError):
         first_different_byte(one, tmp_path / "none")
+
+
+@pytest.mark.parametrize("depth", [50, 600])
+def test_deep_sequences(tmp_path: Path, depth: int) -> None:
+    inner = [item(CodeValue="A")], [item(CodeValue="B")]
+    paths = []
+    for name, items in zip("ab", inner, strict=True):
+        data = dataset_bytes(items[0], ExplicitVRLittleEndian)
+        for _ in range(depth):
+            content = struct.pack("<HHL", 0xFFFE, 0xE000, len(data)) + data
+            data = element(0x00081140, b"SQ", content)
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(with_meta(data, ExplicitVRLittleEndian))
+    if depth > 500:
+        with pytest.raises(MetaDataError, match="a: sequences are nested too deeply"):
+            instance_differences(*paths)
+    else:
+        (found,) = instance_differences(*paths)
+        assert found.endswith("CodeValue: a value of 2 bytes became a value of 2 bytes")
+
+
+@pytest.mark.parametrize("end", range(1, 300, 7))
+def test_files_that_are_cut_off(tmp_path: Path, end: int) -> None:
+    whole = written(tmp_path / "a", rich_slice())
+    (tmp_path / "b").write_bytes(whole.read_bytes()[:-end])
+    try:
+        assert instance_differences(whole, tmp_path / "b")
+    except MetaDataError as error:
+        assert "b is a damaged DICOM file" in str(error)
