@@ -50,7 +50,8 @@ def encoding_of(start: bytes, syntax: str) -> Encoding:
     # letters, the implicit one has the low bytes of a length.
     is_group = bool(start[0]) != bool(start[1])
     little_endian = bool(start[0]) if is_group else stated.little_endian
-    return Encoding(not all(0x41 <= letter <= 0x5A for letter in start[4:6]), little_endian)
+    letters = start[4:6]
+    return Encoding(not (letters.isalpha() and letters.isupper()), little_endian)
 
 
 def conflict(stated: str, found: str) -> str:
