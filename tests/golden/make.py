@@ -37,6 +37,7 @@ from dicube.storage import DcbReader, DcbWriter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
 from inputs.dicom_series import make_series, raw_data, without_pixels, write_series
+from inputs.mapped_series import MAPPED
 
 COD = b"\xff\x52"  # the marker of an HTJ2K codestream's coding style
 
@@ -68,6 +69,20 @@ def write_transformed(path: Path) -> NDArray[Any]:
         writer.write_section("pixel_header", header.to_json().encode())
         writer.write_coded(bytes(coded))
     return pixels
+
+
+def write_mapped(path: Path, work: Path, name: str) -> dict[str, Any]:
+    """Write a file whose real values a mapping gives; return the expected content."""
+    image = DicomCubeImage.from_dicom_folder(write_series(work, MAPPED[name]().datasets))
+    if name == "at_the_root":  # as 0.4.0 wrote it before it knew mappings
+        image.pixel_header = PixelDataHeader(PixelDtype=image.dtype.name)
+    image.to_file(path, exact=False)
+    real = image.get_fdata("float64")
+    return {
+        "shape": image.shape,
+        "dtype": image.dtype.name,
+        "real": hashlib.sha256(real.tobytes()).hexdigest(),
+    }
 
 
 def write_restorable(path: Path, source: Path, names: list[str]) -> dict[str, Any]:
@@ -286,6 +301,10 @@ def make(folder: Path) -> None:
     ):
         if name not in expected:
             expected[name] = write(folder / name)
+    for name, source in (("dose.dcbs", "dose"), ("unsaid_mapping.dcba", "at_the_root")):
+        if name not in expected:
+            with TemporaryDirectory() as work:
+                expected[name] = write_mapped(folder / name, Path(work), source)
     record.write_text(json.dumps(expected, indent=1) + "\n")
 
 

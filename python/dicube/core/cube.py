@@ -156,21 +156,37 @@ class Cube:
             raise DataConsistencyError("expected out to be writeable")
         return self._take(wanted, self.dtype, None, out)
 
-    def get_fdata(self, index: Any = ..., dtype: DTypeLike = "float32") -> Any:
+    def get_fdata(
+        self,
+        index: Any = ...,
+        dtype: DTypeLike = "float32",
+        *,
+        real_world: int | str | None = None,
+    ) -> Any:
         """Return real values of a part, such as Hounsfield units: stored value * slope + intercept.
 
         Args:
             index: as in numpy; by default the whole volume.
             dtype: float16, float32 or float64.
+            real_world: see `DicomCubeImage.get_fdata`.
 
         Returns:
             The same as `DicomCubeImage.get_fdata()[index]`: an array or a scalar.
 
         Raises:
             IndexError: numpy would raise it for this index.
-            DataConsistencyError: another dtype; or a section that defines real values was damaged.
+            DataConsistencyError: another dtype; a section that defines real values was damaged; or
+                several mappings and none chosen.
+
+        Warns:
+            UserWarning: see `DicomCubeImage.get_fdata`.
         """
-        real = _Rescale(self._parts, dtype)
+        from dicube.core.slice_values import real_values
+
+        parts, kind = self._parts, real_dtype(dtype).newbyteorder("=")
+        values = real_values(kind, self.dtype, parts.meta, parts.header, real_world)
+        parts.damage().check_values()
+        real = _ToReal(parts, values, kind)
         return self._take(frame_index(index, self.shape), real.dtype, real)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
@@ -298,7 +314,7 @@ class Cube:
         self,
         wanted: FrameIndex,
         dtype: np.dtype[Any],
-        real: _Rescale | None,
+        real: _ToReal | None,
         out: NDArray[Any] | None = None,
     ) -> Any:
         """Return the indexed part, as stored or real values."""
@@ -309,11 +325,11 @@ class Cube:
         self,
         wanted: FrameIndex,
         dtype: np.dtype[Any],
-        real: _Rescale | None,
+        real: _ToReal | None,
         out: NDArray[Any] | None,
     ) -> Any:
         frames, axis = wanted.frames, wanted.frame_axis
-        at_once = real is None or (real.is_plain and self._cache is None)
+        at_once = real is None or (real.is_linear and self._cache is None)
         whole = at_once and wanted.is_whole(self.shape[1:])
         if whole and (out is None or out.flags.c_contiguous):
             result = self._reader.new_array(wanted.shape, dtype) if out is None else out
@@ -475,36 +491,25 @@ class _Parts:
         return losses
 
 
-class _Rescale:
+class _ToReal:
     """The conversion of stored values to real ones.
 
     Attributes:
         dtype: of the real values.
-        is_plain: whether words are values, so that frames can be decoded directly to real values.
+        is_linear: whether frames can be decoded directly to real values.
     """
 
-    def __init__(self, parts: _Parts, dtype: DTypeLike) -> None:
-        from dicube.core.slice_values import bits_of_slices, real_values
-
-        self.dtype = real_dtype(dtype).newbyteorder("=")
-        self._parts = parts
-        self._real = real_values(self.dtype, parts.meta, parts.header)
-        self._bits = bits_of_slices(parts.meta, parts.header)
-        parts.damage().check_values()
-        self.is_plain = self._bits is None
+    def __init__(self, parts: _Parts, real: RealValues, dtype: np.dtype[Any]) -> None:
+        self.dtype, self.is_linear = dtype, real.is_linear
+        self._parts, self._real = parts, real
 
     def of(self, frames: Sequence[int]) -> RealValues:
-        """Return dtype and rescale for some frames."""
-        slopes, intercepts = (
-            [given[frame] for frame in frames] if isinstance(given, Sequence) else given
-            for given in (self._real.slopes, self._real.intercepts)
-        )
-        return RealValues(self.dtype, slopes, intercepts)
+        """Return what computes the real values of some frames."""
+        return self._real.of_frames(frames)
 
     def compute(self, stored: NDArray[Any], frames: Sequence[int]) -> NDArray[Any]:
         """Return the real values of frames, or of the same part of each frame."""
-        bits = None if self._bits is None else [self._bits[frame] for frame in frames]
-        return self.blank_damaged(compute_real_values(stored, self.of(frames), bits), frames)
+        return self.blank_damaged(compute_real_values(stored, self.of(frames)), frames)
 
     def blank_damaged(self, values: NDArray[Any], frames: Sequence[int]) -> NDArray[Any]:
         """Set the values of damaged frames to NaN; their stored values are zeros."""

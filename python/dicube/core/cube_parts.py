@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from numpy.typing import NDArray
 
@@ -17,7 +17,7 @@ from dicube.core.lossy.loss import Loss, read_losses
 from dicube.core.origin import Origin
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
-from dicube.dicom.dicom_status import DicomStatus
+from dicube.dicom.dicom_status import PUBLISHED_STATUSES, DicomStatus, get_dicom_status
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.replaced import lossy_attributes
 from dicube.dicom.metadata.original_elements import OriginalElements
@@ -51,6 +51,7 @@ _TRANSFER_SYNTAX = "00020010"
 _SHA256 = 32  # bytes
 
 Read = TypeVar("Read")
+Options = ParamSpec("Options")
 
 
 class CubeParts(NamedTuple):
@@ -82,7 +83,8 @@ def parts_around_frames(
         volume: of the image, to keep the original files.
     """
     space_section = _COLOUR_SPACE if len(writer.shape) == 4 else _SPACE
-    writer.write_section(_STATUS, parts.status.value.encode())
+    status = parts.status if parts.status in PUBLISHED_STATUSES else DicomStatus.INCONSISTENT
+    writer.write_section(_STATUS, status.value.encode())
     if parts.meta is not None:
         elsewhere = []
         if provenance is not None:
@@ -115,13 +117,15 @@ def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced
     return lossy_attributes(meta, [(loss.ratio, str(loss)) for loss in losses])
 
 
-def _naming_source(read: Callable[[DcbReader], Read]) -> Callable[[DcbReader], Read]:
+def _naming_source(
+    read: Callable[Concatenate[DcbReader, Options], Read],
+) -> Callable[Concatenate[DcbReader, Options], Read]:
     """Let the errors of a function that reads sections begin with the name of the file."""
 
     @wraps(read)
-    def named(reader: DcbReader) -> Read:
+    def named(reader: DcbReader, /, *args: Options.args, **kwargs: Options.kwargs) -> Read:
         try:
-            return read(reader)
+            return read(reader, *args, **kwargs)
         except DicomCubeError as error:
             error.name_source(reader.name)
             raise
@@ -150,7 +154,7 @@ def read_parts(reader: DcbReader) -> CubeParts:
         header,
         space,
     )
-    status, nifti = read_status(reader), _read_nifti(reader)
+    status, nifti = read_status(reader, meta), _read_nifti(reader)
     return CubeParts(header, meta, space, status, Origin(provenance, nifti=nifti, losses=losses))
 
 
@@ -200,15 +204,26 @@ def read_space(reader: DcbReader) -> Space | None:
 
 
 @_naming_source
-def read_status(reader: DcbReader) -> DicomStatus:
-    """Return the status of a file; CONSISTENT if it has none."""
+def read_status(reader: DcbReader, meta: DicomMeta | None = None) -> DicomStatus:
+    """Return the status of a file; CONSISTENT if it has none.
+
+    Args:
+        reader: of the file.
+        meta: its metadata; None to read them if they are needed, which they are if the file may
+            have a status that the published package lacks.
+    """
     text = _read_text(reader, _STATUS)
     if text is None:
         return DicomStatus.CONSISTENT
     try:
-        return DicomStatus(text)
+        status = DicomStatus(text)
     except ValueError:
         raise InvalidCubeFileError(f"section {_STATUS}: {text[:40]!r} is not a status") from None
+    if status is not DicomStatus.INCONSISTENT:
+        return status
+    meta = meta or read_meta(reader)
+    found = status if meta is None else get_dicom_status(meta)
+    return status if found in PUBLISHED_STATUSES else found
 
 
 def _read_text(reader: DcbReader, name: str) -> str | None:

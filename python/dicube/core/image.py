@@ -34,16 +34,17 @@ from dicube.core.origin import Origin
 from dicube.core.parts_of_series import parts_of_slices, volumes_of
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
-from dicube.core.slice_values import bits_of_slices, real_values, values_need_meta
+from dicube.core.slice_values import real_values, values_need_meta
 from dicube.core.stored_files import expect_frames
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
 from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.files.sources import Source, name_of
+from dicube.dicom.metadata.real_world import unreadable_slices, values_of_slices
 from dicube.dicom.originals.restore import write_originals
 from dicube.dicom.series.geometry import Space, space_or_reason
-from dicube.dicom.series.precedence import HeaderAndSpace, rescale_of_slices
+from dicube.dicom.series.precedence import HeaderAndSpace
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes
 from dicube.dicom.transfer_syntaxes import EXPLICIT, transfer_syntax_of
@@ -116,6 +117,7 @@ class DicomCubeImage:
             dicom_status = get_dicom_status(dicom_meta) if dicom_meta else DicomStatus.CONSISTENT
         self.dicom_status = dicom_status
         self._origin = Origin(losses=tuple(losses)) if origin is None else origin
+        self._real_world: int | str | None = None  # chosen when the image was read
 
     # ------------------------------------------------------------------------------ DICOM, files
 
@@ -157,7 +159,8 @@ class DicomCubeImage:
             UserWarning: the geometry can't be determined, so `space` is None. The text names the
                 status; if the slices belong to several volumes, also how many these are and what
                 distinguishes them. Or a file is not encoded as it states, or has two values of
-                another element; names the file and the element.
+                another element; names the file and the element. Or the rescale of slices is
+                unreadable; see `get_fdata`.
         """
         meta, volume, header, originals = read_series(
             folder,
@@ -176,6 +179,9 @@ class DicomCubeImage:
             if several is not None:
                 reason = f"{reason}; {several}; see volumes()"
             warnings.warn(f"{name_of(folder)}: space is None: {reason}", stacklevel=2)
+        unreadable = unreadable_slices(values_of_slices(meta))[1]
+        if unreadable:
+            warnings.warn(f"{name_of(folder)}: real values are unknown: {unreadable}", stacklevel=2)
         origin = Origin(Provenance(originals, meta.fork(), header, space))
         return cls(volume, header, meta, space, status, origin=origin)
 
@@ -192,6 +198,7 @@ class DicomCubeImage:
         *,
         verify: bool = True,
         max_memory: int | None = None,
+        real_world: int | str | None = None,
     ) -> DicomCubeImage:
         """Read a dicube file of any kind; the kind is detected from the content.
 
@@ -213,6 +220,7 @@ class DicomCubeImage:
             verify: compare the checksums in the file. Without them damage may look like data.
             max_memory: bytes that libdicube may use for one file or frame, and that each array
                 may have; None for 4 GiB in libdicube and arrays of any size.
+            real_world: the mapping of stored to real values, also for later calls; see `get_fdata`.
 
         Raises:
             FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
@@ -248,8 +256,9 @@ class DicomCubeImage:
             header, meta, space, status, origin = read_parts(reader)
             Damage(None, reader.damaged_sections).check_values()
             pixels = Pixels(reader)
-            if bits_of_slices(meta, header) is None:
-                pixels.make_real(real_values(dtype, meta, header), progress)
+            real = real_values(dtype, reader.dtype, meta, header, real_world)
+            if real.is_linear:
+                pixels.make_real(real, progress)
             else:
                 pixels.stored(progress)
         damage = Damage(reader.damaged_frames, reader.damaged_sections)
@@ -260,7 +269,8 @@ class DicomCubeImage:
         else:
             origin = dataclasses.replace(origin, coded_source=source)
         image = cls(pixels, header, meta, space, status, origin=origin)
-        if skip_meta and not values_need_meta(meta, header):
+        image._real_world = real_world
+        if skip_meta and real_world is None and not values_need_meta(meta, header, reader.dtype):
             image.dicom_meta = None
         return image
 
@@ -300,7 +310,13 @@ class DicomCubeImage:
             warnings.warn(f"{name}: space is None: {reason}", stacklevel=2)
         return cls(voxels, parts.header, None, parts.space, parts.status, origin=parts.origin)
 
-    def to_nifti(self, path: str | os.PathLike[str], version: int | None = None) -> None:
+    def to_nifti(
+        self,
+        path: str | os.PathLike[str],
+        version: int | None = None,
+        *,
+        real_world: int | str | None = None,
+    ) -> None:
         """Write a NIfTI file; an existing one is replaced once the new one is complete.
 
         Writes stored values in memory order: (x, y, z) are column, row and slice. Slope and
@@ -315,30 +331,26 @@ class DicomCubeImage:
             version: 1 or 2; None for that of the file read, otherwise 1, or 2 if a side is longer
                 than 32767. NIfTI-1 stores affine, slope and intercept in 32-bit numbers, NIfTI-2
                 in 64-bit numbers.
+            real_world: the mapping of stored to real values; see `get_fdata`.
 
         Raises:
             DataConsistencyError: something that NIfTI can't hold: another file name extension,
                 other colours, a slope of 0, volumes that differ in shape or position, mosaics
-                whose slices are unknown; or the image lacks what was damaged (see
-                `accept_damage`).
+                whose slices are unknown; several mappings and none chosen; or the image lacks what
+                was damaged (see `accept_damage`).
             OSError: (an InvalidCubeFileError too) the system refused to write.
             MissingPackageError: (an ImportError too) nibabel is not installed.
 
         Warns:
             UserWarning: the position of the voxels is unknown (names the voxel size taken);
-                nothing but the order of the slices distinguishes volumes; slices have different
-                rescales, so that real values are written, as float64; or the voxels have changed,
-                and bytes behind them in the NIfTI file read are left out.
+                nothing but the order of the slices distinguishes volumes; a slope and intercept
+                can't give the real values of all slices, so that these are written, as float64; or
+                the voxels have changed, and bytes behind them in the NIfTI file read are left out.
         """
         self._origin.damage.check_whole()
         parts = self._parts()
-        nifti, voxels = nifti_of_image(
-            self._raw_image,
-            parts,
-            *rescale_of_slices(parts.meta, parts.header),
-            bits_of_slices(parts.meta, parts.header),
-            version,
-        )
+        choice = self._real_world if real_world is None else real_world
+        nifti, voxels = nifti_of_image(self._raw_image, parts, version, choice)
         write_nifti_file(path, nifti, voxels)
 
     def to_file(
@@ -686,30 +698,45 @@ class DicomCubeImage:
         """The mask of a `.dcbr` file, (slices, rows, columns), True inside; None for others."""
         return self._pixels.masks()
 
-    def get_fdata(self, dtype: DTypeLike = "float32") -> NDArray[Any]:
+    def get_fdata(
+        self, dtype: DTypeLike = "float32", *, real_world: int | str | None = None
+    ) -> NDArray[Any]:
         """Return real values such as Hounsfield units: stored value * slope + intercept.
 
-        If the rescale differs between slices, each slice gets its own. If words hold more than the
-        stored value (overlays, for example; `UnusedBits` in the header's `Extras`), the value is
-        extracted by BitsStored and HighBit.
+        Slope and intercept are those of the rescale. Without RescaleSlope and RescaleIntercept, the
+        values are those of the one mapping that the metadata define: dose (DoseGridScaling), a
+        Modality LUT (except in XA and XRF, PS3.3 C.8.7.1.1.2), or a Real World Value Mapping
+        (C.7.6.16.2.11), which gives NaN to stored values outside its range. Its units are in
+        `pixel_header.Extras["Units"]`. Each slice has its own. A slope and intercept set in
+        `pixel_header` count for all slices instead.
+
+        If words hold more than the stored value (overlays, for example; `UnusedBits` in the
+        header's `Extras`), the value is extracted by BitsStored and HighBit.
 
         Args:
             dtype: float16, float32 or float64.
+            real_world: the mapping to apply, even in place of a rescale: its number among those of
+                a slice (dose, Modality LUT, then Real World Value Mappings in their order, where
+                items that only continue the range of another count with it), or its LUTLabel.
+                None for the choice made in `from_file`, else for what counts.
 
         Returns:
             A new array of the volume's shape, computed in float64 and rounded once; NaN in
-            `damaged_frames`.
+            `damaged_frames`, and in slices whose rescale or mapping is unreadable.
 
         Raises:
-            DataConsistencyError: another dtype; or a section that defines real values was damaged.
+            DataConsistencyError: another dtype; a section that defines real values was damaged;
+                several mappings and none chosen; or no such mapping.
 
         Warns:
-            UserWarning: stored values are indices of a palette, which have no real values.
+            UserWarning: stored values are indices of a palette, which have no real values; or the
+                rescale or mapping of slices is unreadable, such as a RescaleSlope of '2,5'.
         """
         damage, header = self._origin.damage, self.pixel_header
         damage.check_values()
-        real = real_values(dtype, self._dicom_meta, header)
-        values = self._pixels.take_real(real, bits_of_slices(self._dicom_meta, header))
+        choice = self._real_world if real_world is None else real_world
+        real = real_values(dtype, self.dtype, self._dicom_meta, header, choice)
+        values = self._pixels.take_real(real)
         values[list(damage.frames)] = np.nan
         return values
 
@@ -843,7 +870,9 @@ class DicomCubeImage:
         masks = self._pixels.masks()
         pixels = Pixels(self._raw_image[slices], None if masks is None else masks[slices])
         header, meta, space, status, origin = parts
-        return DicomCubeImage(pixels, header, meta, space, status, origin=origin)
+        part = DicomCubeImage(pixels, header, meta, space, status, origin=origin)
+        part._real_world = self._real_world
+        return part
 
     def _followed(self) -> HeaderAndSpace:
         """Return header and space, with status, after the edits of the metadata."""

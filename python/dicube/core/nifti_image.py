@@ -7,6 +7,7 @@ header is laid out.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
 from dicube.core.origin import Origin
+from dicube.core.slice_values import bits_of_slices, real_values
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
+from dicube.dicom.metadata.real_world import Choice, Mapping
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.colours import has_palette, in_rgb
 from dicube.dicom.series.geometry import (
@@ -31,7 +34,6 @@ from dicube.dicom.series.geometry import (
     voxel_size,
 )
 from dicube.dicom.series.mosaics import Mosaic, mosaics_of
-from dicube.dicom.series.stored_bits import StoredBits
 from dicube.dicom.series.volumes import series_volumes
 from dicube.exceptions import DataConsistencyError
 from dicube.nifti import (
@@ -44,7 +46,8 @@ from dicube.nifti import (
     without_stale_end,
 )
 from dicube.pixel_header import PixelDataHeader
-from dicube.storage.pixel_utils import get_float_data, value_of_words
+from dicube.storage.pixel_utils import compute_real_values, value_of_words
+from dicube.storage.real_values import RealValues
 
 
 def read_nifti(source: Any) -> tuple[NDArray[Any], CubeParts, str]:
@@ -102,45 +105,34 @@ def grid_of_parts(parts: CubeParts, shape: tuple[int, ...]) -> Grid | None:
 def nifti_of_image(
     voxels: NDArray[Any],
     parts: CubeParts,
-    slopes: Sequence[float] | None,
-    intercepts: Sequence[float] | None,
-    bits: Sequence[StoredBits | None] | None,
     version: int | None,
+    choice: Choice | None = None,
 ) -> NiftiVolume:
     """Return an image as NIfTI.
 
     Args:
         voxels: stored values, (slices, rows, columns[, 3]).
         parts: of the image.
-        slopes, intercepts: of each slice, where they differ.
-        bits: the bits of a word that hold the value, slice by slice; None if all do.
         version: 1 or 2; None for that of the file read, otherwise 1 if the shape allows.
+        choice: the mapping to real values, by number or label; None for the one that counts.
 
     Raises:
         DataConsistencyError: NIfTI can't store such samples, colours or rescale; the volumes of
-            the series differ in shape or position; or the slices in mosaics are unknown.
+            the series differ in shape or position; the slices in mosaics are unknown; or there are
+            several mappings and none is chosen.
 
     Warns:
-        UserWarning: slices differ in their rescale; the position of the voxels is unknown; or
-            nothing but the order of the slices distinguishes volumes.
+        UserWarning: a slope and intercept can't give the real values of all slices; the position of
+            the voxels is unknown; or nothing but the order of the slices distinguishes volumes.
     """
+    bits, rescale = bits_of_slices(parts.meta, parts.header), (1.0, 0.0)
     if bits is not None:
         words = zip(voxels, bits, strict=True)
         voxels = np.stack([w if of is None else value_of_words(w, *of) for w, of in words])
-    header = parts.header
-    if has_palette(parts.meta):
-        slopes, intercepts, header = None, None, PixelDataHeader()
     voxels = in_rgb(voxels, parts.meta)
-    if slopes is not None and intercepts is not None:
-        header = PixelDataHeader(slopes[0], intercepts[0])
-        if len(set(zip(slopes, intercepts, strict=True))) > 1:
-            warnings.warn(
-                "slices differ in their rescale, which NIfTI can't store: "
-                "writing real values as float64",
-                stacklevel=4,
-            )
-            voxels = get_float_data(voxels, header, "float64", slopes=slopes, intercepts=intercepts)
-            header = PixelDataHeader()
+    if not has_palette(parts.meta):
+        real = real_values("float64", voxels.dtype, parts.meta, parts.header, choice)
+        voxels, rescale = _with_one_rescale(voxels, real._replace(bits=None))
     if voxels.dtype.name == "float16":  # of either byte order
         voxels = voxels.astype(np.float32)
     colour = voxels.ndim == 4
@@ -157,7 +149,7 @@ def nifti_of_image(
     nifti = (parts.origin.nifti or NiftiHeader.new(shape)).with_samples(voxels.dtype, colour)
     nifti = nifti.with_shape(shape)
     nifti = nifti.with_version(version or nifti.version)
-    nifti = nifti.with_rescale(header.RescaleSlope, header.RescaleIntercept)
+    nifti = nifti.with_rescale(*rescale)
     if kept is None or parts.space != space_of_nifti(kept)[0]:
         nifti = _placed(nifti, grid, meta)
     if parts.origin.nifti is None and nifti.volume_count > 1 and parts.meta is not None:
@@ -165,6 +157,34 @@ def nifti_of_image(
         if milliseconds is not None and milliseconds[0] > 0:
             nifti = nifti.with_seconds_between_volumes(milliseconds[0] / 1000)
     return NiftiVolume(without_stale_end(nifti, voxels), voxels)
+
+
+def _with_one_rescale(
+    voxels: NDArray[Any], real: RealValues
+) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Return voxels, and the slope and intercept that make real values of all slices.
+
+    The voxels are the real values, of float64, if a slope and intercept can't make these.
+    """
+    if not isinstance(real.slopes, Sequence) and not isinstance(real.intercepts, Sequence):
+        return voxels, (real.slopes, real.intercepts)
+    lines: set[tuple[float, float] | None] = set()
+    for index, line in enumerate(zip(*map(list, real.rescale_of(len(voxels))), strict=True)):
+        mapped = None if real.maps is None else real.maps[index]
+        if isinstance(mapped, Mapping):
+            low, high = voxels[index].min(), voxels[index].max()
+            lines.add(mapped.line if mapped.holds(low, high, voxels.dtype) else None)
+        else:
+            lines.add(line if all(map(math.isfinite, line)) else None)
+    rescale = lines.pop()
+    if rescale is not None and not lines:
+        return voxels, rescale
+    warnings.warn(
+        "slices differ in their rescale, or it isn't a slope and intercept, which NIfTI can't "
+        "store: writing real values as float64",
+        stacklevel=4,
+    )
+    return compute_real_values(voxels, real), (1.0, 0.0)
 
 
 def without_stale_nifti(parts: CubeParts, voxels: NDArray[Any]) -> CubeParts:

@@ -6,7 +6,6 @@ Knows arrays and the reader of files. It must not know metadata or geometry.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,14 +94,8 @@ class Pixels:
         self._made = real, self._source.read_frames(real=real, progress=progress)
         self._reported = frozenset(self._source.damaged_frames)
 
-    def take_real(
-        self, real: RealValues, bits: Sequence[tuple[int, int] | None] | None = None
-    ) -> NDArray[Any]:
+    def take_real(self, real: RealValues) -> NDArray[Any]:
         """Return real values in an array that only the caller has.
-
-        Args:
-            real: their dtype and the rescale.
-            bits: as in `compute_real_values`.
 
         Raises:
             DataConsistencyError: a dtype that real values can't have.
@@ -112,8 +105,8 @@ class Pixels:
         with self._lock:
             made, self._made = self._made, None
             reader = self._source if isinstance(self._source, DcbReader) else None
-        if bits is not None:
-            return compute_real_values(self.stored(), real, bits)
+        if not real.is_linear:
+            return compute_real_values(self.stored(), real)
         if made is not None and made[0].same_as(real):
             return made[1]
         if reader is not None:

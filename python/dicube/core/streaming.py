@@ -20,12 +20,11 @@ from dicube.core.dcb_files import DcbFile
 from dicube.core.lossy.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
 from dicube.core.stored_files import expect_frames
-from dicube.dicom.dicom_io import pixel_header_of
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import SeriesFiles, check_syntax
 from dicube.dicom.export.frame_coding import CodedFrame, check_samples, kept_in
 from dicube.dicom.export.new_series import make_meta
-from dicube.dicom.series.precedence import settled
+from dicube.dicom.series.precedence import pixel_header_of, settled
 from dicube.dicom.transfer_syntaxes import EXPLICIT, syntax_of_codec
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader

@@ -36,7 +36,7 @@ from dicube.dicom.export.uids import (
     new_uid,
 )
 from dicube.dicom.files.coded_frames import coded_pixels
-from dicube.dicom.series.precedence import RESCALE, settled
+from dicube.dicom.series.precedence import RESCALE, pixel_header_of, settled
 from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
@@ -221,11 +221,8 @@ def _describe(
     dataset: Dataset, samples: NDArray[Any], pixel_header: PixelDataHeader | None
 ) -> None:
     """Adapt the elements that describe the pixels to these samples."""
-    header = pixel_header or PixelDataHeader(
-        RescaleSlope=float(dataset.get("RescaleSlope") or 1),
-        RescaleIntercept=float(dataset.get("RescaleIntercept") or 0),
-    )
     before = DicomMeta.from_datasets([dataset])
+    header = pixel_header or pixel_header_of(before, samples.dtype.name)
     meta = settled(before, header, None, [RESCALE])
     if meta is not before:
         for name in RESCALE:

@@ -28,10 +28,10 @@ from dicube.dicom.files.series import (
 )
 from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.files.volume import check_decoders, common_layout, read_volume
-from dicube.dicom.metadata.first_slice import first_slice
 from dicube.dicom.originals.keeper import OriginalsKeeper, files_without_frames, names_in
 from dicube.dicom.originals.model import Originals
 from dicube.dicom.originals.section import fault_of
+from dicube.dicom.series.precedence import pixel_header_of
 from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.pixel_header import PixelDataHeader
@@ -195,13 +195,6 @@ def read_files(
     )
     _warn_of_others(source, chosen._replace(others=[]), originals)
     return meta, originals
-
-
-def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
-    """Return the pixel header of a series, with rescale and first window of its first slice."""
-    return PixelDataHeader(
-        OriginalPixelDtype=dtype, PixelDtype=dtype, **first_slice(meta)._asdict()
-    )
 
 
 def _found_files(source: Source, progress: Progress | None, passes: int) -> FoundFiles:

@@ -628,17 +628,20 @@ class DicomMeta(MetadataLookup):
                 f"{tag_name(key)} is not part of the metadata",
                 suggestion="assign pixels to raw_image of a DicomCubeImage",
             )
-        entry = self._holder(key).get(key)
-        if vr is None and entry is not None:
-            vr = str(entry["vr"])
         if vr is None:
+            entry = self._holder(key).get(key)
+            present = None if entry is None else str(entry["vr"])
             try:
-                vr = dictionary_VR(int(key, 16))
+                allowed = dictionary_VR(int(key, 16))
             except KeyError:
-                raise MetaDataError(
-                    f"the value representation of {tag_name(key)} is unknown",
-                    suggestion="pass vr=",
-                ) from None
+                if present is None:
+                    raise MetaDataError(
+                        f"the value representation of {tag_name(key)} is unknown",
+                        suggestion="pass vr=",
+                    ) from None
+                allowed = present
+            # A file may have a wrong one, which would make the new value unreadable too.
+            vr = present if present in allowed.split(" or ") else allowed
         if len(vr) > 2:  # 'US or SS', 'OB or OW', ...
             signed = self.get(_PIXEL_REPRESENTATION, force_nonshared=True)[0] == 1
             vr = "OW" if "OW" in vr else "SS" if signed else "US"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicube.dicom.dicom_tags import CommonTags
+from dicube.dicom.metadata.real_world import Mapping, unreadable_slices, values_of_slices
 from dicube.dicom.metadata.slice_order import (
     numbers,
     orientations,
@@ -47,7 +48,10 @@ _MOST_RANGES = 8  # listed in the text of a finding
 
 
 class DicomStatus(Enum):
-    """The first problem of a series, or CONSISTENT. Dicube files store the value."""
+    """The first problem of a series, or CONSISTENT.
+
+    Dicube files store the value; INCONSISTENT in place of one that the published package lacks.
+    """
 
     NON_UNIFORM_SERIES_UID = "non_uniform_series_uid"
     MISSING_SERIES_UID = "missing_series_uid"
@@ -69,6 +73,11 @@ class DicomStatus(Enum):
     GAP_LOCATION = "gap_location"
     CONSISTENT = "consistent"
     INCONSISTENT = "inconsistent"
+    UNREADABLE_RESCALE = "unreadable_rescale"
+
+
+# The published package can't open a file with another status than those that it knows.
+PUBLISHED_STATUSES = frozenset(DicomStatus) - {DicomStatus.UNREADABLE_RESCALE}
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,8 @@ def get_dicom_status(meta: DicomMeta) -> DicomStatus:
     """Return the status of the first problem of a series, or CONSISTENT.
 
     Checks, in this order: series UID, instance numbers, sample type, pixel spacing, shape,
-    orientation, positions along the slice normal, rescale, invalid values. Positions may increase
+    orientation, positions along the slice normal, rescale (the same in all slices, then readable),
+    invalid values. Positions may increase
     or decrease. They are compared in the order of instance numbers if these are all present and
     distinct, else in the order of `meta`. `check_dicom` returns all problems with their details.
 
@@ -318,13 +328,13 @@ def _locations(meta: DicomMeta, order: Sequence[int]) -> Iterator[Finding]:
 
 
 def _rescale(meta: DicomMeta) -> Iterator[Finding]:
-    slopes = numbers(meta, CommonTags.RescaleSlope, 1)
-    intercepts = numbers(meta, CommonTags.RescaleIntercept, 1)
-    found = [
-        ((slope or (1.0,))[0], (intercept or (0.0,))[0])
-        for slope, intercept in zip(slopes, intercepts, strict=True)
-    ]
-    differing = [i for i, factors in enumerate(found) if factors != found[0]]
+    """Check the rescale, and what takes its place where there is none."""
+    values = values_of_slices(meta)
+    unreadable, reason = unreadable_slices(values)
+    found = [None if one.counting is None else one.counting.line for one in values]
+    known = [i for i, one in enumerate(values) if one.counting and not one.counting.unreadable]
+    first = values[known[0]].counting if known else None
+    differing = [i for i in known if first is not None and not _same(values[i].counting, first)]
     if differing:
         yield finding_of(
             DicomStatus.NON_UNIFORM_RESCALE_FACTOR,
@@ -334,6 +344,18 @@ def _rescale(meta: DicomMeta) -> Iterator[Finding]:
             found,
             "PS3.3 C.11.1",
         )
+    if unreadable:
+        yield finding_of(
+            DicomStatus.UNREADABLE_RESCALE,
+            f"real values of {len(unreadable)} of {len(found)} slices are unknown: {reason}",
+            unreadable,
+            found,
+            "PS3.3 C.11.1",
+        )
+
+
+def _same(one: Mapping | None, other: Mapping) -> bool:
+    return one is other or (one is not None and one.same_as(other))
 
 
 def _contradictions(meta: DicomMeta) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ from dicube.dicom.elements.items import (
     Item,
     SequenceElement,
     all_same,
+    decoded,
     implicit_sequence,
     sequence_items,
     value_representation,
@@ -119,8 +120,7 @@ class MergedElements(MutableMapping[str, Entry]):
         if key in self._incomplete:
             return self._incomplete[key]
         tag = int(key, 16)
-        elements = [item.elements[tag] for item in self._items if tag in item.elements]
-        if not any(map(_is_long_binary, elements)):
+        if not any(_is_long_binary(item, tag) for item in self._items if tag in item.elements):
             return None
         having = next(item for item in self._items if tag in item.elements)
         return {"vr": value_representation(having.elements[tag], having), "shared": True}
@@ -202,11 +202,13 @@ class MergedElements(MutableMapping[str, Entry]):
                 self[key]
 
 
-def _is_long_binary(element: Element) -> bool:
+def _is_long_binary(item: Item, tag: int) -> bool:
+    element = item.elements[tag]
     return (
         not isinstance(element, SequenceElement)
         and element.VR in BINARY_UNIT
         and len(element.value or b"") > LONG_BINARY
+        and value_representation(element, item) in BINARY_UNIT
     )
 
 
@@ -448,7 +450,7 @@ def _value(element: Element, vr: str, item: Item) -> ElementValue:
         # PS3.5 6.2.2 defines as an implicit little endian sequence.
         return decode_value("UN", implicit_sequence(sequence_items(element, item)))
     assert not isinstance(element, SequenceElement)
-    return decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
+    return decoded(element, vr, item)
 
 
 def _merge_alike(items: Sequence[Item]) -> Entry:

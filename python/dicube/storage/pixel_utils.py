@@ -207,15 +207,12 @@ def get_float_data(
         dtype,
         pixel_header.RescaleSlope if slopes is None else slopes,
         pixel_header.RescaleIntercept if intercepts is None else intercepts,
+        bits,
     )
-    return compute_real_values(raw_image, real, bits)
+    return compute_real_values(raw_image, real)
 
 
-def compute_real_values(
-    raw_image: NDArray[Any],
-    real: RealValues,
-    bits: Sequence[tuple[int, int] | None] | None = None,
-) -> NDArray[Any]:
+def compute_real_values(raw_image: NDArray[Any], real: RealValues) -> NDArray[Any]:
     """Return real values of stored ones; see `get_float_data`."""
     target = real_dtype(real.dtype)
     by_slope, by_intercept = (numbers.tolist() for numbers in real.rescale_of(len(raw_image)))
@@ -225,10 +222,13 @@ def compute_real_values(
     with np.errstate(over="ignore"):  # float16 values above 65504 become infinity
         for index, (slope, intercept) in enumerate(zip(by_slope, by_intercept, strict=True)):
             stored, value = raw_image[index, ...], values[index, ...]
-            of_value = None if bits is None else bits[index]
+            of_value = None if real.bits is None else real.bits[index]
             if of_value is not None:
                 stored = value_of_words(stored, *of_value)
-            if slope == 1.0 and intercept == 0.0:
+            mapped = None if real.maps is None else real.maps[index]
+            if mapped is not None:
+                np.copyto(value, mapped(stored), casting="unsafe")
+            elif slope == 1.0 and intercept == 0.0:
                 np.copyto(value, stored, casting="unsafe")
             elif _is_exact_in_float32(stored.dtype, slope, intercept) and target != np.float16:
                 # Twice as fast as float64, and exact as well.

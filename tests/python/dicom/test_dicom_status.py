@@ -65,6 +65,8 @@ FAULTS: list[tuple[DicomStatus, Fault, set[int]]] = [
     (DicomStatus.GAP_LOCATION, at(0, 1, 2, 3, 4, 6), {5}),
     (DicomStatus.NON_UNIFORM_RESCALE_FACTOR, values("RescaleSlope", [1] * 5 + [2]), {5}),
     (DicomStatus.NON_UNIFORM_RESCALE_FACTOR, values("RescaleIntercept", [...] + [-1024] * 5), None),
+    (DicomStatus.UNREADABLE_RESCALE, values("RescaleSlope", [1] * 5 + [[1, 1]]), {5}),
+    (DicomStatus.UNREADABLE_RESCALE, values("RescaleIntercept", [None] * 6), set(range(6))),
     (DicomStatus.INCONSISTENT, values("PixelSpacing", [[0, 0.75]] * 6), set(range(6))),
     (DicomStatus.INCONSISTENT, values("ImageOrientationPatient", [[1, 0, 0, 1, 1, 0]] * 6), None),
     (DicomStatus.INCONSISTENT, values("HighBit", [17] * 6), set(range(6))),

@@ -48,6 +48,9 @@ def test_golden_file_reads_as_it_was_written(
     assert image.dtype == expected["dtype"]
     if "sha256" in expected:
         assert hashlib.sha256(image.raw_image.tobytes()).hexdigest() == expected["sha256"]
+    if "real" in expected:
+        real = image.get_fdata("float64")
+        assert hashlib.sha256(real.tobytes()).hexdigest() == expected["real"]
     if "means" in expected:
         assert image.raw_image.mean(axis=(1, 2)) == pytest.approx(expected["means"], abs=1)
     if "max_error" in expected:

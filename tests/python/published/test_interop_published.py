@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 from inputs.arrays import DTYPES, SmoothVolume
 from inputs.dicom_series import make_series, raw_data, write_series
+from inputs.mapped_series import MAPPED
 from programs.running import GOLDEN, run_published
 
-from dicube import DicomCubeImage, PixelDataHeader, store_files
+from dicube import DicomCubeImage, DicomStatus, PixelDataHeader, store_files
 from dicube.storage import DcbReader, DcbWriter
 
 pytestmark = pytest.mark.interop
@@ -98,6 +100,24 @@ def test_every_integer_type(
     for image, one in zip(images, told, strict=True):
         check(image, one)
         assert one["meta"] is None
+
+
+def test_mappings_in_the_header_and_a_status_that_it_lacks(
+    published_python: Path, tmp_path: Path
+) -> None:
+    unreadable = make_series(2, shape=(64, 64))
+    unreadable[1].RescaleSlope = [1, 2]
+    paths = []
+    for name, datasets in (("dose", MAPPED["dose"]().datasets), ("unreadable", unreadable)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = DicomCubeImage.from_dicom_folder(write_series(tmp_path / name, datasets))
+        paths.append(tmp_path / f"{name}.dcbs")
+        image.to_file(paths[-1])
+    dose, other = read_by_published(published_python, *paths)
+    assert dose["header"]["RescaleSlope"] == 1.23e-08
+    assert other["status"] == "inconsistent"
+    assert DicomCubeImage.from_file(paths[1]).dicom_status is DicomStatus.UNREADABLE_RESCALE
 
 
 def test_golden_files(published_python: Path) -> None:

@@ -28,10 +28,12 @@ from dicube.dicom.elements.parser import (
     SEQUENCE_DELIMITER,
     UNDEFINED_LENGTH,
     is_encapsulated_value,
+    is_implicit_sequence,
 )
 from dicube.dicom.elements.values import (
     DEFAULT_ENCODINGS,
     LONG_LENGTH,
+    ElementValue,
     Encodings,
     decode_value,
     encode_value,
@@ -139,13 +141,19 @@ def value_representation(element: Element, item: Item) -> str:
     """Return the VR of an element: the one in the file, or the data dictionary's.
 
     Files in implicit encoding have no VRs. If the dictionary allows several, PS3.5 A.1 and the
-    pixel representation decide. A UN in the file stays UN, even if the dictionary knows the VR.
+    pixel representation decide. UN means that a sender did not know the VR, so it is looked up too
+    (PS3.5 6.2.2); it stays UN if the value isn't the sequence that the dictionary says.
     """
     if isinstance(element, SequenceElement):
         return "SQ"
     vr = element.VR
     if vr is None:
         vr = _dictionary_vr(element.tag, item)
+    elif vr == "UN":
+        unlimited = element.length == UNDEFINED_LENGTH
+        vr = "SQ" if unlimited else _dictionary_vr(element.tag, item)
+        if vr == "SQ" and not unlimited and not is_implicit_sequence(element.value or b""):
+            vr = "UN"
     if len(vr) > 2:  # 'US or SS', 'OB or OW', 'US or OW', 'US or SS or OW'
         if "OW" in vr:
             return "OW"
@@ -158,9 +166,17 @@ def value_in(item: Item, tag: int) -> Any:
     element = item.elements.get(tag)
     if element is None or isinstance(element, SequenceElement):
         return None
-    vr = value_representation(element, item)
-    data, little = element.value or b"", element.is_little_endian
-    return plain_values(decode_value(vr, data, little, item.encodings))
+    return plain_values(decoded(element, value_representation(element, item), item))
+
+
+def decoded(element: RawDataElement, vr: str, item: Item) -> ElementValue:
+    """Return the value of an element of this VR, which must not be SQ.
+
+    A value sent as UN is little endian in any transfer syntax, because whoever swaps bytes has to
+    know the VR (PS3.5 6.2.2 note 2).
+    """
+    little = element.is_little_endian or element.VR == "UN"
+    return decode_value(vr, element.value or b"", little, item.encodings)
 
 
 def frame_count(item: Item) -> int:
@@ -177,12 +193,12 @@ def sequence_items(element: Element, item: Item) -> tuple[Item, ...]:
     """
     if isinstance(element, SequenceElement):
         return element.items
-    data = element.value or b""
+    data, unknown = element.value or b"", element.VR == "UN"  # implicit and little endian then
     try:
         sequence = read_sequence(
             BytesIO(data),
-            element.is_implicit_VR,
-            element.is_little_endian,
+            element.is_implicit_VR or unknown,
+            element.is_little_endian or unknown,
             UNDEFINED_LENGTH if element.length == UNDEFINED_LENGTH else len(data),
             list(item.encodings),
         )
@@ -226,8 +242,7 @@ def _implicit_element(tag: int, element: Element, item: Item) -> bytes:
     if isinstance(element, SequenceElement) or vr == "SQ":
         data = implicit_sequence(sequence_items(element, item))
     else:
-        value = decode_value(vr, element.value or b"", element.is_little_endian, item.encodings)
-        data = encode_value(value, item.encodings)
+        data = encode_value(decoded(element, vr, item), item.encodings)
     is_coded = tag == PIXEL_DATA and is_encapsulated_value(data)
     length = UNDEFINED_LENGTH if is_coded else len(data)
     return struct.pack("<HHL", tag >> 16, tag & 0xFFFF, length) + data
@@ -272,6 +287,10 @@ def _unconverted(element: DataElement, item: Item) -> Element:
         data = element.value.encode("latin-1", "replace")
         data += b"\0" * (len(data) % 2)
         return RawDataElement(element.tag, "UI", len(data), data, 0, False, True)
+    if element.VR == "UN":  # pydicom leaves the bytes as they are
+        data = bytes(element.value or b"")
+        data += b"\0" * (len(data) % 2)
+        return RawDataElement(element.tag, "UN", len(data), data, 0, False, True)
     vr = value_representation(RawDataElement(element.tag, element.VR, 0, b"", 0, False, True), item)
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = False, True

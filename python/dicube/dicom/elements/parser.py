@@ -105,11 +105,8 @@ def parse_elements(
         else:
             raise Unusual(f"tag {tag:08X} after {last:08X}")
         if length == UNDEFINED_LENGTH:
-            if vr not in ("SQ", None):
-                raise Unusual(f"undefined length of a {vr} element")
-            sequences = _Sequences(data, implicit, nested)
-            vr, position = "SQ", sequences.skip(value_at, end, (tag,), delimited=True)
-            value = data[value_at:position]
+            position = _after_undefined(data, vr, value_at, end, (tag,), implicit, nested)
+            vr, value = vr or "SQ", data[value_at:position]
         else:
             position = value_at + length
             if position > end:
@@ -185,17 +182,61 @@ class _Sequences:
                 position = value_at + length
                 if vr == "SQ":
                     self.search(value_at, min(position, end), (*path, tag))
-            elif vr in ("SQ", None):
-                position = self.skip(value_at, end, (*path, tag), delimited=True)
             elif vr in _FRAGMENTED:
                 position = _fragments_end(self._data, value_at, end)
             else:
-                raise Unusual(f"undefined length of a {vr} element")
+                inner = (*path, tag)
+                position = _after_undefined(
+                    self._data, vr, value_at, end, inner, self._implicit, self._repeated
+                )
             value = slice(value_at, position)
             first = values.setdefault(tag, value)
             if first is not value and self._data[first] != self._data[value]:
                 self._repeated.append((*path, tag))
         return position
+
+
+def _after_undefined(
+    data: bytes,
+    vr: str | None,
+    position: int,
+    end: int,
+    path: tuple[int, ...],
+    implicit: bool,
+    repeated: list[tuple[int, ...]],
+) -> int:
+    """Return the offset of the end of an element of undefined length, which must be a sequence.
+
+    The items of a sequence sent as UN omit value representations in any encoding (PS3.5 6.2.2).
+    """
+    if vr not in ("SQ", "UN", None):
+        raise Unusual(f"undefined length of a {vr} element")
+    try:
+        sequences = _Sequences(data, implicit or vr == "UN", repeated)
+        return sequences.skip(position, end, path, delimited=True)
+    except CutOff:
+        if vr != "UN":
+            raise
+        raise Unusual("the items of a UN element are not implicit") from None
+
+
+def is_implicit_sequence(data: bytes) -> bool:
+    """Return whether bytes are the items of a sequence in implicit VR little endian."""
+    position, end = 0, len(data)
+    try:
+        while position < end:
+            tag, length = _item_header(data, position, end)
+            position += 8
+            if tag != _ITEM:
+                return False
+            if length == UNDEFINED_LENGTH:
+                position = _Sequences(data, True, [])._skip_item(position, end, (), delimited=True)
+            else:
+                parse_elements(data, position, position + length, True)
+                position += length
+    except (CutOff, Unusual, RecursionError):
+        return False
+    return position == end
 
 
 def _header(

@@ -113,6 +113,7 @@ _MACROS = {
 }
 _PIXEL_VALUES, _RESCALE_TYPE = "00289145", get_tag_key("RescaleType")
 _REFERENCED = get_tag_key("ReferencedImageSequence")
+_REAL_WORLD = get_tag_key("RealWorldValueMappingSequence")
 _FRAME_CONTENT, _CONVERSION_SOURCE = "00209111", "00209172"
 _STACK, _PLACE = "00209056", "00209057"
 _SOP_CLASS, _SOP_INSTANCE, _FRAMES = "00080016", "00080018", "00280008"
@@ -199,7 +200,8 @@ def _functional_groups(
         else:
             for group, item in zip(per_frame, items, strict=True):
                 group[key] = _sequence(item)
-    _add_references(left, shared, per_frame)
+    _move_sequence(_REFERENCED, left, shared, per_frame)
+    _move_sequence(_REAL_WORLD, left, shared, per_frame)
     unassigned, of_frames = _unassigned(left)
     shared[UNASSIGNED_SHARED] = _sequence(unassigned)
     for group, item in zip(per_frame, of_frames, strict=True):
@@ -207,22 +209,24 @@ def _functional_groups(
     return {SHARED: _sequence(shared), PER_FRAME: {"vr": "SQ", "Value": per_frame}}
 
 
-def _add_references(
-    left: Sequence[Elements], shared: Elements, per_frame: Sequence[Elements]
+def _move_sequence(
+    key: str, left: Sequence[Elements], shared: Elements, per_frame: Sequence[Elements]
 ) -> None:
-    """Move ReferencedImageSequence to its functional group macro.
+    """Move a sequence to its functional group macro, which has the same tag.
 
-    The macro is required if any instance has references (PS3.3 A.70.4, C.7.6.16.2.5). The standard
+    These are the Real World Value Mappings and the referenced images. The latter's macro is
+    required in all frames if any instance has references (PS3.3 A.70.4, C.7.6.16.2.5). The standard
     also requires ReferencedImageEvidenceSequence with the series of the referenced images, but
     single-frame instances don't contain it.
     """
-    found = [elements.pop(_REFERENCED, None) for elements in left]
+    found = [elements.pop(key, None) for elements in left]
     if all(sequence == found[0] for sequence in found):
         if found[0] is not None:
-            shared[_REFERENCED] = found[0]
+            shared[key] = found[0]
         return
     for group, sequence in zip(per_frame, found, strict=True):
-        group[_REFERENCED] = sequence or {"vr": "SQ"}
+        if sequence is not None or key == _REFERENCED:
+            group[key] = sequence or {"vr": "SQ"}
 
 
 def _macro(

@@ -29,6 +29,7 @@ from dicube.dicom.export.folder import SeriesFiles, encode_file_meta, instance_p
 from dicube.dicom.export.frame_coding import CodedFrame
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.uids import uid_from
+from dicube.dicom.metadata.real_world import DEFINING_KEYS
 from dicube.dicom.metadata.slice_bytes import encode_each
 from dicube.dicom.metadata.slice_order import numbers, positions_along_normal
 from dicube.dicom.series.geometry import Space
@@ -223,7 +224,7 @@ def _required(merged: Elements, sources: list[Elements], kind: Kind) -> Elements
         found |= element("FrameIncrementPointer", _PER_FRAME_GROUPS)
         if gray:
             found |= element("RescaleType", "US")
-        if gray and not any(text_of(source, "RescaleSlope") for source in sources):
+        if gray and not any(DEFINING_KEYS & source.keys() for source in sources):
             found |= element("RescaleIntercept", 0) | element("RescaleSlope", 1)
         return found
     if kind is CLASSIC[_PET]:  # the conversion isn't approved for clinical use

@@ -1,6 +1,6 @@
 """Rescale and window of the first slice of a series, which a pixel header repeats.
 
-PS3.3 C.7.6.16.2.9, C.11.1 and C.11.2. Must not know pixel headers, pixels or files.
+PS3.3 C.11.2, and `real_world`. Must not know pixel headers, pixels or files.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from typing import NamedTuple
 
 from dicube.dicom.dicom_tags import CommonTags, TagLike
 from dicube.dicom.metadata.lookup import MetadataLookup
-from dicube.dicom.metadata.slice_order import numbers
+from dicube.dicom.metadata.real_world import header_values
 
 
 class FirstSlice(NamedTuple):
-    """Rescale (1 and 0 if there is none) and first window (None if there is none)."""
+    """Slope and intercept of real values, and the first window (None if there is none).
+
+    The slope and intercept are those of any mapping that counts; 1 and 0 if there is none, or if it
+    is unreadable or has other than one slope and intercept.
+    """
 
     RescaleSlope: float
     RescaleIntercept: float
@@ -23,14 +27,8 @@ class FirstSlice(NamedTuple):
 
 def first_slice(meta: MetadataLookup) -> FirstSlice:
     """Return rescale and first window of the first slice."""
-    return FirstSlice(*first_rescale(meta), *first_window(meta))
-
-
-def first_rescale(meta: MetadataLookup) -> tuple[float, float]:
-    """Return slope and intercept of the first slice; 1 and 0 if it has none."""
-    (slope,) = numbers(meta, CommonTags.RescaleSlope, 1)[0] or (1.0,)
-    (intercept,) = numbers(meta, CommonTags.RescaleIntercept, 1)[0] or (0.0,)
-    return slope, intercept
+    slope, intercept, _ = header_values(meta)
+    return FirstSlice(slope, intercept, *first_window(meta))
 
 
 def first_window(meta: MetadataLookup) -> tuple[float | None, float | None]:

@@ -10,7 +10,7 @@ Must not know what any tag means, or files.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dicube.dicom.merge_utils import (
@@ -88,7 +88,8 @@ def frames_from_json(document: Any, slice_count: int) -> list[Frame]:
 class FrameElements:
     """The elements in the functional groups of slices, each collected on first use.
 
-    Covers the elements directly in the first item of a macro, except sequences.
+    Covers the elements directly in the first item of a macro; `sequence` finds sequences there, and
+    macros themselves.
     """
 
     def __init__(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> None:
@@ -97,6 +98,7 @@ class FrameElements:
         self._sequences = tuple(g if g and g["shared"] is None else None for g in self._groups)
         self._frames = frames
         self._macros: dict[str, list[str]] = {}
+        self._holders: dict[str, list[str]] = {}  # the macros that have a sequence
         for group in self._sequences:
             for item in group.get("Value", []) if group else []:
                 for macro, sequence in item.items():
@@ -122,27 +124,50 @@ class FrameElements:
             self._found[key] = entry_of(values)
         return self._found[key]
 
-    def _index(self, macro: str, sequence: Entry) -> None:
-        if sequence["vr"] != "SQ" or sequence["shared"] is not None:
-            return
-        for key, entry in sequence["Value"][0].items() if sequence.get("Value") else ():
-            macros = self._macros.setdefault(key, [])
-            if entry["vr"] != "SQ" and macro not in macros:
-                macros.append(macro)
+    def has_sequence(self, key: str) -> bool:
+        """Return whether a macro is this sequence, or has it in its first item."""
+        return key in self._holders
 
-    def _element(self, index: int, key: str) -> JsonElement | None:
-        places = (self._frames[index].number - 1, 0)
-        for group, place in zip(self._sequences, places, strict=True):
-            item = None if group is None else item_entries(group, index, place)
-            if item is None:
-                continue
-            element = self._in_macros(*item, key)
+    def sequence(self, index: int, key: str) -> JsonElement | None:
+        """Return the sequence `key` of a slice; None if the slice lacks it."""
+        for item, column in self._items(index):
+            macro = item.get(key)
+            element = None if macro is None else slice_entry(macro, column)
+            element = element or self._in_macros(item, column, key, self._holders.get(key, []))
             if element is not None:
                 return element
         return None
 
-    def _in_macros(self, item: Entries, column: int, key: str) -> JsonElement | None:
-        for macro in self._macros[key]:
+    def _index(self, macro: str, sequence: Entry) -> None:
+        if sequence["vr"] != "SQ" or sequence["shared"] is not None:
+            return
+        self._holders.setdefault(macro, [])
+        for key, entry in sequence["Value"][0].items() if sequence.get("Value") else ():
+            macros = self._macros.setdefault(key, [])
+            if entry["vr"] == "SQ":
+                macros = self._holders.setdefault(key, [])
+            if macro not in macros:
+                macros.append(macro)
+
+    def _element(self, index: int, key: str) -> JsonElement | None:
+        for item, column in self._items(index):
+            element = self._in_macros(item, column, key, self._macros[key])
+            if element is not None:
+                return element
+        return None
+
+    def _items(self, index: int) -> Iterator[tuple[Entries, int]]:
+        """Yield the items of a slice's functional groups, each with the slice's column in them."""
+        places = (self._frames[index].number - 1, 0)
+        for group, place in zip(self._sequences, places, strict=True):
+            item = None if group is None else item_entries(group, index, place)
+            if item is not None:
+                yield item
+
+    def _in_macros(
+        self, item: Entries, column: int, key: str, macros: Sequence[str]
+    ) -> JsonElement | None:
+        for macro in macros:
             sequence = item.get(macro)
             if sequence is None or sequence["shared"] is not None:
                 continue

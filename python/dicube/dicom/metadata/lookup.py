@@ -10,7 +10,14 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
-from dicube.dicom.merge_utils import Entries, Entry, MergedElements, is_uniform, slice_entry
+from dicube.dicom.merge_utils import (
+    Entries,
+    Entry,
+    JsonElement,
+    MergedElements,
+    is_uniform,
+    slice_entry,
+)
 from dicube.dicom.metadata.frames import (
     FUNCTIONAL_GROUPS,
     Frame,
@@ -125,6 +132,36 @@ class MetadataLookup:
         if entry["shared"] is False and "InlineBinary" not in entry:
             return list(map(_copied, entry["Value"]))
         return [_copied(json_values(slice_entry(entry, i))) for i in range(self.slice_count)]
+
+    def has_sequence(self, tag: TagLike) -> bool:
+        """Return whether `sequences` may find this one."""
+        key = get_tag_key(tag)
+        groups = self._elements_of_frames()
+        return key in self._holder(key) or (groups is not None and groups.has_sequence(key))
+
+    def sequences(
+        self, tag: TagLike, slices: Sequence[int]
+    ) -> list[list[dict[str, JsonElement]] | None]:
+        """Return the items of a sequence in some slices, in DICOM JSON; None for those without it.
+
+        The sequence may be in the dataset, a functional group macro, or in the first item of one.
+        """
+        key = get_tag_key(tag)
+        elements: Iterable[JsonElement | None] = [None] * len(slices)
+        if key in self._holder(key):
+            entry = self._holder(key)[key]
+            if is_uniform(entry):
+                elements = [slice_entry(entry, 0)] * len(slices)
+            else:
+                elements = (slice_entry(entry, index) for index in slices)
+        else:
+            groups = self._elements_of_frames()
+            if groups is not None and groups.has_sequence(key):
+                elements = (groups.sequence(index, key) for index in slices)
+        return [
+            element.get("Value", []) if element is not None and element["vr"] == "SQ" else None
+            for element in elements
+        ]
 
     def get_shared_value(self, tag_input: TagLike) -> Any:
         """Return the value of an element that all slices share, in the DICOM JSON model.

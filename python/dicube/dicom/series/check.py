@@ -20,6 +20,7 @@ from dicube.dicom.dicom_status import (
     text_of,
 )
 from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
 from dicube.dicom.series.volumes import series_volumes
 
@@ -64,6 +65,7 @@ def check_dicom(meta: DicomMeta) -> list[Finding]:
       values have different meanings |
     | non_uniform_window | the display window varies |
     | non_uniform_slice_thickness | the slice thickness varies |
+    | several_real_world_mappings | real values depend on which mapping is chosen |
     | tilted_gantry | slices are not stacked along their normal; the message has the angle |
     | repeated_positions | several slices at the same position: more than three dimensions |
     | contradicting_slice_spacing | SpacingBetweenSlices differs from the distance of positions |
@@ -93,6 +95,7 @@ def _further_findings(meta: DicomMeta) -> Iterator[Finding]:
         rows = [None if set(row) == {None} else row for row in zip(*columns, strict=True)]
         found: Sequence[Any] = columns[0] if len(names) == 1 else rows
         yield from same_everywhere(found, None, kind, "/".join(names), reference)
+    yield from _several_mappings(meta)
     yield from _stacking(meta)
     yield from _repeated_positions(meta)
 
@@ -118,6 +121,20 @@ def _instance_uids(meta: DicomMeta) -> Iterator[Finding]:
     if repeated:
         message = f"{len(repeated)} of {len(found)} slices share their SOPInstanceUID with another"
         yield finding_of("duplicate_sop_instance_uid", message, repeated, found, "PS3.3 C.12.1")
+
+
+def _several_mappings(meta: DicomMeta) -> Iterator[Finding]:
+    found = [list(map(str, values.mappings)) for values in values_of_slices(meta)]
+    several = [i for i, values in enumerate(values_of_slices(meta)) if values.counting is None]
+    if several:
+        yield finding_of(
+            "several_real_world_mappings",
+            f"{len(several)} of {len(found)} slices have several mappings to real values, "
+            f"slice {several[0]} has {', '.join(found[several[0]])}",
+            several,
+            found,
+            "PS3.3 C.7.6.16.2.11",
+        )
 
 
 def _stacking(meta: DicomMeta) -> Iterator[Finding]:

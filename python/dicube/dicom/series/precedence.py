@@ -8,6 +8,9 @@ window, and the space repeats the geometry, once for all slices. The rule:
    image sets neither.
 2. If the header has the rescale of the first slice, each slice has the rescale of its metadata.
    Any other rescale was set in the header and counts for all slices. The same goes for the window.
+   Without RescaleSlope and RescaleIntercept, dose scaling, a Modality LUT or a Real World Value
+   Mapping stand in their place (`metadata.real_world`), and a header of slope 1 and intercept 0
+   was not set: 0.4.0 wrote it for series that have only these.
 3. If the space puts the voxels where the metadata do, nothing was set. Any other space counts.
 4. Choosing or reordering slices is not a change: a header with the values of the slice that was
    first gets those of the slice that is first now.
@@ -27,12 +30,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
 from dicube.dicom.elements.values import number_text
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
-from dicube.dicom.metadata.slice_order import numbers
+from dicube.dicom.metadata.real_world import (
+    MAPPING_KEYS,
+    RESCALE_NAMES,
+    Choice,
+    Mapping,
+    SliceValues,
+    has_rescale,
+    header_values,
+    values_of_slices,
+)
 from dicube.dicom.series.geometry import (
     Space,
     plane_attributes,
@@ -43,7 +57,10 @@ from dicube.dicom.series.geometry import (
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 
-RESCALE, WINDOW = FirstSlice._fields[:2], FirstSlice._fields[2:]
+RESCALE, WINDOW = RESCALE_NAMES, FirstSlice._fields[2:]
+# In a pixel header's Extras: the units of real values that a mapping makes. RescaleType has those
+# of a rescale.
+UNITS = "Units"
 _GEOMETRY = {
     ANY_ELEMENT,
     *FUNCTIONAL_GROUPS,
@@ -63,18 +80,83 @@ _GEOMETRY = {
 # --------------------------------------------------------------------------------- rules 2 and 3
 
 
-def rescale_of_slices(
-    meta: DicomMeta | None, header: PixelDataHeader
-) -> tuple[Sequence[float] | None, Sequence[float] | None]:
-    """Return slope and intercept of each slice; None for both if the header's count for all."""
-    slope, intercept = CommonTags.RescaleSlope, CommonTags.RescaleIntercept
-    if meta is None or (meta.is_shared(slope) and meta.is_shared(intercept)):
-        return None, None
-    slopes = [found[0] if found else 1.0 for found in numbers(meta, slope, 1)]
-    intercepts = [found[0] if found else 0.0 for found in numbers(meta, intercept, 1)]
-    if _values(header, RESCALE) != (slopes[0], intercepts[0]):
-        return None, None
-    return slopes, intercepts
+def mappings_of_slices(
+    meta: DicomMeta | None,
+    header: PixelDataHeader,
+    dtype: np.dtype[Any],
+    choice: Choice | None = None,
+) -> list[Mapping] | None:
+    """Return how the stored values of each slice become real ones.
+
+    Args:
+        meta: the metadata.
+        header: the pixel header.
+        dtype: of the stored values.
+        choice: the mapping to take in place of what counts.
+
+    Returns:
+        One for each slice; None if the header's slope and intercept hold for all.
+
+    Raises:
+        DataConsistencyError: several mappings and none chosen, or the choice does not exist.
+    """
+    if choice is not None:
+        values = [] if meta is None else values_of_slices(meta)
+        if not values:
+            raise DataConsistencyError("real_world= needs metadata that have mappings to choose")
+        return [
+            _chosen(index, one.mappings, choice).of_samples(dtype)
+            for index, one in enumerate(values)
+        ]
+    if meta is None or _is_set(header, meta):
+        return None
+    found: list[Mapping] = []
+    known: SliceValues | None = None
+    for index, one in enumerate(values_of_slices(meta)):
+        if one is known:
+            found.append(found[-1])
+            continue
+        known = one
+        if one.counting is None:
+            raise DataConsistencyError(
+                f"slice {index} has {len(one.mappings)} mappings to real values: "
+                + _listed(one.mappings),
+                suggestion="choose one by real_world=, its number or label",
+            )
+        found.append(one.counting.of_samples(dtype))
+    line, first = _values(header, RESCALE), found[0]
+    if first.is_unlimited and first.line == line and all(map(first.same_as, found)):
+        return None
+    return found
+
+
+def _is_set(header: PixelDataHeader, meta: DicomMeta) -> bool:
+    """Return whether the header's rescale was set there, and so counts for all slices."""
+    rescale = _values(header, RESCALE)
+    if rescale == first_slice(meta)[: len(RESCALE)]:
+        return False
+    return rescale != (1.0, 0.0) or has_rescale(meta)
+
+
+def _chosen(index: int, mappings: Sequence[Mapping], choice: Choice) -> Mapping:
+    """Return the mapping that a caller chose, of those of a slice."""
+    if isinstance(choice, str):
+        found = [mapping for mapping in mappings if choice in mapping.labels]
+    elif isinstance(choice, bool) or not hasattr(choice, "__index__"):
+        raise DataConsistencyError(f"expected real_world to be a number or label, found {choice!r}")
+    else:
+        found = list(mappings[choice : choice + 1]) if choice >= 0 else []
+    if len(found) != 1:
+        raise DataConsistencyError(
+            f"slice {index} has {len(found)} mappings {choice!r} among "
+            + (_listed(mappings) or "none"),
+            suggestion="choose one by its number" if found else None,
+        )
+    return found[0]
+
+
+def _listed(mappings: Sequence[Mapping]) -> str:
+    return "; ".join(f"{number}: {mapping}" for number, mapping in enumerate(mappings))
 
 
 def settled(
@@ -98,7 +180,11 @@ def settled(
         UserWarning: slope or intercept have more digits than DICOM stores.
     """
     told = first_slice(meta)
-    kinds = [kind for kind in kinds if _values(header, kind) != _values(told, kind)]
+    kinds = [
+        kind
+        for kind in kinds
+        if (_is_set(header, meta) if kind is RESCALE else _values(header, kind) != told[2:])
+    ]
     moved = space is not None and not _is_placed(meta, space)
     if not kinds and not moved:
         return meta
@@ -123,6 +209,14 @@ def write_space(space: Space, meta: DicomMeta) -> None:
         meta.set_nonshared_item(CommonTags.SliceLocation, plane.locations)
     if meta.is_missing(CommonTags.SliceThickness):
         meta.set_shared_item(CommonTags.SliceThickness, plane.slice_distance)
+
+
+def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
+    """Return the pixel header of a series that was just read, from its first slice."""
+    header = PixelDataHeader(
+        OriginalPixelDtype=dtype, PixelDtype=dtype, **first_slice(meta)._asdict()
+    )
+    return replace(header, **_units(header, meta))
 
 
 def write_rescale(header: PixelDataHeader, meta: DicomMeta) -> None:
@@ -165,7 +259,7 @@ def header_of_part(header: PixelDataHeader, meta: DicomMeta) -> PixelDataHeader:
     """Return the header for metadata, given one that may be that of the slices chosen from."""
     if meta.first_before is None:
         return header
-    followed = _following(header, meta.first_before, first_slice(meta))
+    followed = _following(header, meta.first_before, meta)
     return replace(header, **followed) if followed else header
 
 
@@ -180,20 +274,32 @@ def header_of_chosen(header: PixelDataHeader, chosen: DicomMeta) -> PixelDataHea
     followed = header_of_part(header, chosen)
     for kind in (RESCALE, WINDOW):
         values = _values(header, kind)
-        if values != _values(before, kind) and values == _values(now, kind):
+        is_set = kind is WINDOW or values != (1.0, 0.0) or has_rescale(chosen)
+        if is_set and values != _values(before, kind) and values == _values(now, kind):
             for name, value in zip(kind, values, strict=True):
                 chosen.set_nonshared_item(name, [value] * chosen.slice_count)
     return followed
 
 
-def _following(header: PixelDataHeader, before: FirstSlice, now: FirstSlice) -> dict[str, Any]:
-    """Return what `now` has, of rescale and window each if the header has that of `before`."""
-    return {
+def _following(header: PixelDataHeader, before: FirstSlice, meta: DicomMeta) -> dict[str, Any]:
+    """Return what the metadata have, of rescale and window each if the header has `before`."""
+    now = first_slice(meta)
+    followed = {
         name: getattr(now, name)
         for kind in (RESCALE, WINDOW)
         if _values(header, kind) == _values(before, kind)
         for name in kind
     }
+    return {**followed, **_units(header, meta)} if RESCALE[0] in followed else followed
+
+
+def _units(header: PixelDataHeader, meta: DicomMeta) -> dict[str, Any]:
+    """Return the header's Extras with the units of a mapping, if those that it has are others."""
+    units = header_values(meta).units or None
+    if header.Extras.get(UNITS) == units:
+        return {}
+    extras = {name: value for name, value in header.Extras.items() if name != UNITS}
+    return {"Extras": extras if units is None else {**extras, UNITS: units}}
 
 
 def _values(of: PixelDataHeader | FirstSlice, names: Sequence[str]) -> tuple[Any, ...]:
@@ -227,6 +333,8 @@ class HeaderAndSpace:
         self.header = header if meta is None else header_of_part(header, meta)
         self.space = space
         self._meta = meta
+        # What the metadata had when the header last followed them.
+        self._first = FirstSlice(1.0, 0.0, None, None) if meta is None else first_slice(meta)
         self._moved = False  # whether geometry was edited that the space doesn't have yet
         self._seen = 0 if meta is None else len(meta.edits)
         self._remember()
@@ -286,19 +394,33 @@ class HeaderAndSpace:
         edited = set(meta.edits[self._seen :])
         self._seen = len(meta.edits)
         if edited:
-            now = first_slice(meta)
-            changed: dict[str, Any] = {}
-            if ANY_ELEMENT in edited and meta.first_before is not None:
-                changed = _following(self.header, meta.first_before, now)
-            for name in FirstSlice._fields:
-                places = {get_tag_key(name), *FUNCTIONAL_GROUPS}
-                if edited & places and getattr(self.header, name) == getattr(self._noted, name):
-                    changed[name] = getattr(now, name)
-            if changed:  # another header, because other images may share this one
-                self.header = replace(self.header, **changed)
+            self._follow_values(meta, edited)
             if edited & _GEOMETRY:
                 self._moved = not self._is_set_in_place()
         self._remember()
+
+    def _follow_values(self, meta: DicomMeta, edited: set[str]) -> None:
+        """Set rescale and window in the header to what edits of these elements made them."""
+        before, now = self._first, first_slice(meta)
+        changed: dict[str, Any] = {}
+        if ANY_ELEMENT in edited and meta.first_before is not None:
+            changed = _following(self.header, meta.first_before, meta)
+        counts = _values(before, RESCALE) != _values(now, RESCALE) or not has_rescale(meta)
+        for kind, others in ((RESCALE, MAPPING_KEYS if counts else ()), (WINDOW, ())):
+            if not edited & {*map(get_tag_key, kind), *FUNCTIONAL_GROUPS, *others}:
+                continue
+            for name in kind:
+                value = getattr(self.header, name)
+                is_edited = edited & {get_tag_key(name), *FUNCTIONAL_GROUPS, *others}
+                # A new slope may replace a mapping, so that the intercept is another one too.
+                follows = is_edited or value == getattr(before, name)
+                if follows and value == getattr(self._noted, name):
+                    changed[name] = getattr(now, name)
+            if kind is RESCALE:
+                changed |= _units(self.header, meta)
+        if changed:  # another header, because other images may share this one
+            self.header = replace(self.header, **changed)
+        self._first = now
 
     def _is_set_in_place(self) -> bool:
         return self.space is not None and space_fields(self.space) != self._noted_space

@@ -15,13 +15,11 @@ from pydicom.dataset import Dataset
 
 from dicube import DicomCubeImage
 from dicube.dicom import DicomMeta
-from dicube.dicom.dicom_io import (
-    pixel_header_of,
-    read_series,
-)
+from dicube.dicom.dicom_io import read_series
 from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.metadata.slice_order import positions
 from dicube.dicom.series.geometry import get_space_from_DicomMeta
+from dicube.dicom.series.precedence import pixel_header_of
 from dicube.exceptions import DataConsistencyError
 
 
