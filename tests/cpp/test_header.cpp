@@ -29,10 +29,16 @@ void sample_types() {
         EXPECT(status_of([&] { writer.encode(std::span<const float>(others)); }) ==
                DICUBE_ERROR_ARGUMENT);
         writer.encode(std::as_bytes(given));
+        writer.append("bulk", std::as_bytes(given.first(2)));
+        writer.append("bulk", std::as_bytes(given.subspan(2)));
         writer.finish();
     }
     dicube::Reader reader(path);
     EXPECT(reader.decode<int16_t>(1, 2) == pixels);
+    std::vector<int16_t> part(2);
+    EXPECT(reader.section_size("bulk") == pixels.size() * sizeof(int16_t));
+    reader.section_at("bulk", 2, std::as_writable_bytes(std::span(part)));
+    EXPECT(part[0] == pixels[1] && part[1] == pixels[2]);
     EXPECT(status_of([&] { reader.decode<uint16_t>(); }) == DICUBE_ERROR_ARGUMENT);
     std::remove(path);
 }

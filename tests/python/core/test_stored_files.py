@@ -93,6 +93,17 @@ class TestObjectsOfTheImageSeries:
             dicube.restore_files(tmp_path / path, tmp_path / f"out of {path}")
             assert contents(tmp_path / f"out of {path}") == contents(tmp_path / "in")
 
+    def test_bulk_at_a_url(self, tmp_path: Path) -> None:
+        fsspec = pytest.importorskip("fsspec")
+        mixed_series(tmp_path / "in")
+        loaded(tmp_path / "in").to_file(tmp_path / "x.dcbs")
+        fsspec.filesystem("memory").pipe("/bulk.dcbs", (tmp_path / "x.dcbs").read_bytes())
+        image = DicomCubeImage.from_file("memory://bulk.dcbs")
+        image.to_dicom_folder(tmp_path / "out", exact=True)
+        assert contents(tmp_path / "out") == contents(tmp_path / "in")
+        dicube.restore_files("memory://bulk.dcbs", tmp_path / "one", ["r/noise"])
+        assert contents(tmp_path / "one")["r/noise"] == contents(tmp_path / "in")["r/noise"]
+
     def test_all_sources_of_files(self, tmp_path: Path) -> None:
         mixed_series(tmp_path / "in")
         with zipfile.ZipFile(tmp_path / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:

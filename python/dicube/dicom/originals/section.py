@@ -104,7 +104,7 @@ def originals_to_bytes(
     entries = []
     for file in originals.with_digests(volume).all_files:
         pieces: list[Any] = []
-        digest = hashlib.sha256()  # of a file without frames, while its bulk is in memory
+        digest = None if file.digest else hashlib.sha256()  # made while bulk is in memory
         for piece in file.pieces:
             if isinstance(piece, Samples):
                 form = forms.setdefault(piece.form, len(forms))
@@ -119,9 +119,11 @@ def originals_to_bytes(
                 for chunk in piece.chunks():
                     pieces.append({"bulk": len(ranges)})
                     ranges.append(store(chunk))
-                    digest.update(chunk)
+                    if digest is not None:
+                        digest.update(chunk)
             else:
-                digest.update(piece)
+                if digest is not None:
+                    digest.update(piece)
                 pieces.append(len(piece))
                 literals.append(piece)
         entry: dict[str, Any] = {"name": file.name, "pieces": pieces}
@@ -130,7 +132,7 @@ def originals_to_bytes(
         if file.why:
             entry["why"] = file.why
         entries.append(entry)
-        digests += [file.digest or digest.digest(), file.frames_digest]
+        digests += [file.digest if digest is None else digest.digest(), file.frames_digest]
     is_plain = not (originals.others or originals.recipes or ranges)
     index: dict[str, Any] = {
         "version": _PLAIN if is_plain else _VERSION,
