@@ -15,6 +15,7 @@ from dicube.cli.convert_options import (
     TARGETS,
     THREADS_HELP,
     ConvertOption,
+    TargetKind,
     text_value,
     thread_count,
 )
@@ -183,7 +184,11 @@ def _place_of(option: ConvertOption) -> tuple[str, str]:
 
     The kinds are '' where the group says them all.
     """
-    for title, kinds in (("dicube files", DICUBE_TARGETS), ("DICOM", DICOM_TARGETS)):
+    for title, kinds in (
+        ("dicube files", DICUBE_TARGETS),
+        ("NIfTI", (TargetKind.NIFTI,)),
+        ("DICOM", DICOM_TARGETS),
+    ):
         if set(option.targets) <= set(kinds):
             names = ", ".join(kind.value for kind in option.targets)
             return f"writing {title}", "" if option.targets == kinds else f"{names}: "

@@ -110,7 +110,7 @@ def _write_dicube(image: DicomCubeImage, plan: Plan, bar: ProgressBar) -> None:
 
 
 def _write_nifti(image: DicomCubeImage, plan: Plan, _bar: ProgressBar) -> None:
-    image.to_nifti(plan.target)
+    image.to_nifti(plan.target, **plan.given("real_world"))
 
 
 def _write_dicom_file(image: DicomCubeImage, plan: Plan, _bar: ProgressBar) -> None:

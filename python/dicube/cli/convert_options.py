@@ -99,6 +99,11 @@ def _effort(text: str) -> Effort:
     return effort
 
 
+def _mapping(text: str) -> int | str:
+    """Return the number or label of a mapping from the command line."""
+    return int(text) if text.isdecimal() else text_value(text)
+
+
 def text_value(text: str) -> str:
     """Return a text from the command line that is not empty, as an unset shell variable is."""
     if not text:
@@ -237,6 +242,16 @@ OPTIONS = (
         " explicit)",
         "NAME",
         convert=text_value,
+    ),
+    ConvertOption(
+        "--real-world",
+        "real_world",
+        (SourceKind.DICOM, SourceKind.DICUBE),
+        (TargetKind.NIFTI,),
+        "the mapping of stored to real values, if the slices have several: its number or label, as"
+        " dicube info shows them",
+        "MAPPING",
+        convert=_mapping,
     ),
     ConvertOption(
         "--modality",

@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import Any
 
-from dicube.core.cube_parts import read_parts
+import numpy as np
+
+from dicube.core.cube_parts import CubeParts, read_parts
 from dicube.core.lossy.loss import Loss
 from dicube.core.stored_files import names_in_file
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import Finding
+from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.dicom.series.check import check_dicom
 from dicube.dicom.series.geometry import Space
+from dicube.dicom.series.precedence import UNITS, mappings_of_slices
+from dicube.exceptions import DataConsistencyError
 from dicube.storage.dcb_reader import DcbReader
 
 _SHOWN_TAGS = (
@@ -45,7 +51,9 @@ class FileSummary:
         sections: bytes of each section, by name.
         status: of the series, as text.
         findings: the problems of the series; see `dicube.check_dicom`.
-        rescale: slope and intercept of the first slice.
+        rescale: slope and intercept of the pixel header: those of the first slice.
+        real_values: how stored values become real ones, with the units of a mapping.
+        mappings: of the first slice, in the order of their numbers for `get_fdata(real_world=)`.
         losses: what lossy coding changed; empty if everything was lossless.
         space: the geometry's fields, in (z, y, x) order; None where it isn't known.
         original_files: the names of the files stored, of a file without frames.
@@ -65,6 +73,8 @@ class FileSummary:
     status: str
     findings: tuple[Finding, ...]
     rescale: tuple[float, float]
+    real_values: str
+    mappings: tuple[str, ...]
     losses: tuple[Loss, ...]
     space: dict[str, list[float]] | None
     original_files: tuple[str, ...]
@@ -96,6 +106,8 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
             status=parts.status.value,
             findings=tuple(check_dicom(parts.meta)) if parts.meta and is_image else (),
             rescale=(parts.header.RescaleSlope, parts.header.RescaleIntercept),
+            real_values=_real_values(parts, reader.dtype) if is_image else "",
+            mappings=_mappings(parts.meta) if parts.meta and is_image else (),
             losses=parts.origin.losses,
             space=None if parts.space is None else _space_fields(parts.space),
             original_files=() if is_image else names_in_file(reader),
@@ -111,6 +123,28 @@ def holds(path: str | os.PathLike[str], section: str) -> bool:
     """
     with DcbReader(path) as reader:
         return section in reader.sections and reader.sections.size(section) > 0
+
+
+def _real_values(parts: CubeParts, dtype: np.dtype[Any]) -> str:
+    """Return how the stored values of the first slice become real ones."""
+    try:
+        mappings = mappings_of_slices(parts.meta, parts.header, dtype)
+    except DataConsistencyError as error:
+        return error.message
+    header = parts.header
+    line: tuple[float, float] | None = (header.RescaleSlope, header.RescaleIntercept)
+    units = str(header.Extras.get(UNITS, ""))
+    if mappings is not None:
+        if mappings[0].unreadable:
+            return f"unknown: {mappings[0].unreadable}"
+        line, units = mappings[0].line, mappings[0].units
+    if line is None:
+        return f"by the table of {mappings[0]}" if mappings else ""
+    return f"stored value * {line[0]:g} + {line[1]:g} {units}".rstrip()
+
+
+def _mappings(meta: DicomMeta) -> tuple[str, ...]:
+    return tuple(map(str, values_of_slices(meta)[0].mappings))
 
 
 def _space_fields(space: Space) -> dict[str, list[float]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from inputs.arrays import SmoothVolume
 from inputs.dicom_series import without_pixels, write_series
+from inputs.mapped_series import MAPPED, mapping, with_each, without_rescale
 from inputs.original_files import contents
 from programs.running import run_python
 from pydicom import dcmread
@@ -511,3 +512,41 @@ def test_an_output_that_takes_nothing(output: str, status: int) -> None:
     )
     assert result.returncode == status
     assert "Traceback" not in result.stderr
+
+
+def test_mappings_are_shown_and_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = without_rescale(), mapping(2.0, label="SUV", units="g/ml"), mapping(3.0, label="raw")
+    folder = write_series(
+        tmp_path / "pet", with_each(made[0], "RealWorldValueMappingSequence", *made[1:])
+    )
+    path = tmp_path / "pet.dcbs"
+    assert main(["convert", str(folder), str(path)]) == 0
+    capsys.readouterr()
+    assert main(["info", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "mapping 0" in shown
+    assert "'SUV' (g/ml)" in shown
+    assert "real_world" in fails("convert", path, tmp_path / "x.nii")
+    stored = DicomCubeImage.from_file(path).raw_image
+    for number, factor in (("0", 2.0), ("raw", 3.0)):
+        target = tmp_path / f"{number}.nii"
+        assert main(["convert", str(path), str(target), "--real-world", number]) == 0
+        written = DicomCubeImage.from_nifti(target).get_fdata("float64")
+        np.testing.assert_array_equal(written, stored * factor)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("dose", "stored value * 1.23e-08 + 0 GY"),
+        ("lut", "by the table of ModalityLUTSequence (OD)"),
+    ],
+)
+def test_info_says_how_real_values_are_made(
+    name: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.dcbs"
+    folder = write_series(tmp_path / name, MAPPED[name]().datasets)
+    DicomCubeImage.from_dicom_folder(folder).to_file(path)
+    assert main(["info", str(path)]) == 0
+    assert f"  {text}\n" in capsys.readouterr().out

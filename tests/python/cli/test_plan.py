@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from inputs.dicom_series import SERIES_UID, make_series, write_series
+from inputs.mapped_series import mapping, with_each
 
 from dicube import DicomCubeImage
 from dicube.cli import convert, main
@@ -21,6 +22,7 @@ from dicube.storage.formats import FORMATS
 SOURCES = ("dicom", "dicube", "nifti")
 TARGETS = ("x.dcbs", "x.dcba", "x.dcbl", "x.dcbr", "x.nii", "x.nii.gz", "x.dcm", "x/", "x")
 DICOM = ("x.dcm", "x/", "x")
+NIFTI = ("x.nii", "x.nii.gz")
 BOUNDED = ("x.dcba", "x.dcbl")
 
 # By hand, from what the formats can do: an option as given, the parameter of the Python interface
@@ -47,6 +49,7 @@ RULES: dict[str, tuple[list[str], str, Any, tuple[str, ...], tuple[str, ...]]] =
         SOURCES,
         DICOM,
     ),
+    "--real-world": (["--real-world", "0"], "real_world", 0, ("dicom", "dicube"), NIFTI),
     "--modality": (["--modality", "MR"], "modality", "MR", ("dicube", "nifti"), DICOM),
 }
 
@@ -55,9 +58,11 @@ CONVERSIONS = list(itertools.product(SOURCES, TARGETS))
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A source of each kind; the dicube file has no DICOM metadata."""
+    """A source of each kind; the dicube file has no DICOM metadata, except "mapped"."""
     folder = tmp_path_factory.mktemp("sources")
-    write_series(folder / "dicom", make_series(2, shape=(9, 8), dtype="int16"))
+    series = make_series(2, shape=(9, 8), dtype="int16")
+    write_series(folder / "dicom", with_each(series, "RealWorldValueMappingSequence", mapping(2.0)))
+    DicomCubeImage.from_dicom_folder(folder / "dicom").to_file(folder / "mapped.dcbs")
     image = DicomCubeImage(np.arange(2 * 9 * 8, dtype=np.uint16).reshape(2, 9, 8))
     image.to_file(folder / "dicube.dcbs")
     image.to_nifti(folder / "nifti.nii")
@@ -65,6 +70,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "dicom": folder / "dicom",
         "dicube": folder / "dicube.dcbs",
         "nifti": folder / "nifti.nii",
+        "mapped": folder / "mapped.dcbs",
     }
 
 
@@ -114,7 +120,9 @@ def test_options_reach_the_interface_or_are_refused(
         folder = tmp_path / str(number)
         folder.mkdir()
         passed.clear()
-        request = [str(sources[source]), f"{folder}/{target}", *needed(source, target, flag)]
+        mapped = flag == "--real-world" and source == "dicube"
+        path = sources["mapped" if mapped else source]
+        request = [str(path), f"{folder}/{target}", *needed(source, target, flag)]
         status = main(["convert", *request, *given])
         error = capsys.readouterr().err
         applies = source in its_sources and target in its_targets

@@ -87,6 +87,7 @@ OTHER_RESULTS = {
     "init_meta": "there the slice axis is taken for the column axis",
     "init_meta_positions": "there the slice axis is taken for the column axis",
     "dicom_of_an_image_without_metadata": "there the slice axis is taken for the column axis",
+    "status_and_space": "one more status: unreadable_rescale",
     "damaged_codestream": "a CodecError; there a RuntimeError",
     "image_without_a_header": "no rescale; there an error",
     "a_name_set_as_text": "in components, like names that were read; there the text",
