@@ -13,6 +13,7 @@ import operator
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
 
@@ -166,17 +167,33 @@ def value_in(item: Item, tag: int) -> Any:
     element = item.elements.get(tag)
     if element is None or isinstance(element, SequenceElement):
         return None
-    return plain_values(decoded(element, value_representation(element, item), item))
+    vr, data = value_representation(element, item), element.value or b""
+    if len(data) > _CACHED:
+        return plain_values(decoded(element, vr, item))
+    value = _short_value(vr, data, _is_little(element), item.encodings)
+    return list(value) if isinstance(value, list) else value
+
+
+_CACHED = 64  # bytes
+
+
+@lru_cache(maxsize=1 << 10)  # the slices of a series have mostly the same values
+def _short_value(vr: str, data: bytes, little_endian: bool, encodings: Encodings) -> Any:
+    return plain_values(decode_value(vr, data, little_endian, encodings))
 
 
 def decoded(element: RawDataElement, vr: str, item: Item) -> ElementValue:
-    """Return the value of an element of this VR, which must not be SQ.
+    """Return the value of an element of this VR, which must not be SQ."""
+    return decode_value(vr, element.value or b"", _is_little(element), item.encodings)
 
-    A value sent as UN is little endian in any transfer syntax, because whoever swaps bytes has to
-    know the VR (PS3.5 6.2.2 note 2).
+
+def _is_little(element: RawDataElement) -> bool:
+    """Return whether a value is little endian.
+
+    One sent as UN is in any transfer syntax, because whoever swaps bytes has to know the VR
+    (PS3.5 6.2.2 note 2).
     """
-    little = element.is_little_endian or element.VR == "UN"
-    return decode_value(vr, element.value or b"", little, item.encodings)
+    return bool(element.is_little_endian) or element.VR == "UN"
 
 
 def frame_count(item: Item) -> int:

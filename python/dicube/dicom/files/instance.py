@@ -239,7 +239,7 @@ class Instance:
     @property
     def bytes_beyond_frames(self) -> int:
         """The number of bytes after uncompressed frames and their padding to an even length."""
-        bits = _bits_per_frame(self)
+        bits = self.known(_bits_per_frame)
         return max(0, _value_length(self) - _even_bytes(bits * self.frame_count)) if bits else 0
 
 
@@ -248,7 +248,7 @@ def _frame_count(instance: Instance) -> int:
     stated, length = instance.stated_frames, _value_length(instance)
     if instance.pixels.encapsulated:
         return max(stated, instance.pixels.images)
-    bits = _bits_per_frame(instance)
+    bits = instance.known(_bits_per_frame)
     expected = _even_bytes(bits * stated)
     if not bits or 8 * (length - expected) < bits:
         return stated

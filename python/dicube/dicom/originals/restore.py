@@ -68,10 +68,11 @@ def write_originals(
 
 def _checked(file: Original, parts: Iterable[Bytes] | None) -> Iterator[Bytes]:
     """Yield the bytes of a file; raise at the end unless they have its SHA-256."""
-    digest = hashlib.sha256()
-    for part in parts or ():
-        digest.update(part)
-        yield part
     # A file without a digest was just read, and the caller has checked the volume.
-    if parts is None or (file.digest and digest.digest() != file.digest):
+    digest = hashlib.sha256() if file.digest else None
+    for part in parts or ():
+        if digest is not None:
+            digest.update(part)
+        yield part
+    if parts is None or (digest is not None and digest.digest() != file.digest):
         raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
