@@ -156,7 +156,7 @@ def _tags_of(meta: DicomMeta) -> dict[str, str]:
     """Return the texts of the tags that are shown; the first slice's where slices differ."""
     found = {}
     for keyword in _SHOWN_TAGS:
-        value = meta.get(keyword, force_nonshared=True)[0]
+        value = meta.get_of_slice(keyword, 0)
         if value not in (None, "", []):
             found[keyword] = str(value)
     return found

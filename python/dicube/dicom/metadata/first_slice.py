@@ -37,6 +37,6 @@ def first_window(meta: MetadataLookup) -> tuple[float | None, float | None]:
 
 
 def _first(meta: MetadataLookup, tag: TagLike) -> float | None:
-    value = meta.get(tag, force_nonshared=True)[0]
+    value = meta.get_of_slice(tag, 0)
     value = value[0] if isinstance(value, list) and value else value
     return float(value) if isinstance(value, (int, float)) else None

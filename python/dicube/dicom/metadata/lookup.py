@@ -101,6 +101,13 @@ class MetadataLookup:
             return [value] * self.slice_count if force_nonshared else value
         return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
 
+    def get_of_slice(self, tag: TagLike, index: int) -> Any:
+        """Return the value of an element in one slice, as `get` does; None if it lacks it."""
+        entry = self._entry(tag)
+        if entry is None:
+            return None
+        return plain_value(slice_entry(entry, 0 if is_uniform(entry) else index))
+
     def derived(self, tag: TagLike, what: Hashable, make: Callable[[], T]) -> T:
         """Return a result computed from an element, cached until the element changes.
 

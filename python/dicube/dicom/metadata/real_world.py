@@ -270,7 +270,7 @@ def _values(meta: MetadataLookup, slices: Sequence[int]) -> Iterator[SliceValues
 
 
 def _sop_class(meta: MetadataLookup) -> str:
-    return str(meta.get(CommonTags.SOPClassUID, force_nonshared=True)[0])
+    return str(meta.get_of_slice(CommonTags.SOPClassUID, 0))
 
 
 def _number(meta: MetadataLookup, tag: TagLike, index: int) -> float | None:
@@ -319,7 +319,7 @@ def _rescale(slope: float | str | None, intercept: float | str | None) -> Mappin
 def _dose(meta: MetadataLookup, index: int, scaling: float | str | None) -> Iterator[Mapping]:
     if scaling is None:
         return
-    units = str(meta.get("DoseUnits", force_nonshared=True)[index] or "")
+    units = str(meta.get_of_slice("DoseUnits", index) or "")
     if isinstance(scaling, str):
         yield Mapping(_DOSE, (_DOSE,), units, unreadable=scaling)
     else:

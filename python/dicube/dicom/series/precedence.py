@@ -133,7 +133,7 @@ def mappings_of_slices(
 def _is_set(header: PixelDataHeader, meta: DicomMeta) -> bool:
     """Return whether the header's rescale was set there, and so counts for all slices."""
     rescale = _values(header, RESCALE)
-    if rescale == first_slice(meta)[: len(RESCALE)]:
+    if rescale == header_values(meta)[: len(RESCALE)]:
         return False
     return rescale != (1.0, 0.0) or has_rescale(meta)
 
