@@ -8,7 +8,7 @@ class BrotliRecipe(ConanFile):
     name = "brotli"
     license = "MIT"
     homepage = "https://github.com/google/brotli"
-    python_requires = "pinned-source/1.0"
+    python_requires = "pinned-source/1.1"
     python_requires_extend = "pinned-source.PinnedStaticLibrary"
     languages = "C"
 
@@ -22,7 +22,7 @@ class BrotliRecipe(ConanFile):
 
     def package(self):
         CMake(self).install()
-        self.copy_license()
+        self.copy_licenses()
         self.drop_installed_configs()
 
     def package_info(self):

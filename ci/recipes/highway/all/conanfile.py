@@ -8,7 +8,7 @@ class HighwayRecipe(ConanFile):
     name = "highway"
     license = "Apache-2.0 OR BSD-3-Clause"
     homepage = "https://github.com/google/highway"
-    python_requires = "pinned-source/1.0"
+    python_requires = "pinned-source/1.1"
     python_requires_extend = "pinned-source.PinnedStaticLibrary"
 
     def generate(self):
@@ -25,7 +25,7 @@ class HighwayRecipe(ConanFile):
 
     def package(self):
         CMake(self).install()
-        self.copy_license()
+        self.copy_licenses()
         self.drop_installed_configs()
 
     def package_info(self):

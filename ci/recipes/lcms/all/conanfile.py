@@ -8,7 +8,7 @@ class LcmsRecipe(ConanFile):
     name = "lcms"
     license = "MIT"
     homepage = "https://github.com/mm2/Little-CMS"
-    python_requires = "pinned-source/1.0"
+    python_requires = "pinned-source/1.1"
     python_requires_extend = "pinned-source.PinnedStaticLibrary"
     languages = "C"
 
@@ -28,7 +28,7 @@ class LcmsRecipe(ConanFile):
 
     def package(self):
         CMake(self).install()
-        self.copy_license()
+        self.copy_licenses()
         self.drop_installed_configs()
 
     def package_info(self):

@@ -22,7 +22,7 @@ class LibjxlRecipe(ConanFile):
     name = "libjxl"
     license = "BSD-3-Clause"
     homepage = "https://github.com/libjxl/libjxl"
-    python_requires = "pinned-source/1.0"
+    python_requires = "pinned-source/1.1"
     python_requires_extend = "pinned-source.PinnedStaticLibrary"
 
     def requirements(self):
@@ -78,7 +78,7 @@ class LibjxlRecipe(ConanFile):
         for library in ("jxl", "jxl_cms", "jxl_threads"):
             for name in (f"lib{library}.a", f"{library}.lib"):
                 copy(self, name, built, os.path.join(self.package_folder, "lib"))
-        self.copy_license()
+        self.copy_licenses()
 
     def package_info(self):
         cms = self.cpp_info.components["jxl_cms"]

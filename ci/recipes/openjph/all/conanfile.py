@@ -8,7 +8,7 @@ class OpenjphRecipe(ConanFile):
     name = "openjph"
     license = "BSD-2-Clause"
     homepage = "https://github.com/aous72/OpenJPH"
-    python_requires = "pinned-source/1.0"
+    python_requires = "pinned-source/1.1"
     python_requires_extend = "pinned-source.PinnedStaticLibrary"
 
     def generate(self):
@@ -23,7 +23,7 @@ class OpenjphRecipe(ConanFile):
 
     def package(self):
         CMake(self).install()
-        self.copy_license()
+        self.copy_licenses()
         self.drop_installed_configs()
 
     def package_info(self):

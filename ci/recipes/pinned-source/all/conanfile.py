@@ -56,12 +56,14 @@ class PinnedSource:
         unpack_first_reachable(self, self.conan_data["sources"][self.version])
         apply_conandata_patches(self)
 
-    def copy_license(self):
-        copy(self, "LICENSE", self.source_folder, os.path.join(self.package_folder, "licenses"))
+    def copy_licenses(self):
+        folder = os.path.join(self.package_folder, "licenses")
+        for names in ("LICENSE*", "PATENTS"):
+            copy(self, names, self.source_folder, folder)
 
 
 class PinnedStaticLibrary(PinnedSource):
-    """Base of compiled libraries: position-independent objects with hidden symbols."""
+    """Base of compiled libraries: hardened, position-independent objects with hidden symbols."""
 
     package_type = "static-library"
     settings = "os", "arch", "compiler", "build_type"
@@ -79,12 +81,24 @@ class PinnedStaticLibrary(PinnedSource):
             # Flags, because old projects ignore CMake's visibility properties for static libraries.
             # Sections let the final link drop functions that are never called.
             flags = ["-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
+            flags += self.hardening()
             toolchain.extra_cflags += flags
             toolchain.extra_cxxflags += [*flags, "-fvisibility-inlines-hidden"]
         toolchain.cache_variables["BUILD_SHARED_LIBS"] = False
         toolchain.cache_variables["BUILD_TESTING"] = False
         toolchain.cache_variables.update(cache_variables)
         return toolchain
+
+    def hardening(self):
+        """Return the flags of GCC and Clang that CMakeLists.txt gives libdicube too."""
+        flags = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+        if self.settings.arch == "x86_64" and self.settings.os == "Linux":
+            flags += ["-fcf-protection=full"]
+        elif self.settings.arch == "armv8" and self.settings.os == "Linux":
+            flags += ["-mbranch-protection=standard"]
+        # __FILE__ and debugging information would name folders of the machine that compiles.
+        folders = (self.source_folder, self.build_folder)
+        return [*flags, *(f"-ffile-prefix-map={folder}={self.name}" for folder in folders)]
 
     def drop_installed_configs(self):
         """Remove these files; Conan writes its own, for the final place of the package."""

@@ -11,7 +11,7 @@ class XxhashRecipe(ConanFile):
     name = "xxhash"
     license = "BSD-2-Clause"
     homepage = "https://github.com/Cyan4973/xxHash"
-    python_requires = "pinned-source/1.0"
+    python_requires = "pinned-source/1.1"
     python_requires_extend = "pinned-source.PinnedSource"
     package_type = "header-library"
 
@@ -20,7 +20,7 @@ class XxhashRecipe(ConanFile):
 
     def package(self):
         copy(self, "xxhash.h", self.source_folder, os.path.join(self.package_folder, "include"))
-        self.copy_license()
+        self.copy_licenses()
 
     def package_info(self):
         self.cpp_info.bindirs = []
