@@ -59,9 +59,10 @@ def test_comes_back_to_the_byte(
         DicomCubeImage.from_nifti(loaded).to_nifti(tmp_path / "c.nii")
         assert (tmp_path / "c.nii").read_bytes() == data
         if dtype != "RGB":
+            # Before numpy 2, nibabel computes float32 values in float32: less exact ones.
+            wanted = as_dicube(loaded.get_fdata(caching="unchanged"))
             for kind in ("float64", "float32"):
-                wanted = as_dicube(loaded.get_fdata(dtype=kind, caching="unchanged"))
-                assert np.array_equal(image.get_fdata(kind), wanted, equal_nan=True)
+                assert np.array_equal(image.get_fdata(kind), wanted.astype(kind), equal_nan=True)
 
 
 @pytest.mark.filterwarnings(SEVERAL_VOLUMES)
