@@ -1,7 +1,8 @@
-"""ci/skips: lists the tests that `ci/run full` skipped, and fails for wrong ones."""
+"""ci/skips lists the tests that `ci/run full` skipped, and fails for wrong ones; pins are exact."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,30 @@ def test_tests_that_passed_or_are_expected_to_fail_are_not_listed(tmp_path: Path
     results.write_text(f"<testsuite>{passed}{XFAIL.format('needs dcmdump')}</testsuite>")
     found = run_python(ROOT / "ci" / "skips", results)
     assert (found.stdout, found.returncode) == ("", 0), found.stderr
+
+
+# ----------------------------------------------------------------------------------------- pins
+
+
+def test_actions_are_pinned_by_commit_and_may_only_read() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    used = re.findall(r"uses: *(.*)", workflow)
+    assert used
+    for action in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    assert re.search(r"^permissions:\n  contents: read\n", workflow, re.MULTILINE)
+    assert "-latest" not in workflow
+
+
+def test_build_requirements_are_pinned_by_version_and_hash() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    (listed,) = re.findall(r"^requires = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    wanted = [line.split('"')[1] for line in listed.splitlines()]
+    locked = (ROOT / "ci" / "build-requirements.txt").read_text()
+    pins = re.split(r"^(?=\w)", locked, flags=re.MULTILINE)[1:]
+    for pin in pins:
+        assert re.match(r"[\w.-]+==\S+.* \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+$", pin), pin
+    versions = [pin.split()[0] for pin in pins]
+    assert wanted
+    for requirement in wanted:
+        assert requirement in versions
