@@ -718,7 +718,7 @@ class DicomCubeImage:
             real_world: the mapping to apply, even in place of a rescale: its number among those of
                 a slice (dose, Modality LUT, then Real World Value Mappings in their order, where
                 items that only continue the range of another count with it), or its LUTLabel.
-                None for the choice made in `from_file`, else for what counts.
+                None for the choice made in `from_file`, else for the values described above.
 
         Returns:
             A new array of the volume's shape, computed in float64 and rounded once; NaN in

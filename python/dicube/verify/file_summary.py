@@ -131,15 +131,16 @@ def _real_values(parts: CubeParts, dtype: np.dtype[Any]) -> str:
         mappings = mappings_of_slices(parts.meta, parts.header, dtype)
     except DataConsistencyError as error:
         return error.message
-    header = parts.header
-    line: tuple[float, float] | None = (header.RescaleSlope, header.RescaleIntercept)
-    units = str(header.Extras.get(UNITS, ""))
-    if mappings is not None:
-        if mappings[0].unreadable:
-            return f"unknown: {mappings[0].unreadable}"
-        line, units = mappings[0].line, mappings[0].units
-    if line is None:
-        return f"by the table of {mappings[0]}" if mappings else ""
+    if mappings is None:
+        header = parts.header
+        line, units = (header.RescaleSlope, header.RescaleIntercept), header.Extras.get(UNITS, "")
+    else:
+        first = mappings[0]
+        if first.unreadable:
+            return f"unknown: {first.unreadable}"
+        if not first.is_unlimited or first.line is None:
+            return f"by the table or ranges of {first}"
+        line, units = first.line, first.units
     return f"stored value * {line[0]:g} + {line[1]:g} {units}".rstrip()
 
 

@@ -539,7 +539,8 @@ def test_mappings_are_shown_and_chosen(tmp_path: Path, capsys: pytest.CaptureFix
     ("name", "text"),
     [
         ("dose", "stored value * 1.23e-08 + 0 GY"),
-        ("lut", "by the table of ModalityLUTSequence (OD)"),
+        ("lut", "by the table or ranges of ModalityLUTSequence (OD)"),
+        ("two_ranges", "by the table or ranges of 'x' (mm2/s)"),
     ],
 )
 def test_info_says_how_real_values_are_made(

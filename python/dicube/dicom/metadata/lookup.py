@@ -102,7 +102,7 @@ class MetadataLookup:
         return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
 
     def get_of_slice(self, tag: TagLike, index: int) -> Any:
-        """Return the value of an element in one slice, as `get` does; None if it lacks it."""
+        """Return the value that an element has in one slice; None if the slice lacks it."""
         entry = self._entry(tag)
         if entry is None:
             return None

@@ -92,7 +92,7 @@ def mappings_of_slices(
         meta: the metadata.
         header: the pixel header.
         dtype: of the stored values.
-        choice: the mapping to take in place of what counts.
+        choice: the mapping to apply, by number or label; None for the one that rule 2 selects.
 
     Returns:
         One for each slice; None if the header's slope and intercept hold for all.
