@@ -136,7 +136,9 @@ class Mapping:
             first, last = _ends(piece, stored.dtype)
             if piece.table is None:
                 inside = (stored >= first) & (stored <= last)
-                values[inside] = stored[inside] * np.float64(piece.slope) + piece.intercept
+                # numpy 1 multiplies float32 by a float64 scalar in float32.
+                exact = stored[inside].astype(np.float64)
+                values[inside] = exact * piece.slope + piece.intercept
                 continue
             inside = np.ones(stored.shape, bool) if self.clamps else (stored >= first)
             if not self.clamps:
