@@ -8,10 +8,18 @@ package and of earlier files are accepted. Must not know what the JSON means.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
+
+from dicube.exceptions import InvalidCubeFileError, OutOfMemoryError
 
 NOT_FINITE = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
 """The numbers that JSON lacks, by the strings that stand for them."""
+
+
+# A few KB of packed JSON can become gigabytes of Python objects.
+_ALWAYS_ALLOWED = 256 << 20
+_MOST_GROWTH = 2048
 
 
 def dump_json(document: Any, **options: Any) -> str:
@@ -43,10 +51,51 @@ def parse_json(text: str | bytes | memoryview) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def json_memory(text: bytes | memoryview) -> int:
+    """Return an upper estimate of the memory that parsing JSON takes, in bytes.
+
+    Counts the characters that begin an object of Python, so nothing is parsed. Those in strings
+    are counted too.
+    """
+    data = bytes(text)
+    texts = len(data) * (2 if data.isascii() else 5)
+    containers = 232 * data.count(b"{") - 160 * data.count(b"{}") + 88 * data.count(b"[")
+    values = 40 * data.count(b",") + 80 * data.count(b":") + 28 * data.count(b'"')
+    return texts + containers + values
+
+
+def least_packed(text: bytes) -> int:
+    """Return the least number of bytes that JSON must be packed into to be parsed again."""
+    needed = json_memory(text)
+    return -(-needed // _MOST_GROWTH) if needed > _ALWAYS_ALLOWED else 0
+
+
+def check_json_memory(text: bytes | memoryview, packed: int, most: int | None) -> None:
+    """Raise if parsing JSON takes too much memory.
+
+    Args:
+        text: the JSON.
+        packed: its size in the file.
+        most: the most bytes that it may take; None for a limit by `packed` alone.
+
+    Raises:
+        InvalidCubeFileError: it takes more than 256 MiB and more than 2048 times `packed`.
+        OutOfMemoryError: (an InvalidCubeFileError too) it takes more than `most`.
+    """
+    needed = json_memory(text)
+    limit = max(_ALWAYS_ALLOWED, packed * _MOST_GROWTH)
+    if needed > limit:
+        raise InvalidCubeFileError(
+            f"parsing its JSON takes {needed} bytes, but {packed} packed bytes may take {limit}"
+        )
+    if most is not None and needed > most:
+        raise OutOfMemoryError(f"parsing its JSON takes {needed} bytes, max_memory is {most}")
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice[:40]!r} occurs twice in an object")
     return found

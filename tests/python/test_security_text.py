@@ -7,8 +7,10 @@ import re
 import pytest
 from programs.running import ROOT
 
+from dicube import strict_json
 from dicube.codecs import still
 from dicube.dicom import dicom_meta
+from dicube.dicom.originals import section
 from dicube.nifti import nifti_file
 from dicube.storage import packed_text
 
@@ -31,6 +33,9 @@ def bits_of(pattern: str) -> int:
         f"2^{bits_of('columns > .(1 << n)')} pixels",
         f"2^{bits_of('largest_file = (1 << n)')} bytes",
         f"{packed_text._TEXT_ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_TEXT_GROWTH} times",
+        f"{strict_json._ALWAYS_ALLOWED >> 20} MiB, or {strict_json._MOST_GROWTH} times the packed",
+        f"{section._MOST_COPIES} times the frames of the volume, or "
+        f"{section._COPIES_ALWAYS_ALLOWED >> 20} MiB",
         f"2^{dicom_meta._MOST_SLICES.bit_length() - 1} |",
         f"{still._MOST >> 30} GiB | |",
         f"{packed_text._ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_GROWTH} times",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,19 @@ import pytest
 from inputs.dicom_series import make_series, write_series
 from programs.running import needs
 
-from dicube import DicomCubeImage, DicomMeta, PixelDataHeader
+from dicube import DicomCubeImage, DicomMeta, PixelDataHeader, load_meta
 from dicube.cli import main
 from dicube.dicom.merge_utils import restore_not_finite
-from dicube.exceptions import DataConsistencyError
-from dicube.storage import DcbReader
-from dicube.storage.packed_text import unpack_text
-from dicube.strict_json import dump_json, parse_json
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, OutOfMemoryError
+from dicube.storage import DcbReader, DcbWriter
+from dicube.storage.packed_text import pack_text, unpack_text
+from dicube.strict_json import (
+    check_json_memory,
+    dump_json,
+    json_memory,
+    least_packed,
+    parse_json,
+)
 
 NUMBERS = [math.nan, math.inf, -math.inf, 1.5]
 
@@ -160,3 +167,64 @@ def test_every_json_section_and_output_is_json(
     files = [str(tmp_path / f"{number}.json") for number in range(len(texts))]
     done = subprocess.run([node, "-e", script, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + ",".join(["{}"] * 20000) + "]",
+        "[" + ",".join(["[]"] * 20000) + "]",
+        "[" + ",".join(['{"a":1}'] * 20000) + "]",
+        "[" + ",".join(["[1.5]"] * 20000) + "]",
+        "[" + ",".join(["1000.5"] * 20000) + "]",
+        "[" + ",".join(["1000"] * 20000) + "]",
+        "[" + ",".join(['"ab"'] * 20000) + "]",
+        "[" * 900 + "]" * 900,
+        "{" + ",".join(f'"{i:x}":0' for i in range(20000)) + "}",
+        '["' + "\U0001f600" * 20000 + '"]',
+    ],
+)
+def test_estimated_memory_is_no_less_than_what_parsing_takes(text: str) -> None:
+    data = text.encode()
+    tracemalloc.start()
+    found = parse_json(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found
+    assert peak <= json_memory(data) + (64 << 10)
+
+
+def test_json_that_takes_too_much_memory_is_refused() -> None:
+    data = b"[" + b",".join([b"{}"] * 3_000_000) + b"]"
+    with pytest.raises(InvalidCubeFileError, match="1000 packed bytes may take 268435456"):
+        check_json_memory(data, 1000, None)
+    with pytest.raises(OutOfMemoryError, match="max_memory is 67108864"):
+        check_json_memory(data, len(data), 64 << 20)
+    check_json_memory(data, least_packed(data), None)
+    assert len(pack_text(data.decode(), least_packed(data))) >= least_packed(data) > 0
+    assert unpack_text(pack_text("{}", 1000)) == "{}"
+    assert least_packed(b"{}") == 0
+
+
+def test_small_file_with_metadata_of_many_objects_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", make_series())
+    path = tmp_path / "x.dcbs"
+    DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(path)
+    with DcbReader(path) as reader:
+        sections = {name: reader.sections[name] for name in ("dicom_meta", "pixel_header")}
+        volume = reader.read_frames()
+    text = unpack_text(sections["dicom_meta"])
+    for count, most, told in ((1 << 20, 64 << 20, "max_memory"), (5 << 20, None, "may take")):
+        hostile = '{"x":[' + ",".join(["{}"] * count) + "]," + text[1:]
+        with DcbWriter(tmp_path / "y.dcbs", volume.shape, volume.dtype) as writer:
+            writer.write_section("dicom_meta", pack_text(hostile))
+            writer.write_section("pixel_header", sections["pixel_header"])
+            writer.write_frames(volume)
+        with pytest.raises(InvalidCubeFileError, match=f"section dicom_meta: .*{told}"):
+            load_meta(tmp_path / "y.dcbs", max_memory=most)
+
+
+def test_repeated_key_among_many_is_named() -> None:
+    keys = ",".join(f'"{i}":0' for i in range(200_000))
+    with pytest.raises(ValueError, match="'199999' occurs twice"):
+        parse_json("{" + keys + ',"199999":0}')

@@ -32,6 +32,7 @@ from dicube.storage.bulk import BulkReader, BulkWriter
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
+from dicube.strict_json import check_json_memory, least_packed
 from dicube.threads import Threads
 
 _STATUS = "dicom_status"  # the status value as text
@@ -89,7 +90,8 @@ def parts_around_frames(
         elsewhere = []
         if provenance is not None:
             elsewhere = parts.meta.kept_by(OriginalElements(lambda: provenance.originals))
-        writer.write_section(METADATA, pack_text(parts.meta.to_json(elsewhere)))
+        text = parts.meta.to_json(elsewhere)
+        writer.write_section(METADATA, pack_text(text, least_packed(text.encode())))
     if parts.space is not None:
         writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
@@ -232,9 +234,12 @@ def _read_text(reader: DcbReader, name: str) -> str | None:
     if not data:
         return None
     try:
+        check_json_memory(data, len(data), reader.max_memory)
         return data.decode()
     except UnicodeDecodeError as error:
         raise InvalidCubeFileError(f"section {name}: {error}") from error
+    except InvalidCubeFileError as error:
+        raise type(error)(f"section {name}: {error.message}") from error
 
 
 def _read_meta_text(reader: DcbReader) -> str | None:
@@ -243,7 +248,9 @@ def _read_meta_text(reader: DcbReader) -> str | None:
     if not packed:
         return None
     try:
-        return unpack_text(packed, reader.max_memory)
+        text = unpack_text(packed, reader.max_memory)
+        check_json_memory(text.encode(), len(packed), reader.max_memory)
+        return text
     except InvalidCubeFileError as error:
         raise type(error)(f"section {METADATA}: {error.message}") from error
 

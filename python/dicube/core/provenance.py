@@ -65,7 +65,9 @@ class StoredOriginals:
                 data = unpack_bytes(self.packed, self._max_memory)
             except InvalidCubeFileError as error:
                 raise type(error)(f"section originals: {error.message}") from error
-            originals = originals_from_bytes(data, *self._volume, self._bulk)
+            originals = originals_from_bytes(
+                data, *self._volume, self._bulk, len(self.packed), self._max_memory
+            )
             originals.coded = self.coded if originals.codec else ()
             self._unpacked = originals
         return self._unpacked

@@ -36,18 +36,22 @@ _SKIPPABLE = struct.Struct("<LL")  # magic number, length of what follows
 _SKIPPABLE_MAGIC = 0x184D2A50
 
 
-def pack_text(text: str) -> bytes:
+def pack_text(text: str, least: int = 0) -> bytes:
     """Return text as one zstd frame of its UTF-8, which declares its size and has a checksum.
 
     Text so repetitive that `unpack_text` would refuse it is followed by padding. The published
     package refuses a frame that doesn't declare its size, and ignores bytes after the frame.
+
+    Args:
+        text: the text.
+        least: the least number of bytes to return; padding makes up for it.
     """
     packer = zstandard.ZstdCompressor(_LEVEL, write_content_size=True, write_checksum=True)
     data = text.encode()
     packed = packer.compress(data)
-    if len(data) <= max(_TEXT_ALWAYS_ALLOWED, len(packed) * _MOST_TEXT_GROWTH):
-        return packed
-    return packed + _padding(-(-len(data) // _MOST_TEXT_GROWTH) - len(packed))
+    if len(data) > _TEXT_ALWAYS_ALLOWED:
+        least = max(least, -(-len(data) // _MOST_TEXT_GROWTH))
+    return packed + _padding(least - len(packed)) if len(packed) < least else packed
 
 
 def pack_bytes(data: bytes) -> bytes:

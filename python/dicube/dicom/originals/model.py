@@ -241,12 +241,13 @@ class Originals:
             InvalidCubeFileError: the file needs an unknown recipe.
         """
         found: list[Bytes | Bulk] = []
+        jpegs: dict[int, bytes] = {}  # each is restored once, however many pieces it has
         for piece in file.pieces:
             part: Bytes | Bulk | None
             if isinstance(piece, Samples):
                 part = piece.form.encode(frames_in(volume, piece.runs))
             elif isinstance(piece, Coded):
-                part = self._coded_bytes(piece)
+                part = self._coded_bytes(piece, jpegs)
             elif isinstance(piece, Recoded):
                 kind = self.recipes[piece.recipe].get("kind")
                 raise InvalidCubeFileError(
@@ -260,14 +261,18 @@ class Originals:
             found.append(part)
         return _flat(found)
 
-    def _coded_bytes(self, piece: Coded) -> bytes | None:
+    def _coded_bytes(self, piece: Coded, jpegs: dict[int, bytes]) -> bytes | None:
         if piece.frame >= len(self.coded):
             return None
         coded = self.coded[piece.frame]
         try:
-            return (restore_jpeg(coded) if piece.jpeg else coded)[piece.start : piece.stop]
+            if piece.jpeg:
+                if piece.frame not in jpegs:
+                    jpegs[piece.frame] = restore_jpeg(coded)
+                coded = jpegs[piece.frame]
         except CodecError:
             return None
+        return coded[piece.start : piece.stop]
 
     def _gives_frames(self, file: Original, volume: NDArray[Any]) -> bool:
         """Return whether a file's frames that are not among its pieces match the volume."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import struct
@@ -33,11 +34,14 @@ from dicube.dicom.originals.model import (
     Samples,
 )
 from dicube.exceptions import InvalidCubeFileError
-from dicube.strict_json import parse_json
+from dicube.strict_json import check_json_memory, parse_json
 
 _PLAIN, _VERSION = 1, 2  # of the index
 
 _DIGEST = 32  # bytes of a SHA-256
+# Copies take no room in the section, but as much as their originals when they are restored.
+_MOST_COPIES = 16  # for each file, on average
+_COPIES_ALWAYS_ALLOWED = 256 << 20  # bytes
 _RANGE = struct.Struct("<4Q")
 _ORDERS = ("little", "big", "pairs")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -156,6 +160,8 @@ def originals_from_bytes(
     dtype: np.dtype[Any],
     codec: str,
     bulk: BulkSource | None = None,
+    packed: int | None = None,
+    max_memory: int | None = None,
 ) -> Originals:
     """Return the originals from the bytes of the section.
 
@@ -165,15 +171,22 @@ def originals_from_bytes(
         dtype: dtype of the volume.
         codec: name of the codec of the dicube file's frames in `dicube.codecs`.
         bulk: the source of the ranges of `originals_bulk`; None if the file has no such section.
+        packed: the size of the section before decompression; None for that of `data`.
+        max_memory: the most bytes that parsing the index may take; None for a limit by `packed`.
 
     Raises:
         InvalidCubeFileError: the bytes don't describe originals of such a volume.
+        OutOfMemoryError: (an InvalidCubeFileError too) the index takes more than `max_memory`.
     """
     length = struct.unpack_from("<L", data)[0] if len(data) >= 4 else len(data)
     if 4 + length > len(data):
         raise _fault("the index is cut off")
+    text = memoryview(data)[4 : 4 + length]
     try:
-        index = parse_json(data[4 : 4 + length])
+        check_json_memory(text, len(data) if packed is None else packed, max_memory)
+        index = parse_json(text)
+    except InvalidCubeFileError as error:
+        raise type(error)(f"section originals: {error.message}") from error
     except ValueError as error:
         raise _fault(f"the index is not JSON: {error}") from None
     version = index.get("version") if isinstance(index, dict) else None
@@ -249,6 +262,13 @@ def fault_of(originals: Originals) -> str:
     for copy in originals.copies:
         if _frames_of(copy) not in held:
             return f"{copy.name} is no copy: no file holds the same frames"
+    copied = sum(count for copy in originals.copies for _, count in copy.all_runs())
+    size = copied * math.prod(originals.shape[1:]) * originals.dtype.itemsize
+    if copied > _MOST_COPIES * originals.shape[0] and size > _COPIES_ALWAYS_ALLOWED:
+        return (
+            f"{len(originals.copies)} copies hold {size} bytes of samples, more than "
+            f"{_COPIES_ALWAYS_ALLOWED} and more than {_MOST_COPIES} times those of the volume"
+        )
     for other in originals.others:
         if any(other.all_runs()) or any(isinstance(p, (Coded, Recoded)) for p in other.pieces):
             return f"{other.name} holds frames, which files among the others can't"
@@ -266,7 +286,7 @@ def _fault_of_coded(files: Sequence[Original]) -> str:
     for coded in (p for file in files for p in file.pieces if isinstance(p, Coded)):
         end = ends.get(coded.frame, 0)
         # A segment that was added to a JPEG leaves a gap.
-        if coded.start < end or (coded.start > end and not coded.jpeg) or coded.stop < coded.start:
+        if coded.start < end or (coded.start > end and not coded.jpeg) or coded.stop <= coded.start:
             return f"the bytes of frame {coded.frame} are missing or repeated"
         ends[coded.frame] = coded.stop
     return ""

@@ -16,6 +16,7 @@ from inputs.dicom_series import make_series, write_series
 from inputs.original_files import PIXEL_DATA, contents, packed
 
 from dicube import DicomCubeImage
+from dicube.dicom.originals import model
 from dicube.dicom.originals.model import (
     IN_MEMORY,
     Bulk,
@@ -28,6 +29,7 @@ from dicube.dicom.originals.model import (
 from dicube.dicom.originals.restore import write_originals
 from dicube.dicom.originals.section import (
     BulkSource,
+    fault_of,
     originals_from_bytes,
     originals_to_bytes,
 )
@@ -230,9 +232,9 @@ def test_coded_pieces_of_frames_that_are_none(tmp_path: Path) -> None:
     originals = DicomCubeImage.from_dicom_folder(tmp_path / "in")._origin.provenance.originals
     for jpeg in (False, True):
         originals.coded = ()
-        assert originals._coded_bytes(Coded(0, 0, 1, jpeg)) is None
+        assert originals._coded_bytes(Coded(0, 0, 1, jpeg), {}) is None
     originals.coded = (b"no JPEG XL",)
-    assert originals._coded_bytes(Coded(0, 0, 1, True)) is None
+    assert originals._coded_bytes(Coded(0, 0, 1, True), {}) is None
 
 
 class Store:
@@ -395,3 +397,45 @@ def test_hostile_ranges(numbers: tuple[int, ...], told: str) -> None:
         read_back(bad, store)
     with pytest.raises(InvalidCubeFileError, match="beyond the 0 bytes"):
         originals_from_bytes(data, VOLUME.shape, VOLUME.dtype, "jph")
+
+
+def coded_file(name: str, *pieces: Coded) -> Original:
+    return Original(name, b"", pieces, ((0, 1), (1, 1)))
+
+
+def test_empty_ranges_of_coded_frames_are_refused() -> None:
+    whole = coded_file("a", Coded(0, 0, 9, True), Coded(1, 0, 9, True))
+    empty = coded_file("a", Coded(0, 0, 9, True), Coded(0, 9, 9, True), Coded(1, 0, 9, True))
+    assert fault_of(Originals((whole,), VOLUME.shape, VOLUME.dtype, "jxl")) == ""
+    assert "frame 0" in fault_of(Originals((empty,), VOLUME.shape, VOLUME.dtype, "jxl"))
+
+
+def test_each_jpeg_of_a_file_is_restored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored: list[bytes] = []
+
+    def restore(coded: bytes) -> bytes:
+        restored.append(coded)
+        return coded * 3
+
+    monkeypatch.setattr(model, "restore_jpeg", restore)
+    # Alternating between frames, which a memory of the last one alone would not help.
+    pieces = [Coded(frame, at, at + 1, True) for at in range(6) for frame in (0, 1)]
+    file = coded_file("a", *pieces)
+    originals = Originals((file,), VOLUME.shape, VOLUME.dtype, "jxl", (b"ab", b"cd"))
+    assert b"".join(originals.parts(file, VOLUME) or ()) == b"acbdacbdacbd"
+    assert restored == [b"ab", b"cd"]
+
+
+def test_copies_are_limited() -> None:
+    shape = (2, 2048, 2048)  # 16 MiB
+    files = (Original("a", b"", (Samples(IN_MEMORY, ((0, 2),)),)),)
+
+    def fault(count: int, shape: tuple[int, ...]) -> str:
+        copies = tuple(
+            Original(f"c{i}", b"", (Samples(IN_MEMORY, ((0, 2),)),)) for i in range(count)
+        )
+        return fault_of(Originals(files, shape, np.dtype(np.uint16), copies=copies))
+
+    assert fault(16, shape) == ""
+    assert fault(17, shape).startswith("17 copies hold 285212672 bytes of samples, more than")
+    assert fault(1000, (2, 64, 64)) == ""  # small ones add up to little
