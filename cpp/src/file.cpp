@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <random>
 #include <system_error>
 
@@ -49,7 +50,10 @@ std::error_code last_os_error() {
 class Handle {
 public:
     enum class Mode { read, create };
-    Handle(const std::string& name, const fs::path& path, Mode mode) : name_(name) {
+    using Permissions = int;
+    Handle(const std::string& name, const fs::path& path, Mode mode,
+           std::optional<Permissions> = {})
+        : name_(name) {
         handle_ = CreateFileW(path.c_str(), mode == Mode::read ? GENERIC_READ : GENERIC_WRITE,
                               FILE_SHARE_READ | FILE_SHARE_DELETE, nullptr,
                               mode == Mode::read ? OPEN_EXISTING : CREATE_NEW,
@@ -87,9 +91,11 @@ public:
     void flush() {
         if (!FlushFileBuffers(handle_)) fail_io(name_, "write", last_os_error());
     }
-    void copy_permissions(const fs::path&) {}
+    static std::optional<Permissions> permissions_of(const fs::path&) { return {}; }
+    void unmark(std::optional<Permissions>) {}
     // No other process can open the file for writing meanwhile.
     bool hold(const fs::path&) { return true; }
+    bool is_at(const fs::path&) const { return true; }
     void close() {
         if (handle_ != INVALID_HANDLE_VALUE) CloseHandle(handle_);
         handle_ = INVALID_HANDLE_VALUE;
@@ -108,12 +114,8 @@ private:
 
 void flush_folder(const fs::path&) {}
 
-// A running writer has the file open, so that exclusive access fails.
-void remove_unless_held(const fs::path& path) {
-    HANDLE handle = CreateFileW(path.c_str(), DELETE, 0, nullptr, OPEN_EXISTING,
-                                FILE_FLAG_DELETE_ON_CLOSE | FILE_FLAG_OPEN_REPARSE_POINT, nullptr);
-    if (handle != INVALID_HANDLE_VALUE) CloseHandle(handle);
-}
+// Nothing distinguishes a leftover from a file of the user.
+void remove_leftover(const fs::path&) {}
 
 #else
 
@@ -122,12 +124,18 @@ std::error_code last_os_error() { return {errno, std::generic_category()}; }
 class Handle {
 public:
     enum class Mode { read, create };
-    Handle(const std::string& name, const fs::path& path, Mode mode) : name_(name) {
+    using Permissions = mode_t;
+    // A file that is created gets the mark of a temporary one, and these permissions, or those of
+    // a new file.
+    Handle(const std::string& name, const fs::path& path, Mode mode,
+           std::optional<Permissions> permissions = {})
+        : name_(name) {
         // Without O_NONBLOCK opening a named pipe would wait for a writer.
         int flags = mode == Mode::read ? O_RDONLY | O_NONBLOCK : O_WRONLY | O_CREAT | O_EXCL;
-        descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+        descriptor_ = ::open(path.c_str(), flags | O_CLOEXEC, permissions.value_or(0666) | S_ISVTX);
         if (!is_open() && !(mode == Mode::create && errno == EEXIST))
             fail_io(name_, mode == Mode::read ? "open" : "write", last_os_error());
+        if (is_open() && permissions) set(*permissions | S_ISVTX);  // the umask took some of it
     }
     ~Handle() { close(); }
     Handle(const Handle&) = delete;
@@ -171,11 +179,19 @@ public:
 #endif
         if (::fsync(descriptor_) != 0) fail_io(name_, "write", last_os_error());
     }
-    void copy_permissions(const fs::path& from) {
+    // Those of a file; none if it doesn't exist.
+    static std::optional<Permissions> permissions_of(const fs::path& path) {
         struct stat facts;
-        // Best effort: on a file system without permissions the data must be written all the same.
-        if (::stat(from.c_str(), &facts) == 0 && ::fchmod(descriptor_, facts.st_mode & 07777) != 0)
-            return;
+        if (::stat(path.c_str(), &facts) != 0) return {};
+        return facts.st_mode & 07777 & ~S_ISVTX;
+    }
+    // Removes the mark of a temporary file, and sets its permissions if some are given.
+    void unmark(std::optional<Permissions> permissions) {
+        struct stat facts;
+        if (permissions)
+            set(*permissions);
+        else if (::fstat(descriptor_, &facts) == 0)
+            set(facts.st_mode & 07777 & ~S_ISVTX);
     }
     // Locks the file for as long as its writer runs; false if another process has removed it.
     bool hold(const fs::path& path) {
@@ -189,6 +205,7 @@ public:
     }
 
     // Whether a path still leads to this open file.
+    bool is_at(const fs::path& path) const { return is_at(descriptor_, path); }
     static bool is_at(int descriptor, const fs::path& path) {
         struct stat ours, there;
         return ::fstat(descriptor, &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
@@ -196,18 +213,25 @@ public:
     }
 
 private:
+    void set(Permissions permissions) {
+        // Best effort: on a file system without permissions the data must be written all the same.
+        if (::fchmod(descriptor_, permissions) != 0) return;
+    }
+
     std::string name_;
     int descriptor_ = -1;
 };
 
-// A running writer holds a lock on its file. If the file could be locked only because its writer
-// had finished and renamed it, it is no longer at the path.
-void remove_unless_held(const fs::path& path) {
+// A temporary file has the mark, and a running writer holds a lock on it. If it could be locked
+// only because its writer had finished and renamed it, it is no longer at the path.
+void remove_leftover(const fs::path& path) {
     constexpr int flags = O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC;
     int descriptor = ::open(path.c_str(), O_RDWR | flags);  // NFS needs write access to lock
     if (descriptor < 0 && errno == EACCES) descriptor = ::open(path.c_str(), O_RDONLY | flags);
     if (descriptor < 0) return;
-    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && Handle::is_at(descriptor, path))
+    struct stat facts;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0 && ::fstat(descriptor, &facts) == 0 &&
+        S_ISREG(facts.st_mode) && (facts.st_mode & S_ISVTX) != 0 && Handle::is_at(descriptor, path))
         ::unlink(path.c_str());
     ::close(descriptor);
 }
@@ -285,13 +309,12 @@ class FileSink : public Sink {
 public:
     explicit FileSink(const std::string& path) : name_(path), target_(resolve(path)) {
         for (unsigned number = 0; number < most_names; ++number)
-            remove_unless_held(temporary_beside(target_, number));
+            remove_leftover(temporary_beside(target_, number));
         for (unsigned number = 0; !handle_; ++number) create(number);
-        handle_->copy_permissions(target_);
     }
 
     ~FileSink() override {
-        if (finished_) return;
+        if (finished_ || !handle_->is_at(temporary_)) return;
         std::error_code ignored;
         fs::remove(temporary_, ignored);
     }
@@ -308,12 +331,15 @@ public:
     }
 
     void finish() override {
-        handle_->copy_permissions(target_);
         handle_->flush();
+        if (!handle_->is_at(temporary_))
+            fail(DICUBE_ERROR_IO, name_, ": cannot write: its temporary file was replaced");
+        auto permissions = Handle::permissions_of(target_);
         std::error_code error;
         fs::rename(temporary_, target_, error);
         if (error) fail_io(name_, "write", error);
         finished_ = true;
+        handle_->unmark(permissions);
         handle_->close();
         flush_folder(target_.parent_path());
     }
@@ -358,7 +384,8 @@ private:
     // Creates the temporary file of this number, unless there is one already.
     void create(unsigned number) {
         temporary_ = temporary_beside(target_, number);
-        auto handle = std::make_unique<Handle>(name_, temporary_, Handle::Mode::create);
+        auto handle = std::make_unique<Handle>(name_, temporary_, Handle::Mode::create,
+                                               Handle::permissions_of(target_));
         if (handle->is_open() && handle->hold(temporary_)) handle_ = std::move(handle);
     }
 

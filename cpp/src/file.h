@@ -39,13 +39,18 @@ std::unique_ptr<Source> open_source(const dicube_source& callbacks);
 //    named ".dicube-" and 12 hexadecimal digits: the low 48 bits of the 64-bit FNV-1a hash of the
 //    target's name and one more byte, 0 to 7. If all eight names are taken, the digits are random.
 // 3. Its writer holds an exclusive lock (flock) on it from its creation until it is renamed.
-// 4. It has the permissions of the file it replaces before any data is written, and again before 5.
-// 5. It is flushed to the disk (fsync), renamed to the target, and the folder is flushed.
+// 4. It has the permissions of the file it replaces from its creation on, and besides the sticky
+//    bit (S_ISVTX), which marks it as temporary: systems ignore it on files, and users don't set
+//    it.
+// 5. It is flushed to the disk (fsync) and renamed to the target, unless another file has taken the
+//    temporary name. The mark is removed, the permissions of the file that was replaced are copied
+//    once more, and the folder is flushed.
 // 6. On failure its writer removes it. If the writer was killed, the next writer of the same target
-//    does, for each of the eight names whose file is not locked. Links there are left alone.
+//    does, for each of the eight names whose file is marked and not locked. Other files and links
+//    there are left alone.
 //
-// Where there are no locks, nobody removes what others left. On Windows no permissions are copied,
-// and an open file can't be removed, which serves as the lock.
+// Where there are no locks or no sticky bits, nobody removes what others left, and so on Windows,
+// where no permissions are copied.
 class Sink {
 public:
     // Without finish() nothing is left behind.

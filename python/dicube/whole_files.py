@@ -28,8 +28,12 @@ if sys.platform != "win32":
 
 Parts = Iterable[bytes | memoryview]
 
+_PREFIX, _DIGITS = ".dicube-", 12
 _NAMES_PER_TARGET = 8
 _FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
+_NEW_FILE = 0o666  # before the umask
+# The mark of a temporary file: systems ignore this bit of a file, and no file of a user has it.
+_TEMPORARY = stat.S_ISVTX
 
 
 def make_folder(target: str, overwrite: bool) -> None:
@@ -88,12 +92,17 @@ class WholeFiles:
             CubeFileAccessError: the operating system refuses this file or an earlier one, or the
                 target is not a regular file.
         """
-        while len(self._waiting) >= self._MOST_WAITING:
+        # A file may be named like the temporary file of another one, which then has to be renamed
+        # before, and must not be begun until this one is in place.
+        is_alone = os.path.basename(path).casefold().startswith(_PREFIX)
+        while len(self._waiting) >= (1 if is_alone else self._MOST_WAITING):
             self._waiting.popleft().result()
         file = _Replacement(path)
         file.write(parts)
         self._waiting.append(self._threads.submit(file.settle))
         self._folders[file.folder] = None
+        if is_alone:
+            self._waiting.pop().result()
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         self._threads.__exit__(None, None, None)  # after an error, too, complete files are kept
@@ -132,8 +141,7 @@ class _Replacement:
         with refusals_named(path):
             self._target = _resolved(path)
             self.folder = os.path.dirname(self._target)
-            self._file = _created_for(self._target)
-            self._copy_permissions()
+            self._temporary, self._file = _created_for(self._target)
 
     def write(self, parts: Parts) -> None:
         """Write all bytes."""
@@ -145,20 +153,20 @@ class _Replacement:
     def settle(self) -> None:
         """Flush the file to the disk and rename it to its target."""
         with refusals_named(self._path), self._removed_on_error():
-            self._copy_permissions()
-            _flush(self._file.fileno())
+            descriptor = self._file.fileno()
+            _flush(descriptor)
+            if not _is_at(descriptor, self._temporary):
+                raise CubeFileAccessError(
+                    f"{self._path}: cannot write: its temporary file {self._temporary} was replaced"
+                )
+            mode = _mode_of(self._target)
             if sys.platform == "win32":
                 self._file.close()  # an open file can't be renamed there
-            os.replace(self._file.name, self._target)
+            os.replace(self._temporary, self._target)
+            if sys.platform != "win32":
+                mode = stat.S_IMODE(os.fstat(descriptor).st_mode) if mode is None else mode
+                _set_mode(descriptor, mode & ~_TEMPORARY)
         self._file.close()
-
-    def _copy_permissions(self) -> None:
-        """Take the permissions of the file that is replaced, if its file system has them."""
-        if sys.platform == "win32":
-            return
-        with suppress(OSError):
-            mode = os.stat(self._target).st_mode
-            os.fchmod(self._file.fileno(), stat.S_IMODE(mode))
 
     @contextmanager
     def _removed_on_error(self) -> Iterator[None]:
@@ -167,7 +175,9 @@ class _Replacement:
         except BaseException:
             if sys.platform == "win32":
                 self._file.close()
-            os.unlink(self._file.name)
+                os.unlink(self._temporary)
+            elif _is_at(self._file.fileno(), self._temporary):
+                os.unlink(self._temporary)
             with suppress(OSError):  # closing writes what is buffered, which nobody needs now
                 self._file.close()
             raise
@@ -185,21 +195,45 @@ def _resolved(path: str) -> str:
     return target
 
 
-def _created_for(target: str) -> BufferedWriter:
+def _created_for(target: str) -> tuple[str, BufferedWriter]:
     """Create the temporary file of a target and lock it; remove what killed writers left."""
     folder, name = os.path.split(target)
     paths = [os.path.join(folder, temporary) for temporary in _temporary_names(name)]
     for path in paths:
-        _remove_unless_locked(path)
+        _remove_leftover(path)
+    mode = _mode_of(target)
+
+    def create(path: str, flags: int) -> int:
+        return os.open(path, flags, (_NEW_FILE if mode is None else mode) | _TEMPORARY)
+
     while True:
-        path = paths.pop(0) if paths else os.path.join(folder, f".dicube-{secrets.token_hex(6)}")
+        random = f"{_PREFIX}{secrets.token_hex(_DIGITS // 2)}"
+        path = paths.pop(0) if paths else os.path.join(folder, random)
         try:
-            file = open(path, "xb")  # noqa: SIM115
+            file = open(path, "xb", opener=create)  # noqa: SIM115
         except FileExistsError:
             continue
         if _lock(file.fileno(), path):
-            return file
+            if mode is not None:  # the umask may have taken some of it
+                _set_mode(file.fileno(), mode | _TEMPORARY)
+            return path, file
         file.close()
+
+
+def _mode_of(target: str) -> int | None:
+    """Return the permissions of an existing target; None for a new file, or on Windows."""
+    if sys.platform == "win32":
+        return None
+    try:
+        return stat.S_IMODE(os.stat(target).st_mode) & ~_TEMPORARY
+    except OSError:
+        return None
+
+
+def _set_mode(descriptor: int, mode: int) -> None:
+    with suppress(OSError):  # the file system may have no permissions
+        if sys.platform != "win32":
+            os.fchmod(descriptor, mode)
 
 
 def _temporary_names(target: str) -> list[str]:
@@ -208,15 +242,14 @@ def _temporary_names(target: str) -> list[str]:
     for byte in os.fsencode(target):
         bits = (bits ^ byte) * _FNV_PRIME % (1 << 64)
     hashes = [(bits ^ number) * _FNV_PRIME % (1 << 48) for number in range(_NAMES_PER_TARGET)]
-    return [f".dicube-{digits:012x}" for digits in hashes]
+    return [f"{_PREFIX}{digits:0{_DIGITS}x}" for digits in hashes]
 
 
-def _remove_unless_locked(path: str) -> None:
-    """Remove a file that a killed writer left behind, unless its lock shows that one is alive."""
+def _remove_leftover(path: str) -> None:
+    """Remove a temporary file of a killed writer: it has the mark, and nobody has locked it."""
+    if sys.platform == "win32":  # where no mark distinguishes it from a file of the user
+        return
     with suppress(OSError):
-        if sys.platform == "win32":
-            os.unlink(path)  # which fails while a writer has the file open
-            return
         flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             descriptor = os.open(path, os.O_RDWR | flags)  # NFS locks only what may be written
@@ -224,7 +257,8 @@ def _remove_unless_locked(path: str) -> None:
             descriptor = os.open(path, os.O_RDONLY | flags)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(descriptor, path):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode) and mode & _TEMPORARY and _is_at(descriptor, path):
                 os.unlink(path)
         finally:
             os.close(descriptor)

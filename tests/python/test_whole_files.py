@@ -7,8 +7,10 @@ whole file.
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from inputs.file_writers import WRITERS, write_target
 from programs.running import PROGRAMS, needs, run_python
 
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError
+from dicube.whole_files import WholeFiles, write_whole
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -69,9 +72,11 @@ def test_power_lost_at_any_instant(target: str, tmp_path: Path, disk: Path) -> N
     new = (tmp_path / "files" / target).read_bytes()
     calls = calls_of((tmp_path / "record").read_bytes())
     names = [name for name, *_ in calls if name != "write"]
-    assert names == ["mode", "mode", "sync", "rename", "sync-folder"]
-    assert [calls[0][0], calls[-4][0]] == ["mode", "mode"]
-    assert {mode for name, _, mode, _ in calls if name == "mode"} == {0o600}
+    assert names == ["open", "mode", "sync", "rename", "sync-folder"]
+    # Nobody may open it who may not open the target, not even before it has data.
+    assert {mode for name, _, mode, _ in calls if name in ("open", "mode")} == {
+        0o600 | stat.S_ISVTX  # the mark of a temporary file
+    }
     for count in range(len(calls) + 1):
         assert targets_after(calls[:count]) <= {None, new}
     assert targets_after(calls) == {new}  # what is finished stays
@@ -148,21 +153,67 @@ def test_the_first_temporary_name_is_that_of_the_scheme(
     assert {file for _, file, _, _ in calls} == {temporary_name(target, 0), "."}
 
 
-def test_leftovers_are_removed_and_what_is_locked_is_not(target: str, tmp_path: Path) -> None:
+def test_marked_leftovers_are_removed_and_what_is_locked_is_not(
+    target: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "files"
     folder.mkdir()
     names = [temporary_name(target, number) for number in range(8)]
     for name in (*names[2:], ".dicube-000000000000"):
         (folder / name).write_bytes(b"left behind")
+        (folder / name).chmod(0o644 | stat.S_ISVTX)
     (folder / names[1]).symlink_to(tmp_path / "linked")
     (tmp_path / "linked").write_bytes(b"not a leftover")
-    (folder / names[7]).chmod(0o400)
+    (tmp_path / "linked").chmod(0o644 | stat.S_ISVTX)
+    (folder / names[7]).chmod(0o400 | stat.S_ISVTX)
     with (folder / names[0]).open("wb") as file:
+        (folder / names[0]).chmod(0o644 | stat.S_ISVTX)
         fcntl.flock(file, fcntl.LOCK_EX)
         write_target(folder / target, 1)
     kept = {names[0], names[1], ".dicube-000000000000"}
     assert {path.name for path in folder.iterdir()} == {*kept, target}
     assert (tmp_path / "linked").read_bytes() == b"not a leftover"
+
+
+def test_a_file_of_the_user_is_kept_whatever_its_name(target: str, tmp_path: Path) -> None:
+    names = [temporary_name(target, number) for number in range(8)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"the user's")
+    for value in (1, 2):
+        write_target(tmp_path / target, value)
+    assert {path.name for path in tmp_path.iterdir()} == {*names, target}
+    assert {(tmp_path / name).read_bytes() for name in names} == {b"the user's"}
+
+
+@pytest.mark.parametrize("later", [1, 5, 40])
+def test_files_named_like_temporaries_of_others_are_all_written(later: int, tmp_path: Path) -> None:
+    """Whether the other file is written before or after the one with the name of its temporary."""
+    names = [f"I{number}" for number in range(60)]
+    names[0] = temporary_name(names[later], 0)
+    names[50] = temporary_name(names[later + 8], 0)
+    names[51] = temporary_name(names[49], 0)
+    names[59] = temporary_name(names[0], 0)
+    for _ in range(2):
+        with WholeFiles() as files:
+            for name in names:
+                files.write(str(tmp_path / name), [name.encode() * 1000])
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
+            name: name.encode() * 1000 for name in names
+        }
+
+
+def test_a_temporary_file_that_was_replaced_is_not_renamed(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"new"
+        other = tmp_path / "other"
+        other.write_bytes(b"of another program")
+        other.rename(tmp_path / temporary_name("x", 0))
+
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(CubeFileAccessError, match=r"x: cannot write: its temporary file .* was"):
+        write_whole(str(tmp_path / "x"), parts())
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert (tmp_path / temporary_name("x", 0)).read_bytes() == b"of another program"
 
 
 def test_where_all_names_are_taken_another_is_found(target: str, tmp_path: Path) -> None:

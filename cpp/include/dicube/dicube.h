@@ -480,10 +480,11 @@ typedef struct dicube_sink {
 
 /* Begin a file of `frames` frames at a path or through a callback, and store the writer in *writer.
  * Close it with dicube_writer_close. `image` may be NULL for a file without frames. A path is first
- * written under a temporary name in the same folder: .dicube- and 12 hexadecimal digits. When
- * dicube_writer_finish succeeds, the file takes its name and replaces an existing file. If a
- * process is killed, the next writer of the path removes the temporary file. If several writers
- * write to one path, the last to finish wins.
+ * written under a temporary name in the same folder: .dicube- and 12 hexadecimal digits, with the
+ * permissions of the file that it will replace and the sticky bit, which marks it as temporary.
+ * When dicube_writer_finish succeeds, the file takes its name and replaces an existing file. If a
+ * process is killed, the next writer of the path removes the marked file. If several writers write
+ * to one path, the last to finish wins.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_open_path(const char* path, const dicube_image* image,
                                            uint64_t frames, const dicube_codec_options* options,

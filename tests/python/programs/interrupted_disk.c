@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,6 +86,33 @@ ssize_t write(int file, const void* data, size_t size) {
     ssize_t done = real(file, data, size);
     if (done > 0) tell("write", place, at, data, (size_t)done);
     return done;
+}
+
+/* Permissions with which a temporary file is created; the umask is the caller's. */
+static int watched_open(const char* name, const char* path, int flags, mode_t mode) {
+    int (*real)(const char*, int, ...) = dlsym(RTLD_NEXT, name);
+    int file = real(path, flags, mode);
+    struct stat facts;
+    char place[64];
+    if (file >= 0 && (flags & O_EXCL) != 0 && is_watched(file, place) && fstat(file, &facts) == 0)
+        tell("open", place, facts.st_mode & 07777, NULL, 0);
+    return file;
+}
+
+int open(const char* path, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    return watched_open("open", path, flags, mode);
+}
+
+int open64(const char* path, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    return watched_open("open64", path, flags, mode);
 }
 
 int fchmod(int file, mode_t mode) {
