@@ -10,6 +10,7 @@ from programs.running import ROOT
 from dicube import strict_json
 from dicube.codecs import still
 from dicube.dicom import dicom_meta
+from dicube.dicom.files import archives
 from dicube.dicom.originals import section
 from dicube.nifti import nifti_file
 from dicube.storage import packed_text
@@ -42,6 +43,8 @@ def bits_of(pattern: str) -> int:
         f"{re.findall(r'most_levels = (.*);', SOURCES)[0]} decompositions",
         re.findall(r"expected at most (\d+ tiles), found", SOURCES)[0],
         f"{nifti_file._MOST_GROWTH} times",
+        f"{archives._ALWAYS_ALLOWED_TOGETHER >> 30} GiB, or {archives.MOST_GROWTH} times its size",
+        f"{archives.ALWAYS_ALLOWED >> 20} MiB, or {archives.MOST_GROWTH} times the packed size",
     ],
 )
 def test_limit(stated: str) -> None:

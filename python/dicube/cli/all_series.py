@@ -75,7 +75,7 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
     if failed:
         _report("error", f"{len(failed)} of {len(tree.series)} series failed: {', '.join(failed)}")
     if tree.unreadable:
-        _report("error", f"{len(tree.unreadable)} DICOM files can't be read and are in no series")
+        _report("error", f"{len(tree.unreadable)} DICOM files or folders can't be read")
     return 1 if failed or tree.unreadable else 0
 
 

@@ -111,7 +111,7 @@ def _list_tree(arguments: argparse.Namespace) -> int:
         print(f"can't be read: {one_line(file.reason)}")
     counts = [f"{len(entries)} series", f"{sum(entry['files'] for entry in entries)} DICOM files"]
     counts += [f"{len(files)} dicube files"] * bool(files)
-    counts += [f"{len(unreadable)} unreadable DICOM files"] * bool(unreadable)
+    counts += [f"{len(unreadable)} unreadable DICOM files or folders"] * bool(unreadable)
     counts += [f"{tree.other_files} other files"] * bool(tree.other_files)
     print(", ".join(counts))
     return 0

@@ -16,7 +16,15 @@ from dicube.dicom.dicom_io import check_series
 from dicube.dicom.dicom_status import Finding
 from dicube.dicom.files.instance import Instance, read_instance
 from dicube.dicom.files.series import class_name
-from dicube.dicom.files.sources import DatasetInMemory, File, Path, files_of, is_archive, is_dicube
+from dicube.dicom.files.sources import (
+    DatasetInMemory,
+    File,
+    Path,
+    files_of,
+    is_archive,
+    is_dicube,
+    start_of,
+)
 from dicube.dicom.series.check import check_dicom
 from dicube.exceptions import DicomCubeError
 from dicube.threads import Progress
@@ -56,10 +64,10 @@ class SeriesFiles:
 
 
 class Unreadable(NamedTuple):
-    """A file that looks like DICOM and can't be read.
+    """A file that looks like DICOM and can't be read, or a folder that can't be listed.
 
     Attributes:
-        path: of the file.
+        path: of the file or folder.
         reason: on one line.
     """
 
@@ -73,7 +81,7 @@ class DicomTree:
 
     Attributes:
         series: in the order of their first files.
-        unreadable: DICOM files that can't be read, so that their series is not known.
+        unreadable: DICOM files that can't be read, so that their series is not known, and folders.
         dicube_files: paths of dicube files.
         other_files: number of files that are neither, and of DICOMDIRs.
     """
@@ -88,10 +96,8 @@ def is_tree(path: Path) -> bool:
     """Return whether a path is a folder, a zip archive or a DICOM file (PS3.10 7.1)."""
     if not os.path.isfile(path):
         return os.path.isdir(path)
-    with open(path, "rb") as file:
-        if file.read(132)[128:] == b"DICM":
-            return True
-    return is_archive(os.fspath(path))
+    path = os.fspath(path)
+    return start_of(path)[128:132] == b"DICM" or is_archive(path)
 
 
 def find_series(
@@ -106,13 +112,17 @@ def find_series(
 
     Raises:
         CubeFileNotFoundError: the source does not exist.
-        CubeFileAccessError: a folder or the archive can't be read.
+        CubeFileAccessError: the source can't be read.
         DataConsistencyError: the archive is damaged.
     """
-    files = [file for file in files_of(source) if not isinstance(file, DatasetInMemory)]
+    tree = DicomTree()
+
+    def keep(path: str, error: DicomCubeError) -> None:
+        tree.unreadable.append(Unreadable(path, " ".join(error.message.split())))
+
+    files = [file for file in files_of(source, keep) if not isinstance(file, DatasetInMemory)]
     if leave_out is not None and _is_below(leave_out, source):
         files = [file for file in files if not _is_below(file.name, leave_out)]
-    tree = DicomTree()
     series: dict[str, SeriesFiles] = {}
     instances: set[str] = set()
     for done, file in enumerate(files, 1):
@@ -125,7 +135,7 @@ def find_series(
             else:
                 tree.other_files += 1
         except DicomCubeError as error:
-            tree.unreadable.append(Unreadable(file.name, " ".join(error.message.split())))
+            keep(file.name, error)
         if progress is not None:
             progress(done, len(files))
     tree.series = list(series.values())

@@ -114,7 +114,7 @@ def test_a_file_in_no_series_is_an_error(tree: Path, tmp_path: Path, capsys: Out
     assert convert(tree, tmp_path / "out") == 1
     errors = capsys.readouterr().err
     assert f"{tree}/a/I2" in errors
-    assert "1 DICOM files can't be read and are in no series" in errors
+    assert "1 DICOM files or folders can't be read" in errors
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 

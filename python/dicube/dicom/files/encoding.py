@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from pydicom.uid import UID
 
+from dicube.exceptions import DataConsistencyError
+
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 BIG_ENDIAN, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 
@@ -107,10 +109,25 @@ def starts_like_dataset(start: bytes) -> bool:
     return len(start) >= 8 and start[:2] in (b"\x02\0", b"\x08\0") and start[3] < 0x40
 
 
-def inflated(data: bytes) -> bytes | None:
-    """Return the bytes of a deflated dataset (PS3.5 A.5); None if it is not deflated."""
+def inflated(data: bytes, most: int) -> bytes | None:
+    """Return the bytes of a deflated dataset (PS3.5 A.5); None if it is not deflated.
+
+    Args:
+        data: the deflated bytes.
+        most: the most bytes that they may inflate to.
+
+    Raises:
+        DataConsistencyError: they inflate to more.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        found = zlib.decompress(data, -zlib.MAX_WBITS)
+        found = inflater.decompress(data, most + 1)
     except zlib.error:
         return None
-    return found if starts_like_dataset(found[:_FIRST_BYTES]) else None
+    if not starts_like_dataset(found[:_FIRST_BYTES]):
+        return None
+    if len(found) > most:
+        raise DataConsistencyError(
+            f"expected a deflated dataset of at most {most} bytes, found more in {len(data)} bytes"
+        )
+    return found if inflater.eof else None

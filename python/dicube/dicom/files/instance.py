@@ -38,6 +38,7 @@ from dicube.dicom.elements.parser import (
     Unusual,
     parse_elements,
 )
+from dicube.dicom.files.archives import ALWAYS_ALLOWED, MOST_GROWTH
 from dicube.dicom.files.encoding import (
     BIG_ENDIAN,
     DEFLATED,
@@ -52,7 +53,7 @@ from dicube.dicom.files.encoding import (
     syntax_of_pixels,
 )
 from dicube.dicom.files.sources import DatasetInMemory, File, FileOnDisk, Opened
-from dicube.exceptions import CubeFileAccessError, MetaDataError
+from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
 
 SMALLEST_HEAD = 1 << 16  # bytes of the first read; most headers are smaller
 _LARGEST_HEAD = 1 << 25  # beyond this, elements are not read into memory without need
@@ -180,7 +181,7 @@ class Instance:
         if isinstance(self.source, DatasetInMemory):
             return self.source.dataset
         with self.source.open_buffered() as file:
-            opened = _open_dataset(file, self.path)
+            opened = _open_dataset(file, self.source)
             dataset = read_dataset(opened.stream, *opened.encoding)
         dataset.file_meta = opened.file_meta
         if self.transfer_syntax:
@@ -319,6 +320,7 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
 
     Raises:
         MetaDataError: the file is a damaged DICOM file; names it.
+        DataConsistencyError: it is damaged in its archive, or inflates to far more than its size.
         CubeFileAccessError: the operating system refuses to read it.
     """
     source = FileOnDisk(source) if isinstance(source, str) else source
@@ -339,7 +341,8 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
             f"{path} is truncated: expected {cut.expected} bytes in element "
             f"({cut.tag >> 16:04X},{cut.tag & 0xFFFF:04X}), found {cut.found}"
         ) from None
-    except MetaDataError:
+    except DicomCubeError as error:
+        error.name_source(path)
         raise
     except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
         if isinstance(error, OSError) and error.errno is not None:
@@ -568,7 +571,7 @@ def _file_meta(head: bytes, start: int) -> Item:
 
 def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None:
     """Read a file of any kind that pydicom can read."""
-    opened = _open_dataset(file, source.name)
+    opened = _open_dataset(file, source)
     stream, encoding, syntax, remarks = opened[3:]
     file_meta = item_of(opened.file_meta)
     dataset, repeated = _read_elements(stream, encoding, lambda tag: tag in _PIXEL_TAGS)
@@ -630,22 +633,23 @@ class _OpenedDataset(NamedTuple):
     remarks: list[str]
 
 
-def _open_dataset(file: BinaryIO, path: str) -> _OpenedDataset:
+def _open_dataset(file: BinaryIO, source: File) -> _OpenedDataset:
     has_preamble = file.read(132)[128:] == b"DICM"
     if not has_preamble:
         file.seek(0)
     meta, repeated = _read_elements(file, Encoding(False, True), lambda tag: tag >> 16 != 2)
-    remarks = _remarks_on(path, repeated)
+    remarks = _remarks_on(source.name, repeated)
     command, _ = _read_elements(file, Encoding(True, True), lambda tag: tag >> 16 != 0)
     stated = str(meta.get("TransferSyntaxUID", ""))
     place, stream = file.tell(), file
     start = file.read(8)
     if stated == DEFLATED or (start and not starts_like_dataset(start)):
-        data = inflated(start + file.read())
+        most = max(ALWAYS_ALLOWED, MOST_GROWTH * source.packed_size)
+        data = inflated(start + file.read(), most)
         if data is not None:
             place, stream, start = 0, BytesIO(data), data[:8]
         elif stated == DEFLATED and not starts_like_dataset(start):
-            raise MetaDataError(f"{path} is damaged: its dataset can't be inflated")
+            raise MetaDataError(f"{source.name} is damaged: its dataset can't be inflated")
     stream.seek(place)
     encoding = encoding_of(start, EXPLICIT if stated == DEFLATED else stated)
     found = encoding.syntax if stream is file else DEFLATED

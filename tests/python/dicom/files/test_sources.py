@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,10 @@ from pydicom.uid import (
 from dicube import DicomCubeImage
 from dicube.dicom import read_dicom_dir
 from dicube.dicom.dicom_io import read_series
-from dicube.dicom.files.sources import files_of
+from dicube.dicom.dicom_tree import find_series
+from dicube.dicom.files.sources import FileOnDisk, files_of, is_dicube
 from dicube.exceptions import (
+    CubeFileAccessError,
     CubeFileNotFoundError,
     DataConsistencyError,
     InvalidCubeFileError,
@@ -184,6 +188,96 @@ class TestArchives:
         np.testing.assert_array_equal(same, volume)
         with pytest.raises(DataConsistencyError, match="741 x 650 x 3"):
             read_series(shared_data / "ct_philips_tilt")
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["3²", "٣", "1" * 5000, "d/" * 60_000 + "x", "é", "0", "00"])
+    def test_any_name_in_an_archive(self, name: str, tmp_path: Path) -> None:
+        write_series(tmp_path / "in", make_series(4))
+        archive = zipped(tmp_path / "in", tmp_path / "a.zip")
+        with zipfile.ZipFile(archive, "a") as target:
+            target.writestr(name[:65_000], b"no image")
+        check_series(archive)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+    @pytest.mark.parametrize("name", ["3²", "٣", "1" * 250, os.fsdecode(b"\xff\xfe")])
+    def test_any_name_in_a_folder(self, name: str, tmp_path: Path) -> None:
+        write_series(tmp_path, make_series(4))
+        (tmp_path / name).write_bytes(b"no image")
+        check_series(tmp_path)
+
+    def test_natural_order(self, tmp_path: Path) -> None:
+        names = ["I", "I0", "I00", "I01", "I2", "I2a", "I9", "I10", f"I1{'0' * 5000}", "I1000²"]
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for name in reversed(names):
+                archive.writestr(name, b"")
+        found = [file.name.rpartition(os.sep)[2] for file in files_of(tmp_path / "a.zip")]
+        assert found == [*names[:8], names[9], names[8]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has other kinds of files")
+class TestOtherThanRegularFiles:
+    @pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
+    def test_as_a_source(self, kind: str, tmp_path: Path) -> None:
+        path = tmp_path / "x.dcm"
+        with socket.socket(socket.AF_UNIX) as listener:
+            if kind == "pipe":
+                os.mkfifo(path)
+            elif kind == "device":
+                path.symlink_to("/dev/zero")
+            else:
+                listener.bind(str(path))
+            with pytest.raises(CubeFileAccessError, match=r"can't read .*x\.dcm"):
+                read_dicom_dir(path)
+            write_series(tmp_path, make_series(4))
+            check_series(tmp_path)  # in a folder it is passed over
+            with pytest.raises(CubeFileAccessError, match=r"can't read .*x\.dcm"):
+                is_dicube(FileOnDisk(str(path)))  # as if it replaced a file after the listing
+
+    def test_folders_as_deep_as_paths_can_be(self, tmp_path: Path) -> None:
+        write_series(tmp_path, make_series(4))
+        deepest = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=deepest)
+            below = os.open("d", os.O_RDONLY, dir_fd=deepest)
+            os.close(deepest)
+            deepest = below
+        try:
+            check_series(tmp_path)
+        finally:  # pytest's own removal is recursive
+            os.close(deepest)
+            for depth in range(1500, 0, -1):
+                os.rmdir(tmp_path / "/".join("d" * depth))
+
+    def test_a_folder_that_cant_be_listed_does_not_stop_a_listing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To root, too, one is refused whose path is too long."""
+        write_series(tmp_path, make_series(4))
+        monkeypatch.chdir(tmp_path)
+        for _ in range(25):
+            os.mkdir("f" * 200)
+            os.chdir("f" * 200)
+        tree = find_series(tmp_path)
+        assert [len(series.files) for series in tree.series] == [4]
+        assert ["ffff" in one.reason for one in tree.unreadable] == [True]
+
+
+class TestDeflated:
+    def test_a_bomb_is_refused(self, tmp_path: Path) -> None:
+        """70 MB in one private element; a dataset of 60 MB is read."""
+        for size, is_refused in ((60 << 20, False), (70 << 20, True)):
+            dataset = make_slice()
+            dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+            dataset.add_new(0x00091001, "UN", bytes(size))
+            write_series(tmp_path / str(size), [dataset])
+            if is_refused:
+                with pytest.raises(DataConsistencyError, match="I1: expected a deflated dataset"):
+                    read_dicom_dir(tmp_path / str(size))
+                (one,) = find_series(tmp_path / str(size)).unreadable
+                assert "deflated dataset" in one.reason
+            else:
+                assert read_dicom_dir(tmp_path / str(size)).slice_count == 1
 
 
 class TestDatasets:
