@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -94,6 +95,22 @@ bool has_directory(const Source& source, uint64_t file_size) {
     return std::equal(found.begin(), found.end(), extension_magic.begin());
 }
 
+// Frames that share bytes would decode to any multiple of what the file holds. Writers put them one
+// after the other, so they are only sorted if they are not in order.
+void check_disjoint(const std::vector<Extent>& frames) {
+    auto overlap = [](const Extent& one, const Extent& next) {
+        return one.offset + one.length > next.offset;
+    };
+    if (std::adjacent_find(frames.begin(), frames.end(), overlap) == frames.end()) return;
+    std::vector<Extent> sorted = frames;
+    std::sort(sorted.begin(), sorted.end(),
+              [](const Extent& one, const Extent& other) { return one.offset < other.offset; });
+    auto found = std::adjacent_find(sorted.begin(), sorted.end(), overlap);
+    if (found != sorted.end())
+        fail(DICUBE_ERROR_FORMAT, "frame_offsets: the frames at ", found->offset, " and ",
+             std::next(found)->offset, " overlap");
+}
+
 // The extension directory, if there is one. Its checksum covers the header too, so that a
 // damaged header is detected.
 void read_directory(const Source& source, Bytes header, uint64_t first_section, Contents& contents,
@@ -177,7 +194,7 @@ void read_frames(const Source& source, Contents& contents, uint64_t count, uint6
         return read_whole(source, section->extent, name, max_memory,
                           check && contents.has_checksums);
     };
-    as_allowed(count * (sizeof(Extent) + 24), max_memory, "frame tables");
+    as_allowed(count * (2 * sizeof(Extent) + 24), max_memory, "frame tables");
     std::vector<uint8_t> offsets = table(frame_offsets);
     std::vector<uint8_t> lengths = table(frame_lengths);
     std::vector<uint8_t> checksums;
@@ -197,6 +214,7 @@ void read_frames(const Source& source, Contents& contents, uint64_t count, uint6
                  frame.offset, " can't be a frame");
         contents.frames.push_back(frame);
     }
+    check_disjoint(contents.frames);
 }
 
 }  // namespace

@@ -139,6 +139,15 @@ void hostile_numbers() {
     EXPECT(message == "frame_offsets: expected 24 bytes for 3 frames, found 16");
 }
 
+void frames_that_share_bytes() {
+    std::string message;
+    EXPECT(status_of(published_file(2, 152, 3)) == DICUBE_ERROR_FORMAT);
+    EXPECT(status_of(published_file(2, 154, 3), &message) == DICUBE_ERROR_FORMAT);
+    EXPECT(message == "frame_offsets: the frames at 152 and 154 overlap");
+    EXPECT(status_of(published_file(2, 149, 3)) == DICUBE_OK);  // in another order
+    EXPECT(status_of(published_file(2, 149, 4)) == DICUBE_ERROR_FORMAT);
+}
+
 // Bytes of unknown size; records the largest read.
 class Stream : public Source {
 public:
@@ -305,6 +314,7 @@ int main() {
     round_trip();
     damage();
     hostile_numbers();
+    frames_that_share_bytes();
     unknown_size_of_source();
     tables_first();
     unknown_sections();

@@ -32,6 +32,7 @@ def bits_of(pattern: str) -> int:
         f"{re.findall(r'most_entries = (.*);', SOURCES)[0]} |",
         f"2^{bits_of('most = .(1 << n)')} - 1 each",
         f"2^{bits_of('columns > .(1 << n)')} pixels",
+        f"every {re.findall('count > contents.file_size / (.*)[)]', SOURCES)[0]} bytes",
         f"2^{bits_of('largest_file = (1 << n)')} bytes",
         f"{packed_text._TEXT_ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_TEXT_GROWTH} times",
         f"{strict_json._ALWAYS_ALLOWED >> 20} MiB, or {strict_json._MOST_GROWTH} times the packed",
