@@ -100,6 +100,11 @@ def parser() -> argparse.ArgumentParser:
         help="of a folder, show names and IDs of patients too (otherwise never)",
     )
     info.add_argument("--json", action="store_true", help="print one JSON object")
+    info.add_argument(
+        "--allow-chained",
+        action="store_true",
+        help="accept chains of URLs, such as simplecache::s3://bucket/head.dcbs",
+    )
 
     verify = subparsers.add_parser(
         "verify",

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from dicube.cli.one_line import one_line
@@ -21,7 +22,8 @@ from dicube.dicom.dicom_tree import (
     problems_of,
     text_of_finding,
 )
-from dicube.exceptions import DicomCubeError
+from dicube.exceptions import DataConsistencyError, DicomCubeError
+from dicube.storage.urls import is_chained, without_credentials
 from dicube.strict_json import dump_json
 from dicube.verify.file_summary import FileSummary, summarize_file
 
@@ -30,6 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `dicube info`; return the exit status."""
     if is_tree(arguments.file):
         return _list_tree(arguments)
+    if is_chained(arguments.file) and not arguments.allow_chained:
+        raise DataConsistencyError(
+            f"{without_credentials(arguments.file)}: expected a path or one URL, found a chain",
+            suggestion="--allow-chained",
+        )
     summary = summarize_file(arguments.file)
     if arguments.json:
         # The statuses of the findings are all that JSON can't hold as it is.
@@ -138,7 +145,7 @@ def _entry_of_file(path: str, with_patients: bool) -> dict[str, Any]:
     """Return what is shown of a dicube file."""
     entry: dict[str, Any] = {"path": path, "size": os.path.getsize(path)}
     try:
-        summary = summarize_file(path)
+        summary = summarize_file(Path(path))
     except DicomCubeError as error:
         return entry | {"problems": [f"can't be read: {error.message}"]}
     tags = summary.tags

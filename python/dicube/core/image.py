@@ -55,6 +55,7 @@ from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import FORMATS, kind_of_path
 from dicube.storage.pixel_utils import stored_volume
+from dicube.storage.urls import name_of_source
 from dicube.threads import Progress, thread_count
 
 Folder = str | os.PathLike[str]
@@ -264,7 +265,7 @@ class DicomCubeImage:
         damage = Damage(reader.damaged_frames, reader.damaged_sections)
         if damage:
             origin = origin.damaged_by(damage, header, space)
-            name = path if isinstance(path, (str, os.PathLike)) else type(path).__name__
+            name = name_of_source(path) or type(path).__name__
             warnings.warn(f"{name}: the file read is damaged: {damage}", stacklevel=2)
         else:
             origin = dataclasses.replace(origin, coded_source=source)

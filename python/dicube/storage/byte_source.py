@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -23,6 +22,12 @@ from dicube.exceptions import (
     DicomCubeError,
     InvalidCubeFileError,
     MissingPackageError,
+)
+from dicube.storage.redirects import options_within_origin
+from dicube.storage.urls import (
+    check_links,
+    text_without_credentials,
+    without_credentials,
 )
 from dicube.threads import Dropped, Task, Threads
 
@@ -37,17 +42,9 @@ _GREATEST_GAP = 1 << 18
 _MOST_CONNECTIONS = 8
 _LEAST_PART = 1 << 20
 
-# A protocol has at least two letters; a single letter is a drive.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(://|::)")
-
 _RANGE_NOT_SATISFIABLE = 416  # RFC 9110, 15.5.17: the range begins after the file's end
 
 Range = tuple[int, int]  # start and stop, in bytes
-
-
-def is_url(source: Any) -> bool:
-    """Return whether a source is a URL, chained ones of fsspec included, and not a local path."""
-    return isinstance(source, str) and _URL.match(source) is not None
 
 
 class SeekableFile:
@@ -119,7 +116,7 @@ class RemoteFile:
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._url, self._storage_options = url, dict(storage_options or {})
-        self.name = url.split("?")[0]  # the query may hold credentials
+        self.name = without_credentials(url)
         self._system: Any = None
         self._path = ""
         self._front = _Block(0, 0, b"")
@@ -141,6 +138,8 @@ class RemoteFile:
             CubeFileNotFoundError: there is no such file.
             CubeFileAccessError: the server or the connection fails.
             MissingPackageError: fsspec, or a package it needs for this URL, is not installed.
+            DataConsistencyError: not a URL that fsspec opens, or one that reads further addresses
+                from a file.
         """
         self._system, self._path = self._find_system()
         data = self._request(0, _FRONT_SIZE)
@@ -217,12 +216,9 @@ class RemoteFile:
                 f"{self.name}: reading a URL needs the package fsspec",
                 suggestion="pip install 'dicube[remote]'",
             ) from None
-        try:
-            system, path = url_to_fs(self._url, **self._storage_options)
-        except ImportError as error:
-            raise MissingPackageError(f"{self.name}: {error}") from error
-        except (ValueError, TypeError) as error:
-            raise DataConsistencyError(f"{self.name}: {error}") from error
+        check_links(self._url, self._storage_options)
+        options = options_within_origin(self._url, self._storage_options)
+        system, path = self._called(url_to_fs, self._url, **options)
         return system, path
 
     def _fetch(self, start: int, stop: int) -> bytes:
@@ -239,26 +235,44 @@ class RemoteFile:
 
     def _request(self, start: int, stop: int) -> bytes:
         """Return the bytes of a range; fewer if the file ends within it."""
-        try:
-            data: bytes = self._system.cat_file(self._path, start=start, end=stop)
-        except DicomCubeError:
-            raise
-        except FileNotFoundError as error:
-            raise CubeFileNotFoundError(f"{self.name}: no such file") from error
-        except Exception as error:  # each file system raises its own exceptions
-            status = getattr(error, "status", None)
-            if status == _RANGE_NOT_SATISFIABLE:
-                return b""
-            reason = f"{status} {getattr(error, 'message', '')}" if status else str(error)
-            raise CubeFileAccessError(
-                f"{self.name}: cannot read: {reason or type(error).__name__}"
-            ) from error
+        data: bytes = self._called(self._cat, start, stop)
         if start and len(data) > stop - start:
             raise CubeFileAccessError(
                 f"{self.name}: cannot read: asked for {stop - start} bytes, got {len(data)}: the "
                 "server doesn't support range requests"
             )
         return data
+
+    def _cat(self, start: int, stop: int) -> bytes:
+        try:
+            data: bytes = self._system.cat_file(self._path, start=start, end=stop)
+        except Exception as error:
+            if getattr(error, "status", None) == _RANGE_NOT_SATISFIABLE:
+                return b""
+            raise
+        return data
+
+    def _called(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Return a result of fsspec; raise its errors as errors of dicube."""
+        try:
+            return function(*arguments, **options)
+        except Exception as error:  # each file system raises its own exceptions
+            failure = self._failure_of(error)
+        raise failure  # not within the block: the error, which has passwords, isn't its context
+
+    def _failure_of(self, error: Exception) -> DicomCubeError:
+        """Return an error without the credentials that an error of another library quotes."""
+        if isinstance(error, FileNotFoundError):
+            return CubeFileNotFoundError(f"{self.name}: no such file")
+        status, reason = getattr(error, "status", None), str(error).replace(self._url, self.name)
+        reason = text_without_credentials(reason) or type(error).__name__
+        if isinstance(error, ImportError):
+            return MissingPackageError(f"{self.name}: {reason}")
+        if self._system is None and isinstance(error, (ValueError, TypeError)):
+            return DataConsistencyError(f"{self.name}: {reason}")
+        if status is not None:
+            reason = f"{status} {getattr(error, 'message', '')}"
+        return CubeFileAccessError(f"{self.name}: cannot read: {reason}")
 
 
 class _Block:

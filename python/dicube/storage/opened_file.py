@@ -16,7 +16,8 @@ import numpy as np
 
 from dicube import _native
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
-from dicube.storage.byte_source import RemoteFile, SeekableFile, is_url
+from dicube.storage.byte_source import RemoteFile, SeekableFile
+from dicube.storage.urls import is_url
 
 _FRAME_CHECKSUMS = "frame_checksums"
 

@@ -20,6 +20,7 @@ from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.precedence import UNITS, mappings_of_slices
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.dcb_reader import DcbReader
+from dicube.storage.urls import name_of_source
 
 _SHOWN_TAGS = (
     "PatientName",
@@ -40,7 +41,7 @@ class FileSummary:
     """The facts that `dicube info` shows of a file.
 
     Attributes:
-        path: the file.
+        path: the file; a URL without credentials.
         codec: 'jph' (HTJ2K) or 'jxl' (JPEG XL).
         format_version: of the container.
         shape: (slices, rows, columns[, 3]).
@@ -93,7 +94,7 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
         raw_size = math.prod(reader.shape) * reader.dtype.itemsize
         is_image = reader.shape[0] > 0
         return FileSummary(
-            path=os.fspath(path),
+            path=name_of_source(path),
             codec=reader.codec,
             format_version=reader.format_version,
             shape=reader.shape,

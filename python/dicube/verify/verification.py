@@ -21,6 +21,7 @@ from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError
 from dicube.nifti import is_nifti_name
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
+from dicube.storage.urls import name_of_source
 from dicube.threads import Progress, thread_count
 from dicube.verify.nifti_comparison import compare_with_nifti
 from dicube.verify.original_comparison import compare_with_originals
@@ -89,7 +90,7 @@ def verify_file(
     else:
         with reader:
             checks = list(_checks_of(reader, thread_count(num_threads), progress))
-    report = VerificationReport(os.fspath(path), tuple(checks))
+    report = VerificationReport(name_of_source(path), tuple(checks))
     if against is not None:
         if not report.ok:
             compared = [unknown("originals", "not compared, because the file is damaged")]
