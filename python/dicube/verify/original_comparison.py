@@ -12,7 +12,6 @@ import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from dicube.core.stored_files import has_frames, restore_files
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.series import FoundFiles, class_name, count_classes, find_instances
+from dicube.dicom.files.sources import DatasetInMemory, File
 from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import DicomCubeError
 from dicube.verify.report import MOST_PROBLEMS, Check, judged, unknown
@@ -34,8 +34,8 @@ class _Pair(NamedTuple):
     """A restored file and its original."""
 
     name: str
-    restored: str
-    original: str
+    restored: File
+    original: File
 
 
 def compare_with_originals(
@@ -67,13 +67,13 @@ def compare_with_originals(
     """
     with tempfile.TemporaryDirectory(prefix="dicube-verify-") as place:
         work = Path(place) / "restored"
+        root = Path(folder)
         try:
-            root = _unpacked(folder, Path(place) / "originals")
             found = find_instances(root)
         except OSError:
             raise
-        except (DicomCubeError, BadZipFile) as error:
-            return [judged("originals", "can't read them", [" ".join(error.args[0].split())])]
+        except DicomCubeError as error:
+            return [_unreadable(error)]
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
@@ -89,16 +89,28 @@ def compare_with_originals(
         except DicomCubeError as error:
             return [judged("originals", "can't restore DICOM files", [error.message])]
         restored = find_instances(work).instances
-        pairs, problems, other = _paired(restored, found.instances, work, root, bool(why_not_exact))
+        try:
+            pairs, problems, other = _paired(
+                restored, found.instances, work, root, bool(why_not_exact)
+            )
+            compared = _compared(pairs, why_not_exact)
+        except OSError:
+            raise
+        except DicomCubeError as error:  # a member of an archive is damaged
+            return [_unreadable(error)]
         matched = len({pair.name for pair in pairs})
         message = (
             f"{matched} of {len(restored)} restored files have an original in {os.fspath(folder)}"
         )
         return [
             judged("originals", message, problems),
-            *_compared(pairs, why_not_exact),
+            *compared,
             *_checks_of_other_files(other, found.directories, root, whole_source),
         ]
+
+
+def _unreadable(error: DicomCubeError) -> Check:
+    return judged("originals", "can't read them", [" ".join(error.message.split())])
 
 
 def _lossy_checks(
@@ -121,7 +133,7 @@ def _lossy_checks(
     checks_of_others = _checks_of_other_files(other, found.directories, folder, whole_source)
     if not own:
         return [judged("originals", "not compared", ["none is of the series"]), *checks_of_others]
-    source = DicomCubeImage.from_dicom_folder([i.path for i in own], num_threads=num_threads)
+    source = DicomCubeImage.from_dicom_folder(list(map(_file_of, own)), num_threads=num_threads)
     assert source.dicom_meta is not None
     frames = _frame_names(image.dicom_meta)
     places = {frame: index for index, frame in enumerate(_frame_names(source.dicom_meta))}
@@ -169,6 +181,11 @@ def _series_of(instance: Instance) -> tuple[str, ...]:
     return instance.text(_STUDY_UID), instance.text(_SERIES_UID)
 
 
+def _file_of(instance: Instance) -> File:
+    assert not isinstance(instance.source, DatasetInMemory)
+    return instance.source
+
+
 def _missing(instance: Instance, folder: Path) -> str:
     return f"{os.path.relpath(instance.path, folder)}: part of the series, but not restored"
 
@@ -177,15 +194,6 @@ def _frame_names(meta: DicomMeta) -> list[tuple[str, int]]:
     """Return the SOPInstanceUID of each slice, and the number of its frame in that file."""
     uids = meta.get(_SOP_INSTANCE, force_nonshared=True)
     return [(uid, frame.number) for uid, frame in zip(uids, meta.frames, strict=True)]
-
-
-def _unpacked(source: str | os.PathLike[str], target: Path) -> Path:
-    """Return a folder unchanged; unpack an archive and return the folder of its files."""
-    if not os.path.isfile(source) or not is_zipfile(source):
-        return Path(source)
-    with ZipFile(source) as archive:
-        archive.extractall(target)
-    return target
 
 
 def _paired(
@@ -208,9 +216,9 @@ def _paired(
             continue
         original = _original_of(instance, name, found, folder)
         found.remove(original)
-        pairs.append(_Pair(name, instance.path, original.path))
+        pairs.append(_Pair(name, _file_of(instance), _file_of(original)))
         if anew and uid:
-            pairs += [_Pair(name, instance.path, copy.path) for copy in found]
+            pairs += [_Pair(name, _file_of(instance), _file_of(copy)) for copy in found]
             found.clear()
     series = set(map(_series_of, restored))
     left = [original for found in candidates.values() for original in found]
@@ -224,7 +232,7 @@ def _original_of(instance: Instance, name: str, found: list[Instance], folder: P
         if os.path.relpath(one.path, folder) == name:
             return one
     for one in found if len(found) > 1 else ():
-        if first_different_byte(one.path, instance.path) is None:
+        if first_different_byte(_file_of(one), _file_of(instance)) is None:
             return one
     return found[0]
 

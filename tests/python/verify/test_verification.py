@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import struct
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from inputs.dicom_series import each, make_series, write_series
 from numpy.typing import NDArray
-from programs.running import ROOT
+from programs.running import ROOT, run_python
 
 from dicube import DicomCubeImage, verify_file
 from dicube.exceptions import CubeFileNotFoundError
@@ -296,6 +298,41 @@ class TestAgainst:
         write_series(path.with_name("in"), make_series(6))
         archive = shutil.make_archive(str(tmp_path / "in"), "zip", path.with_name("in"))
         assert list(failing(path, Path(archive))) == ["originals"]
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="its limits have other names")
+    def test_an_archive_is_not_unpacked_to_disk(self, path: Path, tmp_path: Path) -> None:
+        archive = shutil.make_archive(str(tmp_path / "in"), "zip", path.with_name("in"))
+        with zipfile.ZipFile(archive, "a", zipfile.ZIP_BZIP2) as target:
+            target.writestr("notes", bytes(20 << 20))
+        script = """
+import resource, sys
+from dicube import verify_file
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+print(verify_file(sys.argv[1], against=sys.argv[2]).ok)
+"""
+        assert run_python("-c", script, path, archive).stdout == "True\n"
+        with zipfile.ZipFile(archive, "a", zipfile.ZIP_BZIP2) as target:
+            target.writestr("I9", bytes(70 << 20))
+        (problem,) = failing(path, Path(archive))["originals"].problems
+        assert "I9: expected a file that unpacks to at most 200 times its packed" in problem
+
+    @pytest.mark.parametrize("shape", [(6, 5), (300, 300)])
+    def test_a_damaged_archive(self, shape: tuple[int, ...], tmp_path: Path) -> None:
+        """The last byte of the pixels; those of large images are read only to be compared."""
+        folder = write_series(tmp_path / "in", make_series(2, shape=shape))
+        path, archive = tmp_path / "x.dcbs", tmp_path / "in.zip"
+        DicomCubeImage.from_dicom_folder(folder).to_file(path)
+        with zipfile.ZipFile(archive, "w") as target:
+            for file in sorted(folder.iterdir()):
+                target.write(file, file.name)
+        data = bytearray(archive.read_bytes())
+        data[data.index(b"PK\x03\x04", 4) - 1] ^= 1
+        archive.write_bytes(data)
+        (problem,) = failing(path, archive)["originals"].problems
+        assert "in.zip/I1 is damaged in its archive" in problem
+        archive.write_bytes(data[:-30])
+        (problem,) = failing(path, archive)["originals"].problems
+        assert "in.zip is a damaged zip archive" in problem
 
     def test_no_originals_at_all(self, path: Path, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()

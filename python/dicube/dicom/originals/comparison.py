@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,11 +21,12 @@ from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.files.encoding import is_encapsulated
 from dicube.dicom.files.instance import read_instance
 from dicube.dicom.files.nested_pixels import decode_item
+from dicube.dicom.files.sources import File, FileOnDisk
 from dicube.dicom.files.volume import read_volume
 from dicube.dicom.originals.plain_reader import PlainElement, PlainFile, read_plainly
 from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
 
-Path_ = str | os.PathLike[str]
+Source: TypeAlias = "str | os.PathLike[str] | File"
 
 # Elements of group 2 that describe the file (length, version, transfer syntax, writer), and those
 # that repeat, or in a few files contradict, the dataset.
@@ -51,7 +51,7 @@ _LONGEST_SHOWN = 60  # characters of a value in a message
 Elements: TypeAlias = "Sequence[PlainElement]"
 
 
-def instance_differences(original: Path_, restored: Path_, limit: int = 20) -> list[str]:
+def instance_differences(original: Source, restored: Source, limit: int = 20) -> list[str]:
     """Return the differences between two DICOM files, one line for each.
 
     Compares the elements (tag, VR, bytes of the value, order; sequences item by item), the elements
@@ -61,27 +61,32 @@ def instance_differences(original: Path_, restored: Path_, limit: int = 20) -> l
     PhotometricInterpretation.
 
     Args:
-        original: path of the original file.
-        restored: path of the restored file.
+        original: the original file, or its path.
+        restored: the restored file, or its path.
         limit: maximum number of lines.
 
     Raises:
         MetaDataError: a file can't be read as DICOM; names it.
         CubeFileAccessError: the operating system refuses to read a file.
     """
-    one, two = _read(original), _read(restored)
+    before, after = _file(original), _file(restored)
+    one, two = _read(before), _read(after)
     try:
-        return list(islice(_differences(original, one, restored, two), limit))
+        return list(islice(_differences(before, one, after, two), limit))
     except RecursionError:
-        name = os.fspath(original)
-        raise MetaDataError(f"{name}: sequences are nested too deeply") from None
+        raise MetaDataError(f"{before.name}: sequences are nested too deeply") from None
 
 
-def first_different_byte(original: Path_, restored: Path_) -> int | None:
-    """Return the offset of the first byte in which two files differ; None if they are equal."""
+def first_different_byte(original: Source, restored: Source) -> int | None:
+    """Return the offset of the first byte in which two files differ; None if they are equal.
+
+    Raises:
+        CubeFileAccessError: the operating system refuses to read a file.
+        DataConsistencyError: a file is damaged in its archive.
+    """
     offset = 0
     try:
-        with open(original, "rb") as one, open(restored, "rb") as two:
+        with _file(original).open_buffered() as one, _file(restored).open_buffered() as two:
             while True:
                 a, b = one.read(1 << 20), two.read(1 << 20)
                 if a != b:
@@ -97,17 +102,22 @@ def first_different_byte(original: Path_, restored: Path_) -> int | None:
         raise CubeFileAccessError(f"can't read {error.filename}: {error.strerror}") from error
 
 
-def _read(path: Path_) -> PlainFile:
+def _file(source: Source) -> File:
+    return FileOnDisk(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else source
+
+
+def _read(file: File) -> PlainFile:
     try:
-        return read_plainly(Path(path).read_bytes())
+        with file.open_buffered() as opened:
+            return read_plainly(opened.read())
     except OSError as error:
-        raise CubeFileAccessError(f"can't read {os.fspath(path)}: {error}") from error
+        raise CubeFileAccessError(f"can't read {file.name}: {error}") from error
     except MetaDataError as error:
-        message = f"{os.fspath(path)} is a damaged DICOM file: {error.message}"
+        message = f"{file.name} is a damaged DICOM file: {error.message}"
         raise MetaDataError(message) from error
 
 
-def _differences(original: Path_, one: PlainFile, restored: Path_, two: PlainFile) -> Iterator[str]:
+def _differences(original: File, one: PlainFile, restored: File, two: PlainFile) -> Iterator[str]:
     if any(e.tag not in _OF_THE_FILE for e in one.file_meta):
         # Else the restored file has the elements that DICOM requires.
         yield from _item_differences(one.file_meta, two.file_meta, "", _OF_THE_FILE)
@@ -124,7 +134,7 @@ def _differences(original: Path_, one: PlainFile, restored: Path_, two: PlainFil
     yield from _pixel_differences(original, one, restored, two, transformed)
 
 
-def _colours_as_decoded(original: Path_, one: PlainFile, two: PlainFile) -> bool:
+def _colours_as_decoded(original: File, one: PlainFile, two: PlainFile) -> bool:
     """Return whether the restored file's colours differ, but are those of the decoded original."""
     before, now = (_text(file.elements, _INTERPRETATION) for file in (one, two))
     if not before or not now or before == now:
@@ -135,10 +145,10 @@ def _colours_as_decoded(original: Path_, one: PlainFile, two: PlainFile) -> bool
         return False
 
 
-def _frames_as_counted(original: Path_, one: PlainFile, two: PlainFile) -> bool:
+def _frames_as_counted(original: File, one: PlainFile, two: PlainFile) -> bool:
     """Return whether the original states too few frames, and the restored file all it has."""
     before, now = (_number(file.elements, _NUMBER_OF_FRAMES, 1) for file in (one, two))
-    instance = read_instance(os.fspath(original)) if before < now else None
+    instance = read_instance(original) if before < now else None
     return instance is not None and instance.frame_count == now
 
 
@@ -287,7 +297,7 @@ def _shown(element: PlainElement, value: bytes) -> str:
 
 
 def _pixel_differences(
-    original: Path_, one: PlainFile, restored: Path_, two: PlainFile, as_decoded: bool
+    original: File, one: PlainFile, restored: File, two: PlainFile, as_decoded: bool
 ) -> Iterator[str]:
     befores, afters = (
         sorted(e for e in file.elements if e.tag in _PIXEL_TAGS) for file in (one, two)
@@ -337,7 +347,7 @@ def _has_frames(element: PlainElement, file: PlainFile) -> bool:
     )
 
 
-def _decoded(path: Path_) -> tuple[NDArray[Any], set[str]]:
+def _decoded(file: File) -> tuple[NDArray[Any], set[str]]:
     """Return the bits of a file's samples as dicube decodes them.
 
     And the photometric interpretations after decoding that differ from the file's.
@@ -345,9 +355,9 @@ def _decoded(path: Path_) -> tuple[NDArray[Any], set[str]]:
     Raises:
         DicomCubeError: the samples can't be decoded.
     """
-    instance = read_instance(os.fspath(path))
+    instance = read_instance(file)
     if instance is None:
-        raise MetaDataError(f"{os.fspath(path)} is not a DICOM file")
+        raise MetaDataError(f"{file.name} is not a DICOM file")
     volume, interpretations = read_volume([instance], [range(instance.frame_count)], 1)
     return volume.view(f"u{volume.dtype.itemsize}"), interpretations
 

@@ -12,6 +12,7 @@ import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
+from dicube.dicom.files.archives import ALWAYS_ALLOWED, MOST_GROWTH
 from dicube.exceptions import MetaDataError
 
 _UNDEFINED = 0xFFFFFFFF
@@ -98,8 +99,12 @@ def _read(data: bytes) -> PlainFile:
         file.file_meta.append(element)
     start = data[place : place + 6]
     if file.syntax == _DEFLATED or (start and bool(start[0]) == bool(start[1])):
+        most = max(ALWAYS_ALLOWED, MOST_GROWTH * len(data))
         with suppress(zlib.error):  # else it isn't deflated
-            data, place = zlib.decompress(data[place:], -zlib.MAX_WBITS), 0
+            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[place:], most + 1)
+            if len(inflated) > most:
+                raise MetaDataError(f"its dataset inflates to more than {most} bytes")
+            data, place = inflated, 0
     start = data[place : place + 6]
     order = ">" if start[:1] == b"\0" < start[1:2] else "<"
     implicit = not (start[4:].isalpha() and start[4:].isupper())
