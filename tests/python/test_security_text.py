@@ -9,6 +9,7 @@ from programs.running import ROOT
 
 from dicube import strict_json
 from dicube.codecs import still
+from dicube.core import cube_parts
 from dicube.dicom import dicom_meta
 from dicube.dicom.files import archives
 from dicube.dicom.originals import section
@@ -38,6 +39,7 @@ def bits_of(pattern: str) -> int:
         f"{strict_json._ALWAYS_ALLOWED >> 20} MiB, or {strict_json._MOST_GROWTH} times the packed",
         f"{section._MOST_COPIES} times the frames of the volume, or "
         f"{section._COPIES_ALWAYS_ALLOWED >> 20} MiB",
+        f"{cube_parts._SLICES_ALWAYS_ALLOWED}, or one for every {cube_parts._BYTES_OF_SLICE} bytes",
         f"2^{dicom_meta._MOST_SLICES.bit_length() - 1} |",
         f"{still._MOST >> 30} GiB | |",
         f"{packed_text._ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_GROWTH} times",

@@ -51,6 +51,11 @@ ORIGINALS_BULK = "originals_bulk"  # byte ranges of these files, each packed wit
 _TRANSFER_SYNTAX = "00020010"
 _SHA256 = 32  # bytes
 
+# A number alone must not cost time and memory for each slice. In a file without frames there is a
+# slice for each original file, of which the file has a digest at least.
+_BYTES_OF_SLICE = 16
+_SLICES_ALWAYS_ALLOWED = 4096
+
 Read = TypeVar("Read")
 Options = ParamSpec("Options")
 
@@ -306,7 +311,8 @@ def _meta_of(
     text: str, elements: OriginalElements, reader: DcbReader, header: PixelDataHeader
 ) -> DicomMeta:
     """Return the metadata of a file, parsed from their JSON."""
-    meta = DicomMeta.from_json(text, originals=elements)
+    most = reader.shape[0] or max(_SLICES_ALWAYS_ALLOWED, reader.file_size // _BYTES_OF_SLICE)
+    meta = DicomMeta.from_json(text, originals=elements, most_slices=most)
     if not reader.has_checksums:
         # The published package stores rescaled values; its metadata still have the rescale of the
         # source, which must not be applied again. The header has the one that counts.

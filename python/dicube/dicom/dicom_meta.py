@@ -273,6 +273,7 @@ class DicomMeta(MetadataLookup):
         filenames: Sequence[str] | None = None,
         *,
         originals: OriginalElements | None = None,
+        most_slices: int | None = None,
     ) -> DicomMeta:
         """Read the JSON of `to_json`, also that of published versions.
 
@@ -280,9 +281,10 @@ class DicomMeta(MetadataLookup):
             json_str: the JSON.
             filenames: one per slice.
             originals: the source of elements that are incomplete in the JSON.
+            most_slices: the most slices that the metadata can have; None if that is unknown.
 
         Raises:
-            MetaDataError: the JSON is malformed.
+            MetaDataError: the JSON is malformed, or has more slices than `most_slices`.
             DataConsistencyError: the number of filenames differs from that of slices.
         """
         try:
@@ -301,6 +303,11 @@ class DicomMeta(MetadataLookup):
             raise MetaDataError(f"the metadata claim {count} slices, but have no values for them")
         if count is None:
             count = len(filenames) if filenames is not None else 1
+        if most_slices is not None and count > most_slices:
+            raise MetaDataError(
+                f"the metadata claim {count} slices, but the file can't have more than "
+                f"{most_slices}"
+            )
         if _VERSION_KEY not in document:
             merged = {
                 key: entry_from_published(entry, count) for key, entry in wellformed(merged).items()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 from inputs.dicom_series import item, make_series, write_series
@@ -24,8 +25,9 @@ from dicube.exceptions import (
     MetaDataError,
     OutOfMemoryError,
 )
-from dicube.storage import DcbReader
+from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
+from dicube.verify.file_summary import summarize_file
 
 SLICES = 3
 
@@ -91,7 +93,8 @@ METADATA = [
     ("no object", lambda m: m.clear(), "no '_merged_data'"),
     ("merged list", set_at(MERGED, []), "no '_merged_data'"),
     ("slices 2^63", set_at("slice_count", 1 << 63), "9223372036854775808 slices|3 values for"),
-    ("slices 4", set_at("slice_count", 4), "3 values for 4 slices"),
+    ("slices 4", set_at("slice_count", 4), "claim 4 slices, .* more than 3"),
+    ("slices 2", set_at("slice_count", 2), "3 values for 2 slices"),
     ("slices text", set_at("slice_count", "3"), None),
     ("tag with a comma", set_at(MERGED, "0010,0040", {"vr": "CS", "shared": True}), "'0010,0040'"),
     ("keyword", set_at(MERGED, "PatientSex", {"vr": "CS", "shared": True}), "'PatientSex'"),
@@ -139,6 +142,23 @@ def test_metadata(change: Callable[[dict[str, Any]], None], told: str | None, go
         return
     with pytest.raises(DicomCubeError, match=told):
         read(bad)
+
+
+def test_slices_that_a_file_can_not_have(good: bytes, tmp_path: Path) -> None:
+    modality = {"00080060": {"vr": "CS", "shared": True, "Value": ["MR"]}}
+    number: dict[str, Any] = {MERGED: modality, "slice_count": 1 << 20, "merge_version": 2}
+    with pytest.raises(MetaDataError, match="claim 1048576 slices, .* more than 3"):
+        load_meta(with_section(good, "dicom_meta", pack_text(json.dumps(number))))
+    path = tmp_path / "x.dcbs"
+    for count, allowed in ((4096, True), (4097, False)):
+        number["slice_count"] = count
+        with DcbWriter(path, (0, 0, 0), np.dtype(np.uint8), codec="jph") as writer:
+            writer.write_section("dicom_meta", pack_text(json.dumps(number)))
+        if allowed:
+            assert summarize_file(path).tags == {"Modality": "MR"}
+        else:
+            with pytest.raises(MetaDataError, match="claim 4097 slices, .* more than 4096"):
+                summarize_file(path)
 
 
 TEXTS = [
