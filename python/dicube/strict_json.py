@@ -64,7 +64,7 @@ def json_memory(text: bytes | memoryview) -> int:
     return texts + containers + values
 
 
-def least_packed(text: bytes) -> int:
+def least_packed(text: bytes | memoryview) -> int:
     """Return the least number of bytes that JSON must be packed into to be parsed again."""
     needed = json_memory(text)
     return -(-needed // _MOST_GROWTH) if needed > _ALWAYS_ALLOWED else 0

@@ -37,6 +37,7 @@ def bits_of(pattern: str) -> int:
         f"2^{bits_of('largest_file = (1 << n)')} bytes",
         f"{packed_text._TEXT_ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_TEXT_GROWTH} times",
         f"{strict_json._ALWAYS_ALLOWED >> 20} MiB, or {strict_json._MOST_GROWTH} times the packed",
+        f"{section._LONGEST_NAME} characters, {section._MOST_PARTS} parts",
         f"{section._MOST_COPIES} times the frames of the volume, or "
         f"{section._COPIES_ALWAYS_ALLOWED >> 20} MiB",
         f"{cube_parts._SLICES_ALWAYS_ALLOWED}, or one for every {cube_parts._BYTES_OF_SLICE} bytes",

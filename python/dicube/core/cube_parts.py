@@ -92,11 +92,10 @@ def parts_around_frames(
     status = parts.status if parts.status in PUBLISHED_STATUSES else DicomStatus.INCONSISTENT
     writer.write_section(_STATUS, status.value.encode())
     if parts.meta is not None:
-        elsewhere = []
+        elsewhere: list[str] = []
         if provenance is not None:
             elsewhere = parts.meta.kept_by(OriginalElements(lambda: provenance.originals))
-        text = parts.meta.to_json(elsewhere)
-        writer.write_section(METADATA, pack_text(text, least_packed(text.encode())))
+        write_meta(writer, parts.meta, elsewhere)
     if parts.space is not None:
         writer.write_section(space_section, space_to_json(parts.space).encode())
     writer.write_section(_HEADER, parts.header.to_json().encode())
@@ -117,6 +116,12 @@ def parts_around_frames(
         packed = threads.map(provenance.pack_originals, [volume])
         yield
         writer.write_section(ORIGINALS, next(packed))
+
+
+def write_meta(writer: DcbWriter, meta: DicomMeta, elsewhere: Sequence[str] = ()) -> None:
+    """Write metadata to a file; see `DicomMeta.to_json` for `elsewhere`."""
+    text = meta.to_json(elsewhere)
+    writer.write_section(METADATA, pack_text(text, least_packed(text.encode())))
 
 
 def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced]:

@@ -15,12 +15,28 @@ from numpy.typing import NDArray
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.originals.model import Bytes, Original, Originals
-from dicube.dicom.originals.section import BulkSource, originals_from_bytes, originals_to_bytes
+from dicube.dicom.originals.section import (
+    BulkSource,
+    index_of,
+    originals_from_bytes,
+    originals_to_bytes,
+)
 from dicube.dicom.series.geometry import Space, space_fields
 from dicube.exceptions import InvalidCubeFileError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
 from dicube.storage.pixel_utils import frame_checksums
+from dicube.strict_json import least_packed
+
+
+def pack_originals(
+    originals: Originals,
+    volume: NDArray[Any],
+    store: Callable[[Bytes], tuple[int, int, int, int]] | None = None,
+) -> bytes:
+    """Return the section that holds original files; see `originals_to_bytes` for the arguments."""
+    data = originals_to_bytes(originals, volume, store)
+    return pack_bytes(data, least_packed(index_of(data)))
 
 
 class StoredOriginals:
@@ -144,12 +160,12 @@ class Provenance:
             store: stores bulk; see `originals_to_bytes`.
         """
         if store is not None:
-            return pack_bytes(originals_to_bytes(self.originals, volume, store))
+            return pack_originals(self.originals, volume, store)
         if isinstance(self._originals, StoredOriginals):
             return self._originals.packed
         # The files stay the same however often the image is saved, so they are hashed once.
         if self._packed is None:
-            self._packed = pack_bytes(originals_to_bytes(self.originals, volume))
+            self._packed = pack_originals(self.originals, volume)
         return self._packed
 
     def of_slices(

@@ -12,18 +12,17 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dicube.core.cube_parts import METADATA, ORIGINALS, ORIGINALS_BULK, read_originals
+from dicube.core.cube_parts import ORIGINALS, ORIGINALS_BULK, read_originals, write_meta
+from dicube.core.provenance import pack_originals
 from dicube.dicom.dicom_io import read_files
 from dicube.dicom.files.sources import Source
 from dicube.dicom.originals.model import Original
 from dicube.dicom.originals.restore import write_originals
-from dicube.dicom.originals.section import originals_to_bytes
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.storage.bulk import BulkWriter
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import ARCHIVE, SPEED, kind_of_path
-from dicube.storage.packed_text import pack_bytes, pack_text
 from dicube.threads import Progress
 
 Path_ = str | os.PathLike[str]
@@ -72,9 +71,9 @@ def store_files(
     meta, originals = read_files(source, series_uid, progress)
     nothing = np.zeros(originals.shape, originals.dtype)
     with DcbWriter(path, originals.shape, originals.dtype, codec=kind.codec.name) as writer:
-        writer.write_section(METADATA, pack_text(meta.to_json()))
+        write_meta(writer, meta)
         store = BulkWriter(writer, ORIGINALS_BULK).write
-        writer.write_section(ORIGINALS, pack_bytes(originals_to_bytes(originals, nothing, store)))
+        writer.write_section(ORIGINALS, pack_originals(originals, nothing, store))
     return len(originals.others)
 
 

@@ -54,17 +54,21 @@ def pack_text(text: str, least: int = 0) -> bytes:
     return packed + _padding(least - len(packed)) if len(packed) < least else packed
 
 
-def pack_bytes(data: bytes) -> bytes:
+def pack_bytes(data: bytes, least: int = 0) -> bytes:
     """Return bytes as one zstd frame that declares its size; finds repetitions at long distances.
 
     Padding precedes the frame if `unpack_bytes` would refuse bytes so repetitive.
+
+    Args:
+        data: the bytes.
+        least: as for `pack_text`.
     """
     packed = _packer(_FAST_LEVEL).compress(data)
     if len(packed) * _REPETITIVE > len(data):
         packed = min(packed, _packer(_LEVEL, enable_ldm=True).compress(data), key=len)
-    if len(data) <= _limit(packed):
-        return packed
-    return _padding(-(-len(data) // _MOST_GROWTH) - len(packed)) + packed
+    if len(data) > _ALWAYS_ALLOWED:
+        least = max(least, -(-len(data) // _MOST_GROWTH))
+    return _padding(least - len(packed)) + packed if len(packed) < least else packed
 
 
 def unpack_text(packed: bytes, most: int | None = None) -> str:

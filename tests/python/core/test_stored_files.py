@@ -31,7 +31,7 @@ from pydicom.uid import (
 )
 
 import dicube
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, strict_json
 from dicube.dicom.originals import keeper
 from dicube.exceptions import (
     DataConsistencyError,
@@ -347,6 +347,15 @@ class TestFilesWithoutFrames:
         dicube.restore_files(tmp_path / "x.dcba", tmp_path / "out")
         assert contents(tmp_path / "out") == contents(tmp_path / "in")
 
+    def test_repetitive_metadata(
+        self, reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(strict_json, "_ALWAYS_ALLOWED", 100)
+        monkeypatch.setattr(strict_json, "_MOST_GROWTH", 4)
+        dicube.store_files(reports, tmp_path / "x.dcbs")
+        assert dicube.load_meta(tmp_path / "x.dcbs") is not None
+        assert len(dicube.restore_files(tmp_path / "x.dcbs", tmp_path / "out")) == 4
+
     def test_refused(self, reports: Path, tmp_path: Path) -> None:
         for name in ("x.dcbl", "x.dcbr", "x.txt"):
             with pytest.raises(DataConsistencyError):
@@ -382,7 +391,7 @@ def test_gigabytes_of_raw_data_take_little_memory(tmp_path: Path) -> None:
     script = """
 import filecmp, pathlib, resource, sys, warnings
 import dicube
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, strict_json
 warnings.simplefilter("ignore")
 work = pathlib.Path(sys.argv[1])
 dicube.load_from_dicom_folder(work / "small").to_file(work / "small.dcbs")

@@ -14,7 +14,7 @@ from typing import Any
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
-from dicube.strict_json import dump_json, parse_json
+from dicube.strict_json import check_json_memory, dump_json, parse_json
 
 _LOSS = "loss"  # JSON
 _VERSION = 1
@@ -73,7 +73,10 @@ def read_losses(reader: DcbReader) -> tuple[Loss, ...]:
     if not data:
         return ()
     try:
+        check_json_memory(data, len(data), reader.max_memory)
         return tuple(_loss_of(entry) for entry in parse_json(data)["losses"])
+    except InvalidCubeFileError as error:
+        raise type(error)(f"section {_LOSS}: {error.message}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidCubeFileError(f"section {_LOSS}: {type(error).__name__} {error}") from error
 

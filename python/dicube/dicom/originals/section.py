@@ -42,7 +42,9 @@ _DIGEST = 32  # bytes of a SHA-256
 # Copies take no room in the section, but as much as their originals when they are restored.
 _MOST_COPIES = 16  # for each file, on average
 _COPIES_ALWAYS_ALLOWED = 256 << 20  # bytes
-_RANGE = struct.Struct("<4Q")
+# No system takes a longer path; the names of 100 bytes of a packed index could have any length.
+_LONGEST_NAME, _MOST_PARTS = 4096, 256
+_LENGTH, _RANGE = struct.Struct("<L"), struct.Struct("<4Q")
 _ORDERS = ("little", "big", "pairs")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -151,7 +153,7 @@ def originals_to_bytes(
         index["others"] = entries[len(entries) - len(originals.others) :]
     text = json.dumps(index, separators=(",", ":")).encode()
     table = (_RANGE.pack(*place) for place in ranges)
-    return b"".join([struct.pack("<L", len(text)), text, *digests, *table, *literals])
+    return b"".join([_LENGTH.pack(len(text)), text, *digests, *table, *literals])
 
 
 def originals_from_bytes(
@@ -178,10 +180,7 @@ def originals_from_bytes(
         InvalidCubeFileError: the bytes don't describe originals of such a volume.
         OutOfMemoryError: (an InvalidCubeFileError too) the index takes more than `max_memory`.
     """
-    length = struct.unpack_from("<L", data)[0] if len(data) >= 4 else len(data)
-    if 4 + length > len(data):
-        raise _fault("the index is cut off")
-    text = memoryview(data)[4 : 4 + length]
+    text = index_of(data)
     try:
         check_json_memory(text, len(data) if packed is None else packed, max_memory)
         index = parse_json(text)
@@ -198,7 +197,7 @@ def originals_from_bytes(
     recipes = [_recipe(recipe) for recipe in _list(index.get("recipes", []))]
     files = _list(index.get("files"))
     copies, others = _list(index.get("copies", [])), _list(index.get("others", []))
-    cursor = _Cursor(memoryview(data), 4 + length)
+    cursor = _Cursor(memoryview(data), _LENGTH.size + len(text))
     heads = []
     for entry in (*files, *copies, *others):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
@@ -242,14 +241,25 @@ def originals_from_bytes(
     return originals
 
 
+def index_of(data: bytes) -> memoryview:
+    """Return the JSON in the bytes of the section."""
+    length = _LENGTH.unpack_from(data)[0] if len(data) >= _LENGTH.size else len(data)
+    if _LENGTH.size + length > len(data):
+        raise _fault("the index is cut off")
+    return memoryview(data)[_LENGTH.size : _LENGTH.size + length]
+
+
 def fault_of(originals: Originals) -> str:
     """Return the reason why originals can't be stored or are invalid; '' if there is none."""
     names = [file.name for file in originals.all_files]
     for name in names:
+        if len(name) > _LONGEST_NAME or name.count("/") >= _MOST_PARTS:
+            return f"a name has {len(name)} characters in {name.count('/') + 1} parts"
         if _is_unsafe(name):
             return f"{name!r} is not a path within a folder"
-    folders = {parent for name in names for parent in _parents(name)}
-    if len(set(names)) < len(names) or folders & set(names):
+    # What is in a folder follows the name of the folder if "/" comes before all other characters.
+    ordered = sorted(name.replace("/", "\0") for name in names)
+    if any(f"{later}\0".startswith(f"{name}\0") for name, later in pairwise(ordered)):
         return "two files have the same name"
     end = 0
     for first, count in sorted(run for file in originals.files for run in file.all_runs()):
@@ -272,6 +282,10 @@ def fault_of(originals: Originals) -> str:
     for other in originals.others:
         if any(other.all_runs()) or any(isinstance(p, (Coded, Recoded)) for p in other.pieces):
             return f"{other.name} holds frames, which files among the others can't"
+    for file in (*originals.files, *originals.copies):
+        own = set(file.all_numbers())
+        if not all(piece.frame in own for piece in file.pieces if isinstance(piece, Coded)):
+            return f"{file.name} has bytes of frames that it does not hold"
     groups = (originals.files, *((copy,) for copy in originals.copies))
     return next(filter(None, map(_fault_of_coded, groups)), "")
 
@@ -301,11 +315,6 @@ def _is_unsafe(name: str) -> bool:
         or _DRIVE.match(name)
         or (os.sep != "/" and os.sep in name)
     )
-
-
-def _parents(name: str) -> Iterator[str]:
-    parts = name.split("/")
-    return ("/".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
 class _Cursor:

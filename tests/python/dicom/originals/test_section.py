@@ -15,7 +15,8 @@ import zstandard
 from inputs.dicom_series import make_series, write_series
 from inputs.original_files import PIXEL_DATA, contents, packed
 
-from dicube import DicomCubeImage
+from dicube import DicomCubeImage, strict_json
+from dicube.core.provenance import pack_originals
 from dicube.dicom.originals import model
 from dicube.dicom.originals.model import (
     IN_MEMORY,
@@ -439,3 +440,44 @@ def test_copies_are_limited() -> None:
     assert fault(16, shape) == ""
     assert fault(17, shape).startswith("17 copies hold 285212672 bytes of samples, more than")
     assert fault(1000, (2, 64, 64)) == ""  # small ones add up to little
+
+
+def test_coded_frames_of_other_files_are_refused() -> None:
+    files = coded_file("a", Coded(0, 0, 9, False), Coded(1, 0, 9, False))
+    alien = coded_file("b", Coded(2, 0, 9, False))
+    for copy, told in ((coded_file("b", *files.pieces), ""), (alien, "b has bytes of frames")):
+        originals = Originals((files,), (2, 3, 4), VOLUME.dtype, copies=(copy,))
+        assert fault_of(originals).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("a/b", "a", "c"), "the same name"),
+        (("a/b/c", "a/b", "c"), "the same name"),
+        (("a", "a b", "a-b", "a/b"), "the same name"),
+        (("x", "y", "x"), "the same name"),
+        (("a/b", "a-b", "a/c", "ab", "b/a"), ""),
+        (("/".join("a" * 256), "b"), ""),
+        (("/".join("a" * 257), "b"), "a name has 513 characters in 257 parts"),
+        (("a" * 4097, "b"), "a name has 4097 characters"),
+    ],
+)
+def test_names(names: tuple[str, ...], told: str) -> None:
+    others = tuple(Original(name, b"", (b"",)) for name in names)
+    fault = fault_of(Originals((), (0, 0, 0), VOLUME.dtype, others=others))
+    assert told in fault if told else not fault
+
+
+def test_index_that_shrinks_a_lot_can_be_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON takes more memory than its packed bytes allow, so padding makes up for it."""
+    monkeypatch.setattr(strict_json, "_ALWAYS_ALLOWED", 1000)
+    monkeypatch.setattr(strict_json, "_MOST_GROWTH", 4)
+    others = tuple(Original(f"a{i}", bytes(32), (b"",)) for i in range(1000))
+    originals = Originals((), (0, 0, 0), VOLUME.dtype, others=others)
+    packed = pack_originals(originals, VOLUME[:0], None)
+    data = unpack_bytes(packed)
+    found = originals_from_bytes(data, (0, 0, 0), VOLUME.dtype, "", None, len(packed))
+    assert [file.name for file in found.others] == [file.name for file in others]
+    with pytest.raises(InvalidCubeFileError, match="parsing its JSON takes"):
+        originals_from_bytes(data, (0, 0, 0), VOLUME.dtype, "", None, len(packed) // 2)
