@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.codecs.samples import new_array
 from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,
@@ -30,6 +31,7 @@ from dicube.nifti.header import (
     header_of_pair,
     read_header,
 )
+from dicube.regular_files import open_regular
 from dicube.whole_files import write_whole
 
 NIFTI_EXTENSIONS = (".nii", ".nii.gz")
@@ -68,6 +70,7 @@ def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
         CubeFileNotFoundError: there is no such file.
         CubeFileAccessError: the operating system refuses to read.
         InvalidCubeFileError: it isn't a NIfTI file, or it is damaged.
+        OutOfMemoryError: (an InvalidCubeFileError too) the voxels need more memory than there is.
         DataConsistencyError: the voxels have a type that can't be stored.
         MissingPackageError: nibabel is not installed.
 
@@ -79,13 +82,13 @@ def read_nifti_file(path: str | os.PathLike[str]) -> NiftiVolume:
     pair = _pair_of(name)
     with _naming(name):
         if pair is None:
-            with _opened(name) as (file, most):
+            with open_unpacked(name) as (file, most):
                 header = read_header(file.read)
                 volume, left_out = _read_voxels(file, most - len(header.data), header)
         else:
-            with _opened(pair[0]) as (file, _):
+            with open_unpacked(pair[0]) as (file, _):
                 header, offset = header_of_pair(_read_rest(file)[0])
-            with _opened(pair[1]) as (file, most):
+            with open_unpacked(pair[1]) as (file, most):
                 before = len(file.read(offset))
                 volume, left_out = _read_voxels(file, most - before, header)
             behind = volume.header.behind
@@ -117,7 +120,7 @@ def _read_voxels(file: BinaryIO, most: int, header: NiftiHeader) -> tuple[NiftiV
     """
     header.check()
     needed, uncertain = header.data_size, header.uncertain_bytes
-    data = np.empty(needed if needed <= most + uncertain else 0, np.uint8)
+    data = new_array((needed if needed <= most + uncertain else 0,), np.uint8)
     done = 0
     while done < len(data):
         count = file.readinto(data[done : done + _CHUNK].data)  # type: ignore[attr-defined]
@@ -245,10 +248,16 @@ def _pair_of(name: str) -> tuple[str, str] | None:
 
 
 @contextmanager
-def _opened(name: str) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a file, through gzip if it is packed; give the most bytes it can contain, too."""
+def open_unpacked(name: str) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file, through gzip if it is packed; give the most bytes it can contain, too.
+
+    Raises:
+        CubeFileNotFoundError: there is no such file.
+        CubeFileAccessError: it is not a regular file, or the operating system refuses to read.
+        InvalidCubeFileError: the gzip file is damaged; reading in the context raises this too.
+    """
     try:
-        with open(name, "rb") as raw:
+        with open_regular(name) as raw:
             size = os.fstat(raw.fileno()).st_size
             packed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.image import DicomCubeImage
-from dicube.dicom.originals.comparison import first_different_byte
+from dicube.dicom.originals.comparison import first_difference
 from dicube.exceptions import DicomCubeError, MissingPackageError
-from dicube.nifti import NIFTI_EXTENSIONS, read_nifti_file
+from dicube.nifti import NIFTI_EXTENSIONS, open_unpacked, read_nifti_file
 from dicube.verify.report import Check, judged, unknown
 
 
@@ -85,13 +84,9 @@ def _bytes_check(
     if not source.lower().endswith(NIFTI_EXTENSIONS):
         message = "not compared: a pair of files is restored as a single file"
         return judged(name, message, left_out) if left_out else unknown(name, message)
-    unpacked = restored.with_name("original.nii")
-    with open(source, "rb") as file:
-        is_packed = file.read(2) == b"\x1f\x8b"  # RFC 1952
-    if is_packed:
-        with gzip.open(source) as packed, open(unpacked, "wb") as target:
-            shutil.copyfileobj(packed, target)
-    offset = first_different_byte(unpacked if is_packed else source, restored)
+    with open_unpacked(source) as (before, _), open(restored, "rb") as after:
+        is_packed = isinstance(before, gzip.GzipFile)
+        offset = first_difference(before, after)
     size = restored.stat().st_size
     problems = [] if offset is None else [f"{source}: first difference at byte {offset}"]
     return judged(name, f"{size:,} bytes{' (unpacked)' if is_packed else ''}", problems)

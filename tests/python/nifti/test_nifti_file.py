@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import pickle
 import struct
 import sys
@@ -16,6 +17,7 @@ import pytest
 import zstandard
 from inputs.nifti_files import ORIENTATIONS, affine_of, as_dicube, nifti_bytes, same, samples
 from numpy.typing import NDArray
+from programs.running import run_python
 
 from dicube import DicomCubeImage
 from dicube.dicom.series.geometry import Space, grid_of_space
@@ -572,6 +574,37 @@ def test_bad_file(tmp_path: Path, name: str) -> None:
     with pytest.raises((InvalidCubeFileError, DataConsistencyError), match=message) as caught:
         DicomCubeImage.from_nifti(tmp_path / "bad.nii")
     assert "bad.nii" in caught.value.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has other kinds of files")
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.hdr", "a.img"])
+def test_other_than_regular_files(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    if name == "a.img":
+        nib.Nifti1Pair(samples((7, 6, 5), "i2"), affine_of()).to_filename(tmp_path / "b.img")
+        (tmp_path / "b.hdr").rename(tmp_path / "a.hdr")
+    with pytest.raises(CubeFileAccessError, match="not a regular file"):
+        DicomCubeImage.from_nifti(tmp_path / name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit has no effect")
+def test_more_voxels_than_memory(tmp_path: Path) -> None:
+    """A sparse file that really has them."""
+    data = bytearray(nifti_bytes(np.zeros((2, 2), "u1")))
+    struct.pack_into("<4h", data, 40, 3, 30_000, 30_000, 4)
+    (tmp_path / "a.nii").write_bytes(data)
+    os.truncate(tmp_path / "a.nii", len(data) + 3_600_000_000)
+    script = """
+import resource, sys
+from dicube import DicomCubeImage
+from dicube.exceptions import OutOfMemoryError
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30,) * 2)
+try:
+    DicomCubeImage.from_nifti(sys.argv[1])
+except OutOfMemoryError as error:
+    print("refused:", error.message)
+"""
+    assert "a.nii: an array of 3600000000" in run_python("-c", script, tmp_path / "a.nii").stdout
 
 
 def test_any_byte_may_be_wrong(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import struct
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from inputs.dicom_series import make_series, write_series
 from inputs.nifti_files import affine_of, nifti_bytes, samples
+from programs.running import run_python
 
 from dicube import DicomCubeImage, verify_file
 from dicube.exceptions import CubeFileNotFoundError
@@ -60,6 +62,23 @@ def test_a_name_that_hides_the_packing(tmp_path: Path) -> None:
     path = write(tmp_path, nifti_bytes(samples((7, 6, 5), "i2")))
     (tmp_path / "b.nii").write_bytes(gzip.compress((tmp_path / "a.nii").read_bytes()))
     assert outcomes(path, tmp_path / "b.nii")["original bytes"] is Outcome.HOLDS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its limits have other names")
+def test_nothing_is_unpacked_to_disk(tmp_path: Path) -> None:
+    """Bytes behind the voxels, of which the first one differs."""
+    path = write(tmp_path, nifti_bytes(samples((7, 6, 5), "i2")))
+    data = (tmp_path / "a.nii").read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(gzip.compress(data + bytes(50 << 20)))
+    script = """
+import resource, sys
+from dicube import verify_file
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+checks = {check.name: check for check in verify_file(sys.argv[1], sys.argv[2]).checks}
+print(checks["original bytes"].problems)
+"""
+    done = run_python("-c", script, path, tmp_path / "b.nii.gz")
+    assert f"first difference at byte {len(data)}" in done.stdout
 
 
 def test_a_pair(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ _UNITS = {
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
 _NUMBERS = {"US": "H", "SS": "h", "UL": "L", "SL": "l", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_CHUNK = 1 << 20
 _LONGEST_SHOWN = 60  # characters of a value in a message
 
 Elements: TypeAlias = "Sequence[PlainElement]"
@@ -84,22 +85,25 @@ def first_different_byte(original: Source, restored: Source) -> int | None:
         CubeFileAccessError: the operating system refuses to read a file.
         DataConsistencyError: a file is damaged in its archive.
     """
-    offset = 0
     try:
         with _file(original).open_buffered() as one, _file(restored).open_buffered() as two:
-            while True:
-                a, b = one.read(1 << 20), two.read(1 << 20)
-                if a != b:
-                    shorter = min(len(a), len(b))
-                    pairs = np.frombuffer(a[:shorter], np.uint8) != np.frombuffer(
-                        b[:shorter], np.uint8
-                    )
-                    return offset + (int(np.argmax(pairs)) if pairs.any() else shorter)
-                if not a:
-                    return None
-                offset += len(a)
+            return first_difference(one, two)
     except OSError as error:
         raise CubeFileAccessError(f"can't read {error.filename}: {error.strerror}") from error
+
+
+def first_difference(one: BinaryIO, two: BinaryIO) -> int | None:
+    """Return the offset at which two open files begin to differ; None if the rest is equal."""
+    offset = 0
+    while True:
+        a, b = one.read(_CHUNK), two.read(_CHUNK)
+        if a != b:
+            shorter = min(len(a), len(b))
+            pairs = np.frombuffer(a[:shorter], np.uint8) != np.frombuffer(b[:shorter], np.uint8)
+            return offset + (int(np.argmax(pairs)) if pairs.any() else shorter)
+        if not a:
+            return None
+        offset += len(a)
 
 
 def _file(source: Source) -> File:
