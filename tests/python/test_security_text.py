@@ -11,7 +11,7 @@ from dicube import strict_json
 from dicube.codecs import still
 from dicube.core import cube_parts
 from dicube.dicom import dicom_meta
-from dicube.dicom.files import archives
+from dicube.dicom.files import archives, volume
 from dicube.dicom.originals import section
 from dicube.nifti import nifti_file
 from dicube.storage import packed_text
@@ -48,6 +48,7 @@ def bits_of(pattern: str) -> int:
         re.findall(r"expected at most (\d+ tiles), found", SOURCES)[0],
         f"{nifti_file._MOST_GROWTH} times",
         f"{archives._ALWAYS_ALLOWED_TOGETHER >> 30} GiB, or {archives.MOST_GROWTH} times its size",
+        f"{volume._ALWAYS_ALLOWED >> 20} MiB, or {volume._MOST_GROWTH} times the size of the files",
         f"{archives.ALWAYS_ALLOWED >> 20} MiB, or {archives.MOST_GROWTH} times the packed size",
     ],
 )

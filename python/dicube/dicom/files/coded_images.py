@@ -16,6 +16,8 @@ _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _JPEG_2000_FILE, _JPEG_2000_BOX = b"\0\0\0\x0cjP  \r\n\x87\n", b"jp2c"
 # Markers of a JPEG's frame header: of all processes, and of JPEG-LS.
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+# Those with Huffman codes, where each block of 8 x 8 pixels takes a bit or more.
+_HUFFMAN, _MOST_PIXELS_PER_BYTE = frozenset({0xC0, 0xC1, 0xC2, 0xC3}), 512
 _START_OF_SCAN = 0xDA
 _RLE_HEADER = struct.Struct("<16L")  # number of segments, and their offsets (PS3.5 G.5)
 
@@ -64,6 +66,13 @@ def _of_jpeg_2000(coded: bytes) -> Declared | None:
     depths = coded[start + 42 : start + 42 + 3 * samples : 3]
     bits = max(((depth & 0x7F) + 1 for depth in depths), default=0)
     return Declared(bottom - top, right - left, samples, bits)
+
+
+def least_size(coded: bytes, pixels: int) -> int:
+    """Return the fewest bytes that a coded image of so many pixels has; 0 if there is no limit."""
+    if not coded.startswith(_JPEG) or _HUFFMAN.isdisjoint(dict(segments_of_jpeg(coded))):
+        return 0
+    return -(-pixels // _MOST_PIXELS_PER_BYTE)
 
 
 def segments_of_jpeg(jpeg: bytes) -> Iterator[tuple[int, bytes]]:

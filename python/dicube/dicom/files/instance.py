@@ -216,10 +216,15 @@ class Instance:
         """NumberOfFrames; 1 if it is absent or invalid.
 
         Raises:
-            MetaDataError: there would be more frames than bits of pixels.
+            MetaDataError: there would be more frames than the pixels have bits, or items of coded
+                frames.
         """
         count = frame_count(self.item)
-        if self.pixels is not None and count > 1 and count > 8 * self.pixels.length:
+        # A frame takes a bit or more; a coded one is an item, which has a tag and a length.
+        most = 0 if self.pixels is None else 8 * self.pixels.length
+        if self.pixels is not None and self.pixels.encapsulated:
+            most = self.pixels.length // 8
+        if self.pixels is not None and count > max(1, most):
             raise MetaDataError(
                 f"{self.path}: NumberOfFrames is {count}, but there are only {self.pixels.length} "
                 "bytes of pixels"
@@ -238,15 +243,29 @@ class Instance:
         return 1 if self.pixels is None else self.known(_frame_count)
 
     @property
+    def pixel_bytes(self) -> int:
+        """The number of bytes of pixels that the file has; its length field may claim more."""
+        place = self.pixels
+        if place is None:
+            return 0
+        # Deflated pixels have no offset, and the file is smaller than they are.
+        return min(place.length, self.size - place.offset) if place.offset else place.length
+
+    @property
+    def least_pixel_bytes(self) -> int:
+        """The number of bytes that uncompressed frames take without padding; 0 for coded ones."""
+        return (self.known(_bits_per_frame) * self.frame_count + 7) // 8
+
+    @property
     def bytes_beyond_frames(self) -> int:
         """The number of bytes after uncompressed frames and their padding to an even length."""
         bits = self.known(_bits_per_frame)
-        return max(0, _value_length(self) - _even_bytes(bits * self.frame_count)) if bits else 0
+        return max(0, self.pixel_bytes - _even_bytes(bits * self.frame_count)) if bits else 0
 
 
 def _frame_count(instance: Instance) -> int:
     assert instance.pixels is not None
-    stated, length = instance.stated_frames, _value_length(instance)
+    stated, length = instance.stated_frames, instance.pixel_bytes
     if instance.pixels.encapsulated:
         return max(stated, instance.pixels.images)
     bits = instance.known(_bits_per_frame)
@@ -256,15 +275,6 @@ def _frame_count(instance: Instance) -> int:
     if instance.text(_PHOTOMETRIC).endswith("_422") and 2 * length >= 3 * expected:
         return stated  # samples that aren't subsampled after all, which pydicom refuses
     return 8 * length // bits
-
-
-def _value_length(instance: Instance) -> int:
-    """Return the number of bytes of pixels that the file has; its length field may claim more."""
-    place = instance.pixels
-    if place is None:
-        return 0
-    # Deflated pixels have no offset, and the file is smaller than they are.
-    return min(place.length, instance.size - place.offset) if place.offset else place.length
 
 
 def _bits_per_frame(instance: Instance) -> int:

@@ -26,8 +26,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from dicube.codecs.samples import new_array
 from dicube.dicom.files.coded_frames import CodedPixels, coded_frames, coded_pixels
-from dicube.dicom.files.coded_images import declared_by, rle_fault
+from dicube.dicom.files.coded_images import declared_by, least_size, rle_fault
 from dicube.dicom.files.instance import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -46,6 +47,9 @@ _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _MOST_LISTED = 8  # files that an error lists
 _OFFSET_TABLE = 0x7FE00001
+# Bytes that coded frames may decode to: decoders take what a frame declares, and few bytes can
+# declare gigabytes. Frames of one value reach the factor, but images don't.
+_ALWAYS_ALLOWED, _MOST_GROWTH = 1 << 28, 4096
 _MISSING_DECODER = "pip install dicube[dicom-codecs]"
 
 
@@ -106,23 +110,20 @@ def _frame_layout(instance: Instance) -> FrameLayout:
     )
     big_endian = instance.transfer_syntax == ExplicitVRBigEndian
     packed = (place.direct or big_endian) and bits == 1 and samples == 1
-    layout = FrameLayout(shape, dtype, direct, packed, big_endian and place.vr == "OW")
-    if direct or packed:
-        expected = layout.size * instance.frame_count
-        expected = (expected + 7) // 8 if packed else expected
-        found = min(place.length, instance.size - place.offset)
-        if found < expected:
-            raise DataConsistencyError(
-                f"{path} is truncated: expected {expected} bytes of pixels, found {found}"
-            )
-    return layout
+    expected, found = instance.least_pixel_bytes, instance.pixel_bytes
+    if found < expected:
+        raise DataConsistencyError(
+            f"{path} is truncated: expected {expected} bytes of pixels, found {found}"
+        )
+    return FrameLayout(shape, dtype, direct, packed, big_endian and place.vr == "OW")
 
 
 def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Return the shape and dtype shared by the frames of all files.
 
     Raises:
-        DataConsistencyError: files differ, which it lists, or a file has no usable frame.
+        DataConsistencyError: files differ, which it lists; or a file has no usable frame; or coded
+            frames declare far more pixels than their files can be expected to hold.
     """
     layouts = [frame_layout(instance) for instance in instances]
     kinds: dict[tuple[tuple[int, ...], str], list[str]] = {}
@@ -138,6 +139,15 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
             f"the images of the series {describe_series(instances)} differ, so they can't form a "
             f"volume:{listed}",
             suggestion="pass a list of the files of one kind in place of the folder",
+        )
+    coded = [i for i in instances if i.pixels is not None and i.pixels.encapsulated]
+    declared = layouts[0].size * sum(instance.frame_count for instance in coded)
+    size = sum(instance.size for instance in coded)
+    if declared > max(_ALWAYS_ALLOWED, _MOST_GROWTH * size):
+        raise DataConsistencyError(
+            f"{coded[0].path}: expected coded frames of at most {_MOST_GROWTH} times the size of "
+            f"their files ({size} bytes), or of {_ALWAYS_ALLOWED >> 20} MiB, but they declare "
+            f"{declared} bytes of pixels"
         )
     return layouts[0].shape, layouts[0].dtype
 
@@ -183,9 +193,10 @@ def read_volume(
         DataConsistencyError: frames differ, a file is truncated or has no pixels; names it.
         CodecError: compressed pixels can't be decoded; names the file, and a missing decoder.
         CubeFileAccessError: the operating system refuses to read.
+        OutOfMemoryError: the volume needs more memory than there is.
     """
     shape, dtype = common_layout(instances)
-    volume = np.empty((sum(map(len, slices)), *shape), dtype)
+    volume = new_array((sum(map(len, slices)), *shape), dtype)
     interpretations: set[str] = set()
 
     def read(index: int) -> None:
@@ -297,8 +308,8 @@ def _checked_frames(
     """Return the coded frames of encapsulated pixels.
 
     Raises:
-        DataConsistencyError: a frame declares another size than the elements, or fragments can't be
-            assigned to frames.
+        DataConsistencyError: a frame declares another size than the elements, or one that it is too
+            short for; or fragments can't be assigned to frames.
         CodecError: an RLE frame has too few or too many pixels.
     """
     path = instance.path
@@ -320,6 +331,12 @@ def _checked_frames(
             raise DataConsistencyError(
                 f"{path}: expected frames of {rows} x {columns} with {samples} samples per pixel, "
                 f"but coded frame {number} has {found.rows} x {found.columns} with {found.samples}"
+            )
+        least = least_size(frame, rows * columns)
+        if len(frame) < least:
+            raise DataConsistencyError(
+                f"{path}: coded frame {number} is truncated: expected at least {least} bytes for "
+                f"{rows} x {columns} pixels, found {len(frame)}"
             )
         if found.bits > 8 * size:
             raise DataConsistencyError(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from inputs.dicom_series import make_slice, set_pixels, write_series
+from inputs.dicom_series import each, make_slice, set_pixels, write_series
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
@@ -25,7 +25,7 @@ from pydicom.uid import (
 from dicube import DicomCubeImage, verify_file
 from dicube.codecs import get_codec
 from dicube.dicom.files.coded_images import declared_by, rle_fault
-from dicube.exceptions import DicomCubeError
+from dicube.exceptions import DataConsistencyError, DicomCubeError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*space is None", "ignore:.*compressed pixel data")
 
@@ -272,6 +272,62 @@ def test_damaged_codestreams_declare_nothing() -> None:
     assert declared_by(jpeg) == (ROWS, COLUMNS, 1, 8)
     for length in range(16):
         assert declared_by(jpeg[:length]) is None
+
+
+def jpeg_of(rows: int, columns: int, code: int = 0xC0) -> bytes:
+    """The headers of a JPEG image, or with code F7 of a JPEG-LS image, and 100 bytes of a scan."""
+    frame = struct.pack(">BBHBHHB3B", 0xFF, code, 11, 8, rows, columns, 1, 1, 0x11, 0)
+    return b"\xff\xd8" + frame + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(100) + b"\xff\xd9"
+
+
+def huge(syntax: str, side: int) -> Dataset:
+    """An image of few bytes that declares side x side pixels."""
+    if syntax in ("90", "201"):
+        coded = bytearray(get_codec("jph").encode(np.zeros((8, 8), np.uint8)))
+        struct.pack_into(">2L", coded, 8, side, side)
+    else:
+        coded = bytearray(jpeg_of(side, side, 0xF7 if syntax == "80" else 0xC0))
+    dataset = make_slice(0, (8, 8), "uint8")
+    dataset.Rows = dataset.Columns = side
+    dataset.file_meta.TransferSyntaxUID = UID(f"1.2.840.10008.1.2.4.{syntax}")
+    if syntax == "5":
+        dataset.file_meta.TransferSyntaxUID = RLELossless
+        coded = bytearray(struct.pack("<16L", 1, 64, *([0] * 14)) + bytes(100))
+    dataset.PixelData = encapsulate([bytes(coded) + b"\0" * (len(coded) % 2)])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    return dataset
+
+
+@pytest.mark.parametrize("syntax", ["50", "51", "57", "70", "80", "90", "110", "201", "5"])
+def test_few_bytes_that_declare_gigabytes(syntax: str, tmp_path: Path) -> None:
+    with pytest.raises(DataConsistencyError, match="I1: expected coded frames of at most 4096 tim"):
+        loaded(tmp_path, huge(syntax, 65_500))
+
+
+@pytest.mark.parametrize("syntax", ["50", "80", "90", "5"])
+def test_files_that_together_declare_gigabytes(syntax: str, tmp_path: Path) -> None:
+    several = [huge(syntax, 10_000) for _ in range(3)]  # each of which may be what it claims
+    write_series(tmp_path, each(several, "SOPInstanceUID", ["1.1", "1.2", "1.3"]))
+    with pytest.raises(DataConsistencyError, match="I1: expected coded frames of at most 4096 tim"):
+        DicomCubeImage.from_dicom_folder(tmp_path)
+
+
+def test_a_jpeg_too_short_for_its_pixels(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataConsistencyError, match="frame 1 is truncated: expected at least 195313 "
+    ):
+        loaded(tmp_path, huge("50", 10_000))
+
+
+def test_frames_of_one_value(tmp_path: Path) -> None:
+    """They are coded in the fewest bytes, and are no attack."""
+    for codec in ("jph", "jxl"):
+        dataset = huge("201" if codec == "jph" else "110", 4096)
+        coded = get_codec(codec).encode(np.full((4096, 4096), 7, np.uint8))
+        dataset.PixelData = encapsulate([coded] * 3)
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+        dataset.NumberOfFrames = 3
+        assert loaded(tmp_path / codec, dataset).shape == (3, 4096, 4096)
 
 
 @pytest.mark.parametrize("samples", [2, 4])

@@ -130,6 +130,37 @@ def test_fewer_frames_are_refused(tmp_path: Path, syntax: Any) -> None:
         DicomCubeImage.from_dicom_folder(tmp_path)
 
 
+@pytest.mark.parametrize("count", [100, 10_000, 2**31 - 1])
+@pytest.mark.parametrize("syntax", [None, RLELossless])
+def test_more_frames_than_the_pixels_can_hold(tmp_path: Path, syntax: Any, count: int) -> None:
+    dataset = several_frames(3) if syntax is None else compressed(syntax)
+    length = len(dataset.PixelData)
+    write_series(tmp_path, [stating(dataset, count)])
+    with pytest.raises(DicomCubeError, match="I1") as caught:
+        DicomCubeImage.from_dicom_folder(tmp_path)
+    if count > 8 * length:
+        assert "NumberOfFrames is" in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["plain", "big endian", "planar", "subsampled", "deflated"])
+def test_more_pixels_than_the_file_has(tmp_path: Path, kind: str) -> None:
+    dataset = (
+        make_slice(0, (6, 8, 3), "uint8") if kind in ("planar", "subsampled") else make_slice()
+    )
+    dataset.Rows = dataset.Columns = 65_535
+    dataset.PlanarConfiguration = int(kind == "planar")
+    if kind == "subsampled":
+        dataset.PhotometricInterpretation = "YBR_FULL_422"
+    if kind in ("big endian", "deflated"):
+        deflated = kind == "deflated"
+        dataset.file_meta.TransferSyntaxUID = (
+            DeflatedExplicitVRLittleEndian if deflated else ExplicitVRBigEndian
+        )
+    write_series(tmp_path, [dataset])
+    with pytest.raises(DicomCubeError, match=r"I1 is truncated: expected \d{10,} bytes of pixels"):
+        DicomCubeImage.from_dicom_folder(tmp_path)
+
+
 def test_one_frame_of_several_fragments(tmp_path: Path) -> None:
     """Fragments that don't begin an image belong to the one before."""
     pytest.importorskip("openjpeg")
