@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import dcmread
+from pydicom.filereader import read_dataset
 
-from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, MetaDataError
+from dicube.dicom.files.encoding import Encoding, encoding_of
+from dicube.exceptions import (
+    CubeFileAccessError,
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    MetaDataError,
+)
+from dicube.regular_files import open_regular
 
 _RECORDS, _IN_USE, _FILE_ID = 0x00041220, 0x00041410, 0x00041500
 _CLASS = b"1.2.840.10008.1.3.10"  # Media Storage Directory
@@ -28,6 +36,7 @@ def named_files(path: str) -> list[str]:
 
     Raises:
         CubeFileNotFoundError: none of the files exists.
+        CubeFileAccessError: the operating system refuses to read it, or to list a folder.
         DataConsistencyError: it names no files, or one outside its folder.
         MetaDataError: it is damaged.
 
@@ -38,7 +47,7 @@ def named_files(path: str) -> list[str]:
     found: dict[str, None] = {}
     missing: list[str] = []
     for parts in _names(path):
-        if any(part in ("", ".", "..") or set(part) & set("/\\\0") for part in parts):
+        if any(_leads_elsewhere(part) for part in parts):
             raise DataConsistencyError(f"{path}: expected names of files in its folder")
         file = folders.file(folder, parts)
         if file is None:
@@ -61,12 +70,30 @@ def _names(path: str) -> list[list[str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, of names in lower case
-            records = dcmread(path).get(_RECORDS)
+            records = _elements(path).get(_RECORDS)
             used = [r for r in (records.value if records else ()) if _is_used(r)]
             ids = [record[_FILE_ID].value for record in used if _FILE_ID in record]
         return [[one] if isinstance(one, str) else list(map(str, one)) for one in ids if one]
+    except OSError as error:
+        raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error
     except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
         raise MetaDataError(f"{path} is a damaged DICOMDIR: {type(error).__name__}") from error
+
+
+def _elements(path: str) -> Dataset:
+    """Return the elements, which are never deflated: pydicom's `dcmread` inflates without limit."""
+    with open_regular(path) as file:
+        data = BytesIO(file.read())  # a file would allocate whatever length an element claims
+    data.seek(132)
+    meta = read_dataset(data, *Encoding(False, True), stop_when=lambda tag, *_: tag >> 16 != 2)
+    start = data.getbuffer()[data.tell() : data.tell() + 8]
+    return read_dataset(data, *encoding_of(bytes(start), str(meta.get("TransferSyntaxUID", ""))))
+
+
+def _leads_elsewhere(part: str) -> bool:
+    """Return whether a component of a name may be more than the name of a file or folder."""
+    is_separated = bool(set(part) & set("/\\\0") or os.path.splitdrive(part)[0])
+    return part in ("", ".", "..") or is_separated
 
 
 def _is_used(record: Dataset) -> bool:
@@ -96,7 +123,10 @@ class _Folders:
         """Return the names in a folder by lower case, without the versions of ISO 9660."""
         if folder not in self._names:
             place = folder or os.curdir
-            names = os.listdir(place) if os.path.isdir(place) else []
+            try:
+                names = os.listdir(place) if os.path.isdir(place) else []
+            except OSError as error:
+                raise CubeFileAccessError(f"can't read {place}: {error.strerror}") from error
             known = {name.partition(";")[0].rstrip(".").lower(): name for name in names}
             self._names[folder] = known
         return self._names[folder]

@@ -53,7 +53,12 @@ from dicube.dicom.files.encoding import (
     syntax_of_pixels,
 )
 from dicube.dicom.files.sources import DatasetInMemory, File, FileOnDisk, Opened
-from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError
+from dicube.exceptions import (
+    CubeFileAccessError,
+    DicomCubeError,
+    MetaDataError,
+    OutOfMemoryError,
+)
 
 SMALLEST_HEAD = 1 << 16  # bytes of the first read; most headers are smaller
 _LARGEST_HEAD = 1 << 25  # beyond this, elements are not read into memory without need
@@ -332,6 +337,7 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
         MetaDataError: the file is a damaged DICOM file; names it.
         DataConsistencyError: it is damaged in its archive, or inflates to far more than its size.
         CubeFileAccessError: the operating system refuses to read it.
+        OutOfMemoryError: its elements need more memory than there is.
     """
     source = FileOnDisk(source) if isinstance(source, str) else source
     path = source.name
@@ -354,6 +360,8 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
     except DicomCubeError as error:
         error.name_source(path)
         raise
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{path} needs more memory than there is") from error
     except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
         if isinstance(error, OSError) and error.errno is not None:
             raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import shutil
+import struct
+import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +17,24 @@ import pydicom
 import pytest
 from inputs.dicom_series import SERIES_UID, item, make_series, pixels_of, write_series
 from inputs.original_files import PYDICOM_FILES, contents
+from programs.running import run_python
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 from dicube import DicomCubeImage, verify_file
 from dicube.cli import main
 from dicube.dicom.files.sources import files_of
-from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, MetaDataError
+from dicube.exceptions import (
+    CubeFileAccessError,
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    DicomCubeError,
+    MetaDataError,
+)
 
 
 @pytest.fixture
@@ -122,6 +139,65 @@ def test_a_damaged_one(medium: Path) -> None:
     (medium / "DICOMDIR").write_bytes(data[: at + 12] + b"\xff" * (len(data) - at - 12))
     with pytest.raises((MetaDataError, DataConsistencyError), match="DICOMDIR"):
         files_of(medium / "DICOMDIR")
+
+
+@pytest.mark.parametrize("name", ["X" * 60_000, ["X"] * 20_000, "\udcff", "\u00b2", "1" * 5000])
+def test_names_of_no_file(medium: Path, name: str | list[str]) -> None:
+    """Some of them can't be stored in an element, but in bytes of one."""
+    change_names(medium, ["NAME"])
+    data = (medium / "DICOMDIR").read_bytes()
+    parts = name if isinstance(name, list) else [name]
+    value = b"\\".join(part.encode("utf-8", "surrogateescape") for part in parts)
+    value += b" " * (len(value) % 2)
+    old = struct.pack("<HH2sH", 0x0004, 0x1500, b"CS", 4) + b"NAME"
+    new = struct.pack("<HH2sH", 0x0004, 0x1500, b"CS", len(value)) + value
+    data = data.replace(old, new)
+    for tag in (b"\x04\0\x20\x12SQ\0\0", b"\xfe\xff\0\xe0"):  # of undefined length
+        data = re.sub(re.escape(tag) + b"....", tag + b"\xff" * 4, data, flags=re.DOTALL)
+    (medium / "DICOMDIR").write_bytes(data)
+    with pytest.raises(DicomCubeError, match="DICOMDIR"):
+        files_of(medium / "DICOMDIR")
+
+
+def test_a_folder_that_cant_be_listed(medium: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_names(medium, ["PT0", "other"])
+
+    def refuse(folder: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(CubeFileAccessError, match=r"can't read .*PT0: Permission denied"):
+        files_of(medium / "DICOMDIR")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit has no effect")
+def test_a_deflated_one_takes_no_memory(medium: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(medium / "DICOMDIR")
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        dataset.save_as(medium / "DICOMDIR")
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(300)), packer.flush()])
+    with (medium / "DICOMDIR").open("r+b") as file:
+        at = 144 + struct.unpack_from("<L", file.read(144), 140)[0]
+        file.truncate(at)
+        file.seek(at)
+        file.write(bomb)
+    script = """
+import resource, sys
+from dicube.dicom.files.sources import files_of
+from dicube.exceptions import DicomCubeError
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (64 << 20),) * 2)
+try:
+    files_of(sys.argv[1])
+except DicomCubeError as error:
+    print("refused:", error.message)
+"""
+    found = run_python("-c", script, medium / "DICOMDIR").stdout
+    assert "refused:" in found
+    assert "MemoryError" not in found
 
 
 @pytest.mark.parametrize(

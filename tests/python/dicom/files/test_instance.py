@@ -10,7 +10,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from inputs.dicom_bytes import dataset_bytes, element, inserted, with_meta
-from inputs.dicom_series import item, make_slice
+from inputs.dicom_series import item, make_series, make_slice, write_series
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -24,7 +24,7 @@ from dicube import DicomCubeImage
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.instance import _read_by_pydicom, read_instance
 from dicube.dicom.files.sources import FileOnDisk
-from dicube.exceptions import CubeFileAccessError, MetaDataError
+from dicube.exceptions import CubeFileAccessError, MetaDataError, OutOfMemoryError
 
 SYNTAXES = (
     ExplicitVRLittleEndian,
@@ -275,3 +275,14 @@ def test_a_transfer_syntax_stated_twice(tmp_path: Path) -> None:
     path.write_bytes(data[:at] + other + data[at:])
     with pytest.raises(MetaDataError, match=r"I1: \(0002,0010\) TransferSyntaxUID"):
         read_instance(str(path))
+
+
+def test_elements_beyond_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_series(tmp_path, make_series(1))
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("dicube.dicom.files.instance.parse_elements", fail)
+    with pytest.raises(OutOfMemoryError, match="I1 needs more memory"):
+        read_instance(str(tmp_path / "I1"))
