@@ -11,7 +11,9 @@ from dicube import strict_json
 from dicube.codecs import still
 from dicube.core import cube_parts
 from dicube.dicom import dicom_meta
+from dicube.dicom.export import folder
 from dicube.dicom.files import archives, volume
+from dicube.dicom.metadata import entry_checks, frames, real_world
 from dicube.dicom.originals import section
 from dicube.nifti import nifti_file
 from dicube.storage import packed_text
@@ -42,6 +44,12 @@ def bits_of(pattern: str) -> int:
         f"{section._COPIES_ALWAYS_ALLOWED >> 20} MiB",
         f"{cube_parts._SLICES_ALWAYS_ALLOWED}, or one for every {cube_parts._BYTES_OF_SLICE} bytes",
         f"2^{dicom_meta._MOST_SLICES.bit_length() - 1} |",
+        f"2^{entry_checks._MOST_NESTED.bit_length() - 1}, or "
+        f"{entry_checks._MOST_NESTED_PER_VALUE} for every per-slice value",
+        f"have the same element | {frames._MOST_MACROS} |",
+        f"mappings to real values | {real_world._MOST_MAPPINGS} |",
+        f"{folder._ELEMENTS_ALWAYS_ALLOWED >> 30} GiB, or {folder._MOST_ELEMENTS} times the "
+        "samples",
         f"{still._MOST >> 30} GiB | |",
         f"{packed_text._ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_GROWTH} times",
         f"{re.findall(r'most_levels = (.*);', SOURCES)[0]} decompositions",

@@ -493,6 +493,8 @@ class DicomCubeImage:
                 transfer syntax is unknown or does not allow these samples; or the image lacks what
                 was damaged (see `accept_damage`).
             InvalidCubeFileError: the original files in the dicube file are malformed.
+            OutOfMemoryError: (an InvalidCubeFileError too) the elements of new files take more than
+                1 GiB and more than 64 times the samples.
 
         Example:
             >>> image = dicube.DicomCubeImage.from_file("head.dcbs")

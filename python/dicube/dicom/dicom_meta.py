@@ -37,7 +37,7 @@ from dicube.dicom.merge_utils import (
     slice_entry,
     slice_items,
 )
-from dicube.dicom.metadata.entry_checks import checked, slice_count_of, wellformed
+from dicube.dicom.metadata.entry_checks import check_nested, checked, slice_count_of, wellformed
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
 from dicube.dicom.metadata.frame_edits import set_in_macro
 from dicube.dicom.metadata.frames import frames_from_json, frames_of, frames_to_json
@@ -308,6 +308,7 @@ class DicomMeta(MetadataLookup):
                 f"the metadata claim {count} slices, but the file can't have more than "
                 f"{most_slices}"
             )
+        check_nested(merged, count)
         if _VERSION_KEY not in document:
             merged = {
                 key: entry_from_published(entry, count) for key, entry in wellformed(merged).items()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicube.dicom.dicom_tags import CommonTags
+from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import Mapping, unreadable_slices, values_of_slices
 from dicube.dicom.metadata.slice_order import (
     numbers,
@@ -157,7 +158,7 @@ def grid_findings(meta: DicomMeta) -> Iterator[Finding]:
 
 def _series_uid(meta: DicomMeta) -> Iterator[Finding]:
     yield from same_everywhere(
-        [text_of(value) for value in meta.get(CommonTags.SeriesInstanceUID, force_nonshared=True)],
+        converted(meta.get(CommonTags.SeriesInstanceUID, force_nonshared=True), text_of),
         DicomStatus.MISSING_SERIES_UID,
         DicomStatus.NON_UNIFORM_SERIES_UID,
         "SeriesInstanceUID",

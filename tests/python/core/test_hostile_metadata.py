@@ -19,6 +19,7 @@ from inputs.sealing import entries, with_section
 
 from dicube import DicomCubeImage, load_meta, verify_file
 from dicube.dicom import DicomMeta
+from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.exceptions import (
     DicomCubeError,
     InvalidCubeFileError,
@@ -159,6 +160,64 @@ def test_slices_that_a_file_can_not_have(good: bytes, tmp_path: Path) -> None:
         else:
             with pytest.raises(MetaDataError, match=r"claim 4097 slices, .* more than 4096"):
                 summarize_file(path)
+
+
+def sequence_of(count: int, **more: Any) -> dict[str, Any]:
+    return {"vr": "SQ", "shared": None, "Value": [{}] * count, **more}
+
+
+MANY = 1 << 20
+SEX = {"vr": "CS", "shared": False, "Value": ["F", "M", "F"]}
+
+
+@pytest.mark.parametrize("version", [{"merge_version": 2}, {}])
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        sequence_of(MANY, counts=[MANY, MANY - 1, MANY]),
+        {"vr": "SQ", "shared": None, "Value": [{"00100040": SEX}] + [{}] * MANY},
+        sequence_of(1, Value=[{"00081140": sequence_of(MANY, counts=[MANY, 1, None])}]),
+    ],
+)
+def test_sequences_of_many_items_in_every_slice(
+    sequence: dict[str, Any], version: dict[str, int]
+) -> None:
+    text = json.dumps({MERGED: {SEQUENCE: sequence}, "slice_count": 3, **version})
+    with pytest.raises(MetaDataError, match=r"have \d+ elements in 3 slices, more than 2097152"):
+        DicomMeta.from_json(text)
+
+
+def test_sequences_of_many_items_that_slices_share() -> None:
+    same = {"00081140": sequence_of(MANY), "00081115": sequence_of(MANY, columns=[0, 0, 0])}
+    meta = DicomMeta.from_json(json.dumps({MERGED: same, "slice_count": 3, "merge_version": 2}))
+    assert meta.is_shared("00081140")
+    many = {"vr": "IS", "shared": False, "Value": list(range(200))}
+    items = [{"00200013": many, "00100040": {"vr": "CS", "shared": True}}] * 10_000
+    real = {MERGED: {SEQUENCE: {"vr": "SQ", "shared": None, "Value": items}}, "slice_count": 200}
+    DicomMeta.from_json(json.dumps(real | {"merge_version": 2}))  # per-slice values justify it
+
+
+def test_macros_with_the_same_element() -> None:
+    tags = [f"0018{number:04X}" for number in range(0x9000, 0x9101)]
+    inner = {"00180050": {"vr": "DS", "shared": True, "Value": [1.5]}}
+    macro = {"vr": "SQ", "shared": None, "Value": [inner]}
+    for count, told in ((256, ""), (257, "more than 256 macros have an element 00180050")):
+        group = sequence_of(1, Value=[dict.fromkeys(tags[:count], macro)])
+        meta = DicomMeta({"52009229": group}, slice_count=2)
+        if told:
+            with pytest.raises(MetaDataError, match=told):
+                meta.get("SliceThickness")
+        else:
+            assert meta.get("SliceThickness") == 1.5
+
+
+def test_many_mappings_to_real_values() -> None:
+    slope = {"00409225": {"vr": "FD", "shared": True, "Value": [1.0]}}
+    for count in (1024, 1025):
+        entries = {"00409096": sequence_of(count, Value=[slope] * count)}
+        (values,) = values_of_slices(DicomMeta(entries, slice_count=1))
+        assert (len(values.mappings) == 1) == (count == 1025)
+    assert "1025 items, more than 1024" in values.mappings[0].unreadable
 
 
 TEXTS = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,26 @@ from dicube.dicom.export.uids import (
     IMPLEMENTATION_VERSION_NAME,
     uid_from,
 )
-from dicube.dicom.merge_utils import JsonElement, slice_items
-from dicube.dicom.metadata.slice_bytes import InstanceEncoder, element_header, encode_element
+from dicube.dicom.merge_utils import (
+    Entries,
+    JsonElement,
+    is_uniform,
+    slice_entry,
+    slice_items,
+)
+from dicube.dicom.metadata.lookup import converted
+from dicube.dicom.metadata.slice_bytes import (
+    InstanceEncoder,
+    element_header,
+    encode_element,
+    encoded_size,
+)
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.precedence import settled
 from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, OutOfMemoryError
 from dicube.pixel_header import PixelDataHeader
 from dicube.threads import Progress
 from dicube.whole_files import WholeFiles, make_folder
@@ -51,6 +64,9 @@ _PLANAR_CONFIGURATION = "00280006"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LONGEST_VALUE = 0xFFFFFFFE
 _PIXELS = "7FE00010"
+# The bytes of elements in all files of an export.
+_ELEMENTS_ALWAYS_ALLOWED = 1 << 30
+_MOST_ELEMENTS = 64  # times the bytes of the samples
 
 
 def write_dicom_folder(
@@ -98,6 +114,8 @@ def write_dicom_folder(
         TargetExistsError: the folder is not empty, or is a file.
         DataConsistencyError: volume, metadata and space don't match, or the transfer syntax isn't
             supported or can't hold the samples.
+        OutOfMemoryError: the elements of the files take more than 1 GiB and more than 64 times the
+            samples.
         MetaDataError: a value can't be encoded; names the tag.
         CubeFileAccessError: the operating system refuses to write.
     """
@@ -147,9 +165,11 @@ class SeriesFiles:
             )
         self.meta = meta = settled(meta, pixel_header, space)
         self.instances = meta.instances()
+        self._entries = dict(meta.items())
+        _check_size(self._entries, [first for first, *_ in self.instances], volume.nbytes)
         self.syntax = syntax
         self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
-        self._encoder = InstanceEncoder(dict(meta.items()))
+        self._encoder = InstanceEncoder(self._entries)
         self._pixels = pixel_attributes(meta, volume, pixel_header, coded)
         self._nested_pixels = nested_pixels(meta, syntax.uid)
         self._frames_left = frame_attributes(meta)
@@ -163,6 +183,11 @@ class SeriesFiles:
             for number, elements in enumerate(derived or self._derived)
         ]
 
+    @cached_property
+    def _alike(self) -> dict[str, JsonElement | None]:
+        """The elements that all slices share, which need not be made for each of them."""
+        return {key: slice_entry(e, 0) for key, e in self._entries.items() if is_uniform(e)}
+
     def replaced(self, number: int) -> Replaced:
         """Return the elements of a file that replace those of its metadata."""
         return {
@@ -175,7 +200,11 @@ class SeriesFiles:
 
     def elements(self, number: int) -> dict[str, JsonElement]:
         """Return all elements of a file by tag key, without the pixels."""
-        found = slice_items(dict(self.meta.items()), self.instances[number][0])
+        index, alike = self.instances[number][0], self._alike
+        found = {
+            key: alike[key] if key in alike else slice_entry(entry, index)
+            for key, entry in self._entries.items()
+        }
         written = {**found, **self.replaced(number)}
         return {key: element for key, element in written.items() if element is not None}
 
@@ -198,6 +227,20 @@ class SeriesFiles:
         source = slice_items(self.meta.file_meta, slices[0])
         file_meta = encode_file_meta(source, *uids, self.syntax)
         return instance_parts(file_meta, elements, self.pixel_parts(slices))
+
+
+def _check_size(entries: Entries, slices: Sequence[int], samples: int) -> None:
+    """Raise an OutOfMemoryError if files would be far larger than their samples.
+
+    A few KB of packed metadata can hold elements of megabytes that all files share.
+    """
+    limit = max(_ELEMENTS_ALWAYS_ALLOWED, _MOST_ELEMENTS * samples)
+    size = encoded_size(entries, slices)
+    if size > limit:
+        raise OutOfMemoryError(
+            f"the elements of {len(slices)} files take {size} bytes, more than {limit}",
+            suggestion="remove large elements from the metadata",
+        )
 
 
 def _check(meta: DicomMeta, volume: NDArray[Any], space: Space | None) -> None:
@@ -244,12 +287,13 @@ def _derived_uid(source: str, elements: Replaced) -> Replaced:
 
 def _uids(meta: DicomMeta, key: str) -> list[str]:
     """Return a UID of each slice from the dataset, or else the file meta; '' if both lack it."""
-    found = []
     media = meta.get(_IN_FILE_META[key], force_nonshared=True)
-    for own, other in zip(meta.get(key, force_nonshared=True), media, strict=True):
-        uid = own or other or ""
-        found.append(uid.decode("latin-1").rstrip(" \0") if isinstance(uid, bytes) else str(uid))
-    return found
+    found = zip(meta.get(key, force_nonshared=True), media, strict=True)
+
+    def text(uid: Any) -> str:
+        return uid.decode("latin-1").rstrip(" \0") if isinstance(uid, bytes) else str(uid)
+
+    return converted((own or other or "" for own, other in found), text)
 
 
 def check_syntax(

@@ -103,7 +103,7 @@ def pixel_attributes(
         photometric = photometric_interpretation(meta, index, samples)
         if coded and coded[index].is_transformed:
             photometric = "YBR_RCT"
-        if photometric != meta.get(_PHOTOMETRIC, force_nonshared=True)[index]:
+        if photometric != meta.get_of_slice(_PHOTOMETRIC, index):
             new[_PHOTOMETRIC] = {"vr": "CS", "Value": [photometric]}
         if kind == "f":
             new.update({tag: None for tag in (_STORED, _HIGH, _SIGNED) if has[tag] is not None})
@@ -121,7 +121,7 @@ def pixel_attributes(
 
 def photometric_interpretation(meta: DicomMeta, index: int, samples: int) -> str:
     """Return a slice's photometric interpretation: the metadata's, if the samples allow it."""
-    found = str(meta.get(_PHOTOMETRIC, force_nonshared=True)[index] or "")
+    found = str(meta.get_of_slice(_PHOTOMETRIC, index) or "")
     if _interpretable(found, samples):
         return found
     return "RGB" if samples == 3 else "MONOCHROME2"

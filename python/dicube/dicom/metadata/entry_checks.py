@@ -19,6 +19,9 @@ _PLAIN_ENTRY, _PLAIN = {"vr", "shared", "Value"}, {str, float, type(None)}
 # Smaller integers can be converted to float. Files hold integers outside DICOM's range, and all of
 # them must be preserved.
 _MOST_INTEGER = (1 << 1024) - (1 << 970)
+# The elements that sequences have in all slices together, unless these are alike. A few bytes of
+# packed JSON could make any number of them, but real ones differ, and so have per-slice values.
+_MOST_NESTED, _MOST_NESTED_PER_VALUE = 1 << 21, 16
 
 
 def slice_count_of(entries: Mapping[str, Entry]) -> int | None:
@@ -98,6 +101,48 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
     if len(ordered) < len(entries):
         raise MetaDataError("the metadata have a tag twice, in upper and lower case")
     return ordered
+
+
+def check_nested(entries: Mapping[str, Any], slice_count: int) -> None:
+    """Raise a MetaDataError if sequences make too many elements of the slices; see SECURITY.md.
+
+    The entries need not be checked yet.
+    """
+    elements = values = 0
+    for sequence in entries.values():
+        within, listed = _nested(sequence)
+        columns = sequence.get("columns") if isinstance(sequence, dict) else None
+        if isinstance(columns, list):
+            columns = set(filter(lambda column: type(column) is int, columns))
+        if listed:
+            elements += within * (slice_count if columns is None else len(columns))
+        values += listed
+    limit = max(_MOST_NESTED, _MOST_NESTED_PER_VALUE * values)
+    if elements > limit:
+        raise MetaDataError(
+            f"sequences have {elements} elements in {slice_count} slices, more than {limit}"
+        )
+
+
+def _nested(entry: Any) -> tuple[int, int]:
+    """Return the number of items and elements in a sequence, and that of per-slice values."""
+    elements = values = 0
+    waiting = [entry]
+    while waiting:
+        sequence = waiting.pop()
+        if not isinstance(sequence, dict) or sequence.get("vr") != "SQ":
+            continue
+        items, counts = sequence.get("Value"), sequence.get("counts")
+        values += len(counts) if isinstance(counts, list) else 0
+        for item in items if isinstance(items, list) else ():
+            elements += 1
+            for nested in item.values() if isinstance(item, dict) else ():
+                elements += 1
+                waiting.append(nested)
+                if isinstance(nested, dict) and nested.get("shared") is False:
+                    lists = (nested.get(name) for name in ("Value", "InlineBinary", "null"))
+                    values += sum(1 + len(found) for found in lists if isinstance(found, list))
+    return elements, values
 
 
 def _has_sound_values(entry: Entry) -> bool:

@@ -25,6 +25,8 @@ from dicube.dicom.merge_utils import (
 from dicube.exceptions import MetaDataError
 
 _MOST_FRAMES = (1 << 31) - 1  # NumberOfFrames is an IS
+# Each lookup of an element in a frame goes through all macros that have it: one, or a few.
+_MOST_MACROS = 256
 PER_FRAME, SHARED = "52009230", "52009229"
 FUNCTIONAL_GROUPS = (PER_FRAME, SHARED)
 
@@ -147,6 +149,8 @@ class FrameElements:
             if entry["vr"] == "SQ":
                 macros = self._holders.setdefault(key, [])
             if macro not in macros:
+                if len(macros) == _MOST_MACROS:
+                    raise MetaDataError(f"more than {_MOST_MACROS} macros have an element {key}")
                 macros.append(macro)
 
     def _element(self, index: int, key: str) -> JsonElement | None:

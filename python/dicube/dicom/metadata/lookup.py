@@ -262,6 +262,19 @@ class MetadataLookup:
         return found
 
 
+def converted(values: Iterable[Any], convert: Callable[[Any], T]) -> list[T]:
+    """Return the converted values of slices; a value that slices in a row share counts once.
+
+    A value may be a list of a million numbers, however small the file is that it came from.
+    """
+    found: list[T] = []
+    before: Any = None
+    for value in values:
+        found.append(found[-1] if found and value is before else convert(value))
+        before = value
+    return found
+
+
 def _copied(value: Any) -> Any:
     """Return a value that callers may modify, because entries must not change."""
     return deepcopy(value) if isinstance(value, (list, dict)) else value

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import CommonTags, TagLike, get_tag_key, tag_name
 from dicube.dicom.merge_utils import JsonElement
-from dicube.dicom.metadata.lookup import MetadataLookup
+from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.dicom.metadata.slice_order import numbers
 
 Choice: TypeAlias = "int | str"
@@ -41,6 +41,9 @@ _SLOPE, _INTERCEPT = "RealWorldValueSlope", "RealWorldValueIntercept"
 _TABLE = "RealWorldValueLUTData"
 _FIRST = ("RealWorldValueFirstValueMapped", "DoubleFloatRealWorldValueFirstValueMapped")
 _LAST = ("RealWorldValueLastValueMapped", "DoubleFloatRealWorldValueLastValueMapped")
+
+# Each item is compared with all mappings before it. Real sequences have one item, or a few dozen.
+_MOST_MAPPINGS = 1024
 
 _SCALARS = (*RESCALE_NAMES, _DOSE)
 # A slice with none of these has no real values but its stored ones.
@@ -285,7 +288,7 @@ def _numbers_or_reasons(meta: MetadataLookup, tag: TagLike) -> list[float | str 
 
     def make() -> list[float | str | None]:
         vr = meta.get_vr(tag)
-        return [_number_or_reason(tag, vr, value) for value in meta.get_values(tag)]
+        return converted(meta.get_values(tag), lambda value: _number_or_reason(tag, vr, value))
 
     return list(meta.derived(tag, ("number or reason", meta.slice_count), make))
 
@@ -365,6 +368,9 @@ def _modality_lut(item: Elements, signed: bool) -> Piece:
 
 def _real_world(items: Sequence[Elements], wraps: tuple[int, int] | None) -> list[Mapping]:
     """Return the mappings of a sequence; ranges of one mapping make one (PS3.3 C.7.6.16.2.11)."""
+    if len(items) > _MOST_MAPPINGS:
+        reason = f"{_MAPPINGS} has {len(items)} items, more than {_MOST_MAPPINGS}"
+        return [Mapping(_MAPPINGS, unreadable=reason)]
     found: list[tuple[Mapping, Any]] = []
     for number, item in enumerate(items):
         labels = _labels(_text(item, "LUTLabel") or _text(item, "LUTExplanation"))

@@ -9,7 +9,9 @@ Must not know pixels, files or what a tag means.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from dicube.dicom.elements.items import PIXEL_DATA
 from dicube.dicom.elements.parser import UNDEFINED_LENGTH, is_encapsulated_value
@@ -21,11 +23,13 @@ from dicube.dicom.elements.values import (
     encode_value,
     encodings_of,
 )
-from dicube.dicom.merge_utils import Entries, JsonElement, is_uniform, slice_entry
+from dicube.dicom.merge_utils import Entries, Entry, JsonElement, is_uniform, slice_entry
 from dicube.exceptions import MetaDataError
 
 _CHARACTER_SET = "00080005"
 _LONGEST_SHORT = 0xFFFE  # the largest even length in a 2-byte field
+_HEADER = 8  # the least bytes of an element or item before its value
+_VALUE_KEYS = ("Value", "InlineBinary")
 
 
 class InstanceEncoder:
@@ -73,6 +77,63 @@ class InstanceEncoder:
             entry = self._entries.get(_CHARACTER_SET)
             charset = None if entry is None else slice_entry(entry, index)
         return _encodings(charset, DEFAULT_ENCODINGS)
+
+
+def encoded_size(entries: Entries, slices: Collection[int]) -> int:
+    """Return an estimate of the bytes that slices take, without encoding them.
+
+    Takes time for each entry and each per-slice value, not for each element of each slice.
+    """
+    return _size(entries, Counter(slices), len(slices))
+
+
+def _size(entries: Entries, places: Counter[int], count: int) -> int:
+    """Return the bytes of entries.
+
+    Args:
+        entries: the entries.
+        places: indices of their lists, and for how many slices each counts.
+        count: the number of these slices.
+    """
+    size = 0
+    for entry in entries.values():
+        size += _HEADER * count
+        if entry["vr"] == "SQ" and entry["shared"] is None:
+            size += _size_of_sequence(entry, places, count)
+        elif entry["shared"]:
+            size += count * sum(_length(entry.get(name, "")) for name in _VALUE_KEYS)
+        else:
+            lists = [entry[name] for name in _VALUE_KEYS if name in entry]
+            size += sum(
+                n * _length(values[index]) for values in lists for index, n in places.items()
+            )
+    return size
+
+
+def _size_of_sequence(sequence: Entry, places: Counter[int], count: int) -> int:
+    if "columns" in sequence:
+        given, places = places, Counter()
+        for index, times in given.items():
+            places[sequence["columns"][index]] += times
+    ending: dict[int, list[int]] = {}  # the places that have so many items
+    if sequence.get("counts"):
+        places = Counter(places)
+        for index in places:
+            ending.setdefault(sequence["counts"][index] or 0, []).append(index)
+    size = 0
+    for number, item in enumerate(sequence.get("Value", [])):
+        count -= sum(places.pop(index) for index in ending.get(number, ()))
+        size += _HEADER * count + _size(item, places, count)
+    return size
+
+
+def _length(value: Any) -> int:
+    """Return about how many bytes a value of the DICOM JSON model takes."""
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    if isinstance(value, dict):
+        return sum(map(_length, value.values()))
+    return len(value) if isinstance(value, str) else 2
 
 
 def encode_elements(

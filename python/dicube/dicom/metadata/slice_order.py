@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import CommonTags, TagLike
 from dicube.dicom.metadata.frame_positions import spread_over_frames, values_of_detector
-from dicube.dicom.metadata.lookup import MetadataLookup
+from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.exceptions import MetaDataError
 
 Floats = NDArray[np.float64]
@@ -35,9 +35,7 @@ def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float,
 
     def make() -> list[tuple[float, ...] | None]:
         values = meta.get(tag, force_nonshared=True)
-        if values and all(value is values[0] for value in values):
-            return [_numbers(values[0], count)] * len(values)
-        return [_numbers(value, count) for value in values]
+        return converted(values, lambda value: _numbers(value, count))
 
     return list(meta.derived(tag, ("numbers", count, meta.slice_count), make))
 
@@ -145,9 +143,10 @@ def parts_of_concatenations(meta: MetadataLookup) -> list[tuple[str, float]]:
         return [("", 0.0)] * meta.slice_count
     offsets = numbers(meta, "ConcatenationFrameOffsetNumber", 1)
     parts = numbers(meta, "InConcatenationNumber", 1)
+    texts = converted(uids, lambda uid: str(uid or ""))
     return [
-        (str(uid or ""), (part or offset or (0.0,))[0] if uid else 0.0)
-        for uid, part, offset in zip(uids, parts, offsets, strict=True)
+        (text, (part or offset or (0.0,))[0] if text else 0.0)
+        for text, part, offset in zip(texts, parts, offsets, strict=True)
     ]
 
 

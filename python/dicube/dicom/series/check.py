@@ -20,6 +20,7 @@ from dicube.dicom.dicom_status import (
     text_of,
 )
 from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
 from dicube.dicom.series.volumes import series_volumes
@@ -102,7 +103,7 @@ def _further_findings(meta: DicomMeta) -> Iterator[Finding]:
 
 def _texts(meta: DicomMeta, tag: TagLike) -> list[str | None]:
     """Return the value of an element in each slice as text; None if it is absent or empty."""
-    return [text_of(value) for value in meta.get(tag, force_nonshared=True)]
+    return converted(meta.get(tag, force_nonshared=True), text_of)
 
 
 def _instance_uids(meta: DicomMeta) -> Iterator[Finding]:
@@ -124,8 +125,9 @@ def _instance_uids(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _several_mappings(meta: DicomMeta) -> Iterator[Finding]:
-    found = [list(map(str, values.mappings)) for values in values_of_slices(meta)]
-    several = [i for i, values in enumerate(values_of_slices(meta)) if values.counting is None]
+    values = values_of_slices(meta)
+    found = converted(values, lambda one: list(map(str, one.mappings)))
+    several = [i for i, one in enumerate(values) if one.counting is None]
     if several:
         yield finding_of(
             "several_real_world_mappings",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 
+from dicube.dicom.metadata.lookup import converted
 from dicube.exceptions import DataConsistencyError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def in_rgb(volume: NDArray[Any], meta: DicomMeta | None) -> NDArray[Any]:
 
 def _interpretations(meta: DicomMeta | None) -> set[str]:
     values = [] if meta is None else meta.get("PhotometricInterpretation", force_nonshared=True)
-    return {str(value or "") for value in values} or {""}
+    return set(converted(values, lambda value: str(value or ""))) or {""}
 
 
 def _by_palette(volume: NDArray[Any], meta: DicomMeta) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
+from dicube.dicom.metadata.lookup import converted
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
@@ -124,7 +125,7 @@ def _blocks(meta: DicomMeta, group: str) -> Iterator[tuple[str, list[str]]]:
         keys = [key for key in meta if key.startswith(f"{group}00") and key[6:] >= "10"]
     for key in keys:
         if not meta.is_missing(key):
-            yield key[6:], list(map(_creator, meta.get(key, force_nonshared=True)))
+            yield key[6:], converted(meta.get(key, force_nonshared=True), _creator)
 
 
 def _creator(value: Any) -> str:
@@ -137,7 +138,8 @@ def image_counts(meta: DicomMeta) -> list[int]:
 
     A mosaic that doesn't say how many counts as 1.
     """
-    found = [int(_MOSAIC in _list(kinds)) for kinds in meta.get("ImageType", force_nonshared=True)]
+    kinds = meta.get("ImageType", force_nonshared=True)
+    found = converted(kinds, lambda values: int(_MOSAIC in _list(values)))
     for private in private_values(meta, IMAGES_IN_MOSAIC):
         for index, value in enumerate(private.values):
             count = _count(private.element, value)

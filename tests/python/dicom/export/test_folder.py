@@ -21,6 +21,7 @@ from dicube.exceptions import (
     CubeFileAccessError,
     DataConsistencyError,
     MetaDataError,
+    OutOfMemoryError,
     TargetExistsError,
 )
 from dicube.pixel_header import PixelDataHeader
@@ -236,3 +237,20 @@ def test_a_name_that_its_character_set_has_not_got(series: Series, tmp_path: Pat
     meta.set_shared_item("PatientName", "王^小東")
     write_dicom_folder(tmp_path / "out", meta, volume, header)
     assert pydicom.dcmread(tmp_path / "out" / "slice_0000.dcm").PatientName == "王^小東"
+
+
+@pytest.mark.parametrize("in_items", [False, True])
+def test_large_elements_that_all_slices_share(in_items: bool, tmp_path: Path) -> None:
+    """Metadata of a few KB, packed, must not become gigabytes in many files."""
+    count = 200
+    large = {"vr": "LT", "shared": True, "Value": ["x" * (6 << 20)]}
+    items = [{"00104000": large}, {}]
+    counts = [2, *[1] * (count - 1)]  # so that the sequence differs between slices
+    entry = {"vr": "SQ", "shared": None, "Value": items, "counts": counts} if in_items else large
+    meta = DicomMeta({"00081140" if in_items else "00104000": entry}, slice_count=count)
+    volume = np.zeros((count, 8, 8), np.uint16)
+    with pytest.raises(OutOfMemoryError, match=r"of 200 files take 12.* more than 107"):
+        write_dicom_folder(tmp_path / "out", meta, volume, PixelDataHeader())
+    assert not (tmp_path / "out").exists()
+    meta = meta.select(range(2))
+    assert len(write_dicom_folder(tmp_path / "out", meta, volume[:2], PixelDataHeader())) == 2
