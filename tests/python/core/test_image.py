@@ -511,11 +511,15 @@ class TestBadFiles:
     ) -> None:
         meta = DicomCubeImage(volume).init_meta()
         path = tmp_path / "x.dcbs"
-        with DcbWriter(path, (3, *volume.shape[1:]), volume.dtype) as writer:
-            writer.write_section("dicom_meta", pack_text(meta.to_json()))
-            writer.write_frames(volume[:3])
-        with pytest.raises(DataConsistencyError, match=r"3 slices.*4"):
-            DicomCubeImage.from_file(path)
+        for frames, error, message in (
+            (3, MetaDataError, "4 slices.*more than 3"),
+            (5, DataConsistencyError, r"5 slices.*4"),
+        ):
+            with DcbWriter(path, (frames, *volume.shape[1:]), volume.dtype) as writer:
+                writer.write_section("dicom_meta", pack_text(meta.to_json()))
+                writer.write_frames(np.resize(volume, (frames, *volume.shape[1:])))
+            with pytest.raises(error, match=message):
+                DicomCubeImage.from_file(path)
 
     def test_no_frames(self, tmp_path: Path) -> None:
         status = b"consistent"
