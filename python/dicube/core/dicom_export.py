@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.core.agreement import check_agreement
 from dicube.core.coded_source import FileFrames
 from dicube.core.cube_parts import CubeParts, derived_attributes, read_parts
 from dicube.core.stored_files import expect_frames
@@ -138,6 +139,9 @@ def export_coded(
         expect_frames(reader)
         parts = read_parts(reader)
         meta = exportable_meta(parts)
+        provenance = parts.origin.provenance
+        if provenance is not None and not parts.origin.objection(meta, parts.header, parts.space):
+            check_agreement(parts, provenance.originals, None)
         parts.origin.warn_of_dropped(folder, "new files are made")
         bits, instances = most_bits_stored(meta), meta.instances()
         coded = code_frames(FileFrames(reader), syntax, instances, bits, num_threads, progress)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.codecs.records import record_of
+from dicube.core.agreement import check_agreement, contradictions
 from dicube.core.coded_source import CodedSource
 from dicube.core.consistency import checked_header, checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts
@@ -48,7 +49,7 @@ from dicube.dicom.series.precedence import HeaderAndSpace
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes
 from dicube.dicom.transfer_syntaxes import EXPLICIT, transfer_syntax_of
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.nifti import write_nifti_file
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
@@ -403,8 +404,8 @@ class DicomCubeImage:
                 `accept_damage`).
             FileNotFoundError: (an InvalidCubeFileError too) the folder does not exist.
             OSError: (an InvalidCubeFileError too) the system refused to write.
-            InvalidCubeFileError: the original files in the dicube file read are malformed;
-                `exact=False` leaves them out.
+            InvalidCubeFileError: the original files in the dicube file read are malformed, or
+                contradict the rest of it; `exact=False` leaves them out.
             CodecError: a frame did not decode to what was encoded.
 
         Example:
@@ -433,7 +434,10 @@ class DicomCubeImage:
         )
         reason = "it is coded lossily"
         if exact and lossy.options is None:
-            reason = self.why_not_exact(codec, num_threads)
+            reason = self._changes(codec, num_threads)
+            if not reason:
+                self._check_agreement(volume, num_threads)
+                self._check_digests(volume, num_threads)
         kept = None if reason or not exact else self._origin.provenance
         if exact and kept is None:
             self._origin.warn_of_dropped(path, reason)
@@ -492,7 +496,8 @@ class DicomCubeImage:
             DataConsistencyError: the original files were asked for and can't be restored; the
                 transfer syntax is unknown or does not allow these samples; or the image lacks what
                 was damaged (see `accept_damage`).
-            InvalidCubeFileError: the original files in the dicube file are malformed.
+            InvalidCubeFileError: the original files in the dicube file are malformed, or
+                contradict the rest of it; `exact=False` ignores them.
             OutOfMemoryError: (an InvalidCubeFileError too) the elements of new files take more than
                 1 GiB and more than 64 times the samples.
 
@@ -503,6 +508,7 @@ class DicomCubeImage:
         """
         parts = self._parts()
         exportable_meta(parts)
+        given_exact = exact
         if transfer_syntax is not None:
             if exact:
                 raise DataConsistencyError("the original files keep their own transfer syntax")
@@ -511,16 +517,16 @@ class DicomCubeImage:
         syntax = EXPLICIT if transfer_syntax is None else transfer_syntax_of(transfer_syntax)
         provenance = self._origin.provenance
         if exact is not False:
-            # Pixels of a dicube file that no caller got can't have been changed. If they differ,
-            # the file is damaged, and the SHA-256 of the restored files shows that.
-            look = self._pixels.seen or (provenance is not None and provenance.is_fresh)
-            reason = self.why_not_exact() if look else self._objection()
+            reason = self._changes(None, num_threads)
             if not reason and provenance is not None:
                 volume = self._raw_image
+                self._check_agreement(volume, num_threads)  # write_originals compares the SHA-256
                 write_originals(folder, provenance.originals, volume, overwrite, progress)
                 return
             if exact:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
+        elif given_exact is not False:
+            self._check_exported(num_threads)
         if reason:
             self._origin.warn_of_dropped(folder, reason)
         volume, seen = self._raw_image, self._pixels.seen
@@ -553,8 +559,10 @@ class DicomCubeImage:
             DataConsistencyError: the SOP class has no multi-frame form, slices differ in what a
                 file can hold only once, or the transfer syntax is unknown or does not allow these
                 samples.
+            InvalidCubeFileError: the original files in the dicube file contradict the rest of it.
         """
         parts, syntax = self._parts(), transfer_syntax_of(transfer_syntax)
+        self._check_exported(num_threads)
         volume, seen = self._raw_image, self._pixels.seen
         export_file(path, volume, seen, parts, syntax, overwrite, num_threads)
 
@@ -562,8 +570,9 @@ class DicomCubeImage:
         """Return why the original files can't be restored to the byte; '' if they can.
 
         They can if the image was read from DICOM files whose pixels are uncompressed or coded by
-        one of dicube's own codecs, or from a dicube file written from such an image; and if
-        metadata, space, pixel header and pixels are unchanged since.
+        one of dicube's own codecs, or from a dicube file written from such an image; if metadata,
+        space, pixel header and pixels are unchanged since; and if a dicube file does not
+        contradict itself: if these are also what its original files hold.
 
         Args:
             codec: name of the codec that has to keep the files, as `to_file` selects it by the
@@ -581,18 +590,15 @@ class DicomCubeImage:
             >>> image.why_not_exact()
             'the metadata were changed'
         """
-        reason = self._objection()
-        provenance = self._origin.provenance
-        if reason or provenance is None:
+        reason, provenance = self._changes(codec, num_threads), self._origin.provenance
+        if reason or provenance is None or provenance.is_fresh:
             return reason
-        coded_by = provenance.originals.codec
-        if codec is not None and coded_by not in ("", codec):
-            return (
-                f"the original files have {record_of(coded_by).label} frames, "
-                f"which a file with {record_of(codec).label} frames can't store"
-            )
-        changed = provenance.changed_file(self._raw_image, thread_count(num_threads))
-        return f"the pixels of {changed} were changed" if changed else ""
+        originals, volume = provenance.originals, self._raw_image
+        changed = originals.first_changed(volume, thread_count(num_threads))
+        if changed is not None:
+            return f"the pixels of {changed.name} were changed"
+        found = contradictions(self._parts(), originals, volume, num_threads)
+        return next((f"the file read contradicts itself: {problem}" for problem in found), "")
 
     # ------------------------------------------------------------------------------ its content
 
@@ -893,6 +899,56 @@ class DicomCubeImage:
 
     def _set_damage(self, damage: Damage) -> None:
         self._origin = dataclasses.replace(self._origin, damage=damage)
+
+    def _changes(self, codec: str | None, num_threads: int | None) -> str:
+        """Return why the image is not what its original files are; '' if it is.
+
+        Args:
+            codec, num_threads: see `why_not_exact`.
+        """
+        reason = self._objection()
+        provenance = self._origin.provenance
+        if reason or provenance is None:
+            return reason
+        coded_by = provenance.originals.codec
+        if codec is not None and coded_by not in ("", codec):
+            return (
+                f"the original files have {record_of(coded_by).label} frames, "
+                f"which a file with {record_of(codec).label} frames can't store"
+            )
+        if not self._pixels.seen and not provenance.is_fresh:
+            return ""  # no caller can have changed them
+        changed = provenance.changed_file(self._raw_image, thread_count(num_threads))
+        return f"the pixels of {changed} were changed" if changed else ""
+
+    def _check_agreement(self, volume: NDArray[Any] | None, num_threads: int | None) -> None:
+        """Raise unless the stored originals of an unchanged image agree with it.
+
+        Args:
+            volume: the pixels; None to leave them out.
+            num_threads: see `check_agreement`.
+        """
+        provenance = self._origin.provenance
+        if provenance is not None and not provenance.is_fresh:
+            check_agreement(self._parts(), provenance.originals, volume, num_threads)
+
+    def _check_digests(self, volume: NDArray[Any], num_threads: int | None) -> None:
+        """Raise if pixels that no caller can have changed don't restore the stored originals."""
+        provenance = self._origin.provenance
+        if provenance is None or provenance.is_fresh or self._pixels.seen:
+            return
+        changed = provenance.changed_file(volume, thread_count(num_threads))
+        if changed:
+            raise InvalidCubeFileError(
+                f"{changed} can't be restored: its SHA-256 differs",
+                suggestion="exact=False leaves out the original files",
+            )
+
+    def _check_exported(self, num_threads: int | None) -> None:
+        """Raise before an image is exported that was read from a file with two faces."""
+        if not self._objection():
+            volume = None if self._pixels.seen else self._raw_image
+            self._check_agreement(volume, num_threads)
 
     def _objection(self) -> str:
         """Return why the image, pixels aside, is not what the original files are; '' if it is."""

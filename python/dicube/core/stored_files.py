@@ -12,7 +12,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dicube.core.cube_parts import ORIGINALS, ORIGINALS_BULK, read_originals, write_meta
+from dicube.core.agreement import check_agreement
+from dicube.core.cube_parts import (
+    ORIGINALS,
+    ORIGINALS_BULK,
+    read_originals,
+    read_parts,
+    write_meta,
+)
 from dicube.core.provenance import pack_originals
 from dicube.dicom.dicom_io import read_files
 from dicube.dicom.files.sources import Source
@@ -107,7 +114,8 @@ def restore_files(
 ) -> list[str]:
     """Restore DICOM files from a dicube file, to the byte, under their own names.
 
-    Reads only what the chosen files need: frames are decoded only if a file has frames.
+    Reads the metadata, and else only what the chosen files need: frames are decoded only if a file
+    has frames.
 
     Args:
         path: the dicube file, with or without frames.
@@ -123,7 +131,9 @@ def restore_files(
 
     Raises:
         DataConsistencyError: the file holds no original files, or none of a name.
-        InvalidCubeFileError: not a dicube file, or a damaged one.
+        InvalidCubeFileError: not a dicube file, or a damaged one, or one whose original files
+            contradict the rest of it.
+        MetaDataError: the metadata can't be parsed.
         TargetExistsError: (a FileExistsError too) the folder is not empty.
         OSError: (an InvalidCubeFileError too) the system refused to read or write.
 
@@ -132,10 +142,11 @@ def restore_files(
         ['restored/I2']
     """
     with DcbReader(path, num_threads=num_threads, max_memory=max_memory) as reader:
-        stored = read_originals(reader)
-        if stored is None:
+        if read_originals(reader) is None:
             raise DataConsistencyError(f"{os.fspath(path)} holds no original files")
-        originals = stored()
+        parts = read_parts(reader)
+        assert parts.origin.provenance is not None
+        originals = every = parts.origin.provenance.originals
         wanted = None if names is None else set(names)
         if missing := sorted((wanted or set()) - {file.name for file in originals.all_files}):
             raise DataConsistencyError(f"{os.fspath(path)} holds no original file {missing[0]}")
@@ -151,8 +162,9 @@ def restore_files(
         )
         has_frames = bool(originals.files or originals.copies)
         if has_frames and originals.codec:
-            originals.coded = reader.coded_frames()
+            every.coded = originals.coded = reader.coded_frames()
         volume = reader.read_frames() if has_frames else np.zeros((0,), reader.dtype)
+        check_agreement(parts, every, volume if has_frames else None, num_threads, wanted)
         return write_originals(folder, originals, volume, overwrite, progress)
 
 

@@ -125,6 +125,11 @@ class MergedElements(MutableMapping[str, Entry]):
         having = next(item for item in self._items if tag in item.elements)
         return {"vr": value_representation(having.elements[tag], having), "shared": True}
 
+    def stated(self, key: str) -> tuple[Entry, bool]:
+        """Return an entry without completing it, and whether it may lack long binary."""
+        entry = self._incomplete.get(key)
+        return (self[key], False) if entry is None else (entry, True)
+
     def __setitem__(self, key: str, entry: Entry) -> None:
         new = key not in self._entries
         self._entries[key] = entry

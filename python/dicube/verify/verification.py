@@ -14,7 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from dicube.core.agreement import contradictions
 from dicube.core.cube_parts import ORIGINALS, ORIGINALS_BULK, CubeParts, read_parts
+from dicube.core.nifti_image import space_of_nifti
+from dicube.dicom.dicom_status import DicomStatus, dicom_findings
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space, same_space, space_or_reason
 from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError
@@ -28,6 +31,15 @@ from dicube.verify.original_comparison import compare_with_originals
 from dicube.verify.report import Check, VerificationReport, judged, unknown
 
 _ORIGINAL_FILES = "original files"  # name of a check
+# Earlier versions didn't find all of these, and stored what they found instead.
+_LATER_STATUSES = frozenset(
+    {
+        DicomStatus.NON_UNIFORM_RESCALE_FACTOR,
+        DicomStatus.UNREADABLE_RESCALE,
+        DicomStatus.INCONSISTENT,
+    }
+)
+_LOSSY_KINDS = (".dcbl", ".dcbr")
 _BATCH = 32  # frames decoded at a time, into a buffer that is reused
 
 
@@ -137,7 +149,12 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
         )
     yield _counts(reader, parts)
     yield _geometry(reader, parts)
-    yield _originals(reader, parts, num_threads)
+    yield _status(reader, parts)
+    if parts.origin.losses or reader.extension in _LOSSY_KINDS:
+        yield _losses(reader, parts)
+    if parts.origin.nifti is not None:
+        yield _nifti(reader, parts)
+    yield from _originals(reader, parts, num_threads)
 
 
 def _listed(failed: Mapping[int, str]) -> str:
@@ -229,28 +246,89 @@ def _geometry(reader: DcbReader, parts: CubeParts) -> Check:
     return judged("geometry", message, _differing_fields(expected, parts.space))
 
 
-def _originals(reader: DcbReader, parts: CubeParts, num_threads: int) -> Check:
-    """Check that each original file is restored with its SHA-256."""
+def _status(reader: DcbReader, parts: CubeParts) -> Check:
+    """Check that the status is that of the metadata."""
+    if parts.meta is None or not reader.shape[0]:
+        return unknown("status", "not compared: the file has no metadata of slices")
+    expected = [DicomStatus(finding.kind) for finding in dicom_findings(parts.meta)]
+    expected.append(DicomStatus.CONSISTENT)
+    before = next(status for status in expected if status not in _LATER_STATUSES)
+    if parts.status in (expected[0], before):
+        return judged("status", f"{parts.status.value}, as the metadata have it", [])
+    message = f"the metadata have {expected[0].value}, the file states {parts.status.value}"
+    if parts.origin.objection(parts.meta, parts.header, parts.space):  # it may have been set
+        return unknown("status", message)
+    return judged("status", "differs from that of the metadata", [message])
+
+
+def _losses(reader: DcbReader, parts: CubeParts) -> Check:
+    """Check that losses are recorded where frames are lossy, and are what was asked for."""
+    losses, problems = parts.origin.losses, []
+    if not losses:
+        message = f"a {reader.extension} file records none"
+        return unknown("losses", message)
+    for number, loss in enumerate(losses):
+        bound = loss.settings.get("max_error")
+        if bound is not None and loss.max_error > bound:
+            problems.append(f"loss {number}: error {loss.max_error}, at most {bound:g} asked for")
+        if loss.rmse > loss.max_error:
+            problems.append(f"loss {number}: RMSE {loss.rmse:g} above the error {loss.max_error}")
+    return judged("losses", f"{len(losses)} recorded", problems)
+
+
+def _nifti(reader: DcbReader, parts: CubeParts) -> Check:
+    """Compare the NIfTI header with the sections that take precedence over it."""
+    name, nifti = "NIfTI header", parts.origin.nifti
+    assert nifti is not None
+    header, space = parts.header, space_of_nifti(nifti)[0]
+    other = [
+        what
+        for what, differs in (
+            ("shape", nifti.voxels_shape != reader.shape),
+            ("samples", nifti.sample_dtype.newbyteorder("=") != reader.dtype),
+            ("rescale", nifti.rescale != (header.RescaleSlope, header.RescaleIntercept)),
+            ("geometry", not _is_same_space(space, parts.space)),
+        )
+        if differs
+    ]
+    if not other:
+        return judged(name, "agrees with frames, rescale and geometry", [])
+    # It is kept as it was read when these are edited, and they count.
+    return unknown(name, f"has another {', '.join(other)} than the rest of the file, which counts")
+
+
+def _is_same_space(one: Space | None, other: Space | None) -> bool:
+    return one is other if one is None or other is None else same_space(one, other)
+
+
+def _originals(reader: DcbReader, parts: CubeParts, num_threads: int) -> Iterator[Check]:
+    """Check that each original file is restored with its SHA-256, and agrees with the rest."""
     name = _ORIGINAL_FILES
     provenance = parts.origin.provenance
     reason = parts.origin.objection(parts.meta, parts.header, parts.space)
     if parts.origin.nifti is not None and reason:
         reason = "the file has no checksum of its NIfTI file, which --against can compare"
     if reason or provenance is None:
-        return unknown(name, reason)
+        yield unknown(name, reason)
+        return
     found: list[str] = []
+    contradicted: list[str] = []
 
     def restore() -> None:
         volume = reader.read_frames() if reader.shape[0] else np.zeros(reader.shape, reader.dtype)
         changed = provenance.originals.changed(volume, num_threads)
         found.extend(file.name for file in changed)
+        contradicted.extend(contradictions(parts, provenance.originals, volume, num_threads))
 
     error = failure_of(restore)
     if error is not None:
-        return judged(name, "can't restore them", [error.message])
+        yield judged(name, "can't restore them", [error.message])
+        return
     count = len(provenance.originals.all_files)
     problems = [f"{file}: the restored file has another SHA-256" for file in found]
-    return judged(name, f"{count} restored and compared with their SHA-256", problems)
+    yield judged(name, f"{count} restored and compared with their SHA-256", problems)
+    message = "metadata, header, geometry and pixels compared with the original files"
+    yield judged("agreement", message, contradicted)
 
 
 def _differing_fields(expected: Space, stored: Space) -> list[str]:

@@ -54,8 +54,8 @@ def test_a_whole_file(tmp_path: Path, good: bytes, originals: Path) -> None:
     (tmp_path / "x").write_bytes(good)
     found = checks(tmp_path / "x", originals)
     assert list(found) == [
-        *("structure", "checksums", "frames", "metadata", "counts", "geometry", "original files"),
-        *("originals", "original bytes", "original elements"),
+        *("structure", "checksums", "frames", "metadata", "counts", "geometry", "status"),
+        *("original files", "agreement", "originals", "original bytes", "original elements"),
     ]
     assert {check.outcome for check in found.values()} == {Outcome.HOLDS}
     assert f"{COUNT} decoded" in found["frames"].message
@@ -188,7 +188,7 @@ class TestPartsThatDoNotFit:
                 space=sections["space"].replace(b'"origin": [-10', b'"origin": [-11')
             ),
         )
-        assert list(failing(path)) == ["geometry"]
+        assert list(failing(path)) == ["geometry", "agreement"]
 
     def test_rows(self, path: Path) -> None:
         image = DicomCubeImage.from_file(path)

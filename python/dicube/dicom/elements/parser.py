@@ -121,6 +121,33 @@ def parse_elements(
     return ParsedElements(elements, position, [*repeated, *nested])
 
 
+def sequence_ranges(data: bytes, implicit: bool) -> list[tuple[int, int]]:
+    """Return start and stop of the elements of each item in the value of a sequence.
+
+    Raises:
+        CutOff, Unusual: see `parse_elements`.
+    """
+    position, end = 0, len(data)
+    found = []
+    while position < end:
+        tag, length = _item_header(data, position, end)
+        position += 8
+        if tag == _SEQUENCE_END:
+            break
+        if tag != _ITEM:
+            raise Unusual(f"{tag:08X} among sequence items")
+        start = position
+        if length == UNDEFINED_LENGTH:
+            position = _Sequences(data, implicit, [])._skip_item(position, end, (), delimited=True)
+            found.append((start, position - 8))
+        else:
+            position += length
+            if position > end:
+                raise CutOff
+            found.append((start, position))
+    return found
+
+
 _CACHED = 1 << 12  # bytes
 
 

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from dicube.dicom.files.archives import ZipMember, members_of
 from dicube.dicom.files.dicomdir import is_dicomdir, named_files
+from dicube.dicom.files.file_in_parts import FileInParts
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError
 from dicube.regular_files import open_regular, open_unbuffered
 
@@ -77,7 +78,7 @@ class DatasetInMemory:
     dataset: Dataset
 
 
-File: TypeAlias = "FileOnDisk | ZipMember"
+File: TypeAlias = "FileOnDisk | ZipMember | FileInParts"
 
 Refuse: TypeAlias = "Callable[[str, CubeFileAccessError], None]"
 """Takes a folder that can't be listed, and the error; raises it, or keeps it to go on."""
@@ -114,7 +115,7 @@ def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMe
             name = getattr(one, "filename", None)
             known = isinstance(name, (str, os.PathLike)) and os.fspath(name)
             found.append(DatasetInMemory(known or f"dataset {number}", one))
-        elif isinstance(one, (FileOnDisk, ZipMember)):
+        elif isinstance(one, (FileOnDisk, ZipMember, FileInParts)):
             found.append(one)
         else:
             found += _files_at(os.fspath(one), refuse)

@@ -18,6 +18,7 @@ from dicube.dicom.merge_utils import (
     is_uniform,
     slice_entry,
 )
+from dicube.dicom.metadata.compared_elements import ComparedElements
 from dicube.dicom.metadata.frames import (
     FUNCTIONAL_GROUPS,
     Frame,
@@ -67,6 +68,10 @@ class MetadataLookup:
         return any(frame.number > 1 for frame in self._frames) or len(
             {frame.instance for frame in self._frames}
         ) < len(self._frames)
+
+    def compared(self) -> ComparedElements:
+        """Return what compares the elements with those of files."""
+        return ComparedElements(self._merged_data, self._file_meta)
 
     def instances(self) -> list[list[int]]:
         """Return the slices of each file in frame order; [[0], [1], ...] for single-frame files."""

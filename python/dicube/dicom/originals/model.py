@@ -240,6 +240,11 @@ class Originals:
         Raises:
             InvalidCubeFileError: the file needs an unknown recipe.
         """
+        found = self.parts_with_bulk(file, volume)
+        return None if found is None else _flat(found)
+
+    def parts_with_bulk(self, file: Original, volume: NDArray[Any]) -> list[Bytes | Bulk] | None:
+        """Return what `parts` does, with a part for each piece, and bulk that is not read yet."""
         found: list[Bytes | Bulk] = []
         jpegs: dict[int, bytes] = {}  # each is restored once, however many pieces it has
         for piece in file.pieces:
@@ -259,7 +264,7 @@ class Originals:
             if part is None:
                 return None
             found.append(part)
-        return _flat(found)
+        return found
 
     def _coded_bytes(self, piece: Coded, jpegs: dict[int, bytes]) -> bytes | None:
         if piece.frame >= len(self.coded):
@@ -274,7 +279,7 @@ class Originals:
             return None
         return coded[piece.start : piece.stop]
 
-    def _gives_frames(self, file: Original, volume: NDArray[Any]) -> bool:
+    def gives_frames(self, file: Original, volume: NDArray[Any]) -> bool:
         """Return whether a file's frames that are not among its pieces match the volume."""
         if frames_digest(volume, file.frames) == file.frames_digest:
             return True
@@ -339,7 +344,7 @@ class Originals:
             return (
                 parts is not None
                 and digest_of(parts) == file.digest
-                and self._gives_frames(file, volume)
+                and self.gives_frames(file, volume)
             )
 
         with Threads(max(1, num_threads)) as threads:

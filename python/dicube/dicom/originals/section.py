@@ -85,9 +85,15 @@ class StoredBulk(Bulk):
         """Take the range, and the source of its bytes."""
         self._where, self._source = where, source
 
+    def __len__(self) -> int:
+        return self._where.size
+
+    def __getitem__(self, where: slice, /) -> Bytes:
+        return self._source.read(*self._where)[where]
+
     def chunks(self) -> Iterator[Bytes]:
         """Yield its bytes, all at once."""
-        yield self._source.read(*self._where)
+        yield self[:]
 
 
 def originals_to_bytes(

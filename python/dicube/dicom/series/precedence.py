@@ -138,6 +138,11 @@ def _is_set(header: PixelDataHeader, meta: DicomMeta) -> bool:
     return rescale != (1.0, 0.0) or has_rescale(meta)
 
 
+def has_rescale_of(header: PixelDataHeader, meta: DicomMeta) -> bool:
+    """Return whether a header's rescale is that of the metadata, rather than set in the header."""
+    return not _is_set(header, meta)
+
+
 def _chosen(index: int, mappings: Sequence[Mapping], choice: Choice) -> Mapping:
     """Return the mapping that a caller chose, of those of a slice."""
     if isinstance(choice, str):
