@@ -36,6 +36,7 @@ from dicube.storage import DcbReader, DcbWriter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
+from inputs.dicom_frames import enhanced
 from inputs.dicom_series import make_series, raw_data, without_pixels, write_series
 from inputs.mapped_series import MAPPED
 
@@ -194,6 +195,14 @@ def write_others(path: Path) -> dict[str, Any]:
         return write_restorable(path, Path(work), names)
 
 
+def write_frames_among_files(path: Path) -> dict[str, Any]:
+    """Write a file from two images and a multi-frame file; return its content."""
+    with TemporaryDirectory() as work:
+        names = ["I1", "I2", "frames"]
+        write_series(Path(work), [*make_series(2), enhanced(3, 3)], names)
+        return write_restorable(path, Path(work), names)
+
+
 def write_without_frames(path: Path) -> dict[str, Any]:
     """Write a file without frames from two reports; return its content."""
     document = b"%PDF-1.4" + bytes(70_000)
@@ -297,6 +306,7 @@ def make(folder: Path) -> None:
     for name, write in (
         ("others.dcbs", write_others),
         ("without_frames.dcba", write_without_frames),
+        ("frames_among_files.dcbs", write_frames_among_files),
         ("not_finite.dcbs", write_not_finite),
     ):
         if name not in expected:

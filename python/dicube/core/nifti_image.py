@@ -255,7 +255,7 @@ def _volumes_of_series(
     split = None if parts.meta is None else series_volumes(parts.meta)
     if parts.meta is None or split is None:
         return None, (columns, rows, slices), grid_of_parts(parts, shape)
-    grids = [grid_or_reason(parts.meta.select(volume))[0] for volume in split.slices]
+    grids = [grid_or_reason(volume)[0] for volume in parts.meta.split(split.slices)]
     sizes = {len(volume) for volume in split.slices}
     if len(sizes) > 1 or not all(_same_place(grids[0], grid) for grid in grids):
         raise DataConsistencyError(

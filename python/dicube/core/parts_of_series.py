@@ -12,6 +12,7 @@ import numpy as np
 
 from dicube.core.cube_parts import CubeParts
 from dicube.core.nifti_image import fitting_nifti, space_of_nifti
+from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
 from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_of_slices
 from dicube.dicom.series.precedence import header_of_chosen
@@ -50,15 +51,22 @@ def parts_of_slices(
         groups: numbers of slices.
         nifti: the header of each group; None for none.
     """
-    return [(list(slices), _parts_of(parts, shape, slices, nifti)) for slices in groups]
+    metas = [None] * len(groups) if parts.meta is None else parts.meta.split(groups)
+    return [
+        (list(slices), _parts_of(parts, shape, slices, meta, nifti))
+        for slices, meta in zip(groups, metas, strict=True)
+    ]
 
 
 def _parts_of(
-    parts: CubeParts, shape: tuple[int, ...], slices: Sequence[int], nifti: NiftiHeader | None
+    parts: CubeParts,
+    shape: tuple[int, ...],
+    slices: Sequence[int],
+    meta: DicomMeta | None,
+    nifti: NiftiHeader | None,
 ) -> CubeParts:
-    """Return the parts of some slices."""
+    """Return the parts of some slices, given their metadata."""
     header = dataclasses.replace(parts.header, Extras=dict(parts.header.Extras))
-    meta = None if parts.meta is None else parts.meta.select(slices)
     if meta is not None:
         header = header_of_chosen(header, meta)
     if nifti is not None:

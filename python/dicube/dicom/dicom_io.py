@@ -266,8 +266,10 @@ def _warn_of_excess(instances: Sequence[Instance], stacklevel: int) -> None:
 
 def _warn_of_others(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
     """Warn if there are objects that are not in the volume."""
-    kept = [] if isinstance(originals, str) else [i for i in chosen.others if not i.in_memory]
-    left_out = [i for i in chosen.others if i not in kept] + chosen.left_out
+    is_kept = not isinstance(originals, str)
+    kept = [other for other in chosen.others if is_kept and not other.in_memory]
+    left_out = [other for other in chosen.others if not is_kept or other.in_memory]
+    left_out += chosen.left_out
     parts = []
     if kept:
         parts.append(f"{len(kept)} kept with the original files: {count_classes(kept)}")

@@ -40,7 +40,13 @@ from dicube.dicom.merge_utils import (
 from dicube.dicom.metadata.entry_checks import check_nested, checked, slice_count_of, wellformed
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
 from dicube.dicom.metadata.frame_edits import set_in_macro
-from dicube.dicom.metadata.frames import frames_from_json, frames_of, frames_to_json
+from dicube.dicom.metadata.frames import (
+    FrameElements,
+    IndicesOfGroups,
+    frames_from_json,
+    frames_of,
+    frames_to_json,
+)
 from dicube.dicom.metadata.json_elements import dataset_of, merge_items_of, without_raw
 from dicube.dicom.metadata.lookup import MetadataLookup
 from dicube.dicom.metadata.lookup import NotSharedError as NotSharedError
@@ -538,18 +544,40 @@ class DicomMeta(MetadataLookup):
             >>> meta.select([0, 2]).get("InstanceNumber")
             [1, 3]
         """
-        slices = [self._slice(index) for index in chosen]
-        if not slices or len(set(slices)) != len(slices):
-            raise SliceCountError(f"expected distinct slices, one or more, found {list(chosen)}")
-        selected = DicomMeta(
-            self._merged_data.select(slices),
-            None if self.filenames is None else [self.filenames[i] for i in slices],
-            slice_count=len(slices),
-        )
-        selected._file_meta = self._file_meta.select(slices)
-        selected._frames = [self._frames[i] for i in slices]
-        selected.first_before = first_slice(self)
-        return selected
+        return self.split([chosen])[0]
+
+    def split(self, groups: Sequence[Sequence[int]]) -> list[DicomMeta]:
+        """Return the metadata of groups of slices; faster than `select` for each.
+
+        Raises:
+            SliceCountError, IndexError: see `select`.
+
+        Example:
+            >>> first, second = dicube.load_meta("head.dcbs").split([[0, 1], [2, 3, 4]])
+            >>> second.get("InstanceNumber")
+            [3, 4, 5]
+        """
+        chosen = [[self._slice(index) for index in group] for group in groups]
+        for slices in chosen:
+            if not slices or len(set(slices)) != len(slices):
+                raise SliceCountError(f"expected distinct slices, one or more, found {slices}")
+        before = first_slice(self)
+        in_frames = self._elements_of_frames()
+        parts = []
+        for slices, merged, file_meta in zip(
+            chosen, self._merged_data.split(chosen), self._file_meta.split(chosen), strict=True
+        ):
+            names = None if self.filenames is None else [self.filenames[i] for i in slices]
+            part = DicomMeta(merged, names, slice_count=len(slices))
+            part._file_meta = file_meta
+            part._frames = [self._frames[i] for i in slices]
+            part.first_before = before
+            parts.append(part)
+        if in_frames is not None:
+            indices: IndicesOfGroups = {}
+            for part in parts:
+                part._frame_elements = FrameElements(part._merged_data, part._frames, indices)
+        return parts
 
     def index(self, index: SupportsIndex) -> dict[str, JsonElement]:
         """Return the elements of one slice in the DICOM JSON model (PS3.18 F.2), by tag key.

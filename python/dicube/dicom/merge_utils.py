@@ -45,6 +45,7 @@ from dicube.dicom.elements.items import (
     all_same,
     decoded,
     implicit_sequence,
+    same_item,
     sequence_items,
     value_representation,
 )
@@ -185,13 +186,24 @@ class MergedElements(MutableMapping[str, Entry]):
             if entry is not None:
                 self._entries[key] = reorder_entry(entry, order)
 
-    def select(self, chosen: Sequence[int]) -> MergedElements:
-        """Return the elements of some slices, without those that none of them has."""
+    def split(self, groups: Sequence[Sequence[int]]) -> list[MergedElements]:
+        """Return the elements of groups of slices, without those that none of a group has."""
         self._complete()
+        sequences = {
+            key: _Sequence(entry)
+            for key, entry in self._entries.items()
+            if entry is not None and entry["shared"] is None
+        }
+        return [self._selected(chosen, sequences) for chosen in groups]
+
+    def _selected(
+        self, chosen: Sequence[int], sequences: Mapping[str, _Sequence]
+    ) -> MergedElements:
         selected = MergedElements([self._items[i] for i in chosen] if self._items else [])
         for key, entry in self._entries.items():
             if entry is not None:
-                new = select_entry(entry, chosen)
+                sequence = sequences.get(key)
+                new = select_entry(entry, chosen) if sequence is None else sequence.select(chosen)
                 if new is not None:
                     selected._entries[key] = new
                 else:
@@ -464,13 +476,15 @@ def _merge_alike(items: Sequence[Item]) -> Entry:
 
 
 def _merge_sequences(tag: int, items: Sequence[Item | None]) -> Entry:
-    known = [id(item) for item in items if item is not None]
-    if len(known) == len(items) > len(set(known)):  # the frames of a file share one item
-        places = {number: place for place, number in enumerate(dict.fromkeys(known))}
-        distinct = list({id(item): item for item in items}.values())
+    known = [item for item in items if item is not None]
+    if len(known) == len(items) > len(set(map(id, known))):  # the frames of a file share one item
+        # Files without the sequence share a column: it then costs as much as the others have items.
+        owners = [id(item) if tag in item.elements else None for item in known]
+        distinct = dict(zip(owners, known, strict=True))
+        places = {owner: place for place, owner in enumerate(distinct)}
         return {
-            **_merge_sequences(tag, distinct),
-            "columns": [places[number] for number in known],
+            **_merge_sequences(tag, list(distinct.values())),
+            "columns": [places[owner] for owner in owners],
         }
     sequences = [
         None
@@ -480,10 +494,17 @@ def _merge_sequences(tag: int, items: Sequence[Item | None]) -> Entry:
     ]
     counts = [None if sequence is None else len(sequence) for sequence in sequences]
     longest = max(count or 0 for count in counts)
-    merged = [
-        merge_items([s[place] if s is not None and place < len(s) else None for s in sequences])
-        for place in range(longest)
-    ]
+    merged = []
+    having = [sequence for sequence in sequences if sequence is not None]
+    for place in range(longest):
+        having = [sequence for sequence in having if place < len(sequence)]
+        first, *others = (sequence[place] for sequence in having)
+        if all(same_item(first, other) for other in others):  # a long sequence may be alone
+            merged.append(merge_items([first]))
+            continue
+        merged.append(
+            merge_items([s[place] if s is not None and place < len(s) else None for s in sequences])
+        )
     entry: Entry = {"vr": "SQ", "shared": None, "Value": merged}
     if any(count != longest for count in counts):
         entry["counts"] = counts
@@ -493,6 +514,14 @@ def _merge_sequences(tag: int, items: Sequence[Item | None]) -> Entry:
 def _select_sequence(entry: Entry, chosen: Sequence[int]) -> Entry | None:
     inner = [_column(entry, index) for index in chosen]
     used = list(dict.fromkeys(inner))
+    selected = _select_columns(entry, used)
+    if selected is None or len(used) == len(inner) or is_uniform(selected):
+        return selected
+    return _with_columns(selected, used, inner)
+
+
+def _select_columns(entry: Entry, used: Sequence[int]) -> Entry | None:
+    """Return a sequence with some places of its lists; None if no slice has it there."""
     counts = [entry["counts"][i] for i in used] if entry.get("counts") else None
     if counts is not None and all(count is None for count in counts):
         return None
@@ -504,10 +533,37 @@ def _select_sequence(entry: Entry, chosen: Sequence[int]) -> Entry | None:
     selected: Entry = {"vr": "SQ", "shared": None, "Value": items}
     if counts is not None and any(count != longest for count in counts):
         selected["counts"] = counts
-    if len(used) < len(inner) and not is_uniform(selected):
-        places = {column: place for place, column in enumerate(used)}
-        selected["columns"] = [places[column] for column in inner]
     return selected
+
+
+def _with_columns(selected: Entry, used: Sequence[int], inner: Sequence[int]) -> Entry:
+    """Return a sequence of the places `used`, given the former place of each slice."""
+    places = {column: place for place, column in enumerate(used)}
+    return {**selected, "columns": [places[column] for column in inner]}
+
+
+class _Sequence:
+    """A sequence, for selecting several groups of slices.
+
+    All frames of a file have the same place in its lists. So groups, such as the volumes of a
+    multi-frame file, share their items, of which there are as many as frames.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry, self._uniform = entry, is_uniform(entry)
+        self._known: dict[tuple[int, ...], tuple[Entry | None, bool]] = {}
+
+    def select(self, chosen: Sequence[int]) -> Entry | None:
+        """Return the sequence of some slices, as `select_entry` does."""
+        inner = [0 if self._uniform else _column(self._entry, index) for index in chosen]
+        used = tuple(dict.fromkeys(inner))
+        if used not in self._known:
+            found = _select_columns(self._entry, used)
+            self._known[used] = found, found is None or is_uniform(found)
+        selected, uniform = self._known[used]
+        if selected is None or len(used) == len(inner) or uniform:
+            return selected
+        return _with_columns(selected, used, inner)
 
 
 def _column(sequence: Entry, index: int) -> int:

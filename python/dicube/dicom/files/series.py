@@ -222,6 +222,7 @@ def _without_copies(members: Sequence[Instance]) -> list[Instance]:
         DataConsistencyError: two files have the same UID and different content.
     """
     kept: dict[str, Instance] = {}
+    copies: dict[str, list[Instance]] = {}
     for instance in members:
         # A file without a UID is never a copy.
         uid = instance.text(_INSTANCE_UID) or f"of {instance.path}"
@@ -233,8 +234,11 @@ def _without_copies(members: Sequence[Instance]) -> list[Instance]:
                 f"{other.path} and {instance.path} have the same SOPInstanceUID {uid} but differ"
             )
         _log.info("%s is a copy of %s", instance.path, other.path)
-        kept[uid] = replace(other, copies=(*other.copies, instance))
-    return list(kept.values())
+        copies.setdefault(uid, []).append(instance)
+    return [
+        replace(instance, copies=tuple(copies[uid])) if uid in copies else instance
+        for uid, instance in kept.items()
+    ]
 
 
 def _listed(series: dict[str, list[Instance]]) -> str:

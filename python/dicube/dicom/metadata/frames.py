@@ -10,8 +10,9 @@ Must not know what any tag means, or files.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 from dicube.dicom.merge_utils import (
     Entries,
@@ -87,6 +88,37 @@ def frames_from_json(document: Any, slice_count: int) -> list[Frame]:
     return found
 
 
+class _Index:
+    """The macros in the items of functional groups by the elements that they have.
+
+    Attributes:
+        macros: the macros that have an element, in the order in which they were found.
+        holders: the macros that have a sequence.
+    """
+
+    def __init__(self, items: Iterable[Mapping[str, Entry]]) -> None:
+        self.macros: dict[str, dict[str, None]] = {}
+        self.holders: dict[str, dict[str, None]] = {}
+        for item in items:
+            for macro, sequence in item.items():
+                self._add(macro, sequence)
+
+    def _add(self, macro: str, sequence: Entry) -> None:
+        if sequence["vr"] != "SQ" or sequence["shared"] is not None:
+            return
+        self.holders.setdefault(macro, {})
+        for key, entry in sequence["Value"][0].items() if sequence.get("Value") else ():
+            self.macros.setdefault(key, {})
+            macros = (self.holders if entry["vr"] == "SQ" else self.macros).setdefault(key, {})
+            macros[macro] = None
+            if len(macros) > _MOST_MACROS:
+                raise MetaDataError(f"more than {_MOST_MACROS} macros have an element {key}")
+
+
+IndicesOfGroups: TypeAlias = dict[tuple[int, ...], _Index]
+"""Indices by the identities of the groups' items."""
+
+
 class FrameElements:
     """The elements in the functional groups of slices, each collected on first use.
 
@@ -94,17 +126,28 @@ class FrameElements:
     macros themselves.
     """
 
-    def __init__(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> None:
-        """Index the functional groups among the entries of a series."""
+    def __init__(
+        self,
+        entries: Mapping[str, Entry],
+        frames: Sequence[Frame],
+        indices: IndicesOfGroups | None = None,
+    ) -> None:
+        """Index the functional groups among the entries of a series.
+
+        Args:
+            entries: the entries.
+            frames: the file and frame of each slice.
+            indices: those known, while the entries that they are of exist; the new one is added.
+        """
         self._groups = tuple(map(entries.get, FUNCTIONAL_GROUPS))
         self._sequences = tuple(g if g and g["shared"] is None else None for g in self._groups)
         self._frames = frames
-        self._macros: dict[str, list[str]] = {}
-        self._holders: dict[str, list[str]] = {}  # the macros that have a sequence
-        for group in self._sequences:
-            for item in group.get("Value", []) if group else []:
-                for macro, sequence in item.items():
-                    self._index(macro, sequence)
+        items = [group.get("Value") if group else None for group in self._sequences]
+        indices = {} if indices is None else indices
+        known = tuple(map(id, items))
+        if known not in indices:
+            indices[known] = _Index(chain.from_iterable(filter(None, items)))
+        self._macros, self._holders = indices[known].macros, indices[known].holders
         self._found: dict[str, Entry | None] = {}
 
     def is_of(self, entries: Mapping[str, Entry], frames: Sequence[Frame]) -> bool:
@@ -114,7 +157,7 @@ class FrameElements:
 
     def macros_of(self, key: str) -> list[str]:
         """Return the macros that have an element."""
-        return self._macros.get(key, [])
+        return list(self._macros.get(key, ()))
 
     def get(self, key: str) -> Entry | None:
         """Return the merged entry of an element; None if no slice has it."""
@@ -135,23 +178,10 @@ class FrameElements:
         for item, column in self._items(index):
             macro = item.get(key)
             element = None if macro is None else slice_entry(macro, column)
-            element = element or self._in_macros(item, column, key, self._holders.get(key, []))
+            element = element or self._in_macros(item, column, key, self._holders.get(key, {}))
             if element is not None:
                 return element
         return None
-
-    def _index(self, macro: str, sequence: Entry) -> None:
-        if sequence["vr"] != "SQ" or sequence["shared"] is not None:
-            return
-        self._holders.setdefault(macro, [])
-        for key, entry in sequence["Value"][0].items() if sequence.get("Value") else ():
-            macros = self._macros.setdefault(key, [])
-            if entry["vr"] == "SQ":
-                macros = self._holders.setdefault(key, [])
-            if macro not in macros:
-                if len(macros) == _MOST_MACROS:
-                    raise MetaDataError(f"more than {_MOST_MACROS} macros have an element {key}")
-                macros.append(macro)
 
     def _element(self, index: int, key: str) -> JsonElement | None:
         for item, column in self._items(index):
@@ -169,7 +199,7 @@ class FrameElements:
                 yield item
 
     def _in_macros(
-        self, item: Entries, column: int, key: str, macros: Sequence[str]
+        self, item: Entries, column: int, key: str, macros: Collection[str]
     ) -> JsonElement | None:
         for macro in macros:
             sequence = item.get(macro)

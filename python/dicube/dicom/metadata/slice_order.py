@@ -46,8 +46,10 @@ def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
     if not meta.has_frames:
         return found
 
+    turned = orientations(meta)
+
     def normal_at(index: int) -> Floats | None:
-        orientation = orientations(meta)[index]
+        orientation = turned[index]
         return None if orientation is None else normal_of(orientation)
 
     return spread_over_frames(meta, found, normal_at)

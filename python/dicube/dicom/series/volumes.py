@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ _SAME_PLACE = 1e-3  # mm, as in `dicom_status`
 # Of direction cosines. Scanners repeat the orientation of a stack; planes that differ by less than
 # 0.06 degrees are meant to be parallel.
 _SAME_ORIENTATION = 1e-3
+_CELL = 8 * _SAME_ORIENTATION  # most cells have no first orientation near their edges
 
 # Elements that may distinguish volumes; those made for this purpose come first. Each is followed by
 # the private elements of the same meaning.
@@ -47,6 +49,7 @@ _ORIENTATION, _B_VALUE = "ImageOrientationPatient", "DiffusionBValue"
 _ORDER = "order of the slices"
 _MOST_LISTED = 8  # volumes whose slices a text lists
 
+Orientation = tuple[float, ...]
 ElementValues = tuple[str, Sequence[Any]]
 """The name of an element, and its value in each slice."""
 
@@ -162,18 +165,54 @@ def _groups_of_orientation(series: _Series) -> list[list[int]]:
 
     All slices are one group if none has a position.
     """
-    turned, points = series.orientations, series.positions
-    known = [i for i in range(len(turned)) if turned[i] is not None and points[i] is not None]
-    rows = np.array([turned[i] for i in known], float)
-    left = np.ones(len(known), bool)
-    groups = []
-    while left.any():
-        first = int(left.argmax())
-        here = left & (np.abs(rows - rows[first]).max(axis=1) <= _SAME_ORIENTATION)
-        left &= ~here
-        groups.append([known[i] for i in np.flatnonzero(here)])
-    lacking = sorted(set(range(len(turned))).difference(known))
-    return sorted([*groups, lacking] if lacking else groups)
+    stacks, lacking, groups = _Stacks(), list[int](), dict[int, list[int]]()
+    for index, (turned, point) in enumerate(
+        zip(series.orientations, series.positions, strict=True)
+    ):
+        if turned is None or point is None:
+            lacking.append(index)
+        else:
+            groups.setdefault(stacks.number(turned), []).append(index)
+    return sorted([*groups.values(), lacking] if lacking else groups.values())
+
+
+class _Stacks:
+    """Numbers orientations; those that differ little from the first of a number have it too.
+
+    The first ones are found by rounded values, so that many orientations take no longer each than
+    a few.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[Orientation, int] = {}
+        self._firsts: dict[Orientation, list[tuple[int, Orientation]]] = {}
+        self._count = 0
+
+    def number(self, orientation: Orientation) -> int:
+        """Return the number of an orientation."""
+        if orientation not in self._numbers:
+            self._numbers[orientation] = self._found(orientation)
+        return self._numbers[orientation]
+
+    def _found(self, orientation: Orientation) -> int:
+        near = [
+            number
+            for cell in product(*map(_cells, orientation))
+            for number, first in self._firsts.get(cell, ())
+            if max(abs(a - b) for a, b in zip(orientation, first, strict=True)) <= _SAME_ORIENTATION
+        ]
+        if near:
+            return min(near)
+        own = tuple(cosine // _CELL for cosine in orientation)
+        self._firsts.setdefault(own, []).append((self._count, orientation))
+        self._count += 1
+        return self._count - 1
+
+
+def _cells(cosine: float) -> set[float]:
+    """Return the rounded values of all numbers that may differ little from a direction cosine."""
+    around = 1.001 * _SAME_ORIENTATION  # a little more, because sums are rounded
+    return {(cosine + step) // _CELL for step in (-around, around)}
 
 
 def _volumes_of_group(series: _Series, group: Sequence[int]) -> SeriesVolumes | None:
@@ -263,11 +302,24 @@ def _fewest(
     """Return a minimal set of elements that split the slices together; [] if there is none."""
     if not elements or not _splits(_rows(elements), places, repeats):
         return []
-    for one in elements[::-1]:
-        fewer = [other for other in elements if other is not one]
-        if fewer and _splits(_rows(fewer), places, repeats):
-            elements = fewer
-    return elements
+    # Rows of values are numbered, so that a comparison takes no longer with many elements.
+    before = [[0] * len(places)]
+    for _, values in elements[:-1]:
+        before.append(_numbered(before[-1], values))
+    needed: list[ElementValues] = []
+    behind = [0] * len(places)
+    for one, rows in zip(elements[::-1], before[::-1], strict=True):
+        if not _splits(_numbered(rows, behind), places, repeats):
+            needed.append(one)
+            behind = _numbered(behind, one[1])
+    return needed[::-1]
+
+
+def _numbered(rows: Sequence[int], values: Sequence[Any]) -> list[int]:
+    """Return the number of each distinct pair of a row and a value."""
+    numbers: dict[tuple[int, Any], int] = {}
+    pairs = zip(rows, values, strict=True)
+    return [numbers.setdefault(pair, len(numbers)) for pair in pairs]
 
 
 def _occurrences(places: Sequence[Any]) -> list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pydicom.data
 import pytest
 from inputs.dicom_frames import enhanced, frames_like, plane, several_frames
 from inputs.dicom_series import each, item, make_series, set_pixels, write_series
+from inputs.work import assert_linear
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
@@ -23,6 +26,7 @@ from dicube.dicom.dicom_io import (
     read_series,
 )
 from dicube.dicom.export.folder import write_dicom_folder
+from dicube.dicom.metadata.slice_order import positions
 from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_or_reason
 from dicube.exceptions import DataConsistencyError, MetaDataError
 
@@ -295,3 +299,49 @@ def test_columns_that_are_malformed(columns: Any) -> None:
     document["_merged_data"]["52009230"]["columns"] = columns
     with pytest.raises(MetaDataError, match="52009230"):
         DicomMeta.from_json(json.dumps(document))
+
+
+class TestWork:
+    """Twice as many files or frames take twice the work."""
+
+    def test_frames_among_single_frame_files(self) -> None:
+        def call(count: int) -> Callable[[], object]:
+            datasets = [enhanced(count), *make_series(count)[1:]]
+            return DicomMeta.from_datasets(datasets).to_json
+
+        assert_linear(call, 100)
+
+    def test_a_long_sequence_among_short_ones(self) -> None:
+        def call(count: int) -> Callable[[], object]:
+            series = make_series(count)
+            items = [item(ReferencedSOPInstanceUID=f"1.2.{number}") for number in range(count)]
+            each(series, "ReferencedImageSequence", [items, *[items[:1]] * (count - 1)])
+            return DicomMeta.from_datasets(series).to_json
+
+        assert_linear(call, 100)
+
+    def test_positions_of_many_files(self) -> None:
+        def call(count: int) -> Callable[[], object]:
+            files = [several_frames(2, number + 1) for number in range(count)]
+            each(files, "ImagePositionPatient", [[0, 0, 10 * number] for number in range(count)])
+            detector = item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+            for file in files:
+                file.DetectorInformationSequence = [detector]
+                file.SpacingBetweenSlices = 5
+            return partial(positions, DicomMeta.from_datasets(files))
+
+        assert_linear(call, 150)
+
+
+def test_files_without_a_sequence_share_its_column() -> None:
+    datasets = [*make_series(3), enhanced(2, 7)]
+    meta = DicomMeta.from_datasets(datasets)
+    (groups,) = (entry for key, entry in meta.items() if key == "52009230")
+    assert groups["columns"] == [0, 0, 0, 1, 1]
+    assert groups["counts"] == [None, 2]
+    again = DicomMeta.from_json(meta.to_json())
+    assert again == meta
+    for index, dataset in enumerate([*datasets, datasets[-1]]):
+        same = "PerFrameFunctionalGroupsSequence" in again.dataset(index)
+        assert same == ("PerFrameFunctionalGroupsSequence" in dataset)
+    assert [len(part.get("52009230") or ()) for part in again.split([[0, 1], [2, 4]])] == [0, 2]

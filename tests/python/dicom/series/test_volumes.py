@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from inputs.dicom_frames import enhanced, frames_like, plane, several_frames
 from inputs.dicom_series import each, item, make_series, make_slice, set_pixels, write_series
 from inputs.private_elements import csa_header, unknown
+from inputs.work import assert_linear
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
@@ -565,3 +568,63 @@ def test_two_stacks_at_one_place() -> None:
     found = series_volumes(DicomMeta.from_datasets(each(series, "EchoTime", [1, 2])))
     assert found is not None
     assert (found.name, found.slices) == ("EchoTime", [[0, 1, 2, 3], [4, 5, 6, 7]])
+
+
+class TestWork:
+    """Twice as many slices take twice the work, whatever the volumes are."""
+
+    def test_many_dimensions(self) -> None:
+        def call(count: int) -> Callable[[], object]:
+            dataset = enhanced(16, groups=lambda frame: plane(frame // 4))
+            for frame, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+                bits = [frame % 4 >> number % 2 & 1 for number in range(count)]
+                group.FrameContentSequence[0].DimensionIndexValues = bits
+            meta = DicomMeta.from_datasets([dataset])
+            found = series_volumes(meta)
+            assert found is not None
+            assert found.name == "DimensionIndexValues[0], DimensionIndexValues[1]"
+            return partial(series_volumes, meta)
+
+        assert_linear(call, 400)
+
+    @pytest.mark.parametrize("files", [1, 2])
+    def test_many_volumes_of_frames(self, files: int) -> None:
+        def call(count: int) -> Callable[[], object]:
+            datasets = []
+            for number in range(files):
+                dataset = enhanced(count, number + 1, groups=lambda frame: plane(frame % 2))
+                for frame, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+                    group.FrameContentSequence[0].TemporalPositionIndex = (
+                        frame // 2 + number * count
+                    )
+                datasets.append(dataset)
+            meta = DicomMeta.from_datasets(datasets)
+            image = DicomCubeImage(np.zeros((files * count, 6, 5), np.uint16), dicom_meta=meta)
+            assert len(image.volumes()) == files * count // 2
+            return image.volumes
+
+        assert_linear(call, 160 // files)
+
+
+def test_orientations_that_differ_little_from_the_first_one() -> None:
+    """Whatever the digits that they are rounded at."""
+    random.seed(5)
+    series, firsts, expected = make_series(200), list[list[float]](), dict[int, list[int]]()
+    for index, dataset in enumerate(series):
+        around, scale = random.choice((0, 0.004, 0.008, -0.008)), random.choice((3e-4, 2e-3))
+        row = [1, *(around + random.uniform(-scale, scale) for _ in range(2))]
+        turned = [round(cosine, 7) for cosine in [*row, -row[1], 1, 0]]
+        dataset.ImageOrientationPatient = turned
+        dataset.ImagePositionPatient = [0, 0, index]
+        near = [
+            number
+            for number, first in enumerate(firsts)
+            if max(abs(a - b) for a, b in zip(turned, first, strict=True)) <= 1e-3
+        ]
+        if not near:
+            firsts.append(turned)
+        expected.setdefault(near[0] if near else len(firsts) - 1, []).append(index)
+    found = series_volumes(DicomMeta.from_datasets(series))
+    assert found is not None
+    assert len(firsts) > 20
+    assert [sorted(slices) for slices in found.slices] == list(expected.values())
