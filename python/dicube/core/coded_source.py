@@ -70,6 +70,11 @@ class CodedSource:
         is_known = isinstance(source, bytes) or self._identity is not None
         self._source = source if is_known else None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the bytes of a file, which hold all that was in it."""
+        source = None if isinstance(self._source, bytes) else self._source
+        return {**self.__dict__, "_source": source}
+
     @contextmanager
     def frames(self, volume: NDArray[Any], compare: bool) -> Iterator[VolumeFrames]:
         """Give the frames of a volume that was read from the file.

@@ -274,6 +274,7 @@ class DicomCubeImage:
         image._real_world = real_world
         if skip_meta and real_world is None and not values_need_meta(meta, header, reader.dtype):
             image.dicom_meta = None
+            image._origin = dataclasses.replace(image._unchanged_origin(), coded_source=None)
         return image
 
     @classmethod
@@ -856,6 +857,10 @@ class DicomCubeImage:
         found = volumes_of(self._parts(), self.shape)
         return [self._part(slices, parts) for slices, parts in found] or [self]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for copies and pickles: after changes without what was read before."""
+        return {**self.__dict__, "_origin": self._unchanged_origin()}
+
     def __repr__(self) -> str:
         return (
             f"<DicomCubeImage shape={self.shape} dtype={self.dtype.name} "
@@ -953,3 +958,17 @@ class DicomCubeImage:
     def _objection(self) -> str:
         """Return why the image, pixels aside, is not what the original files are; '' if it is."""
         return self._origin.objection(self._dicom_meta, self.pixel_header, self.space)
+
+    def _unchanged_origin(self) -> Origin:
+        """Return the origin without original files that the image isn't any more."""
+
+        def why_changed(provenance: Provenance) -> str:
+            reason = provenance.objection(self._dicom_meta, self.pixel_header, self.space)
+            if reason or not self._pixels.seen:
+                return reason
+            try:
+                return provenance.changed_file(self._raw_image, thread_count(None))
+            except InvalidCubeFileError:
+                return "the original files are malformed"
+
+        return self._origin.unless_changed(why_changed, self.pixel_header, self.space)

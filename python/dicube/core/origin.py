@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -73,6 +73,28 @@ class Origin:
         if self.provenance is None:
             return "the image was not read from files"
         return self.provenance.objection(meta, header, space)
+
+    def unless_changed(
+        self,
+        why_changed: Callable[[Provenance], str],
+        header: PixelDataHeader,
+        space: Space | None,
+    ) -> Origin:
+        """Return the origin without original files that no longer belong to the image.
+
+        They hold what a caller may have removed from it.
+
+        Args:
+            why_changed: returns why the image is not what files are; '' if it is.
+            header, space: of the image, as they are now.
+        """
+        provenance, intact = self.provenance, self.intact_provenance
+        reason = "" if provenance is None else why_changed(provenance)
+        if reason:
+            provenance = Provenance(reason, None, header, space)
+        if intact is not None and why_changed(intact):
+            intact = None
+        return replace(self, provenance=provenance, intact_provenance=intact)
 
     def warn_of_dropped(self, target: Any, reason: str) -> None:
         """Warn that files without frames, kept with the originals, are missing in what is written.

@@ -134,8 +134,8 @@ class DicomMeta(MetadataLookup):
 
     Methods take a tag as keyword, pydicom Tag, (group, element), 0xGGGGEEEE or hexadecimal text; an
     unknown keyword raises UnknownTagError (a MetaDataError, KeyError and ValueError). The metadata
-    never contain pixel data or group lengths. File meta elements (group 2) can be read by tag, but
-    are not listed.
+    never contain pixel data or group lengths. File meta elements (group 2) are listed too, except
+    those that the encoding or other elements determine.
 
     Each frame of a multi-frame file is a slice; these slices share the elements of its dataset.
     Elements in the functional groups of a frame (PS3.3 C.7.6.16) can be read, set and removed by
@@ -156,7 +156,7 @@ class DicomMeta(MetadataLookup):
     Example:
         >>> meta = dicube.read_dicom_dir("series")
         >>> meta
-        <DicomMeta of 5 slices, 24 elements>
+        <DicomMeta of 5 slices, 27 elements>
         >>> meta.get("PatientName")  # all slices share it
         'DOE^JOHN'
         >>> meta.get("InstanceNumber")  # one value per slice
@@ -614,7 +614,7 @@ class DicomMeta(MetadataLookup):
 
         Example:
             >>> dicube.load_meta("head.dcbs").display()
-            5 slices, 24 elements; * differs from slice to slice
+            5 slices, 27 elements; * differs from slice to slice
             Tag         VR Keyword                   Value
             ...
         """

@@ -96,6 +96,7 @@ OTHER_RESULTS = {
     "dataset_of_values_beyond_the_dtype": "an error; there they wrap around",
     "file_in_an_unknown_transfer_syntax": "a DataConsistencyError; there a ValueError",
     "class_of_another_modality": "Secondary Capture; there CT",
+    "metadata": "group 2 too, so that it can be removed with all others",
 }
 
 

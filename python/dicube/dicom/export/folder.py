@@ -165,7 +165,7 @@ class SeriesFiles:
             )
         self.meta = meta = settled(meta, pixel_header, space)
         self.instances = meta.instances()
-        self._entries = dict(meta.items())
+        self._entries = dict(meta.entries)
         _check_size(self._entries, [first for first, *_ in self.instances], volume.nbytes)
         self.syntax = syntax
         self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)

@@ -65,7 +65,7 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
     replaced: Replaced = {}
     if kept == list(range(1, len(kept) + 1)) and (count < 2 or len(kept) >= count):
         return replaced
-    entries = dict(meta.items())
+    entries = meta.entries
 
     def element(key: str) -> JsonElement | None:
         entry: Entry | None = entries.get(key)
@@ -156,7 +156,7 @@ def _times_left(kept: Sequence[int], count: int, element: Lookup) -> Replaced:
 
 def _check_shared_within_files(meta: DicomMeta) -> None:
     several = [slices for slices in meta.instances() if len(slices) > 1]
-    for key, entry in meta.items():
+    for key, entry in meta.entries.items():
         if is_uniform(entry):
             continue
         columns = entry.get("columns")

@@ -48,7 +48,7 @@ def nested_pixels(meta: DicomMeta, syntax: str) -> list[Replaced]:
         if source == syntax or not is_encapsulated(source):
             continue
         if coded is None:
-            coded = {key: entry for key, entry in meta.items() if _has_coded_pixels(entry)}
+            coded = {key: entry for key, entry in meta.entries.items() if _has_coded_pixels(entry)}
         for key, sequences in coded.items():
             sequence = slice_entry(sequences, index)
             if sequence is not None:

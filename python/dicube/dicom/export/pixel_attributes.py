@@ -188,7 +188,7 @@ def _in_stored_units(meta: DicomMeta, index: int, signed: bool) -> Replaced:
     """
     new: Replaced = {}
     for tag in _IN_STORED_UNITS:
-        entry = dict(meta.items()).get(tag)
+        entry = meta.entries.get(tag)
         element = None if entry is None else slice_entry(entry, index)
         if element is None or element["vr"] not in NUMBER_FORMAT:
             continue

@@ -52,6 +52,15 @@ class MetadataLookup:
         self._frame_elements: FrameElements | None = None
         self._derived: dict[tuple[str, Hashable], tuple[Entry | None, Any]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without what is cached, which may hold values from before edits."""
+        return {**self.__dict__, "_frame_elements": None, "_derived": {}}
+
+    @property
+    def entries(self) -> Entries:
+        """The merged entries of the datasets, by tag key, in tag order."""
+        return self._merged_data
+
     @property
     def file_meta(self) -> Entries:
         """The merged entries of group 2, except those that other elements determine."""
@@ -217,19 +226,19 @@ class MetadataLookup:
         return "" if entry is None else str(entry["vr"])
 
     def keys(self) -> list[str]:
-        """Return the tag keys ('GGGGEEEE'), in tag order."""
-        return list(self._merged_data)
+        """Return the tag keys ('GGGGEEEE'), in tag order; also those of group 2 (file meta)."""
+        return [*self._file_meta, *self._merged_data]
 
     def items(self) -> Iterable[tuple[str, Entry]]:
         """Return the tag keys and their merged entries, in tag order."""
-        return self._merged_data.items()
+        return [*self._file_meta.items(), *self._merged_data.items()]
 
     def __len__(self) -> int:
         """Return the number of elements."""
-        return len(self._merged_data)
+        return len(self._file_meta) + len(self._merged_data)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._merged_data)
+        return iter(self.keys())
 
     def __contains__(self, tag: TagLike) -> bool:
         return self._entry(tag) is not None

@@ -122,7 +122,7 @@ def _blocks(meta: DicomMeta, group: str) -> Iterator[tuple[str, list[str]]]:
     if any(groups in meta for groups in FUNCTIONAL_GROUPS):  # which may have some as well
         keys = [f"{group}00{number:02X}" for number in range(0x10, 0x100)]
     else:
-        keys = [key for key in meta if key.startswith(f"{group}00") and key[6:] >= "10"]
+        keys = [key for key in meta.entries if key.startswith(f"{group}00") and key[6:] >= "10"]
     for key in keys:
         if not meta.is_missing(key):
             yield key[6:], converted(meta.get(key, force_nonshared=True), _creator)

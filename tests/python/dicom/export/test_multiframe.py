@@ -75,7 +75,7 @@ def test_a_series_comes_back_from_one_file(tmp_path: Path, modality: str, syntax
     sources, found = image.dicom_meta, again.dicom_meta
     assert sources is not None and found is not None
     replaced = {"SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "ImageType"}
-    for key in sources:
+    for key in sources.entries:
         keyword = pydicom.datadict.keyword_for_tag(key)
         if keyword not in replaced:
             told = found.get(key, force_nonshared=True)
