@@ -14,14 +14,20 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
+from dicube.codecs.codestream import probe
 from dicube.codecs.records import record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.storage.formats import KIND_OF_NUMBER, SPEED
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.real_values import RealValues, real_dtype
 from dicube.threads import Progress, batches, interruptible, thread_count
+
+# Larger arrays are decoded into only if they are not far larger than the file, or the first frame
+# has the shape that the file states.
+_CLAIM_ALWAYS_ALLOWED = 64 << 20  # bytes
+_MOST_CLAIM = 256  # times the size of the file
 
 
 class DcbReader:
@@ -288,8 +294,12 @@ class DcbReader:
 
         Raises:
             OutOfMemoryError: it needs more than `max_memory` or the memory available.
+            CodecError: it is far larger than the file, and the first frame has another shape.
         """
-        return new_array(shape, dtype, self.max_memory)
+        array = new_array(shape, dtype, self.max_memory)  # takes no memory until it is written
+        if array.nbytes > max(_CLAIM_ALWAYS_ALLOWED, _MOST_CLAIM * self.file_size):
+            self._check_claim()
+        return array
 
     @property
     def name(self) -> str:
@@ -313,6 +323,14 @@ class DcbReader:
 
     def __repr__(self) -> str:
         return f"<DcbReader shape={self.shape} dtype={self.dtype.name} codec={self.codec!r}>"
+
+    def _check_claim(self) -> None:
+        """Check that the first frame has the shape that the file states; don't decode it."""
+        found, (rows, columns) = probe(self.coded(0)), self.shape[1:3]
+        if (found.rows, found.columns) != (rows, columns):
+            raise CodecError(
+                f"frame 0: expected {rows} x {columns} pixels, found {found.rows} x {found.columns}"
+            )
 
     def _read_frames_and_masks(
         self, progress: Progress | None

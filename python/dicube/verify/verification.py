@@ -7,6 +7,7 @@ shown.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -40,7 +41,9 @@ _LATER_STATUSES = frozenset(
     }
 )
 _LOSSY_KINDS = (".dcbl", ".dcbr")
-_BATCH = 32  # frames decoded at a time, into a buffer that is reused
+# Frames decoded at a time, into a buffer that is reused; fewer if they take more bytes than this.
+_BATCH = 32
+_BATCH_BYTES = 64 << 20
 
 
 def verify_file(
@@ -154,7 +157,8 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
         yield _losses(reader, parts)
     if parts.origin.nifti is not None:
         yield _nifti(reader, parts)
-    yield from _originals(reader, parts, num_threads)
+    damage = [*(damaged_frames | undecodable).values()]
+    yield from _originals(reader, parts, damage, num_threads)
 
 
 def _listed(failed: Mapping[int, str]) -> str:
@@ -192,13 +196,18 @@ def _damaged_frames(
     damaged: dict[int, str] = {}
     undecodable: dict[int, str] = {}
     count = reader.shape[0]
-    buffer = reader.new_array((min(_BATCH, count), *reader.shape[1:]), reader.dtype)
+    frame_bytes = math.prod(reader.shape[1:]) * reader.dtype.itemsize
+    batch = max(1, min(_BATCH, count, _BATCH_BYTES // max(frame_bytes, 1)))
+    try:
+        buffer = reader.new_array((batch, *reader.shape[1:]), reader.dtype)
+    except DicomCubeError as too_large:
+        return damaged, dict.fromkeys(range(count), too_large.message)
 
     def decode(first: int, last: int) -> None:
         reader.read_frames(first, last, out=buffer[: last - first])
 
-    for first in range(0, count, _BATCH):
-        last = min(first + _BATCH, count)
+    for first in range(0, count, batch):
+        last = min(first + batch, count)
         for index, error in failures_of(decode, first, last):
             kind = undecodable if isinstance(error, CodecError) else damaged
             kind[index] = error.message
@@ -301,7 +310,9 @@ def _is_same_space(one: Space | None, other: Space | None) -> bool:
     return one is other if one is None or other is None else same_space(one, other)
 
 
-def _originals(reader: DcbReader, parts: CubeParts, num_threads: int) -> Iterator[Check]:
+def _originals(
+    reader: DcbReader, parts: CubeParts, damage: list[str], num_threads: int
+) -> Iterator[Check]:
     """Check that each original file is restored with its SHA-256, and agrees with the rest."""
     name = _ORIGINAL_FILES
     provenance = parts.origin.provenance
@@ -310,6 +321,9 @@ def _originals(reader: DcbReader, parts: CubeParts, num_threads: int) -> Iterato
         reason = "the file has no checksum of its NIfTI file, which --against can compare"
     if reason or provenance is None:
         yield unknown(name, reason)
+        return
+    if damage:  # the volume may take any amount of memory, however few frames decode
+        yield judged(name, "can't restore them", damage)
         return
     found: list[str] = []
     contradicted: list[str] = []

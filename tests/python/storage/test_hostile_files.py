@@ -347,6 +347,23 @@ def test_hostile_jpeg_xl_headers(dtype: str) -> None:
                 imdecode_jxl(coded[:place] + bytes([value]) + coded[place + 1 :])
 
 
+@pytest.mark.parametrize("extension", [".dcbs", ".dcba", ".dcbl", ".dcbr"])
+def test_frames_smaller_than_claimed_are_refused_before_decoding(
+    extension: str, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    place, size, *_ = entries(files[extension])["Image"]
+    claim = struct.pack("<2Q", 6000, 6000) + files[extension][place + 16 : place + size]
+    path = tmp_path / f"x{extension}"
+    path.write_bytes(with_section(files[extension], "Image", claim))
+    for use in (DicomCubeImage.from_file, lambda path: np.asarray(dicube.open(path)), dicube.load):
+        # Decoding would fill the whole array with zeros when it fails.
+        with pytest.raises(
+            CodecError, match=r"^frame 0: expected 6000 x 6000 pixels, found 6 x 5$"
+        ):
+            use(path)
+    assert not dicube.verify_file(path)
+
+
 def test_what_is_made_by_with_section_is_read(files: dict[str, bytes]) -> None:
     """The sealing is right: otherwise nothing here would get behind the checksums."""
     for file in files.values():

@@ -50,6 +50,22 @@ def failing(path: Path, against: Path | None = None) -> dict[str, Check]:
     return {n: c for n, c in checks(path, against).items() if c.outcome is Outcome.FAILS}
 
 
+def test_few_large_frames_are_decoded_at_a_time(
+    tmp_path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, ...]] = []
+
+    def new_array(_reader: DcbReader, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        made.append(shape)
+        return np.empty(shape, dtype)
+
+    (tmp_path / "x").write_bytes(good)
+    monkeypatch.setattr(DcbReader, "new_array", new_array)
+    monkeypatch.setattr("dicube.verify.verification._BATCH_BYTES", 10 * 6 * 5 * 2)
+    assert verify_file(tmp_path / "x")
+    assert made[0] == (10, 6, 5)
+
+
 def test_a_whole_file(tmp_path: Path, good: bytes, originals: Path) -> None:
     (tmp_path / "x").write_bytes(good)
     found = checks(tmp_path / "x", originals)

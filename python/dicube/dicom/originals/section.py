@@ -315,6 +315,10 @@ def _fault_of_coded(files: Sequence[Original]) -> str:
 def _is_unsafe(name: str) -> bool:
     """Return whether a name may lead out of the folder that files are restored to."""
     parts = name.split("/")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return True
     return bool(
         "\0" in name
         or any(part in ("", ".", "..") for part in parts)

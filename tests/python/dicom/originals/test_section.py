@@ -136,6 +136,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None] | bytes, str]] = {
     "zero": (first_file("name", "a\0b"), UNSAFE),
     "empty": (first_file("name", ""), UNSAFE),
     "folder": (first_file("name", "a/"), UNSAFE),
+    "half a pair": (first_file("name", "a\ud800b"), UNSAFE),
     "duplicate": (first_file("name", "I2"), "two files have the same name"),
     "folder of another": (first_file("name", "I2/x"), "two files have the same name"),
     "number": (first_file("name", 7), "a file has no name"),
