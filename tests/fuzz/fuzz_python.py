@@ -1,9 +1,10 @@
-"""Fuzz targets in Python, with atheris: the sections of dicube files, and DICOM files.
+"""Fuzz targets in Python, with atheris: dicube files, their sections, and DICOM files.
 
-    python tests/fuzz/fuzz_python.py sections|dicom [libFuzzer's options] FOLDER...
+    python tests/fuzz/fuzz_python.py files|sections|dicom [libFuzzer's options] FOLDER...
     python tests/fuzz/fuzz_python.py seeds FOLDER
 
 A finding is an exception that is not dicube's, or an image that changes when saved and read again.
+For `files`, so is a call that leaves its folder, or takes too much memory or time (`guard`).
 tests/python/fuzz/test_fuzz_python.py replays the inputs in corpus_python/.
 """
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import functools
 import importlib
 import io
 import json
 import os
+import pickle
 import pkgutil
 import random
 import shutil
@@ -39,18 +42,22 @@ if __name__ == "__main__" and sys.argv[1] != "seeds":
                 importlib.import_module(module.name)
 
 import numpy as np
+from file_mutations import crossed, mutated_file
+from file_seeds import file_seeds
+from guard import Guard
 from inputs.dicom_frames import enhanced, several_frames
 from inputs.dicom_series import each, item, make_series, write_series
+from json_mutations import SLICES, mutated_text
 
 import dicube
 from dicube import DicomCubeImage
+from dicube.cli import main
 from dicube.exceptions import DicomCubeError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes
-from dicube.verify.file_summary import summarize_file
 
 MEMORY = 64 << 20
-SLICES = 3
+PRIVATE = ("DOE", "JOHN", "4711")  # PatientName and PatientID of the seeds
 
 # The first byte of an input of `sections` is an index into this list; the rest is the section,
 # unpacked.
@@ -60,7 +67,7 @@ SECTIONS = (
 )
 PACKED = {"dicom_meta", "originals", "nifti"}
 
-Target = Callable[[bytes], None]
+Target = Callable[[bytes], object]
 
 
 @functools.cache
@@ -75,9 +82,17 @@ def scratch() -> Path:
 def emptied(name: str) -> Path:
     """Return an empty folder in the scratch folder."""
     folder = scratch() / name
-    for path in sorted(folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     folder.mkdir(exist_ok=True)
+    found = [folder]
+    for parent in found:  # grows; deeper than Python can recurse
+        found += (
+            Path(entry) for entry in os.scandir(parent) if entry.is_dir(follow_symlinks=False)
+        )
+        for entry in os.scandir(parent):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry)
+    for parent in found[:0:-1]:
+        parent.rmdir()
     return folder
 
 
@@ -115,64 +130,15 @@ def sealed(name: str, content: bytes) -> bytes:
 
 
 def sections(data: bytes) -> None:
-    """Read a file with any bytes as one of its sections, and use the image."""
-    if not data:
-        return
-    file = sealed(SECTIONS[data[0] % len(SECTIONS)], data[1:])
-    with contextlib.suppress(DicomCubeError):
-        dicube.load_meta(file, max_memory=MEMORY)
-    path = scratch() / "x.dcbs"
-    path.write_bytes(file)
-    for use in (summarize_file, dicube.verify_file):
-        with contextlib.suppress(DicomCubeError):
-            use(path)
-    try:
-        image = DicomCubeImage.from_file(file, num_threads=1, max_memory=MEMORY)
-    except DicomCubeError:
-        return
-    assert same_bits(image.raw_image, good_file()[0])
-    use_image(image)
+    """Read a file with any bytes as one of its sections, in every way."""
+    if data:
+        image = files(sealed(SECTIONS[data[0] % len(SECTIONS)], data[1:]))
+        assert image is None or same_bits(image.raw_image, good_file()[0])
 
 
 def same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
     """Return whether two arrays are the same to the bit, including NaNs."""
     return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
-
-
-def use_image(image: DicomCubeImage) -> None:
-    """Use an image in many ways; only dicube's errors may be raised."""
-    again = scratch() / "again.dcbs"
-
-    def save() -> None:
-        image.to_file(again, num_threads=1)
-        back = DicomCubeImage.from_file(again, num_threads=1)
-        assert same_bits(back.raw_image, image.raw_image)
-        assert back.dicom_meta == image.dicom_meta
-        assert bool(back.why_not_exact()) == bool(image.why_not_exact())
-
-    def restore(exact: bool) -> None:
-        image.to_dicom_folder(emptied("out"), num_threads=1, exact=exact, overwrite=True)
-
-    def look() -> None:
-        meta = image.dicom_meta
-        if meta is not None:
-            list(meta.items())
-            dicube.check_dicom(meta)
-            for key in list(meta.keys())[:40]:
-                meta.get_values(key)
-            meta.index(0)
-
-    uses: list[Callable[[], object]] = [
-        *(image.get_fdata, image.volumes, image.why_not_exact, look, save),
-        *(lambda: restore(True), lambda: restore(False)),
-        lambda: image.to_nifti(scratch() / "x.nii"),
-        lambda: repr(image) + str(image.space) + str(image.losses),
-    ]
-    for use in uses:
-        with contextlib.suppress(DicomCubeError):
-            use()
-    outside = {path.name for path in scratch().iterdir()}
-    assert outside <= {"good", "out", "in", "x.dcbs", "again.dcbs", "x.nii"}, outside
 
 
 # --------------------------------------------------------------------------------------- DICOM
@@ -198,61 +164,162 @@ def dicom(data: bytes) -> None:
         assert (scratch() / "out" / "1.dcm").read_bytes() == data
 
 
+# --------------------------------------------------------------------------------------- files
+
+
+@functools.cache
+def guard() -> Guard:
+    """Return what watches the uses of a file. Temporary files go to the folder being watched."""
+    return Guard(scratch())
+
+
+def files(data: bytes) -> DicomCubeImage | None:
+    """Read any bytes as a dicube file, in every way; return the image, if there is one."""
+    path, out = scratch() / "x.dcbs", scratch() / "out"
+    path.write_bytes(data)
+    images: list[DicomCubeImage] = []
+    bounded: dict[str, Any] = {"num_threads": 1, "max_memory": MEMORY}
+
+    def load() -> None:
+        images.append(DicomCubeImage.from_file(path, **bounded))
+
+    def look_into() -> None:
+        with dicube.open(path, **bounded) as cube:
+            parts = (cube.dicom_meta, cube.space, cube.pixel_header, cube.dicom_status)
+            repr((parts, cube.losses, cube.levels))
+            np.asarray(cube)
+            cube.get_fdata(0)
+
+    uses: dict[str, Callable[[], object]] = {
+        "load": load,
+        "load without max_memory": lambda: DicomCubeImage.from_file(path, num_threads=1),
+        "load without metadata": lambda: DicomCubeImage.from_file(path, skip_meta=True, **bounded),
+        "load real values": lambda: DicomCubeImage.from_file(path, dtype="float32", **bounded),
+        "load damaged": lambda: DicomCubeImage.from_file(path, on_error="skip", **bounded),
+        "load_meta": lambda: dicube.load_meta(path, max_memory=MEMORY),
+        "open": look_into,
+        "stored_names": lambda: dicube.stored_names(path),
+        "restore_files": lambda: dicube.restore_files(path, out, overwrite=True, **bounded),
+        "info": lambda: command("info", "--json", path),
+        "verify": lambda: command("verify", path),
+        **{
+            f"convert to {target}": functools.partial(command, "convert", path, f"{out}/{target}")
+            for target in ("", "x.nii", "x.dcba", "x.dcm")
+        },
+    }
+    for name, use in uses.items():
+        watched(name, use)
+    if not images:
+        return None
+    use_image(images[0])
+    return images[0]
+
+
+def command(verb: str, *arguments: str | Path) -> None:
+    """Run a command of `dicube`; issue what it prints to stderr as a warning."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as said,
+    ):
+        main([verb, *map(str, arguments)])
+    warnings.warn(said.getvalue(), stacklevel=2)
+
+
+def watched(name: str, use: Callable[[], object]) -> None:
+    """Let a use write into one empty folder only, and raise only dicube's errors.
+
+    Neither errors nor warnings may quote the private values of the seeds.
+    """
+    folder, guarding = emptied("out"), guard()
+    tempfile.tempdir = str(folder)
+    said: list[str] = []
+    try:
+        with guarding.watching(name, folder), warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                use()
+            except DicomCubeError as error:
+                said.append(str(error))
+    finally:
+        tempfile.tempdir = None
+    said += (str(warning.message) for warning in warned)
+    quoted = [text for text in said for value in PRIVATE if value in text]
+    assert not quoted, (name, quoted)
+
+
+def use_image(image: DicomCubeImage) -> None:
+    """Use an image, and copies of it that are edited."""
+    folder = scratch() / "out"
+
+    def edit() -> None:
+        edited = copy.deepcopy(image)
+        meta = edited.dicom_meta or edited.init_meta()
+        meta.set_shared_item("PatientName", "NEW^NAME")
+        meta.set_nonshared_item("ImageComments", list(map(str, range(edited.shape[0]))))
+        for key in list(meta.keys())[2::5]:
+            del meta[key]
+        edited.raw_image[0] = 0
+        edited.pixel_header.RescaleSlope = 2.0
+        assert edited.why_not_exact()
+        edited.to_file(folder / "edited.dcbs", num_threads=1)
+        edited.to_dicom_folder(folder / "edited", num_threads=1)
+
+    def parts() -> None:
+        for volume in image.volumes():
+            volume.get_fdata("float64")
+            volume.to_file(folder / "volume.dcba", num_threads=1)
+
+    def look() -> None:
+        meta = image.dicom_meta
+        repr((image, image.space, image.losses, image.roi_mask, image.pixel_header))
+        if meta is not None:
+            dicube.check_dicom(meta)
+            for key in list(meta.keys())[:40]:
+                meta.get_values(key)
+            meta.index(0)
+            copy.deepcopy(meta).sort_files()
+
+    def save() -> None:
+        image.to_file(folder / "again.dcbs", num_threads=1)
+        back = DicomCubeImage.from_file(folder / "again.dcbs", num_threads=1)
+        assert same_bits(back.raw_image, image.raw_image)
+        meta, saved = image.dicom_meta, back.dicom_meta  # compared as text, for NaN
+        assert (meta and meta.to_json()) == (saved and saved.to_json())
+
+    uses: dict[str, Callable[[], object]] = {
+        "get_fdata": image.get_fdata,
+        "get_fdata of a mapping": lambda: image.get_fdata("float64", real_world=0),
+        "volumes": parts,
+        "look": look,
+        "save": save,
+        "why_not_exact": lambda: image.why_not_exact(num_threads=1),
+        "exact": lambda: image.to_dicom_folder(folder / "dicom", exact=True, num_threads=1),
+        "new files": lambda: image.to_dicom_folder(folder / "new", exact=False, num_threads=1),
+        "coded files": lambda: image.to_dicom_folder(
+            folder / "coded", transfer_syntax="htj2k", num_threads=1
+        ),
+        "to_dicom_file": lambda: image.to_dicom_file(folder / "x.dcm", num_threads=1),
+        "to_nifti": lambda: image.to_nifti(folder / "x.nii"),
+        "pickle": lambda: pickle.loads(pickle.dumps(image)),
+        "edit": edit,
+    }
+    for name, use in uses.items():
+        watched(name, use)
+
+
+def mutate_file(data: bytes, most: int, seed: int) -> bytes:
+    """Mutate the content of a file; the checksums are right again."""
+    mutant = mutated_file(data, random.Random(seed))
+    return mutant if len(mutant) <= most else data[:most]
+
+
+def cross_files(one: bytes, other: bytes, most: int, seed: int) -> bytes:
+    """Put a part of one file into another."""
+    made = crossed(one, other, random.Random(seed))
+    return made if len(made) <= most else one[:most]
+
+
 # ------------------------------------------------------------------------- mutations of sections
-
-STRANGE: tuple[Any, ...] = (
-    *(None, True, False, 0, 1, -1, 2, SLICES, 1 << 31, 1 << 32, 1 << 63, 1 << 64, -(1 << 63)),
-    *(0.5, -0.0, 1e308, 1e-320, float("nan"), float("inf"), -float("inf"), 10**400),
-    *("", "a", "0", "None", "nan", "\0", "\\", "1\\2", "\ud800", "é", "x" * 100, "../../x", "AA=="),
-    *([], {}, [None], [[]], [{}], {"": None}, {"vr": "SQ"}, {"vr": "US", "shared": True}),
-    *("SQ", "OB", "OW", "US", "DS", "PN", "UN", "AT", "UI", "DA", "LO", "FD", "IS"),
-)
-
-
-def paths_in(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the path to each value in a document."""
-    yield path
-    if isinstance(document, dict):
-        children: Any = document.items()
-    elif isinstance(document, list):
-        children = enumerate(document)
-    else:
-        return
-    for key, child in children:
-        yield from paths_in(child, (*path, key))
-
-
-def mutated(document: Any, pick: random.Random) -> Any:
-    """Return a document with one of its values changed to something strange."""
-    paths = list(paths_in(document))
-    path = pick.choice(paths)
-    if not path:
-        return pick.choice(STRANGE) if pick.random() < 0.1 else document
-    parent = functools.reduce(lambda value, key: value[key], path[:-1], document)
-    key, kind = path[-1], pick.randrange(8)
-    value = parent[key]
-    if kind == 0:
-        del parent[key]
-    elif kind == 1:
-        other = functools.reduce(lambda value, key: value[key], pick.choice(paths), document)
-        parent[key] = json.loads(json.dumps(other))
-    elif kind == 2 and isinstance(value, list):
-        value.append(pick.choice(STRANGE if not value or pick.random() < 0.5 else value))
-    elif kind == 3 and isinstance(parent, dict):
-        parent[str(pick.choice(("7FE00010", "00280010", "00080005", "52009230", key, "Value")))] = (
-            parent.pop(key)
-        )
-    elif kind == 4 and isinstance(value, (int, float)) and not isinstance(value, bool):
-        parent[key] = pick.choice((value + 1, -value, str(value), float(value), [value]))
-    elif kind == 5 and isinstance(value, dict):
-        value[
-            pick.choice(("Value", "InlineBinary", "raw", "counts", "vrs", "columns", "shared"))
-        ] = pick.choice(STRANGE)
-    elif kind == 6:
-        parent[key] = [value] * pick.choice((1, 2, SLICES, 100))
-    else:
-        parent[key] = pick.choice(STRANGE)
-    return document
 
 
 def mutate_section(data: bytes, most: int, seed: int) -> bytes:
@@ -266,11 +333,8 @@ def mutate_section(data: bytes, most: int, seed: int) -> bytes:
         size = int.from_bytes(data[1:5], "little")
         head, rest = data[5 : 5 + size], data[5 + size :]
     try:
-        document = json.loads(head)
-        for _ in range(pick.choice((1, 1, 1, 2, 3))):
-            document = mutated(document, pick)
-        text = json.dumps(document).encode()
-    except (ValueError, RecursionError, OverflowError):
+        text = mutated_text(head, pick).encode()
+    except ValueError:
         return bytes(atheris.Mutate(data, most))
     if rest:
         text = len(text).to_bytes(4, "little") + text + rest
@@ -282,6 +346,8 @@ def mutate_section(data: bytes, most: int, seed: int) -> bytes:
 
 def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Yield target, name and content of each good input."""
+    for name, content in file_seeds(emptied("good")):
+        yield "files", name, content
     several = make_series(SLICES)
     each(several, "AcquisitionNumber", [1, 2, 3])
     for dataset in several:
@@ -330,7 +396,7 @@ def make_seeds(folder: Path) -> None:
         (folder / target / name).write_bytes(content)
 
 
-TARGETS: dict[str, Target] = {"sections": sections, "dicom": dicom}
+TARGETS: dict[str, Target] = {"files": files, "sections": sections, "dicom": dicom}
 
 
 def run(target: Target, data: bytes) -> None:
@@ -346,6 +412,9 @@ if __name__ == "__main__":
         make_seeds(Path(sys.argv[1]))
     else:
         good_file()
-        mutator = {"custom_mutator": mutate_section} if name == "sections" else {}
+        mutator: dict[str, Any] = {
+            "files": {"custom_mutator": mutate_file, "custom_crossover": cross_files},
+            "sections": {"custom_mutator": mutate_section},
+        }.get(name, {})
         atheris.Setup(sys.argv, functools.partial(run, TARGETS[name]), **mutator)
         atheris.Fuzz()

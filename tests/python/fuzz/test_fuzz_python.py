@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import socket
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from inputs.sealing import sealed
 from programs.running import ROOT
+
+from dicube.storage import DcbReader
 
 FUZZ = ROOT / "tests" / "fuzz"
 CORPUS = sorted(path for path in (FUZZ / "corpus_python").rglob("*") if path.is_file())
@@ -38,8 +45,54 @@ def test_mutations_are_of_json_too() -> None:
 
     (seed,) = (c for _, name, c in fuzz_python.seeds() if name == "several-space")
     pick = fuzz_python.random.Random(0)
-    documents = {
-        fuzz_python.json.dumps(fuzz_python.mutated(fuzz_python.json.loads(seed[1:]), pick))
-        for _ in range(50)
-    }
+    documents = {fuzz_python.mutated_text(seed[1:], pick) for _ in range(50)}
     assert len(documents) > 30
+
+
+def test_files_are_taken_apart_and_sealed_again() -> None:
+    import file_parts
+    import fuzz_python
+
+    for target, name, content in fuzz_python.seeds():
+        if target == "files":
+            again = file_parts.joined(file_parts.parsed(content))
+            assert file_parts.parsed(again) == file_parts.parsed(content), name
+            with DcbReader(again, num_threads=1) as reader:
+                assert all(reader.sections[section] is not None for section in reader.sections)
+                reader.read_frames()
+
+
+def test_mutated_files_have_right_checksums() -> None:
+    import file_mutations
+    import fuzz_python
+
+    (seed,) = (c for _, name, c in fuzz_python.seeds() if name == "several.dcbs")
+    mutants = {file_mutations.mutated_file(seed, random.Random(n)) for n in range(60)} - {seed}
+    assert len(mutants) > 40
+    for mutant in mutants:
+        assert sealed(mutant) == mutant
+
+
+@pytest.mark.parametrize("what", ["write", "read", "connect", "memory"])
+def test_guard_finds_escapes(tmp_path: Path, what: str) -> None:
+    import guard
+
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret").write_bytes(b"x")
+    watcher = guard.Guard(inside)
+
+    def connect() -> None:
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.connect(("127.0.0.1", 9))
+
+    acts = {
+        "write": lambda: (inside / ".." / "outside").write_bytes(b"x"),
+        "read": lambda: (tmp_path / "secret").read_bytes(),
+        "connect": connect,
+        "memory": lambda: np.ones(guard.MOST_MEMORY + (64 << 20), np.uint8).sum(),
+    }
+    with watcher.watching("nothing", inside):
+        (inside / "x").write_bytes(b"x")
+    with pytest.raises(guard.Escape, match="one act"), watcher.watching("one act", inside):
+        acts[what]()
