@@ -6,10 +6,13 @@ in the files.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 import stat
 import sys
+import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +34,10 @@ Parts = Iterable[bytes | memoryview]
 _PREFIX, _DIGITS = ".dicube-", 12
 _NAMES_PER_TARGET = 8
 _FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
+# Devices, of any extension; characters with a meaning; and ends that are cut off.
+_NOT_ON_WINDOWS = re.compile(
+    r'^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)|[\0-\x1f<>:"\\|?*]|[. ]$', re.I
+)
 _NEW_FILE = 0o666  # before the umask
 # The mark of a temporary file: systems ignore this bit of a file, and no file of a user has it.
 _TEMPORARY = stat.S_ISVTX
@@ -70,39 +77,92 @@ def write_whole(path: str, parts: Parts) -> None:
 
 
 class WholeFiles:
-    """A context that writes many files; all are on the disk when it ends.
+    """A context that writes many files below a folder; all are on the disk when it ends.
+
+    Their names may come from a stranger. No link below the folder is followed: a file or a folder
+    takes its place.
 
     Files are flushed while the next ones are written, several at a time: to wait for the disk after
     each file takes twice as long, on some disks many times as long.
+
+    Args:
+        folder: the folder, which exists.
     """
 
     _THREADS = 8
     _MOST_WAITING = 16  # each of them is an open file
 
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
     def __enter__(self) -> WholeFiles:
         self._threads = Threads(self._THREADS)
         self._waiting: deque[Task[None]] = deque()
-        self._folders: dict[str, None] = {}
+        self._folders: dict[str, None] = {}  # that have new entries
+        self._known: set[str] = set()  # folders that are no links
+        self._written: dict[str, str] = {}
         return self
 
-    def write(self, path: str, parts: Parts) -> None:
-        """Write a file, as `write_whole` does.
+    def write(self, name: str, parts: Parts) -> str:
+        """Write a file, as `write_whole` does, and make the folders that it needs.
+
+        Args:
+            name: its path below the folder, with "/" between the parts; without "" and "..".
+            parts: its bytes.
+
+        Returns:
+            Its path.
 
         Raises:
             CubeFileAccessError: the operating system refuses this file or an earlier one, or the
-                target is not a regular file.
+                target is not a regular file, or is a file that was just written by another name.
         """
+        path = os.path.join(self._folder, *name.split("/"))
+        with refusals_named(path):
+            self._make_folders(name.split("/"))
+            self._check_new(name, path)
         # A file may be named like the temporary file of another one, which then has to be renamed
         # before, and must not be begun until this one is in place.
         is_alone = os.path.basename(path).casefold().startswith(_PREFIX)
         while len(self._waiting) >= (1 if is_alone else self._MOST_WAITING):
             self._waiting.popleft().result()
-        file = _Replacement(path)
+        file = _Replacement(path, follow=False)
         file.write(parts)
         self._waiting.append(self._threads.submit(file.settle))
         self._folders[file.folder] = None
         if is_alone:
             self._waiting.pop().result()
+        return path
+
+    def _make_folders(self, parts: list[str]) -> None:
+        """Make the folders of a file; recursion, as in `os.makedirs`, could be too deep."""
+        if sys.platform == "win32":
+            for part in parts:
+                if _NOT_ON_WINDOWS.search(part):
+                    raise OSError(errno.EINVAL, f"Windows reserves the name {part!a}")
+        path = self._folder
+        for part in parts[:-1]:
+            above, path = path, os.path.join(path, part)
+            if path in self._known:
+                continue
+            if os.path.islink(path):
+                os.unlink(path)
+            with suppress(FileExistsError):
+                os.mkdir(path)
+                self._folders[above] = None
+            self._known.add(path)
+
+    def _check_new(self, name: str, path: str) -> None:
+        """Raise if a file was already written by a name that the file system takes for this one."""
+        folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+        other = self._written.setdefault(folded, path)
+        if other is path:
+            return
+        while self._waiting:
+            self._waiting.popleft().result()
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(other), os.lstat(path)):
+                raise OSError(errno.EEXIST, f"it is the same file as {other} in this file system")
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         self._threads.__exit__(None, None, None)  # after an error, too, complete files are kept
@@ -120,6 +180,8 @@ def refusals_named(path: str) -> Iterator[None]:
         yield
     except DicomCubeError:
         raise
+    except UnicodeEncodeError as error:
+        raise CubeFileAccessError(f"{path!a}: cannot write: the name can't be encoded") from error
     except FileNotFoundError as error:
         raise CubeFileNotFoundError(f"{path}: cannot write: {error.strerror}") from error
     except OSError as error:
@@ -131,15 +193,17 @@ class _Replacement:
 
     Args:
         path: the target.
+        follow: whether a link stays, and the file that it leads to is the target.
 
     Attributes:
         folder: where both are.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, follow: bool = True) -> None:
         self._path = path
         with refusals_named(path):
-            self._target = _resolved(path)
+            self._target = os.path.realpath(path) if follow and os.path.islink(path) else path
+            _check_replaceable(self._target, may_be_link=not follow)
             self.folder = os.path.dirname(self._target)
             self._temporary, self._file = _created_for(self._target)
 
@@ -183,16 +247,11 @@ class _Replacement:
             raise
 
 
-def _resolved(path: str) -> str:
-    """Return the file that a path leads to through links, which need not exist."""
-    target = os.path.realpath(path) if os.path.islink(path) else path
-    try:
+def _check_replaceable(target: str, may_be_link: bool) -> None:
+    with suppress(FileNotFoundError):
         mode = os.lstat(target).st_mode
-    except FileNotFoundError:
-        return target
-    if not stat.S_ISREG(mode):
-        raise CubeFileAccessError(f"{path}: cannot write: not a regular file")
-    return target
+        if not (stat.S_ISREG(mode) or (may_be_link and stat.S_ISLNK(mode))):
+            raise OSError(errno.EINVAL, "not a regular file")
 
 
 def _created_for(target: str) -> tuple[str, BufferedWriter]:
@@ -221,13 +280,14 @@ def _created_for(target: str) -> tuple[str, BufferedWriter]:
 
 
 def _mode_of(target: str) -> int | None:
-    """Return the permissions of an existing target; None for a new file, or on Windows."""
+    """Return the permissions of a file to replace; None for a new one or a link, or on Windows."""
     if sys.platform == "win32":
         return None
     try:
-        return stat.S_IMODE(os.stat(target).st_mode) & ~_TEMPORARY
+        mode = os.lstat(target).st_mode
     except OSError:
         return None
+    return stat.S_IMODE(mode) & ~_TEMPORARY if stat.S_ISREG(mode) else None
 
 
 def _set_mode(descriptor: int, mode: int) -> None:

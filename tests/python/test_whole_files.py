@@ -10,6 +10,7 @@ import os
 import stat
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from inputs.file_writers import WRITERS, write_target
 from programs.running import PROGRAMS, needs, run_python
 
+from dicube import whole_files
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError
 from dicube.whole_files import WholeFiles, write_whole
 
@@ -194,9 +196,9 @@ def test_files_named_like_temporaries_of_others_are_all_written(later: int, tmp_
     names[51] = temporary_name(names[49], 0)
     names[59] = temporary_name(names[0], 0)
     for _ in range(2):
-        with WholeFiles() as files:
+        with WholeFiles(str(tmp_path)) as files:
             for name in names:
-                files.write(str(tmp_path / name), [name.encode() * 1000])
+                files.write(name, [name.encode() * 1000])
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
             name: name.encode() * 1000 for name in names
         }
@@ -249,6 +251,7 @@ def test_a_folder_that_is_missing(extension: str, tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
+@pytest.mark.parametrize("target", ["x.dcbs", "x.nii", "x.dcm"], indirect=True)
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_link_stays_and_the_file_it_leads_to_is_replaced(
     target: str, exists: bool, tmp_path: Path
@@ -277,9 +280,101 @@ def test_nothing_but_a_file_is_replaced(target: str, tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(CubeFileAccessError, match="cannot write: not a regular file"):
         write_target(path, 1)
-    path.rmdir()
+    assert [path.name for path in tmp_path.iterdir()] == [target]
+
+
+@pytest.mark.parametrize("target", ["x.dcbs", "x.nii", "x.dcm"], indirect=True)
+def test_a_link_to_itself_leads_to_no_file(target: str, tmp_path: Path) -> None:
+    path = tmp_path / target
     path.symlink_to(path)
     with pytest.raises(CubeFileAccessError, match="cannot write"):
         write_target(path, 1)
     assert path.is_symlink()
     assert [path.name for path in tmp_path.iterdir()] == [target]
+
+
+def written(folder: Path, *names: str) -> None:
+    """Write files below a folder, with their names as content."""
+    contents = {name: name.encode(errors="surrogatepass") for name in names}
+    with WholeFiles(str(folder)) as files:
+        for name, content in contents.items():
+            assert files.write(name, [content]) == str(folder / name)
+    for name, content in contents.items():
+        assert (folder / name).read_bytes() == content
+
+
+def test_links_below_the_folder_are_replaced(tmp_path: Path) -> None:
+    """Links to folders and files, which may be missing; the folder itself may be one."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "secret").write_bytes(b"secret")
+    (victim / "secret").chmod(0o600)
+    (tmp_path / "real" / "d").mkdir(parents=True)
+    folder = tmp_path / "folder"
+    folder.symlink_to("real")
+    links = {"a": victim, "d/b": victim, "c": tmp_path / "none", "e": victim / "secret"}
+    for name, place in {**links, "d/f": victim / "new", "g": victim}.items():
+        (folder / name).symlink_to(place)
+    os.link(victim / "secret", folder / "hard")
+    written(folder, "a/x", "a/y", "d/b/secret", "c/x", "e", "d/f", "g", "hard")
+    assert [path.name for path in victim.iterdir()] == ["secret"]
+    assert (victim / "secret").read_bytes() == b"secret"
+    assert folder.is_symlink()
+    assert not any(path.is_symlink() for path in folder.resolve().rglob("*"))
+    assert (folder / "e").stat().st_mode == (folder / "a" / "x").stat().st_mode
+
+
+def test_files_and_folders_in_the_way_stay(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"kept")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file/x", "folder", "pipe", "pipe/x"):
+        with pytest.raises(CubeFileAccessError, match=f"{name}: cannot write: "):
+            written(tmp_path, name)
+    assert (tmp_path / "file").read_bytes() == b"kept"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "folder", "pipe"}
+
+
+@pytest.mark.parametrize(
+    "name", ["x\ud800", "\ud800/x", "x" * 256, f"{'d' * 200}/" * 30 + "x", "a\udfffb"]
+)
+def test_names_that_no_file_can_have(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CubeFileAccessError, match="cannot write") as caught:
+        written(tmp_path, "first", name)
+    str(caught.value).encode()  # it can be printed
+    assert (tmp_path / "first").read_bytes() == b"first"
+
+
+def test_names_of_any_other_kind(tmp_path: Path) -> None:
+    deep = "d/" * 255 + "x"
+    written(tmp_path, deep, "\udcff", "I", "i", "é", "e\u0301", "CON", "a:b", "a.", "..x", "a\\b")
+
+
+def test_names_that_the_file_system_takes_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where case does not matter, or how accents are composed."""
+    lstat, replace = os.lstat, os.replace
+
+    def plain(path: str) -> str:
+        folder, name = os.path.split(path)
+        return os.path.join(folder, unicodedata.normalize("NFC", name).lower())
+
+    monkeypatch.setattr(os, "lstat", lambda path: lstat(plain(os.fspath(path))))
+    monkeypatch.setattr(os, "replace", lambda old, new: replace(old, plain(new)))
+    for names in (("IM", "a", "im"), ("é", "a", "E\u0301")):
+        with pytest.raises(CubeFileAccessError, match="the same file as "):
+            written(tmp_path, *names)
+        assert (tmp_path / plain(names[0])).read_bytes() == names[0].encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "is_refused"),
+    [
+        *((name, True) for name in ("CON", "nul.dcm", "Com1", "lpt¹.a.b", "aux ", "conin$")),
+        *((name, True) for name in ("a:b", "C:", "a\\b", "x.", "x ", "a\nb", "a?", "\x1b[2J")),
+        *((name, False) for name in ("console", "com", "com10", "a.con", "I1", ".x", "a b", "é")),
+    ],
+)
+def test_names_on_windows(name: str, is_refused: bool) -> None:
+    assert bool(whole_files._NOT_ON_WINDOWS.search(name)) == is_refused

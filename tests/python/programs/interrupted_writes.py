@@ -117,10 +117,12 @@ def export(folder: Path, target: Path, whole: list[bytes]) -> None:
     """Record what writing many files, one of which is there, asks of the disk."""
     disk = ctypes.CDLL(None)
     disk.record_to(os.fsencode(folder.parent / "record"))
-    with WholeFiles() as files:
+    with WholeFiles(str(folder)) as files:
         for number in range(FILES):
-            path = folder / f"{number}.dcm" if number else target
-            files.write(str(path), [bytes([number]) * 30000 for _ in range(3)])
+            files.write(
+                f"{number}.dcm" if number else target.name,
+                [bytes([number]) * 30000 for _ in range(3)],
+            )
     disk.record_to(None)
     assert len(os.listdir(folder)) == FILES
 

@@ -123,11 +123,9 @@ def write_dicom_folder(
     target = os.fspath(folder)
     make_folder(target, overwrite)
     paths = []
-    with WholeFiles() as writer:
+    with WholeFiles(target) as writer:
         for number in range(len(files.instances)):
-            path = os.path.join(target, f"slice_{number:04d}.dcm")
-            writer.write(path, files.parts(number))
-            paths.append(path)
+            paths.append(writer.write(f"slice_{number:04d}.dcm", files.parts(number)))
             if progress is not None:
                 progress(number + 1, len(files.instances))
     return paths

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dicube.dicom.originals.model import Bytes, Original, Originals
 from dicube.exceptions import InvalidCubeFileError
 from dicube.threads import Progress
-from dicube.whole_files import WholeFiles, make_folder, refusals_named
+from dicube.whole_files import WholeFiles, make_folder
 
 
 def write_originals(
@@ -47,18 +47,14 @@ def write_originals(
     make_folder(target, overwrite)
     paths: list[str] = []
     unknown: list[InvalidCubeFileError] = []
-    with WholeFiles() as writer:
+    with WholeFiles(target) as writer:
         for done, file in enumerate(originals.all_files, 1):
             try:
                 parts = originals.parts(file, volume)
             except InvalidCubeFileError as error:
                 unknown.append(error)
                 continue
-            path = os.path.join(target, *file.name.split("/"))
-            with refusals_named(path):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-            writer.write(path, _checked(file, parts))
-            paths.append(path)
+            paths.append(writer.write(file.name, _checked(file, parts)))
             if progress is not None:
                 progress(done, len(originals.all_files))
     if unknown:
