@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from inputs.dicom_frames import enhanced
-from inputs.dicom_series import each, item, make_series, raw_data, write_series
+from inputs.dicom_series import each, item, make_series, raw_data, set_pixels, write_series
 from inputs.mapped_series import MAPPED
 from inputs.nifti_files import nifti_bytes, samples
 from json_mutations import SLICES
@@ -17,6 +17,8 @@ from mutations import as_published
 
 import dicube
 from dicube import DicomCubeImage
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "0.4.0"
 
 
 def file_seeds(work: Path) -> Iterator[tuple[str, bytes]]:
@@ -29,6 +31,9 @@ def file_seeds(work: Path) -> Iterator[tuple[str, bytes]]:
         warnings.simplefilter("ignore")
         yield from _from_dicom(work)
         yield from _others(work)
+    for path in sorted(GOLDEN.glob("*.dcb?")):
+        if path.stat().st_size < 8000:
+            yield path.name, path.read_bytes()
 
 
 def _saved(image: DicomCubeImage, path: Path, **options: Any) -> tuple[str, bytes]:
@@ -49,11 +54,14 @@ def _from_dicom(work: Path) -> Iterator[tuple[str, bytes]]:
     repeated = make_series(2 * SLICES)
     each(repeated, "ImagePositionPatient", [[0, 0, n // 2] for n in range(2 * SLICES)])
     each(repeated, "EchoTime", [1 + n % 2 for n in range(2 * SLICES)])
+    large = make_series(1, shape=(512, 512), dtype="uint8")
+    set_pixels(large[0], np.zeros((512, 512), np.uint8))  # few bytes in the file
     sources = {
         "several": several,
         "frames": [enhanced(SLICES)],
         "colour": make_series(SLICES, shape=(6, 5, 3), dtype="uint8"),
         "echoes": repeated,
+        "large": large,
         "others": [*make_series(SLICES), raw_data(1), raw_data(2, bytes(70_000))],
         **{f"mapped-{name}": MAPPED[name]().datasets for name in ("dose", "lut", "two_ranges")},
     }

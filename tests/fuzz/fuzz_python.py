@@ -14,6 +14,7 @@ import atexit
 import contextlib
 import copy
 import functools
+import hashlib
 import importlib
 import io
 import json
@@ -52,11 +53,13 @@ from json_mutations import SLICES, mutated_text
 import dicube
 from dicube import DicomCubeImage
 from dicube.cli import main
+from dicube.core.cube_parts import read_originals
 from dicube.exceptions import DicomCubeError
 from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes
 
 MEMORY = 64 << 20
+SHOWN = ("PatientName", "PatientID", "Modality", "RescaleSlope", "RescaleIntercept")
 PRIVATE = ("DOE", "JOHN", "4711")  # PatientName and PatientID of the seeds
 
 # The first byte of an input of `sections` is an index into this list; the rest is the section,
@@ -183,6 +186,12 @@ def files(data: bytes) -> DicomCubeImage | None:
     def load() -> None:
         images.append(DicomCubeImage.from_file(path, **bounded))
 
+    def restore() -> None:
+        dicube.restore_files(path, out, overwrite=True, **bounded)
+        check_digests(path, out)
+        if images:
+            check_one_face(images[0], out)
+
     def look_into() -> None:
         with dicube.open(path, **bounded) as cube:
             parts = (cube.dicom_meta, cube.space, cube.pixel_header, cube.dicom_status)
@@ -199,7 +208,7 @@ def files(data: bytes) -> DicomCubeImage | None:
         "load_meta": lambda: dicube.load_meta(path, max_memory=MEMORY),
         "open": look_into,
         "stored_names": lambda: dicube.stored_names(path),
-        "restore_files": lambda: dicube.restore_files(path, out, overwrite=True, **bounded),
+        "restore_files": restore,
         "info": lambda: command("info", "--json", path),
         "verify": lambda: command("verify", path),
         **{
@@ -213,6 +222,26 @@ def files(data: bytes) -> DicomCubeImage | None:
         return None
     use_image(images[0])
     return images[0]
+
+
+def check_digests(path: Path, folder: Path) -> None:
+    """Check that restored files have the digests that the dicube file states."""
+    with DcbReader(path, num_threads=1) as reader:
+        stored = read_originals(reader)
+        assert stored is not None
+        for file in stored().all_files:
+            assert hashlib.sha256((folder / file.name).read_bytes()).digest() == file.digest
+
+
+def check_one_face(image: DicomCubeImage, folder: Path) -> None:
+    """Check that restored files have the samples and values that the image shows."""
+    faces = []
+    for one in (image, DicomCubeImage.from_dicom_folder(folder, num_threads=1)):
+        assert one.dicom_meta is not None
+        frames = sorted(frame.tobytes() for frame in one.raw_image)
+        values = (one.dicom_meta.get(key, force_nonshared=True) for key in SHOWN)
+        faces.append((frames, *(sorted(map(repr, found)) for found in values)))
+    assert faces[0] == faces[1]
 
 
 def command(verb: str, *arguments: str | Path) -> None:

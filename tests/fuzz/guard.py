@@ -18,6 +18,9 @@ from typing import Any
 MOST_MEMORY = 400 << 20
 """Bytes of resident memory that one call may add."""
 
+MOST_WRITTEN = 400 << 20
+"""Bytes that one call may leave in its folder."""
+
 MOST_SECONDS = 20
 """Seconds of processor time that one call may take; instrumented code is a few times slower."""
 
@@ -78,6 +81,9 @@ class Guard:
                 self._found.append(f"took {seconds:.0f} s")
             if grown > MOST_MEMORY:
                 self._found.append(f"took {grown >> 20} MiB of memory")
+            written = _size_of(writable)
+            if written > MOST_WRITTEN:
+                self._found.append(f"wrote {written >> 20} MiB")
             if self._found:
                 raise Escape(f"{name}: {'; '.join(self._found[:5])}")
 
@@ -106,6 +112,12 @@ class Guard:
             return
         if not any(whole == folder or whole.startswith(folder + os.sep) for folder in allowed):
             self._found.append(f"{what} {whole:.200}")
+
+
+def _size_of(folder: Path) -> int:
+    """Return the bytes of the files in a folder and below."""
+    files = (os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sum(os.lstat(file).st_size for file in files)
 
 
 def _reset_peak() -> int:

@@ -73,7 +73,7 @@ def test_mutated_files_have_right_checksums() -> None:
         assert sealed(mutant) == mutant
 
 
-@pytest.mark.parametrize("what", ["write", "read", "connect", "memory"])
+@pytest.mark.parametrize("what", ["write", "read", "connect", "memory", "disk"])
 def test_guard_finds_escapes(tmp_path: Path, what: str) -> None:
     import guard
 
@@ -86,7 +86,12 @@ def test_guard_finds_escapes(tmp_path: Path, what: str) -> None:
         with socket.socket() as one, contextlib.suppress(OSError):
             one.connect(("127.0.0.1", 9))
 
+    def fill() -> None:
+        with (inside / "sparse").open("wb") as file:
+            file.truncate(guard.MOST_WRITTEN + 1)
+
     acts = {
+        "disk": fill,
         "write": lambda: (inside / ".." / "outside").write_bytes(b"x"),
         "read": lambda: (tmp_path / "secret").read_bytes(),
         "connect": connect,
