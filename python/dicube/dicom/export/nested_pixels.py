@@ -44,7 +44,7 @@ def nested_pixels(meta: DicomMeta, syntax: str) -> list[Replaced]:
     coded: dict[str, Entry] | None = None
     for replaced, (index, *_) in zip(found, meta.instances(), strict=True):
         element = None if syntaxes is None else slice_entry(syntaxes, index)
-        source = str((element or {}).get("Value", [""])[0])
+        source = str(((element or {}).get("Value") or [""])[0])
         if source == syntax or not is_encapsulated(source):
             continue
         if coded is None:
