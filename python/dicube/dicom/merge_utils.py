@@ -36,7 +36,7 @@ from collections.abc import (
     Sequence,
 )
 from copy import deepcopy
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from dicube.dicom.elements.items import (
     Element,
@@ -56,6 +56,7 @@ from dicube.strict_json import NOT_FINITE
 Entry: TypeAlias = dict[str, Any]
 Entries: TypeAlias = Mapping[str, Entry]
 JsonElement: TypeAlias = dict[str, Any]
+T = TypeVar("T")
 
 # Longer binary values (bytes) are left to the original files, if these are stored.
 LONG_BINARY = 1 << 10
@@ -333,6 +334,21 @@ def slice_entry(entry: Entry, index: int) -> JsonElement | None:
     if raw is not None:
         element["raw"] = raw
     return element
+
+
+def of_slices(
+    entry: Entry, slices: Sequence[int], make: Callable[[JsonElement | None], T]
+) -> list[T]:
+    """Return what `make` returns for the element of each slice.
+
+    It is called once for the slices of a file, which share the items of a sequence.
+    """
+    columns = entry.get("columns")
+    if columns is None:
+        return [make(slice_entry(entry, index)) for index in slices]
+    firsts = {columns[index]: index for index in slices}
+    made = {column: make(slice_entry(entry, index)) for column, index in firsts.items()}
+    return [made[columns[index]] for index in slices]
 
 
 def item_entries(sequence: Entry, index: int, place: int) -> tuple[Entries, int] | None:

@@ -68,8 +68,8 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
             width = _places_within(key, entry, slice_count)
             for item in items:
                 checked(item, width)
-            counts = entry.get("counts") or [0] * width
-            if (
+            counts = entry.get("counts")
+            if counts and (
                 not isinstance(counts, list)
                 or len(counts) != width
                 or not all(

@@ -16,6 +16,7 @@ from dicube.dicom.merge_utils import (
     JsonElement,
     MergedElements,
     is_uniform,
+    of_slices,
     slice_entry,
 )
 from dicube.dicom.metadata.compared_elements import ComparedElements
@@ -113,7 +114,7 @@ class MetadataLookup:
         if is_uniform(entry):
             value = plain_value(slice_entry(entry, 0))
             return [value] * self.slice_count if force_nonshared else value
-        return [plain_value(slice_entry(entry, i)) for i in range(self.slice_count)]
+        return of_slices(entry, range(self.slice_count), plain_value)
 
     def get_of_slice(self, tag: TagLike, index: int) -> Any:
         """Return the value that an element has in one slice; None if the slice lacks it."""
@@ -152,7 +153,7 @@ class MetadataLookup:
             return [_copied(json_values(slice_entry(entry, 0)))] * self.slice_count
         if entry["shared"] is False and "InlineBinary" not in entry:
             return list(map(_copied, entry["Value"]))
-        return [_copied(json_values(slice_entry(entry, i))) for i in range(self.slice_count)]
+        return of_slices(entry, range(self.slice_count), lambda e: _copied(json_values(e)))
 
     def has_sequence(self, tag: TagLike) -> bool:
         """Return whether `sequences` may find this one."""
@@ -174,7 +175,7 @@ class MetadataLookup:
             if is_uniform(entry):
                 elements = [slice_entry(entry, 0)] * len(slices)
             else:
-                elements = (slice_entry(entry, index) for index in slices)
+                elements = of_slices(entry, slices, lambda element: element)
         else:
             groups = self._elements_of_frames()
             if groups is not None and groups.has_sequence(key):

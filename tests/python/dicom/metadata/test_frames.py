@@ -311,6 +311,22 @@ class TestWork:
 
         assert_linear(call, 100)
 
+    @pytest.mark.parametrize("files", [1, 2])
+    def test_reading_functional_groups(self, files: int) -> None:
+        def call(count: int) -> Callable[[], object]:
+            meta = DicomMeta.from_datasets([enhanced(count, n + 1) for n in range(files)])
+            document = meta.to_json()
+
+            def read() -> None:
+                found = DicomMeta.from_json(document)
+                assert [len(items) for items in found.get("52009230", force_nonshared=True)] == [
+                    count
+                ] * (files * count)
+
+            return read
+
+        assert_linear(call, 80)
+
     def test_a_long_sequence_among_short_ones(self) -> None:
         def call(count: int) -> Callable[[], object]:
             series = make_series(count)
