@@ -16,7 +16,7 @@ from dicube.dicom.files import archives, volume
 from dicube.dicom.metadata import entry_checks, frames, real_world
 from dicube.dicom.originals import section
 from dicube.nifti import nifti_file
-from dicube.storage import packed_text
+from dicube.storage import http_ranges, packed_text
 
 TEXT = " ".join((ROOT / "SECURITY.md").read_text().split())
 SOURCES = "".join(path.read_text() for path in sorted((ROOT / "cpp" / "src").rglob("*.[ch]*")))
@@ -55,6 +55,9 @@ def bits_of(pattern: str) -> int:
         f"{re.findall(r'most_levels = (.*);', SOURCES)[0]} decompositions",
         re.findall(r"expected at most (\d+ tiles), found", SOURCES)[0],
         f"{nifti_file._MOST_GROWTH} times",
+        f"a whole file of {http_ranges.MOST_WHOLE >> 20} MiB",
+        f"{http_ranges.WAIT} s to connect and between packets; in total {http_ranges.WAIT} s, and "
+        f"1 s for each {http_ranges.SLOWEST >> 10} KiB asked for",
         f"{archives._ALWAYS_ALLOWED_TOGETHER >> 30} GiB, or {archives.MOST_GROWTH} times its size",
         f"{volume._ALWAYS_ALLOWED >> 20} MiB, or {volume._MOST_GROWTH} times the size of the files",
         f"{archives.ALWAYS_ALLOWED >> 20} MiB, or {archives.MOST_GROWTH} times the packed size",

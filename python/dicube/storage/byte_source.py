@@ -2,7 +2,7 @@
 
 Over a network a request costs more than many bytes. So the front of a file is read in one request,
 and from the rest only the ranges that were announced: near ones are joined, and all are fetched
-concurrently. The only module that imports fsspec. Must not know what the bytes mean.
+concurrently. `http_ranges` checks the answers of HTTP servers. Must not know what the bytes mean.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from dicube.exceptions import (
     InvalidCubeFileError,
     MissingPackageError,
 )
+from dicube.storage.http_ranges import HttpFile
 from dicube.storage.redirects import options_within_origin
 from dicube.storage.urls import (
     check_links,
+    protocols_of,
     text_without_credentials,
     without_credentials,
 )
@@ -43,6 +45,8 @@ _MOST_CONNECTIONS = 8
 _LEAST_PART = 1 << 20
 
 _RANGE_NOT_SATISFIABLE = 416  # RFC 9110, 15.5.17: the range begins after the file's end
+
+_LONGEST_REASON = 200  # characters of another library's error
 
 Range = tuple[int, int]  # start and stop, in bytes
 
@@ -119,6 +123,7 @@ class RemoteFile:
         self.name = without_credentials(url)
         self._system: Any = None
         self._path = ""
+        self._http: HttpFile | None = None
         self._front = _Block(0, 0, b"")
         self._ahead = _Block(0, 0, b"")
         self._held: list[_Block] = []
@@ -142,6 +147,8 @@ class RemoteFile:
                 from a file.
         """
         self._system, self._path = self._find_system()
+        if protocols_of(self._url) in (["http"], ["https"]):
+            self._http = HttpFile(self._system, self._url, self.name, self._storage_options)
         data = self._request(0, _FRONT_SIZE)
         # A server without range requests sends the whole file, which then is the front.
         self._front = _Block(0, len(data), data)
@@ -244,6 +251,8 @@ class RemoteFile:
         return data
 
     def _cat(self, start: int, stop: int) -> bytes:
+        if self._http is not None:
+            return self._http.read(start, stop)
         try:
             data: bytes = self._system.cat_file(self._path, start=start, end=stop)
         except Exception as error:
@@ -256,6 +265,8 @@ class RemoteFile:
         """Return a result of fsspec; raise its errors as errors of dicube."""
         try:
             return function(*arguments, **options)
+        except DicomCubeError:
+            raise
         except Exception as error:  # each file system raises its own exceptions
             failure = self._failure_of(error)
         raise failure  # not within the block: the error, which has passwords, isn't its context
@@ -272,6 +283,8 @@ class RemoteFile:
             return DataConsistencyError(f"{self.name}: {reason}")
         if status is not None:
             reason = f"{status} {getattr(error, 'message', '')}"
+        # Further lines quote what a server sent.
+        reason = reason.strip().partition("\n")[0][:_LONGEST_REASON]
         return CubeFileAccessError(f"{self.name}: cannot read: {reason}")
 
 

@@ -44,7 +44,8 @@ class DcbReader:
         max_memory: the most bytes that libdicube may allocate for one file or frame (arrays
             returned not counted), that an array returned may take, and that a section may take
             when it is unpacked. None for 4 GiB in libdicube and no limit for arrays.
-        storage_options: options of the fsspec file system of a URL.
+        storage_options: options of the fsspec file system of a URL. For http and https, `timeout`
+            is the most seconds that a request may take (SECURITY.md has the default).
         on_error: 'raise', or 'skip' to read what is intact of a damaged file: frames that fail are
             filled with zeros, and sections that fail are treated as absent; `damaged_frames` and
             `damaged_sections` list both.
