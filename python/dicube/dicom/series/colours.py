@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_color_lut, convert_color_space
+from pydicom.pixels.processing import convert_color_space
 
+from dicube.dicom.metadata.json_elements import dataset_of
 from dicube.dicom.metadata.lookup import converted
+from dicube.dicom.metadata.slice_bytes import InstanceEncoder
 from dicube.exceptions import DataConsistencyError
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
 _PALETTE, _LUMINANCE = "PALETTE COLOR", ("YBR_FULL", "YBR_FULL_422")
+_GROUPS = ("0008", "0028")  # of the elements of a palette, and of PixelPresentation
 _COLOURS = ("Red", "Green", "Blue")
+_DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2  # types of segments
+_MOST_SEGMENTS = 1 << 17
 _REMEDY = "write another image with these pixels converted, to RGB of uint8 or to grey values"
 
 
@@ -80,13 +85,16 @@ def _by_palette(volume: NDArray[Any], meta: DicomMeta) -> NDArray[Any]:
         for segmented, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
     ]
     alike = all(meta.is_missing(name) or meta.is_shared(name) for name in names)
+    # Only these elements: an encoded slice has all that the metadata hold.
+    entries = {key: entry for key, entry in meta.items() if key.startswith(_GROUPS)}
+    encoder = InstanceEncoder(entries)
     found = np.empty((*volume.shape, 3), np.uint8)
     first, table = 0, np.empty((0, 3), np.uint8)
     for index, frame in enumerate(volume):
         if index == 0 or not alike:
-            first, table = _palette(meta.dataset(index), index)
-        entries = np.clip(frame.astype(np.int64) - first, 0, len(table) - 1)
-        found[index] = table[entries]
+            elements = b"".join(data for _, data in encoder.encode(index))
+            first, table = _palette(dataset_of(elements), index)
+        found[index] = table[np.clip(frame.astype(np.int64) - first, 0, len(table) - 1)]
     return found
 
 
@@ -95,13 +103,15 @@ def _palette(dataset: Dataset, index: int) -> tuple[int, NDArray[np.uint8]]:
     try:
         size, first, bits = (int(n) for n in dataset.RedPaletteColorLookupTableDescriptor)
         size = (size & 0xFFFF) or 1 << 16
-        if "RedPaletteColorLookupTableData" in dataset:
-            tables = [
-                _entries(dataset[f"{c}PaletteColorLookupTableData"].value, size) for c in _COLOURS
-            ]
-            table = np.stack(tables, axis=-1)
+        if dataset.get("PixelPresentation") in ("MIXED", "COLOR"):
+            raise ValueError("it is supplemental, for values beyond those of grey")
+        table_name = "PaletteColorLookupTableData"
+        if f"Red{table_name}" in dataset:
+            tables = [_entries(dataset[f"{c}{table_name}"].value, size) for c in _COLOURS]
         else:
-            table = apply_color_lut(np.arange(size, dtype=np.int64) + first, dataset)[:, :3]
+            segments = [dataset[f"Segmented{c}{table_name}"].value for c in _COLOURS]
+            tables = [_expanded(data, bits, size) for data in segments]
+        table = np.stack(tables, axis=-1)
     except Exception as error:  # elements may be absent or malformed in any way
         raise DataConsistencyError(
             f"the palette of slice {index} can't be read: {' '.join(str(error).split())}",
@@ -119,3 +129,42 @@ def _entries(data: bytes, size: int) -> NDArray[Any]:
     """Return the entries of one colour, which have one byte each, or two."""
     dtype = "<u2" if len(data) >= 2 * size else "u1"
     return np.frombuffer(data, dtype, size)
+
+
+def _expanded(data: bytes, bits: int, size: int) -> NDArray[Any]:
+    """Return the entries that the segments of one colour stand for (PS3.3 C.7.9.2).
+
+    Stops at `size` entries: a few bytes can stand for any number.
+    """
+    width = 1 if bits <= 8 else 2
+    units = np.frombuffer(data[: len(data) // width * width], f"<u{width}").tolist()
+    entries: list[int] = []
+    read = 0
+
+    def expand(at: int, segments: int) -> None:
+        nonlocal read
+        while segments and at + 1 < len(units) and len(entries) < size:
+            kind, length = units[at : at + 2]
+            at, segments, read = at + 2, segments - 1, read + 1
+            if read > _MOST_SEGMENTS:
+                raise ValueError(f"it has more than {_MOST_SEGMENTS} segments")
+            if kind == _DISCRETE:
+                entries.extend(units[at : at + length])
+                at += length
+            elif kind == _LINEAR:
+                start, end = entries[-1], units[at]
+                first = start + (end - start) / max(length, 1)
+                entries.extend(np.around(np.linspace(first, end, length)).astype(int).tolist())
+                at += 1
+            elif kind == _INDIRECT:
+                words = 4 // width
+                place = bytes(np.array(units[at : at + words], f"<u{width}"))
+                expand(int.from_bytes(place, "little"), length)
+                at += words
+            else:
+                raise ValueError(f"unknown segment type {kind}")
+
+    expand(0, len(units))
+    if len(entries) < size:
+        raise ValueError(f"its segments have {len(entries)} of {size} entries")
+    return np.array(entries[:size], np.uint16)

@@ -6,15 +6,20 @@ The format is not public; this follows nibabel (nibabel/nicom/csareader.py and i
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
+from typing import TypeAlias
 
 _MARK, _MOST_TAGS, _MOST_ITEMS = b"SV10", 1024, 4096
 _TAG, _ITEM = struct.Struct("<64si4siii"), struct.Struct("<4i")
 _CHECKS = (77, 205)
 
+CsaValues: TypeAlias = Mapping[str, list[str]]
+"""The values of each name."""
 
-def csa_values(data: bytes) -> Mapping[str, list[str]]:
+
+def csa_values(data: bytes) -> CsaValues:
     """Return the values of each name in a CSA header; none of a damaged or unknown one."""
     try:
         return _values(data)
@@ -22,12 +27,13 @@ def csa_values(data: bytes) -> Mapping[str, list[str]]:
         return {}
 
 
-def csa_numbers(data: bytes, name: str) -> list[float]:
-    """Return the values of a name as numbers; [] unless all are numbers."""
+def csa_numbers(values: CsaValues, name: str) -> list[float]:
+    """Return the values of a name as numbers; [] unless all are finite numbers."""
     try:
-        return [float(text) for text in csa_values(data).get(name, [])]
+        found = [float(text) for text in values.get(name, [])]
     except ValueError:
         return []
+    return found if all(map(math.isfinite, found)) else []
 
 
 def _values(data: bytes) -> dict[str, list[str]]:

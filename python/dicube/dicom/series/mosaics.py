@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
+from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
-from dicube.dicom.series.csa import csa_numbers
+from dicube.dicom.series.csa import CsaValues, csa_numbers, csa_values
 from dicube.dicom.series.geometry import Grid
 from dicube.dicom.series.vendors import (
     CSA_IMAGE_HEADER,
@@ -69,9 +70,10 @@ def mosaics_of(meta: DicomMeta) -> list[Mosaic]:
     for found, meaning in ((headers, CSA_IMAGE_HEADER), (frames, FRAMES_IN_MOSAIC)):
         for private in private_values(meta, meaning):
             found[:] = [b if a is None else a for a, b in zip(found, private.values, strict=True)]
+    headers = converted(headers, lambda data: csa_values(data) if isinstance(data, bytes) else {})
     made = []
     for index, count in enumerate(counts):
-        header = headers[index] if isinstance(headers[index], bytes) else b""
+        header = headers[index]
         if count < 2:
             count = int(next(iter(csa_numbers(header, "NumberOfImagesInMosaic")), 0))
         if count < 2:
@@ -82,9 +84,9 @@ def mosaics_of(meta: DicomMeta) -> list[Mosaic]:
 
 
 def _mosaic(
-    meta: DicomMeta, index: int, count: int, header: bytes, items: list[dict[str, Any]]
+    meta: DicomMeta, index: int, count: int, header: CsaValues, items: list[dict[str, Any]]
 ) -> Mosaic:
-    """Return the slices of one image, given its CSA header (Siemens) or its frames (UIH)."""
+    """Return the slices of one image, by its CSA header (Siemens) or its frames (UIH)."""
     orientation, spacing = (
         orientations(meta)[index],
         numbers(meta, CommonTags.PixelSpacing, 2)[index],
@@ -115,7 +117,7 @@ def _mosaic(
     return Mosaic(count, tiles, Grid.from_steps(shape, origin, [*in_plane, step]))
 
 
-def _step(meta: DicomMeta, index: int, header: bytes, normal: Vector) -> Vector:
+def _step(meta: DicomMeta, index: int, header: CsaValues, normal: Vector) -> Vector:
     """Return the step from slice to slice in a mosaic of Siemens."""
     direction = csa_numbers(header, "SliceNormalVector")
     distances = (

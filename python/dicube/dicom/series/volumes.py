@@ -19,6 +19,7 @@ import numpy as np
 from dicube.dicom.dicom_status import ranges_text
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.metadata.frame_positions import VOLUME_VECTORS, frame_ranks, values_of_frames
+from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.slice_order import normal_of, orientations, positions
 from dicube.dicom.series.csa import csa_values
 from dicube.dicom.series.vendors import CSA_IMAGE_HEADER, private_values
@@ -47,6 +48,8 @@ _DISTINGUISHING = (
 _DIMENSION_INDICES = "DimensionIndexValues"
 _ORIENTATION, _B_VALUE = "ImageOrientationPatient", "DiffusionBValue"
 _ORDER = "order of the slices"
+_MOST_DIMENSIONS = 64
+_LONG_LIST = 64
 _MOST_LISTED = 8  # volumes whose slices a text lists
 
 Orientation = tuple[float, ...]
@@ -140,10 +143,10 @@ class _Series:
             value if isinstance(value, list) else [value]
             for value in meta.get(_DIMENSION_INDICES, force_nonshared=True)
         ]
-        for dimension in range(min(map(len, indices))):
+        for dimension in range(min(_MOST_DIMENSIONS, *map(len, indices))):
             name = f"{_DIMENSION_INDICES}[{dimension}]"
             found.append((name, [index[dimension] for index in indices]))
-        return [(name, list(map(_comparable, values))) for name, values in found]
+        return [(name, converted(values, _comparable)) for name, values in found]
 
     def places(self, group: Sequence[int]) -> list[int] | None:
         """Return the rank of each slice's position along the normal; None if one is unknown."""
@@ -276,13 +279,16 @@ def _diffusion_in_csa(meta: DicomMeta) -> list[ElementValues]:
     return [
         (f"{name} of the {CSA_IMAGE_HEADER}", [header.get(name) for header in headers])
         for _, _, values in private_values(meta, CSA_IMAGE_HEADER)
-        for headers in [[csa_values(v) if isinstance(v, bytes) else {} for v in values]]
+        for headers in [converted(values, lambda v: csa_values(v) if isinstance(v, bytes) else {})]
         for name in names
     ]
 
 
 def _comparable(value: Any) -> Any:
-    return tuple(map(_comparable, value)) if isinstance(value, list) else value
+    if isinstance(value, list):
+        # The hash of a text is computed once, that of a tuple each time.
+        return tuple(map(_comparable, value)) if len(value) <= _LONG_LIST else repr(value)
+    return value
 
 
 def _rows(elements: Sequence[ElementValues]) -> list[Any]:

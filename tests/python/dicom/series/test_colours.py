@@ -12,9 +12,11 @@ from inputs.dicom_series import make_slice, set_pixels, write_series
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, convert_color_space
+from pydicom.pixels.processing import _expand_segmented_lut
 
 import dicube
 from dicube import DicomCubeImage
+from dicube.dicom.series.colours import _expanded
 from dicube.exceptions import DataConsistencyError
 
 nib = pytest.importorskip("nibabel")
@@ -97,6 +99,54 @@ def test_segmented_palettes(tmp_path: Path) -> None:
         found = written(tmp_path, dataset)
     expected = apply_color_lut(dataset.pixel_array, dataset) >> 8
     assert np.array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_segments_as_pydicom_expands_them(width: int) -> None:
+    random = np.random.default_rng(6)
+    fmt = "BH"[width - 1]
+    for _ in range(50):
+        units, starts = [0, 3, *random.integers(0, 256, 3)], [0]
+        for kind in random.integers(0, 3, 20):
+            length = int(random.integers(1, 6))
+            place = int(random.choice(starts))
+            starts += [len(units)] if kind < 2 else []
+            words = place.to_bytes(4, "little")
+            more = {
+                0: [0, length, *random.integers(0, 256, length)],
+                1: [1, 3 * length, random.integers(0, 256)],
+                2: [2, 1, *(words if width == 1 else struct.unpack("<2H", words))],
+            }
+            units += more[int(kind)]
+        given = tuple(map(int, units))
+        expected = _expand_segmented_lut(given, f"<{len(given)}{fmt}")
+        data = struct.pack(f"<{len(given)}{fmt}", *given)
+        found = _expanded(data, 8 * width, len(expected))
+        assert found.tolist() == expected
+        assert _expanded(data, 8 * width, 5).tolist() == expected[:5]
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        [0, 1, 5, *[1, 65535, 7] * 200_000],
+        [0, 0, *[2, 65535, 0, 0] * 200_000],
+        [0, 1, 5, *[0, 0] * 200_000],
+        [0, 1, 5, 2, 1, 3, 0],
+        [1, 5, 3],
+        [0, 1, 5, 3, 1, 1],
+        [0, 1, 5, 1, 2],
+    ],
+)
+def test_segments_without_end(units: list[int], tmp_path: Path) -> None:
+    """They stand for any number of entries, or repeat themselves; or are malformed."""
+    dataset = palette(300, 16)
+    segments(dataset, *units)
+    if units[3:5] == [1, 65535]:
+        assert written(tmp_path, dataset).shape[-1] == 3
+        return
+    with pytest.raises(DataConsistencyError, match="palette of slice 0 can't be read"):
+        written(tmp_path, dataset)
 
 
 def test_each_slice_has_its_own_palette(tmp_path: Path) -> None:

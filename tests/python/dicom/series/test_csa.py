@@ -17,9 +17,12 @@ VALUES = {"SliceNormalVector": ["0.0", "0.6", "-0.8"], "None": [], "Name": ["a t
 @pytest.mark.parametrize("version", [1, 2])
 def test_both_versions(version: int) -> None:
     header = csa_header(VALUES, version)
-    assert csa_values(header) == VALUES
-    assert csa_numbers(header, "SliceNormalVector") == [0, 0.6, -0.8]
-    assert csa_numbers(header, "Name") == csa_numbers(header, "absent") == []
+    values = csa_values(header)
+    assert values == VALUES
+    assert csa_numbers(values, "SliceNormalVector") == [0, 0.6, -0.8]
+    assert csa_numbers(values, "Name") == csa_numbers(values, "absent") == []
+    for text in ("inf", "nan", "1e400"):
+        assert csa_numbers({"a": ["1", text]}, "a") == []
 
 
 @pytest.mark.parametrize("version", [1, 2])
