@@ -11,7 +11,24 @@ import os
 import stat
 from io import BufferedReader, FileIO
 
+from dicube.exceptions import CubeFileAccessError
+
 _WITHOUT_WAITING: int = getattr(os, "O_NONBLOCK", 0)  # Windows lacks it, and such files
+
+
+def encoded_path(path: str | os.PathLike[str]) -> bytes:
+    """Return a path as the operating system takes it.
+
+    Raises:
+        CubeFileAccessError: it has a null byte, or characters that can't be encoded.
+    """
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise CubeFileAccessError(f"{os.fspath(path)!a}: no file can have this name")
+    return encoded
 
 
 def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
@@ -20,11 +37,13 @@ def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     Raises:
         OSError: the operating system refuses, or the path leads to another kind of file.
     """
+    encoded_path(path)
     return open(path, "rb", opener=_opened)
 
 
 def open_unbuffered(path: str | os.PathLike[str]) -> FileIO:
     """Open a regular file as `open_regular` does, for a few large reads."""
+    encoded_path(path)
     return open(path, "rb", buffering=0, opener=_opened)
 
 

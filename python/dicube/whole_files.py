@@ -24,6 +24,7 @@ from dicube.exceptions import (
     DicomCubeError,
     TargetExistsError,
 )
+from dicube.regular_files import encoded_path
 from dicube.threads import Task, Threads
 
 if sys.platform != "win32":
@@ -53,7 +54,15 @@ def make_folder(target: str, overwrite: bool) -> None:
     if os.path.exists(target) and not os.path.isdir(target):
         raise TargetExistsError(f"{target} is a file, not a folder")
     with refusals_named(target):
-        os.makedirs(target, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.lstat(target)  # raises another error for a path that is too long
+        missing, folder = [], target
+        while folder and not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for folder in reversed(missing):  # `os.makedirs` recurses, perhaps too deep
+            with suppress(FileExistsError):
+                os.mkdir(folder)
         with os.scandir(target) as entries:
             occupied = next(entries, None)
     if occupied is not None and not overwrite:
@@ -176,12 +185,11 @@ class WholeFiles:
 @contextmanager
 def refusals_named(path: str) -> Iterator[None]:
     """Raise what the operating system refuses to write as an exception of dicube, with the path."""
+    encoded_path(path)
     try:
         yield
     except DicomCubeError:
         raise
-    except UnicodeEncodeError as error:
-        raise CubeFileAccessError(f"{path!a}: cannot write: the name can't be encoded") from error
     except FileNotFoundError as error:
         raise CubeFileNotFoundError(f"{path}: cannot write: {error.strerror}") from error
     except OSError as error:

@@ -31,7 +31,7 @@ dicom > dicom.export > dicom.series > dicom.dicom_status > dicom.dicom_meta > di
 dicom.metadata > dicom.originals > dicom.files > dicom.elements > dicom.dicom_tags > ground
 dicom.metadata > dicom.merge_utils > dicom.elements
 dicom.files > dicom.transfer_syntaxes > codecs > _native > ground
-ground > pixel_header, validation, whole_files, regular_files > strict_json, threads > exceptions
+ground > pixel_header, validation, whole_files > regular_files, strict_json, threads > exceptions
 """
 
 # Modules at paths of 0.3.0 that pass on names which now live above them.

@@ -11,14 +11,6 @@ from dicube._native.callbacks import Callback, call_with
 from dicube._native.library import functions
 
 
-def encoded_path(path: str | os.PathLike[str]) -> bytes:
-    """Return a path as libdicube expects it."""
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
-        raise ValueError("embedded null byte in path")
-    return encoded
-
-
 class Handle:
     """A handle of libdicube, opened by the function `name`.
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from dicube._native.callbacks import Callback, call_with
-from dicube._native.handle import Handle, encoded_path
+from dicube._native.handle import Handle
 from dicube._native.header import READ_AT, DecodeOptions, FileInfo, Image, ReaderOptions, Source
 from dicube._native.library import functions
 from dicube.exceptions import CubeFileNotFoundError
+from dicube.regular_files import encoded_path
 
 _MILLISECONDS = 100  # the longest that a signal waits, unless a frame takes longer
 _SECTION_NAME_SIZE = 17  # 16 characters and the zero byte

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from dicube._native.callbacks import Callback
-from dicube._native.handle import Handle, encoded_path
+from dicube._native.handle import Handle
 from dicube._native.header import WRITE_AT, CodecOptions, Image, Loss, Sink
+from dicube.regular_files import encoded_path
 
 
 class Writer(Handle):

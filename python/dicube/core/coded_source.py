@@ -144,6 +144,6 @@ def _identity(source: Any) -> tuple[int, ...] | None:
         return None
     try:
         status = os.stat(source)
-    except OSError:
+    except (OSError, ValueError):  # there may be no such file, or no file of such a name
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

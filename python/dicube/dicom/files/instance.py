@@ -5,6 +5,7 @@ The pixels are read later, directly into the volume. Must not know series.
 
 from __future__ import annotations
 
+import math
 import operator
 import struct
 from collections import Counter
@@ -212,9 +213,9 @@ class Instance:
         return "" if value is None else str(value)
 
     def number(self, tag: int, default: int = 0) -> int:
-        """Return an element's value as an integer; the default if it isn't a number."""
+        """Return an element's value as an integer; the default if it isn't a finite number."""
         value = self.value(tag)
-        return int(value) if isinstance(value, (int, float)) else default
+        return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else default
 
     @property
     def stated_frames(self) -> int:

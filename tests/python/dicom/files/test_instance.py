@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
 import pytest
 from inputs.dicom_bytes import dataset_bytes, element, inserted, with_meta
 from inputs.dicom_series import item, make_series, make_slice, write_series
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -22,9 +24,10 @@ from pydicom.uid import (
 
 from dicube import DicomCubeImage
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_tree import find_series
 from dicube.dicom.files.instance import _read_by_pydicom, read_instance
 from dicube.dicom.files.sources import FileOnDisk
-from dicube.exceptions import CubeFileAccessError, MetaDataError, OutOfMemoryError
+from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError, OutOfMemoryError
 
 SYNTAXES = (
     ExplicitVRLittleEndian,
@@ -286,3 +289,16 @@ def test_elements_beyond_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("dicube.dicom.files.instance.parse_elements", fail)
     with pytest.raises(OutOfMemoryError, match="I1 needs more memory"):
         read_instance(str(tmp_path / "I1"))
+
+
+@pytest.mark.parametrize("tag", [0x00280010, 0x00280011, 0x00280002, 0x00280100, 0x00280008])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e300])
+def test_numbers_that_are_none(tag: int, value: float, tmp_path: Path) -> None:
+    """Floating-point numbers where integers are expected."""
+    dataset = make_slice()
+    dataset[tag] = DataElement(tag, "FD", value)
+    write_series(tmp_path, [dataset])
+    with suppress(DicomCubeError):
+        DicomCubeImage.from_dicom_folder(tmp_path)
+    tree = find_series(tmp_path)
+    assert len(tree.series) + len(tree.unreadable) == 1
