@@ -15,9 +15,15 @@ import zstandard
 from field_mutations import mutated_fields, mutated_nifti
 from file_parts import Parts, joined, parsed
 from json_mutations import mutated_text
-from original_mutations import mutated_index, mutated_originals
+from original_mutations import (
+    changed_originals,
+    copied_originals,
+    mutated_index,
+    mutated_originals,
+)
 
 from dicube.codecs import get_codec
+from dicube.dicom.originals.model import Originals
 from dicube.exceptions import DicomCubeError
 from dicube.storage import DcbReader
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes
@@ -71,14 +77,12 @@ def _mutate_section(parts: Parts, file: bytes, pick: Random) -> None:
     if name in ("dicom_meta", "originals") and pick.random() < 0.3:  # the largest grammars
         name = pick.choice(known)
     if name == "originals" and pick.random() < 0.5:
-        changed = mutated_originals(file, pick)
-        parts.sections |= changed | {name: _packed(name, changed[name], pick)}
+        _change_originals(parts, file, mutated_originals, pick)
         return
     data = parts.sections[name]
     content = unpack_bytes(data) if name in PACKED else data
     if name in _JSON:
-        text = content.decode()
-        text = _inflated(text, pick) if pick.random() < 0.04 else mutated_text(text, pick)
+        text = mutated_text(content, pick)
         content = text.encode("utf-8", "surrogatepass" if pick.random() < 0.1 else "replace")
     elif name == "originals" and pick.random() < 0.9:
         content = mutated_index(content, pick)
@@ -91,18 +95,12 @@ def _mutate_section(parts: Parts, file: bytes, pick: Random) -> None:
     parts.sections[name] = _packed(name, content, pick)
 
 
-def _inflated(text: str, pick: Random) -> str:
-    """Return JSON text in which a list, an object or a text is repeated very often."""
-    at = pick.choice([match.end() for match in re.finditer(r"[\[{\"]", text)])
-    count = pick.choice((1000, 10_000, 100_000, 1_000_000))
-    if text[at - 1] == '"':
-        more = "x" * count
-    elif text[at - 1] == "[":
-        more = pick.choice(("0,", "null,", "[],", "{},", '"",', "[[[]]],", '{"vr":"US"},')) * count
-    else:
-        tags = (f'"{number:08X}":{{"vr":"US","shared":true}},' for number in range(count // 10))
-        more = "".join(tags)
-    return text[:at] + more + text[at:]
+def _change_originals(
+    parts: Parts, file: bytes, change: Callable[[Originals, Random], Originals], pick: Random
+) -> None:
+    changed = changed_originals(file, change, pick)
+    changed["originals"] = _packed("originals", changed["originals"], pick)
+    parts.sections |= changed
 
 
 def _packed(name: str, content: bytes, pick: Random) -> bytes:
@@ -138,14 +136,42 @@ def _mutate_frames(parts: Parts, file: bytes, pick: Random) -> None:
     elif kind == 2:
         pick.shuffle(parts.frames)
     elif kind == 3:
-        parts.frames *= pick.choice((2, 3, 100))
-        parts.shares = pick.random() < 0.2
+        parts.frames *= pick.choice((2, 3))
     else:
         with DcbReader(file, num_threads=1) as reader:
             frame, codec = reader.read_frames(at, at + 1)[0].copy(), get_codec(reader.codec)
         flat = frame.reshape(-1).view(f"u{frame.dtype.itemsize}")
         flat[pick.randrange(flat.size)] ^= 1
         parts.frames[at] = codec.encode(frame)
+
+
+def _amplify(parts: Parts, file: bytes, pick: Random) -> None:
+    """Let few bytes stand for very many: frames, copies of originals, or values in JSON."""
+    kind = pick.randrange(4)
+    if kind == 0:
+        parts.frames *= 100
+        parts.shares = pick.random() < 0.5
+    elif kind < 3 and "originals" in parts.sections:
+        _change_originals(parts, file, copied_originals, pick)
+    else:
+        name = pick.choice([name for name in parts.sections if name in _JSON])
+        data = parts.sections[name]
+        text = _inflated((unpack_bytes(data) if name in PACKED else data).decode(), pick)
+        parts.sections[name] = _packed(name, text.encode(), pick)
+
+
+def _inflated(text: str, pick: Random) -> str:
+    """Return JSON text in which a list, an object or a text is repeated very often."""
+    at = pick.choice([match.end() for match in re.finditer(r"[\[{\"]", text)])
+    count = pick.choice((1000, 10_000, 100_000, 1_000_000))
+    if text[at - 1] == '"':
+        more = "x" * count
+    elif text[at - 1] == "[":
+        more = pick.choice(("0,", "null,", "[],", "{},", '"",', "[[[]]],", '{"vr":"US"},')) * count
+    else:
+        tags = (f'"{number:08X}":{{"vr":"US","shared":true}},' for number in range(count // 10))
+        more = "".join(tags)
+    return text[:at] + more + text[at:]
 
 
 def _mutate_layout(parts: Parts, _file: bytes, pick: Random) -> None:
@@ -168,4 +194,4 @@ def _mutate_layout(parts: Parts, _file: bytes, pick: Random) -> None:
 
 
 _MUTATIONS: tuple[Callable[[Parts, bytes, Random], None], ...]
-_MUTATIONS = (*(_mutate_section,) * 8, _mutate_frames, _mutate_layout)
+_MUTATIONS = (*(_mutate_section,) * 8, _amplify, _amplify, _mutate_frames, _mutate_layout)

@@ -81,8 +81,8 @@ def _from_dicom(work: Path) -> Iterator[tuple[str, bytes]]:
                 yield _saved(coded, work / f"coded{extension}")
         if name == "colour":
             yield _saved(image, work / "colour.dcba")
-    write_series(work / "copies", make_series(SLICES))
-    write_series(work / "copies" / "again", make_series(1))
+    write_series(work / "copies", large)
+    write_series(work / "copies" / "again", large)
     image = DicomCubeImage.from_dicom_folder(work / "copies", num_threads=1)
     yield _saved(image, work / "copies.dcbs")
 

@@ -59,7 +59,11 @@ from dicube.storage import DcbReader, DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes
 
 MEMORY = 64 << 20
-SHOWN = ("PatientName", "PatientID", "Modality", "RescaleSlope", "RescaleIntercept")
+SHOWN = (
+    *("PatientName", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"),
+    *("SOPClassUID", "Modality", "SeriesDescription", "InstanceNumber", "ImagePositionPatient"),
+    *("PixelSpacing", "SliceThickness", "RescaleSlope", "RescaleIntercept"),
+)
 PRIVATE = ("DOE", "JOHN", "4711")  # PatientName and PatientID of the seeds
 
 # The first byte of an input of `sections` is an index into this list; the rest is the section,

@@ -61,8 +61,10 @@ def mutated_index(data: bytes, pick: Random) -> bytes:
     return len(text).to_bytes(4, "little") + text + data[4 + size :]
 
 
-def mutated_originals(file: bytes, pick: Random) -> dict[str, bytes]:
-    """Return the sections of a file's originals, of which a file is changed.
+def changed_originals(
+    file: bytes, change: Callable[[Originals, Random], Originals], pick: Random
+) -> dict[str, bytes]:
+    """Return the sections of a file's originals after a change, with right digests.
 
     Raises:
         ValueError: the file has no originals.
@@ -77,7 +79,7 @@ def mutated_originals(file: bytes, pick: Random) -> dict[str, bytes]:
         empty = np.zeros(reader.shape, reader.dtype)
         volume = reader.read_frames() if reader.shape[0] else empty
         originals = _each(replace(originals, coded=coded), _in_memory)
-    originals = _each(_mutated(originals, pick), lambda file: _digested(file, volume))
+    originals = _each(change(originals, pick), lambda file: _digested(file, volume))
     others = [replace(o, digest=digest_of(originals.parts(o, volume))) for o in originals.others]
     bulk = bytearray()
 
@@ -114,7 +116,14 @@ def _digested(file: Original, volume: NDArray[Any]) -> Original:
     return replace(file, digest=b"", frames_digest=digest)
 
 
-def _mutated(originals: Originals, pick: Random) -> Originals:
+def copied_originals(originals: Originals, pick: Random) -> Originals:
+    """Add thousands of copies of one file."""
+    file = pick.choice(originals.files)
+    copies = (replace(file, name=f"c/{number}") for number in range(3000))
+    return replace(originals, copies=(*originals.copies, *copies))
+
+
+def mutated_originals(originals: Originals, pick: Random) -> Originals:
     """Change names, copies, frames, pieces or bytes of original files."""
     groups = {name: list(getattr(originals, name)) for name in _GROUPS}
     files = groups[pick.choice([name for name, found in groups.items() if found])]
@@ -124,8 +133,7 @@ def _mutated(originals: Originals, pick: Random) -> Originals:
     if kind == 0:
         files[at] = replace(file, name=pick.choice(_NAMES))
     elif kind == 1:
-        count = pick.choice((1, 1, 2, 50, 3000))
-        more = [replace(file, name=f"c/{number}") for number in range(count)]
+        more = [replace(file, name=f"c/{number}") for number in range(pick.choice((1, 2, 50)))]
         groups[pick.choice(("copies", "others"))] += more
     elif kind == 2:
         other = pick.choice(files)
