@@ -89,6 +89,24 @@ class OutOfMemoryError(InvalidCubeFileError, MemoryError):
     """Reading a file needs more memory than there is, or than `max_memory` allows."""
 
 
+class _ReportingMemory:
+    """A context that turns the MemoryError of Python or numpy into an OutOfMemoryError.
+
+    No decorator: that would be a further frame for the stacklevel of warnings.
+    """
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, _traceback: Any) -> None:
+        """Raise the OutOfMemoryError."""
+        if isinstance(error, MemoryError) and not isinstance(error, DicomCubeError):
+            raise OutOfMemoryError(str(error) or "there is not enough memory") from error
+
+
+reporting_memory = _ReportingMemory()
+
+
 class MissingPackageError(DicomCubeError, ImportError):
     """An optional package is needed and not installed."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.damage import Damage
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, reporting_memory
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.frame_cache import FrameCache
@@ -318,7 +318,7 @@ class Cube:
         out: NDArray[Any] | None = None,
     ) -> Any:
         """Return the indexed part, as stored or real values."""
-        with self._parts.warning():
+        with self._parts.warning(), reporting_memory:
             return self._taken(wanted, dtype, real, out)
 
     def _taken(

@@ -25,7 +25,7 @@ from dicube.dicom.originals.section import BulkSource
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.series.precedence import write_rescale
 from dicube.dicom.transfer_syntaxes import coded_syntax_of
-from dicube.exceptions import DicomCubeError, InvalidCubeFileError
+from dicube.exceptions import DicomCubeError, InvalidCubeFileError, reporting_memory
 from dicube.nifti import BytesBehind, NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.bulk import BulkReader, BulkWriter
@@ -137,7 +137,8 @@ def _naming_source(
     @wraps(read)
     def named(reader: DcbReader, /, *args: Options.args, **kwargs: Options.kwargs) -> Read:
         try:
-            return read(reader, *args, **kwargs)
+            with reporting_memory:
+                return read(reader, *args, **kwargs)
         except DicomCubeError as error:
             error.name_source(reader.name)
             raise

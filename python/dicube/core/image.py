@@ -49,7 +49,7 @@ from dicube.dicom.series.precedence import HeaderAndSpace
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes
 from dicube.dicom.transfer_syntaxes import EXPLICIT, transfer_syntax_of
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, reporting_memory
 from dicube.nifti import write_nifti_file
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
@@ -164,13 +164,14 @@ class DicomCubeImage:
                 another element; names the file and the element. Or the rescale of slices is
                 unreadable; see `get_fdata`.
         """
-        meta, volume, header, originals = read_series(
-            folder,
-            sort_method=sort_method,
-            num_threads=num_threads,
-            series_uid=series_uid,
-            progress=progress,
-        )
+        with reporting_memory:
+            meta, volume, header, originals = read_series(
+                folder,
+                sort_method=sort_method,
+                num_threads=num_threads,
+                series_uid=series_uid,
+                progress=progress,
+            )
         status = get_dicom_status(meta)
         found, reason = space_or_reason(meta)
         space = None if found is None else found.reverse_axis_order()
@@ -307,7 +308,8 @@ class DicomCubeImage:
                 voxels of an .img file, or more than 256 MiB behind the voxels), or `vox_offset`
                 doesn't say where the voxels begin.
         """
-        voxels, parts, reason = read_nifti(source)
+        with reporting_memory:
+            voxels, parts, reason = read_nifti(source)
         if reason:
             name = source if isinstance(source, (str, os.PathLike)) else type(source).__name__
             warnings.warn(f"{name}: space is None: {reason}", stacklevel=2)
@@ -353,8 +355,9 @@ class DicomCubeImage:
         self._origin.damage.check_whole()
         parts = self._parts()
         choice = self._real_world if real_world is None else real_world
-        nifti, voxels = nifti_of_image(self._raw_image, parts, version, choice)
-        write_nifti_file(path, nifti, voxels)
+        with reporting_memory:
+            nifti, voxels = nifti_of_image(self._raw_image, parts, version, choice)
+            write_nifti_file(path, nifti, voxels)
 
     def to_file(
         self,
@@ -454,7 +457,7 @@ class DicomCubeImage:
             least_bits=None if parts.meta is None else most_bits_stored(parts.meta),
             lossy=lossy.options,
         )
-        with writer, parts_around_frames(writer, parts, kept, volume):
+        with reporting_memory, writer, parts_around_frames(writer, parts, kept, volume):
             if coded:
                 writer.write_coded_frames(coded, progress=progress)
             else:
@@ -521,8 +524,10 @@ class DicomCubeImage:
             reason = self._changes(None, num_threads)
             if not reason and provenance is not None:
                 volume = self._raw_image
-                self._check_agreement(volume, num_threads)  # write_originals compares the SHA-256
-                write_originals(folder, provenance.originals, volume, overwrite, progress)
+                with reporting_memory:
+                    self._check_agreement(volume, num_threads)
+                    # This compares the SHA-256.
+                    write_originals(folder, provenance.originals, volume, overwrite, progress)
                 return
             if exact:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
@@ -531,7 +536,8 @@ class DicomCubeImage:
         if reason:
             self._origin.warn_of_dropped(folder, reason)
         volume, seen = self._raw_image, self._pixels.seen
-        export_folder(folder, volume, seen, parts, syntax, overwrite, num_threads, progress)
+        with reporting_memory:
+            export_folder(folder, volume, seen, parts, syntax, overwrite, num_threads, progress)
 
     def to_dicom_file(
         self,
@@ -565,7 +571,8 @@ class DicomCubeImage:
         parts, syntax = self._parts(), transfer_syntax_of(transfer_syntax)
         self._check_exported(num_threads)
         volume, seen = self._raw_image, self._pixels.seen
-        export_file(path, volume, seen, parts, syntax, overwrite, num_threads)
+        with reporting_memory:
+            export_file(path, volume, seen, parts, syntax, overwrite, num_threads)
 
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
         """Return why the original files can't be restored to the byte; '' if they can.
@@ -746,7 +753,8 @@ class DicomCubeImage:
         damage.check_values()
         choice = self._real_world if real_world is None else real_world
         real = real_values(dtype, self.dtype, self._dicom_meta, header, choice)
-        values = self._pixels.take_real(real)
+        with reporting_memory:
+            values = self._pixels.take_real(real)
         values[list(damage.frames)] = np.nan
         return values
 

@@ -22,7 +22,7 @@ from dicube.dicom.originals.section import (
     originals_to_bytes,
 )
 from dicube.dicom.series.geometry import Space, space_fields
-from dicube.exceptions import InvalidCubeFileError
+from dicube.exceptions import InvalidCubeFileError, reporting_memory
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
 from dicube.storage.pixel_utils import frame_checksums
@@ -81,9 +81,10 @@ class StoredOriginals:
                 data = unpack_bytes(self.packed, self._max_memory)
             except InvalidCubeFileError as error:
                 raise type(error)(f"section originals: {error.message}") from error
-            originals = originals_from_bytes(
-                data, *self._volume, self._bulk, len(self.packed), self._max_memory
-            )
+            with reporting_memory:
+                originals = originals_from_bytes(
+                    data, *self._volume, self._bulk, len(self.packed), self._max_memory
+                )
             originals.coded = self.coded if originals.codec else ()
             self._unpacked = originals
         return self._unpacked

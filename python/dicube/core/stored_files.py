@@ -25,7 +25,7 @@ from dicube.dicom.dicom_io import read_files
 from dicube.dicom.files.sources import Source
 from dicube.dicom.originals.model import Original
 from dicube.dicom.originals.restore import write_originals
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, reporting_memory
 from dicube.storage.bulk import BulkWriter
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
@@ -165,7 +165,8 @@ def restore_files(
             every.coded = originals.coded = reader.coded_frames()
         volume = reader.read_frames() if has_frames else np.zeros((0,), reader.dtype)
         check_agreement(parts, every, volume if has_frames else None, num_threads, wanted)
-        return write_originals(folder, originals, volume, overwrite, progress)
+        with reporting_memory:
+            return write_originals(folder, originals, volume, overwrite, progress)
 
 
 def has_frames(path: Path_) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import zstandard
 
-from dicube.exceptions import InvalidCubeFileError, OutOfMemoryError
+from dicube.exceptions import InvalidCubeFileError, OutOfMemoryError, reporting_memory
 
 _LEVEL = 3
 
@@ -140,8 +140,9 @@ def _unpacked(frame: bytes | memoryview, limit: int, most: int | None) -> bytes:
             )
         if most is not None and declared > most:
             raise OutOfMemoryError(f"unpacking takes {declared} bytes, max_memory is {most}")
-        unpacker = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
-        return unpacker.decompress(frame, allow_extra_data=False)
+        with reporting_memory:
+            unpacker = zstandard.ZstdDecompressor(max_window_size=1 << _WINDOW_LOG)
+            return unpacker.decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise InvalidCubeFileError(str(error)) from error
 

@@ -183,7 +183,7 @@ def test_sequences_of_many_items_in_every_slice(
     sequence: dict[str, Any], version: dict[str, int]
 ) -> None:
     text = json.dumps({MERGED: {SEQUENCE: sequence}, "slice_count": 3, **version})
-    with pytest.raises(MetaDataError, match=r"have \d+ elements in 3 slices, more than 2097152"):
+    with pytest.raises(MetaDataError, match=r"have \d+ elements in 3 slices, more than 1048576"):
         DicomMeta.from_json(text)
 
 

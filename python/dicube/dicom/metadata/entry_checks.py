@@ -21,7 +21,7 @@ _PLAIN_ENTRY, _PLAIN = {"vr", "shared", "Value"}, {str, float, type(None)}
 _MOST_INTEGER = (1 << 1024) - (1 << 970)
 # The elements that sequences have in all slices together, unless these are alike. A few bytes of
 # packed JSON could make any number of them, but real ones differ, and so have per-slice values.
-_MOST_NESTED, _MOST_NESTED_PER_VALUE = 1 << 21, 16
+_MOST_NESTED, _MOST_NESTED_PER_VALUE = 1 << 20, 16
 
 
 def slice_count_of(entries: Mapping[str, Entry]) -> int | None:
