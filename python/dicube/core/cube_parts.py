@@ -121,7 +121,10 @@ def parts_around_frames(
 def write_meta(writer: DcbWriter, meta: DicomMeta, elsewhere: Sequence[str] = ()) -> None:
     """Write metadata to a file; see `DicomMeta.to_json` for `elsewhere`."""
     text = meta.to_json(elsewhere)
-    writer.write_section(METADATA, pack_text(text, least_packed(text.encode())))
+    least = least_packed(text.encode())
+    if not writer.shape[0] and meta.slice_count > _SLICES_ALWAYS_ALLOWED:
+        least = max(least, meta.slice_count * _BYTES_OF_SLICE)  # else readers refuse the metadata
+    writer.write_section(METADATA, pack_text(text, least))
 
 
 def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced]:

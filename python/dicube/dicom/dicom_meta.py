@@ -350,8 +350,9 @@ class DicomMeta(MetadataLookup):
             entry = self._merged_data.without_binary(key) if key in elsewhere else None
             entry = entry or self._merged_data[key]
             entries[key] = without_long_binary(entry) if key in elsewhere else entry
+        check_nested(entries, self.slice_count)  # else no reader accepts them
         document: dict[str, Any] = {
-            "_merged_data": checked(entries, self.slice_count),  # else no reader accepts it
+            "_merged_data": checked(entries, self.slice_count),
             "slice_count": self.slice_count,
             _VERSION_KEY: _VERSION,
             _FILE_META_KEY: dict(self._file_meta),

@@ -185,6 +185,10 @@ def test_sequences_of_many_items_in_every_slice(
     text = json.dumps({MERGED: {SEQUENCE: sequence}, "slice_count": 3, **version})
     with pytest.raises(MetaDataError, match=r"have \d+ elements in 3 slices, more than 1048576"):
         DicomMeta.from_json(text)
+    if version and "counts" in sequence:
+        meta = DicomMeta({SEQUENCE: sequence}, slice_count=3)
+        with pytest.raises(MetaDataError, match="more than 1048576"):
+            meta.to_json()  # else it couldn't be read again
 
 
 def test_sequences_of_many_items_that_slices_share() -> None:

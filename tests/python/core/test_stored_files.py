@@ -32,6 +32,7 @@ from pydicom.uid import (
 
 import dicube
 from dicube import DicomCubeImage, strict_json
+from dicube.core import cube_parts
 from dicube.dicom.originals import keeper
 from dicube.exceptions import (
     DataConsistencyError,
@@ -355,6 +356,16 @@ class TestFilesWithoutFrames:
         dicube.store_files(reports, tmp_path / "x.dcbs")
         assert dicube.load_meta(tmp_path / "x.dcbs") is not None
         assert len(dicube.restore_files(tmp_path / "x.dcbs", tmp_path / "out")) == 4
+
+    def test_many_equal_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They take fewer bytes than readers expect of so many files, so padding follows."""
+        monkeypatch.setattr(cube_parts, "_SLICES_ALWAYS_ALLOWED", 10)
+        names = [f"{number}" for number in range(300)]
+        write_series(tmp_path / "in", [without_pixels(BasicTextSRStorage, 1)] * 300, names)
+        dicube.store_files(tmp_path / "in", tmp_path / "x.dcbs")
+        meta = dicube.load_meta(tmp_path / "x.dcbs")
+        assert meta is not None
+        assert meta.slice_count == 300
 
     def test_refused(self, reports: Path, tmp_path: Path) -> None:
         for name in ("x.dcbl", "x.dcbr", "x.txt"):
