@@ -138,7 +138,7 @@ def _mutate_frames(parts: Parts, file: bytes, pick: Random) -> None:
     elif kind == 3:
         parts.frames *= pick.choice((2, 3))
     else:
-        with DcbReader(file, num_threads=1) as reader:
+        with DcbReader(file, num_threads=1, max_memory=64 << 20) as reader:
             frame, codec = reader.read_frames(at, at + 1)[0].copy(), get_codec(reader.codec)
         flat = frame.reshape(-1).view(f"u{frame.dtype.itemsize}")
         flat[pick.randrange(flat.size)] ^= 1

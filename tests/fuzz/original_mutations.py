@@ -34,6 +34,7 @@ from dicube.dicom.originals.section import originals_to_bytes
 from dicube.storage import DcbReader
 from dicube.storage.packed_text import pack_range
 
+_MEMORY = 64 << 20
 _GROUPS = ("files", "copies", "others")
 _NAMES = (
     *("../x", "/x", "a/../../x", "a//b", ".", "..", "", "C:x", "c:/x", "a\\..\\x", "x\0y", "a/"),
@@ -70,14 +71,14 @@ def changed_originals(
         ValueError: the file has no originals.
         DicomCubeError: they can't be read, or can't be stored after the change.
     """
-    with DcbReader(file, num_threads=1) as reader:
+    with DcbReader(file, num_threads=1, max_memory=_MEMORY) as reader:
         stored = read_originals(reader)
         if stored is None:
             raise ValueError("no originals")
         originals = stored()
         coded = reader.coded_frames() if originals.codec else ()
-        empty = np.zeros(reader.shape, reader.dtype)
-        volume = reader.read_frames() if reader.shape[0] else empty
+        no_frames = not reader.shape[0]
+        volume = np.zeros(reader.shape, reader.dtype) if no_frames else reader.read_frames()
         originals = _each(replace(originals, coded=coded), _in_memory)
     originals = _each(change(originals, pick), lambda file: _digested(file, volume))
     others = [replace(o, digest=digest_of(originals.parts(o, volume))) for o in originals.others]
