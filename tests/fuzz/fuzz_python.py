@@ -3,8 +3,11 @@
     python tests/fuzz/fuzz_python.py files|sections|dicom [libFuzzer's options] FOLDER...
     python tests/fuzz/fuzz_python.py seeds FOLDER
 
-A finding is an exception that is not dicube's, or an image that changes when saved and read again.
-For `files`, so is a call that leaves its folder, or takes too much memory or time (`guard`).
+`files` gets whole files, whose content is changed and sealed with right checksums; `sections` gets
+the bytes of one section. All that a user does with a stranger's file is then called.
+A finding is an exception that is not dicube's; an image that changes when saved and read again;
+restored files that differ from what the image shows; an error that quotes a private value; or a
+call that leaves its folder, or takes too much memory, disk or time (`guard`).
 tests/python/fuzz/test_fuzz_python.py replays the inputs in corpus_python/.
 """
 
