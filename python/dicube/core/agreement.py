@@ -54,7 +54,6 @@ _IDENTITY = (
     ("PatientName", 0x00100010),
 )
 _ELEMENT_HEADER, _SMALLEST_HEAD = 12, 1 << 10  # bytes
-_END_OF_JPEG = b"\xff\xd9"
 # Distance in mm, and difference of two directions, that the geometry of a file may have from the
 # positions of its slices: 0.4.0 accepts slices that are not quite where a grid has them.
 _SAME_PLACE, _SAME_DIRECTION, _SAME_STEP = 1e-2, 1e-3, 0.1
@@ -321,8 +320,9 @@ def _has_own(
         own[piece.frame] += part[:]
     for frame, index in zip(found, slices, strict=True):
         whole = bytes(own[index])
-        is_whole = whole.endswith(_END_OF_JPEG) if jpeg else whole == originals.coded[index]
-        if not is_whole or not frame.startswith(whole) or frame[len(whole) :].strip(b"\0"):
+        if whole != originals.coded_frame(Coded(index, 0, len(whole), jpeg)):
+            return False
+        if not frame.startswith(whole) or frame[len(whole) :].strip(b"\0"):
             return False
     return True
 

@@ -440,8 +440,7 @@ class DicomCubeImage:
         if exact and lossy.options is None:
             reason = self._changes(codec, num_threads)
             if not reason:
-                self._check_agreement(volume, num_threads)
-                self._check_digests(volume, num_threads)
+                self._check_originals(volume, num_threads)
         kept = None if reason or not exact else self._origin.provenance
         if exact and kept is None:
             self._origin.warn_of_dropped(path, reason)
@@ -523,11 +522,12 @@ class DicomCubeImage:
         if exact is not False:
             reason = self._changes(None, num_threads)
             if not reason and provenance is not None:
-                volume = self._raw_image
+                volume, originals = self._raw_image, provenance.originals.remembering()
                 with reporting_memory:
-                    self._check_agreement(volume, num_threads)
+                    if not provenance.is_fresh:
+                        check_agreement(self._parts(), originals, volume, num_threads)
                     # This compares the SHA-256.
-                    write_originals(folder, provenance.originals, volume, overwrite, progress)
+                    write_originals(folder, originals, volume, overwrite, progress)
                 return
             if exact:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
@@ -646,10 +646,12 @@ class DicomCubeImage:
         Assigning other metadata leaves `pixel_header` and `space` as they are; these count, also
         in exports, if the metadata differ from them. Edits of the metadata change them.
         """
+        self._origin.let_meta_go()
         return self._dicom_meta
 
     @dicom_meta.setter
     def dicom_meta(self, meta: DicomMeta | None) -> None:
+        self._origin.let_meta_go()
         if meta is self._dicom_meta:
             return
         self._dicom_meta = checked_meta(meta, self.shape[0])
@@ -687,6 +689,7 @@ class DicomCubeImage:
 
     @space.setter
     def space(self, space: Space | None) -> None:
+        self._origin.let_meta_go()
         self._followed().set_space(checked_space(space, self.shape))
         if space is not None and self._dicom_meta is not None:
             self.dicom_status = get_dicom_status(self._dicom_meta)
@@ -934,34 +937,28 @@ class DicomCubeImage:
         changed = provenance.changed_file(self._raw_image, thread_count(num_threads))
         return f"the pixels of {changed} were changed" if changed else ""
 
-    def _check_agreement(self, volume: NDArray[Any] | None, num_threads: int | None) -> None:
-        """Raise unless the stored originals of an unchanged image agree with it.
-
-        Args:
-            volume: the pixels; None to leave them out.
-            num_threads: see `check_agreement`.
-        """
+    def _check_originals(self, volume: NDArray[Any], num_threads: int | None) -> None:
+        """Raise unless the stored originals of an unchanged image can be restored and agree."""
         provenance = self._origin.provenance
-        if provenance is not None and not provenance.is_fresh:
-            check_agreement(self._parts(), provenance.originals, volume, num_threads)
-
-    def _check_digests(self, volume: NDArray[Any], num_threads: int | None) -> None:
-        """Raise if pixels that no caller can have changed don't restore the stored originals."""
-        provenance = self._origin.provenance
-        if provenance is None or provenance.is_fresh or self._pixels.seen:
+        if provenance is None or provenance.is_fresh:
             return
-        changed = provenance.changed_file(volume, thread_count(num_threads))
-        if changed:
+        originals = provenance.originals.remembering()
+        check_agreement(self._parts(), originals, volume, num_threads)
+        if self._pixels.seen:
+            return  # they have been compared
+        changed = originals.first_changed(volume, thread_count(num_threads))
+        if changed is not None:
             raise InvalidCubeFileError(
-                f"{changed} can't be restored: its SHA-256 differs",
+                f"{changed.name} can't be restored: its SHA-256 differs",
                 suggestion="exact=False leaves out the original files",
             )
 
     def _check_exported(self, num_threads: int | None) -> None:
         """Raise before an image is exported that was read from a file with two faces."""
-        if not self._objection():
+        provenance = self._origin.provenance
+        if provenance is not None and not provenance.is_fresh and not self._objection():
             volume = None if self._pixels.seen else self._raw_image
-            self._check_agreement(volume, num_threads)
+            check_agreement(self._parts(), provenance.originals, volume, num_threads)
 
     def _objection(self) -> str:
         """Return why the image, pixels aside, is not what the original files are; '' if it is."""

@@ -62,6 +62,12 @@ class Origin:
             damage=damage,
         )
 
+    def let_meta_go(self) -> None:
+        """Note that a caller gets the metadata of the image, or replaces them."""
+        for provenance in (self.provenance, self.intact_provenance):
+            if provenance is not None:
+                provenance.let_meta_go()
+
     def objection(
         self, meta: DicomMeta | None, header: PixelDataHeader, space: Space | None
     ) -> str:

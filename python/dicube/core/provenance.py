@@ -126,6 +126,7 @@ class Provenance:
         self._originals, self._meta = originals, meta
         self.is_fresh = isinstance(originals, Originals)
         self._checksums: list[int] | None = None
+        self._is_meta_seen = False
         self._packed: bytes | None = None
         self._header, self._space = header.to_json(), space and space_fields(space)
 
@@ -193,6 +194,10 @@ class Provenance:
             if self._checksums is None:
                 self._checksums = found
 
+    def let_meta_go(self) -> None:
+        """Note that a caller gets the metadata, or replaces them."""
+        self._is_meta_seen = True
+
     def changed_file(self, volume: NDArray[Any], num_threads: int) -> str:
         """Return the name of a file whose pixels were changed; '' if there is none.
 
@@ -226,8 +231,7 @@ class Provenance:
         """
         if isinstance(self._originals, str):
             return self._originals
-        before = self._meta() if isinstance(self._meta, StoredMeta) else self._meta
-        if meta is None or before is None or not meta.same_as(before):
+        if meta is None or (self._is_meta_seen and not self._is_as_read(meta)):
             return "the metadata were changed"
         if header.to_json() != self._header:
             return "the pixel header was changed"
@@ -236,3 +240,7 @@ class Provenance:
         if isinstance(self._originals, Originals):
             return next(filter(None, (bulk.problem() for bulk in self._originals.bulk)), "")
         return ""
+
+    def _is_as_read(self, meta: DicomMeta) -> bool:
+        before = self._meta() if isinstance(self._meta, StoredMeta) else self._meta
+        return before is not None and meta.same_as(before)

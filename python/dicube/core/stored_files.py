@@ -146,7 +146,7 @@ def restore_files(
             raise DataConsistencyError(f"{os.fspath(path)} holds no original files")
         parts = read_parts(reader)
         assert parts.origin.provenance is not None
-        originals = every = parts.origin.provenance.originals
+        originals = every = parts.origin.provenance.originals.remembering()
         wanted = None if names is None else set(names)
         if missing := sorted((wanted or set()) - {file.name for file in originals.all_files}):
             raise DataConsistencyError(f"{os.fspath(path)} holds no original file {missing[0]}")

@@ -554,7 +554,7 @@ class TestCoded:
         known.coded = DcbReader(tmp_path / "x.dcba").coded_frames()
         (file,) = known.files
         at = next(i for i, p in enumerate(file.pieces) if isinstance(p, Coded))
-        jpeg = known._coded_bytes(file.pieces[at], {})  # type: ignore[arg-type]
+        jpeg = known.coded_frame(file.pieces[at])  # type: ignore[arg-type]
         assert jpeg is not None
         table = jpeg.index(b"\xff\xdb") + 5  # the first quantisation factor
         fake = jpeg[:table] + bytes([jpeg[table] + 40]) + jpeg[table + 1 :]

@@ -10,6 +10,7 @@ Knows hashes and how files store samples. Must not know elements, dicube files o
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -171,6 +172,19 @@ class Original:
             return None
 
 
+class _RestoredJpegs:
+    """JPEG frames that were restored, up to a number of bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.jpegs: dict[int, bytes] = {}
+        self._left = most
+
+    def keep(self, frame: int, jpeg: bytes) -> None:
+        if len(jpeg) <= self._left:
+            self.jpegs[frame] = jpeg
+            self._left -= len(jpeg)
+
+
 @dataclass
 class Originals:
     """The original files of a series.
@@ -196,6 +210,15 @@ class Originals:
     copies: tuple[Original, ...] = ()
     others: tuple[Original, ...] = ()
     recipes: tuple[Mapping[str, Any], ...] = ()
+    _restored: _RestoredJpegs | None = field(default=None, repr=False, compare=False)
+
+    def remembering(self) -> Originals:
+        """Return the originals for one operation that needs bytes of the same file repeatedly.
+
+        They keep restored JPEG frames, as far as these take no more memory than the volume.
+        """
+        most = math.prod(self.shape) * self.dtype.itemsize
+        return replace(self, _restored=_RestoredJpegs(most))
 
     @property
     def all_files(self) -> tuple[Original, ...]:
@@ -246,13 +269,17 @@ class Originals:
     def parts_with_bulk(self, file: Original, volume: NDArray[Any]) -> list[Bytes | Bulk] | None:
         """Return what `parts` does, with a part for each piece, and bulk that is not read yet."""
         found: list[Bytes | Bulk] = []
-        jpegs: dict[int, bytes] = {}  # each is restored once, however many pieces it has
+        frames: dict[tuple[int, bool], bytes | None] = {}  # a JPEG is restored once for all pieces
         for piece in file.pieces:
             part: Bytes | Bulk | None
             if isinstance(piece, Samples):
                 part = piece.form.encode(frames_in(volume, piece.runs))
             elif isinstance(piece, Coded):
-                part = self._coded_bytes(piece, jpegs)
+                key = piece.frame, piece.jpeg
+                if key not in frames:
+                    frames[key] = self.coded_frame(piece)
+                coded = frames[key]
+                part = None if coded is None else coded[piece.start : piece.stop]
             elif isinstance(piece, Recoded):
                 kind = self.recipes[piece.recipe].get("kind")
                 raise InvalidCubeFileError(
@@ -266,18 +293,23 @@ class Originals:
             found.append(part)
         return found
 
-    def _coded_bytes(self, piece: Coded, jpegs: dict[int, bytes]) -> bytes | None:
+    def coded_frame(self, piece: Coded) -> bytes | None:
+        """Return the whole frame that a piece is a part of; None if there is no such frame."""
         if piece.frame >= len(self.coded):
             return None
         coded = self.coded[piece.frame]
-        try:
-            if piece.jpeg:
-                if piece.frame not in jpegs:
-                    jpegs[piece.frame] = restore_jpeg(coded)
-                coded = jpegs[piece.frame]
-        except CodecError:
-            return None
-        return coded[piece.start : piece.stop]
+        if not piece.jpeg:
+            return coded
+        jpegs = {} if self._restored is None else self._restored.jpegs
+        jpeg = jpegs.get(piece.frame)
+        if jpeg is None:
+            try:
+                jpeg = restore_jpeg(coded)
+            except CodecError:
+                return None
+            if self._restored is not None:
+                self._restored.keep(piece.frame, jpeg)
+        return jpeg
 
     def gives_frames(self, file: Original, volume: NDArray[Any]) -> bool:
         """Return whether a file's frames that are not among its pieces match the volume."""

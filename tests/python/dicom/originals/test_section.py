@@ -233,9 +233,9 @@ def test_coded_pieces_of_frames_that_are_none(tmp_path: Path) -> None:
     originals = DicomCubeImage.from_dicom_folder(tmp_path / "in")._origin.provenance.originals
     for jpeg in (False, True):
         originals.coded = ()
-        assert originals._coded_bytes(Coded(0, 0, 1, jpeg), {}) is None
+        assert originals.coded_frame(Coded(0, 0, 1, jpeg)) is None
     originals.coded = (b"no JPEG XL",)
-    assert originals._coded_bytes(Coded(0, 0, 1, True), {}) is None
+    assert originals.coded_frame(Coded(0, 0, 1, True)) is None
 
 
 class Store:
