@@ -84,15 +84,23 @@ class _PartsReader(RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any, /) -> int:
-        view, done = memoryview(buffer).cast("B"), 0
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        end = self._ends[-1] if self._ends else 0
+        left = end - self._position if size is None or size < 0 else size
+        found: list[bytes | memoryview] = []
         number = bisect_right(self._ends, self._position)
-        while done < len(view) and number < len(self._parts):
+        while left > 0 and number < len(self._parts):
             part = self._parts[number]
             if self._read[0] != number:
                 self._read = number, part[:]
             start = self._position - (self._ends[number] - len(part))
-            found = self._read[1][start : start + len(view) - done]
-            view[done : done + len(found)] = found
-            done, number = done + len(found), number + 1
-            self._position += len(found)
-        return done
+            found.append(self._read[1][start : start + left])
+            left -= len(found[-1])
+            self._position += len(found[-1])
+            number += 1
+        return b"".join(found)
