@@ -22,7 +22,7 @@ from dicube.dicom.elements.values import LONG_LENGTH
 UNDEFINED_LENGTH = 0xFFFFFFFF
 SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_ITEM_BYTES = b"\xfe\xff\x00\xe0"
+_ITEM_BYTES, _ITEM_END_BYTES = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0"
 _FRAGMENTED = ("OB", "OW")  # value representations of encapsulated pixels
 _SHORT_LENGTH = frozenset(
     {"AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"}
@@ -74,7 +74,12 @@ class ParsedElements(NamedTuple):
 
 
 def parse_elements(
-    data: bytes, start: int, end: int, implicit: bool, stop_at: frozenset[int] = frozenset()
+    data: bytes,
+    start: int,
+    end: int,
+    implicit: bool,
+    stop_at: frozenset[int] = frozenset(),
+    delimited: bool = False,
 ) -> ParsedElements:
     """Split data[start:end] into elements, up to the first whose tag is in `stop_at`.
 
@@ -84,6 +89,7 @@ def parse_elements(
         end: offset of the end of the last element.
         implicit: whether the encoding omits value representations.
         stop_at: tags of elements to stop before.
+        delimited: whether to stop before the delimiter of an item, which must exist.
 
     Raises:
         CutOff: the bytes end within an element.
@@ -95,6 +101,8 @@ def parse_elements(
     nested: list[tuple[int, ...]] = []
     position, last = start, -1
     while position < end:
+        if delimited and data.startswith(_ITEM_END_BYTES, position):
+            break
         tag, key, vr, length, value_at = _header(data, position, end, implicit)
         if tag in stop_at:
             break
@@ -121,8 +129,8 @@ def parse_elements(
     return ParsedElements(elements, position, [*repeated, *nested])
 
 
-def sequence_ranges(data: bytes, implicit: bool) -> list[tuple[int, int]]:
-    """Return start and stop of the elements of each item in the value of a sequence.
+def parse_items(data: bytes, implicit: bool) -> list[ParsedElements]:
+    """Split the value of a sequence into the elements of each item.
 
     Raises:
         CutOff, Unusual: see `parse_elements`.
@@ -136,15 +144,17 @@ def sequence_ranges(data: bytes, implicit: bool) -> list[tuple[int, int]]:
             break
         if tag != _ITEM:
             raise Unusual(f"{tag:08X} among sequence items")
-        start = position
         if length == UNDEFINED_LENGTH:
-            position = _Sequences(data, implicit, [])._skip_item(position, end, (), delimited=True)
-            found.append((start, position - 8))
-        else:
-            position += length
-            if position > end:
+            item = parse_elements(data, position, end, implicit, delimited=True)
+            if item.stop + 8 > end:
                 raise CutOff
-            found.append((start, position))
+            position = item.stop + 8
+        else:
+            if position + length > end:
+                raise CutOff
+            item = parse_elements(data, position, position + length, implicit)
+            position += length
+        found.append(item)
     return found
 
 

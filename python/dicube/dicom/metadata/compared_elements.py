@@ -25,7 +25,7 @@ from dicube.dicom.elements.items import (
     sequence_items,
     value_representation,
 )
-from dicube.dicom.elements.parser import CutOff, Unusual, parse_elements, sequence_ranges
+from dicube.dicom.elements.parser import CutOff, Unusual, parse_items
 from dicube.dicom.elements.values import Encodings, decode_value, encode_value
 from dicube.dicom.files.instance import SMALLEST_HEAD, Instance
 from dicube.dicom.merge_utils import (
@@ -288,11 +288,10 @@ def _quickly_read_items(element: Element, item: Item) -> Sequence[Item]:
     if not isinstance(element, SequenceElement) and element.is_little_endian:
         data, implicit = element.value or b"", element.is_implicit_VR or element.VR == "UN"
         try:
-            ranges = sequence_ranges(data, implicit)
-            found = [parse_elements(data, *each, implicit).elements for each in ranges]
+            found = parse_items(data, implicit)
         except (CutOff, Unusual):
             return sequence_items(element, item)
-        return [item_of_elements({**elements}, item) for elements in found]
+        return [item_of_elements({**one.elements}, item) for one in found]
     return sequence_items(element, item)
 
 
