@@ -956,9 +956,12 @@ class DicomCubeImage:
     def _check_exported(self, num_threads: int | None) -> None:
         """Raise before an image is exported that was read from a file with two faces."""
         provenance = self._origin.provenance
-        if provenance is not None and not provenance.is_fresh and not self._objection():
-            volume = None if self._pixels.seen else self._raw_image
-            check_agreement(self._parts(), provenance.originals, volume, num_threads)
+        if provenance is None or provenance.is_fresh or self._objection():
+            return
+        if self._pixels.seen:  # a caller may have changed them
+            check_agreement(self._parts(), provenance.originals, None, num_threads)
+        else:
+            self._check_originals(self._raw_image, num_threads)
 
     def _objection(self) -> str:
         """Return why the image, pixels aside, is not what the original files are; '' if it is."""

@@ -319,7 +319,8 @@ def _originals(
     reason = parts.origin.objection(parts.meta, parts.header, parts.space)
     if parts.origin.nifti is not None and reason:
         reason = "the file has no checksum of its NIfTI file, which --against can compare"
-    if reason or provenance is None:
+    has_originals = ORIGINALS in reader.sections
+    if provenance is None or (reason and not has_originals):
         yield unknown(name, reason)
         return
     if damage:  # the volume may take any amount of memory, however few frames decode
