@@ -566,12 +566,17 @@ class _Sequence:
     """
 
     def __init__(self, entry: Entry) -> None:
-        self._entry, self._uniform = entry, is_uniform(entry)
+        self._entry = entry
+        self._whole: Entry | None = None
+        if is_uniform(entry):  # then all groups have the same
+            self._whole = {"vr": "SQ", "shared": None, "Value": entry.get("Value", [])}
         self._known: dict[tuple[int, ...], tuple[Entry | None, bool]] = {}
 
     def select(self, chosen: Sequence[int]) -> Entry | None:
         """Return the sequence of some slices, as `select_entry` does."""
-        inner = [0 if self._uniform else _column(self._entry, index) for index in chosen]
+        if self._whole is not None:
+            return self._whole
+        inner = [_column(self._entry, index) for index in chosen]
         used = tuple(dict.fromkeys(inner))
         if used not in self._known:
             found = _select_columns(self._entry, used)

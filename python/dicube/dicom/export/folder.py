@@ -164,13 +164,16 @@ class SeriesFiles:
         self.meta = meta = settled(meta, pixel_header, space)
         self.instances = meta.instances()
         self._entries = dict(meta.entries)
-        _check_size(self._entries, [first for first, *_ in self.instances], volume.nbytes)
+        self._frames_left = frame_attributes(meta)
+        # What is left of the values of frames is in one file only.
+        cut = set.intersection(*map(set, self._frames_left))
+        entries = {key: entry for key, entry in self._entries.items() if key not in cut}
+        _check_size(entries, [first for first, *_ in self.instances], volume.nbytes)
         self.syntax = syntax
         self.pixel_parts = _pixel_writer(meta, volume, pixel_header, coded)
         self._encoder = InstanceEncoder(self._entries)
         self._pixels = pixel_attributes(meta, volume, pixel_header, coded)
         self._nested_pixels = nested_pixels(meta, syntax.uid)
-        self._frames_left = frame_attributes(meta)
         self._original_uids = {key: _uids(meta, key) for key in _IN_FILE_META}
         self._uids = _instance_uids(meta, self.instances, self._original_uids)
         self._derived: list[Replaced] = [{} for _ in self.instances]

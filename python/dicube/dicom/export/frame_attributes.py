@@ -14,7 +14,15 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.export.uids import uid_from
-from dicube.dicom.merge_utils import Entry, JsonElement, is_uniform, slice_entry
+from dicube.dicom.merge_utils import (
+    Entry,
+    JsonElement,
+    is_uniform,
+    item_count,
+    item_entries,
+    slice_entry,
+    slice_items,
+)
 from dicube.dicom.metadata.frame_positions import FrameOffsets, are_lengths
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS, PER_FRAME
 from dicube.dicom.metadata.slice_order import numbers, positions
@@ -71,7 +79,13 @@ def _cut(meta: DicomMeta, slices: Sequence[int], declared: tuple[float, ...] | N
         entry: Entry | None = entries.get(key)
         return None if entry is None else slice_entry(entry, first)
 
-    for key in (PER_FRAME, *_VECTORS):
+    groups = entries.get(PER_FRAME)
+    is_sequence = groups is not None and groups["shared"] is None
+    if groups is not None and is_sequence and item_count(groups, first) == count >= max(kept):
+        # A file may have thousands of items, so the others are not made.
+        items = [item_entries(groups, first, number - 1) for number in kept]
+        replaced[PER_FRAME] = {"vr": "SQ", "Value": [slice_items(*i) for i in items if i]}
+    for key in _VECTORS:
         found = element(key)
         values: Any = [] if found is None else found.get("Value", [])
         if found is not None and len(values) == count >= max(kept):
