@@ -34,6 +34,7 @@ from pydicom.uid import BasicTextSRStorage
 import dicube
 from dicube import DicomCubeImage, verify_file
 from dicube.codecs.jph import imencode_jph
+from dicube.codecs.jxl import restore_jpeg
 from dicube.core.agreement import contradictions
 from dicube.core.cube_parts import read_parts
 from dicube.dicom.originals.model import (
@@ -583,6 +584,21 @@ class TestCoded:
         digest = hashlib.sha256(b"".join(parts)).digest()
         lying = replace(file, digest=digest, pieces=pieces)
         expect_refused(rewritten(path, originals=replace(known, files=(lying,))))
+
+
+def test_a_jpeg_is_restored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = PYDICOM_FILES / "SC_rgb_small_odd_jpeg.dcm"
+    DicomCubeImage.from_dicom_folder(source).to_file(tmp_path / "x.dcba")
+    restored: list[bytes] = []
+
+    def restored_once(coded: bytes) -> bytes:
+        restored.append(coded)
+        return restore_jpeg(coded)
+
+    monkeypatch.setattr("dicube.dicom.originals.model.restore_jpeg", restored_once)
+    DicomCubeImage.from_file(tmp_path / "x.dcba").to_dicom_folder(tmp_path / "out", exact=True)
+    assert contents(tmp_path / "out") == {source.name: source.read_bytes()}
+    assert len(restored) == 1
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

@@ -172,6 +172,9 @@ class Original:
             return None
 
 
+_ALWAYS_KEPT = 1 << 24  # bytes of restored JPEG frames
+
+
 class _RestoredJpegs:
     """JPEG frames that were restored, up to a number of bytes."""
 
@@ -215,9 +218,10 @@ class Originals:
     def remembering(self) -> Originals:
         """Return the originals for one operation that needs bytes of the same file repeatedly.
 
-        They keep restored JPEG frames, as far as these take no more memory than the volume.
+        They keep restored JPEG frames, as far as these take no more memory than the volume, or than
+        16 MiB.
         """
-        most = math.prod(self.shape) * self.dtype.itemsize
+        most = max(math.prod(self.shape) * self.dtype.itemsize, _ALWAYS_KEPT)
         return replace(self, _restored=_RestoredJpegs(most))
 
     @property
