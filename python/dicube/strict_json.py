@@ -20,6 +20,7 @@ NOT_FINITE = {text: float(text) for text in ("NaN", "Infinity", "-Infinity")}
 # A few KB of packed JSON can become gigabytes of Python objects.
 _ALWAYS_ALLOWED = 256 << 20
 _MOST_GROWTH = 2048
+_MOST_PER_BYTE = 240  # the most that `json_memory` returns for each byte
 
 
 def dump_json(document: Any, **options: Any) -> str:
@@ -66,6 +67,8 @@ def json_memory(text: bytes | memoryview) -> int:
 
 def least_packed(text: bytes | memoryview) -> int:
     """Return the least number of bytes that JSON must be packed into to be parsed again."""
+    if len(text) * _MOST_PER_BYTE <= _ALWAYS_ALLOWED:
+        return 0
     needed = json_memory(text)
     return -(-needed // _MOST_GROWTH) if needed > _ALWAYS_ALLOWED else 0
 
@@ -82,8 +85,10 @@ def check_json_memory(text: bytes | memoryview, packed: int, most: int | None) -
         InvalidCubeFileError: it takes more than 256 MiB and more than 2048 times `packed`.
         OutOfMemoryError: (an InvalidCubeFileError too) it takes more than `most`.
     """
-    needed = json_memory(text)
     limit = max(_ALWAYS_ALLOWED, packed * _MOST_GROWTH)
+    if len(text) * _MOST_PER_BYTE <= (limit if most is None else min(limit, most)):
+        return
+    needed = json_memory(text)
     if needed > limit:
         raise InvalidCubeFileError(
             f"parsing its JSON takes {needed} bytes, but {packed} packed bytes may take {limit}"

@@ -15,7 +15,7 @@ import pytest
 from inputs.dicom_series import make_series, write_series
 from programs.running import needs
 
-from dicube import DicomCubeImage, DicomMeta, PixelDataHeader, load_meta
+from dicube import DicomCubeImage, DicomMeta, PixelDataHeader, load_meta, strict_json
 from dicube.cli import main
 from dicube.dicom.merge_utils import restore_not_finite
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, OutOfMemoryError
@@ -192,6 +192,12 @@ def test_estimated_memory_is_no_less_than_what_parsing_takes(text: str) -> None:
     tracemalloc.stop()
     assert found
     assert peak <= json_memory(data) + (64 << 10)
+
+
+@pytest.mark.parametrize("byte", [bytes([code]) for code in range(256)])
+def test_most_that_a_byte_counts(byte: bytes) -> None:
+    """Short JSON isn't counted, because it can't take more than this."""
+    assert json_memory(byte * 100) <= strict_json._MOST_PER_BYTE * 100
 
 
 def test_json_that_takes_too_much_memory_is_refused() -> None:
