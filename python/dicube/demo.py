@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from dicube import DicomCubeImage, DicomMeta
 from dicube.exceptions import MetaDataError
 from dicube.storage.formats import kind_of_path
+from dicube.whole_files import temporary_folder
 
 # The largest series of real slices, in bytes, in the pydicom wheel.
 _SERIES_OF_PYDICOM = Path("data", "test_files", "dicomdirtests", "98892001", "CT5N")
@@ -55,7 +55,7 @@ def _compare(source: Path, num_threads: int | None) -> bool:
     source_size = sum(os.path.getsize(path) for path in meta.filenames or [])
     _print_row("DICOM files", source_size, source_size, None, read_time)
     findings: dict[str, list[str]] = {}
-    with tempfile.TemporaryDirectory(prefix="dicube-demo-") as work:
+    with temporary_folder("dicube-demo-") as work:
         for extension in _EXTENSIONS:
             findings |= _round_trip(
                 image, source_size, Path(work) / f"series{extension}", num_threads

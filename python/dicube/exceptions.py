@@ -6,7 +6,12 @@ file raises an InvalidCubeFileError that is a FileNotFoundError. Imports nothing
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_MOST_SHOWN, _MOST_BITS = 16, 64  # of numbers in an error
 
 
 class DicomCubeError(Exception):
@@ -59,6 +64,44 @@ class DicomCubeError(Exception):
         if self.suggestion:
             lines.append(f"Suggestion: {self.suggestion}")
         return "\n".join(lines)
+
+
+def shown(value: Any) -> str:
+    """Return what an error says of a value that it found: numbers, but the length of a text.
+
+    Texts, dates and UIDs may identify a patient, and errors are logged.
+
+    Example:
+        >>> from dicube.exceptions import shown
+        >>> shown("DOE^JOHN"), shown([1, 2.5])
+        ('a text of 8 characters', '[1, 2.5]')
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"an integer of {value.bit_length()} bits"
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"{len(value)} bytes"
+    if not isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__}"
+    if len(value) <= _MOST_SHOWN and all(isinstance(one, (int, float)) for one in value):
+        return f"[{', '.join(map(shown, value))}]"
+    return f"{len(value)} values"
+
+
+def without_quotes(error: BaseException, known: Collection[str] = ()) -> str:
+    """Return the message of another library's error on one line, without the texts it quotes.
+
+    Args:
+        error: the error.
+        known: texts that are kept.
+    """
+    message = " ".join(str(error).split())
+    return _QUOTED.sub(lambda found: found[0] if found[0][1:-1] in known else "'…'", message)
 
 
 class InvalidCubeFileError(DicomCubeError):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, shown
 from dicube.strict_json import NOT_FINITE, dump_json, parse_json
 
 
@@ -59,7 +59,7 @@ class PixelDataHeader:
         for name, value in d.items():
             fits = _FITS.get(name)
             if fits is not None and not fits(value):
-                raise ValueError(f"{name} can't be {str(value)[:40]!r}")
+                raise ValueError(f"{name} can't be {shown(value)}")
         own = {name: value for name, value in d.items() if name in _NAMES}
         extras = {name: value for name, value in d.items() if name not in _NAMES}
         return cls(**own, Extras=extras)

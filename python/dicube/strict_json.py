@@ -102,5 +102,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         twice = next(name for name, count in counts.items() if count > 1)
-        raise ValueError(f"the key {twice[:40]!r} occurs twice in an object")
+        raise ValueError(f"a key of {len(twice)} characters occurs twice in an object")
     return found

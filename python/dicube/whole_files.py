@@ -10,13 +10,18 @@ import errno
 import os
 import re
 import secrets
+import shutil
+import signal
 import stat
 import sys
+import tempfile
+import threading
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
+from types import FrameType
 
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -32,6 +37,9 @@ if sys.platform != "win32":
 
 Parts = Iterable[bytes | memoryview]
 
+_ENDING = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+]
 _PREFIX, _DIGITS = ".dicube-", 12
 _NAMES_PER_TARGET = 8
 _FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
@@ -112,12 +120,13 @@ class WholeFiles:
         self._written: dict[str, str] = {}
         return self
 
-    def write(self, name: str, parts: Parts) -> str:
+    def write(self, name: str, parts: Parts, shown: str = "") -> str:
         """Write a file, as `write_whole` does, and make the folders that it needs.
 
         Args:
             name: its path below the folder, with "/" between the parts; without "" and "..".
             parts: its bytes.
+            shown: what errors call it, where its name may identify a patient; '' for its path.
 
         Returns:
             Its path.
@@ -127,7 +136,14 @@ class WholeFiles:
                 target is not a regular file, or is a file that was just written by another name.
         """
         path = os.path.join(self._folder, *name.split("/"))
-        with refusals_named(path):
+        shown = f"{self._folder}: {shown}" if shown else path
+        try:
+            encoded_path(path)
+        except CubeFileAccessError:
+            if shown == path:
+                raise
+            raise CubeFileAccessError(f"{shown}: no file can have its name") from None
+        with refusals_named(shown):
             self._make_folders(name.split("/"))
             self._check_new(name, path)
         # A file may be named like the temporary file of another one, which then has to be renamed
@@ -135,7 +151,7 @@ class WholeFiles:
         is_alone = os.path.basename(path).casefold().startswith(_PREFIX)
         while len(self._waiting) >= (1 if is_alone else self._MOST_WAITING):
             self._waiting.popleft().result()
-        file = _Replacement(path, follow=False)
+        file = _Replacement(path, shown, follow=False)
         file.write(parts)
         self._waiting.append(self._threads.submit(file.settle))
         self._folders[file.folder] = None
@@ -171,7 +187,7 @@ class WholeFiles:
             self._waiting.popleft().result()
         with suppress(FileNotFoundError):
             if os.path.samestat(os.lstat(other), os.lstat(path)):
-                raise OSError(errno.EEXIST, f"it is the same file as {other} in this file system")
+                raise OSError(errno.EEXIST, "the same file as another in this file system")
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         self._threads.__exit__(None, None, None)  # after an error, too, complete files are kept
@@ -183,6 +199,49 @@ class WholeFiles:
 
 
 @contextmanager
+def temporary_folder(prefix: str) -> Iterator[str]:
+    """Make a folder that only this user can read, and remove it at the end of the context.
+
+    A signal that would end the process (SIGTERM, SIGHUP) does so after that.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    replaced = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():  # which handles all signals
+        replaced = []
+    for number in replaced:
+        signal.signal(number, interrupt)
+    try:
+        path = tempfile.mkdtemp(prefix=prefix)
+        try:
+            yield path
+        finally:
+            with _signals_blocked():
+                shutil.rmtree(path, ignore_errors=True)
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_ENDING})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def refusals_named(path: str) -> Iterator[None]:
     """Raise what the operating system refuses to write as an exception of dicube, with the path."""
     encoded_path(path)
@@ -191,9 +250,9 @@ def refusals_named(path: str) -> Iterator[None]:
     except DicomCubeError:
         raise
     except FileNotFoundError as error:
-        raise CubeFileNotFoundError(f"{path}: cannot write: {error.strerror}") from error
+        raise CubeFileNotFoundError(f"{path}: cannot write: {error.strerror}") from None
     except OSError as error:
-        raise CubeFileAccessError(f"{path}: cannot write: {error.strerror}") from error
+        raise CubeFileAccessError(f"{path}: cannot write: {error.strerror}") from None
 
 
 class _Replacement:
@@ -201,15 +260,16 @@ class _Replacement:
 
     Args:
         path: the target.
+        name: what errors call it; '' for the path.
         follow: whether a link stays, and the file that it leads to is the target.
 
     Attributes:
         folder: where both are.
     """
 
-    def __init__(self, path: str, follow: bool = True) -> None:
-        self._path = path
-        with refusals_named(path):
+    def __init__(self, path: str, name: str = "", follow: bool = True) -> None:
+        self._name = name or path
+        with refusals_named(self._name):
             self._target = os.path.realpath(path) if follow and os.path.islink(path) else path
             _check_replaceable(self._target, may_be_link=not follow)
             self.folder = os.path.dirname(self._target)
@@ -217,19 +277,19 @@ class _Replacement:
 
     def write(self, parts: Parts) -> None:
         """Write all bytes."""
-        with refusals_named(self._path), self._removed_on_error():
+        with refusals_named(self._name), self._removed_on_error():
             for part in parts:
                 self._file.write(part)
             self._file.flush()
 
     def settle(self) -> None:
         """Flush the file to the disk and rename it to its target."""
-        with refusals_named(self._path), self._removed_on_error():
+        with refusals_named(self._name), self._removed_on_error():
             descriptor = self._file.fileno()
             _flush(descriptor)
             if not _is_at(descriptor, self._temporary):
                 raise CubeFileAccessError(
-                    f"{self._path}: cannot write: its temporary file {self._temporary} was replaced"
+                    f"{self._name}: cannot write: its temporary file was replaced"
                 )
             mode = _mode_of(self._target)
             if sys.platform == "win32":

@@ -212,7 +212,7 @@ def test_a_temporary_file_that_was_replaced_is_not_renamed(tmp_path: Path) -> No
         other.rename(tmp_path / temporary_name("x", 0))
 
     (tmp_path / "x").write_bytes(b"old")
-    with pytest.raises(CubeFileAccessError, match=r"x: cannot write: its temporary file .* was"):
+    with pytest.raises(CubeFileAccessError, match=r"x: cannot write: its temporary file was"):
         write_whole(str(tmp_path / "x"), parts())
     assert (tmp_path / "x").read_bytes() == b"old"
     assert (tmp_path / temporary_name("x", 0)).read_bytes() == b"of another program"

@@ -46,10 +46,10 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
         raise MetaDataError(f"{plan.source}: no DICOM file among {tree.other_files} files")
     plan.target.mkdir(parents=True, exist_ok=True)
     failed = []
-    for series in tree.series:
+    for number, series in enumerate(tree.series, 1):
         target = plan.target / f"{file_name_of(series.uid)}.{plan.options['to']}"
         one = replace(plan, target=target, files=series.files)
-        label = f"series {series.uid or '(no UID)'} ({series.modality}, {len(series.files)} files)"
+        label = f"series {number} of {len(tree.series)} ({series.files[0]})"
         try:
             if target.exists() and not plan.options.get("overwrite"):
                 _check_same(series, one)
@@ -61,12 +61,12 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
                 for warning in caught:
                     _report("warning", f"{label}: {warning.message}")
         except DicomCubeError as error:
-            failed.append(series.uid or "(no UID)")
+            failed.append(str(number))
             _report("error", f"{label}: {error.message}")
         except BrokenPipeError:
             raise
         except (OSError, MemoryError) as error:
-            failed.append(series.uid or "(no UID)")
+            failed.append(str(number))
             _report("error", f"{label}: {error or type(error).__name__}")
     for file in tree.unreadable:
         _report("error", file.reason)
@@ -93,8 +93,9 @@ def _check_same(series: SeriesFiles, plan: Plan) -> None:
     summary = summarize_file(plan.target)
     uid = summary.tags.get("SeriesInstanceUID", "")
     if (uid, summary.shape[0]) != (series.uid, series.slices):
+        of_another = "" if uid == series.uid else " of another series"
         raise TargetExistsError(
-            f"{plan.target} exists with {summary.shape[0]} slices of series {uid or '(no UID)'}, "
+            f"{plan.target} exists with {summary.shape[0]} slices{of_another}, "
             f"and the series now has {series.slices}; --overwrite replaces it"
         )
 

@@ -135,6 +135,12 @@ def parser() -> argparse.ArgumentParser:
         help="with --against: fail if FOLDER has DICOM files of other series, or a DICOMDIR, which"
         " otherwise are only counted",
     )
+    verify.add_argument(
+        "--show-values",
+        action="store_true",
+        help="with --against: show the values of elements that differ, which may identify a"
+        " patient; otherwise their names and sizes",
+    )
     _add_threads(verify)
     verify.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
             require_checksums=arguments.require_checksums,
             require_originals=arguments.require_originals,
             whole_source=arguments.whole_source,
+            show_values=arguments.show_values,
         )
     unchecked = [check.name for check in report.unchecked]
     if arguments.json:

@@ -159,7 +159,7 @@ def _of_header(
     if units is not None and units != header_values(meta).units:
         yield "the pixel header has other units than the first slice"
     if header.OriginalPixelDtype != originals.dtype.name:
-        yield f"the pixel header states samples of {header.OriginalPixelDtype[:20]}"
+        yield "the pixel header states other samples than the files have"
     if volume is None:
         return
     if not header.Extras.get(UNUSED_BITS) and has_unused_bits(volume, meta):
@@ -215,7 +215,7 @@ def _of_frames(meta: DicomMeta, originals: Originals) -> Iterator[str]:
         if slices not in stated or [meta.frames[index].number for index in slices] != list(
             range(1, len(slices) + 1)
         ):
-            yield f"{file.name}: its frames are not those that the metadata assign to a file"
+            yield f"{file.label}: its frames are not those that the metadata assign to a file"
 
 
 def _parts_of(file: Original, originals: Originals, volume: NDArray[Any]) -> list[Part] | None:
@@ -239,14 +239,14 @@ def _fault_of_image(
         parts = _parts_of(file, originals, samples)
     except InvalidCubeFileError:  # of an unknown recipe: the file can't be restored at all
         return ""
-    other_pixels = f"{file.name}: its pixels are not those of the volume"
+    other_pixels = f"{file.label}: its pixels are not those of the volume"
     if parts is None:
         return other_pixels
     try:
         head = len(parts[0]) + _ELEMENT_HEADER if parts else 0  # most are all up to the pixels
         instance = read_instance(FileInParts(file.name, parts), max(head, _SMALLEST_HEAD))
         if instance is None:
-            return f"{file.name} is no DICOM file"
+            return f"{file.label} is no DICOM file"
         slices = list(file.all_numbers())
         if not _has_frames(instance, file, originals, slices, parts, volume):
             return other_pixels
@@ -257,7 +257,7 @@ def _fault_of_image(
         name = shown.difference(instance, slices, apart, with_file_meta=not is_copy)
     except (MetaDataError, DataConsistencyError, CodecError) as error:
         return error.message
-    return f"{file.name}: {name} is not that of the metadata" if name else ""
+    return f"{file.label}: {name} is not that of the metadata" if name else ""
 
 
 def _has_frames(
@@ -354,7 +354,7 @@ def _fault_of_other(
     try:
         instance = read_instance(FileInParts(file.name, parts or ()))
         if instance is None or instance.is_directory:
-            return f"{file.name} is no DICOM file of a series"
+            return f"{file.label} is no DICOM file of a series"
         if meta is None or shown is None:
             return ""
         if originals.files:
@@ -363,7 +363,7 @@ def _fault_of_other(
             name = shown.difference(instance, [index], may_lack_large=True)
     except (MetaDataError, DataConsistencyError, CodecError) as error:
         return error.message
-    return f"{file.name}: {name} is not that of the metadata" if name else ""
+    return f"{file.label}: {name} is not that of the metadata" if name else ""
 
 
 def _other_identity(instance: Instance, meta: DicomMeta) -> str:

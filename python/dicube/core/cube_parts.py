@@ -25,7 +25,12 @@ from dicube.dicom.originals.section import BulkSource
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
 from dicube.dicom.series.precedence import write_rescale
 from dicube.dicom.transfer_syntaxes import coded_syntax_of
-from dicube.exceptions import DicomCubeError, InvalidCubeFileError, reporting_memory
+from dicube.exceptions import (
+    DicomCubeError,
+    InvalidCubeFileError,
+    reporting_memory,
+    shown,
+)
 from dicube.nifti import BytesBehind, NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.bulk import BulkReader, BulkWriter
@@ -234,7 +239,7 @@ def read_status(reader: DcbReader, meta: DicomMeta | None = None) -> DicomStatus
     try:
         status = DicomStatus(text)
     except ValueError:
-        raise InvalidCubeFileError(f"section {_STATUS}: {text[:40]!r} is not a status") from None
+        raise InvalidCubeFileError(f"section {_STATUS}: {shown(text)} is not a status") from None
     if status is not DicomStatus.INCONSISTENT:
         return status
     meta = meta or read_meta(reader)

@@ -81,7 +81,7 @@ class DcbFile:
             magic = self.read_header(verify_magic=False)["magic"]
             if magic not in _KINDS:
                 known = " or ".join(kind.FILE_EXTENSION for kind in _KINDS.values())
-                raise InvalidCubeFileError(f"{path}: {magic!r} is not the magic of {known}")
+                raise InvalidCubeFileError(f"{path}: expected the magic of {known}, found another")
             self.__class__ = _KINDS[magic]
 
     @property
@@ -103,7 +103,7 @@ class DcbFile:
         magic = self._header["magic"]
         if verify_magic and magic != self.MAGIC:
             raise InvalidCubeFileError(
-                f"{self.filename}: expected magic {self.MAGIC!r}, found {magic!r}"
+                f"{self.filename}: expected magic {self.MAGIC!r}, found another"
             )
         return self._header
 

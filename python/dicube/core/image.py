@@ -604,7 +604,7 @@ class DicomCubeImage:
         originals, volume = provenance.originals, self._raw_image
         changed = originals.first_changed(volume, thread_count(num_threads))
         if changed is not None:
-            return f"the pixels of {changed.name} were changed"
+            return f"the pixels of {changed.label} were changed"
         found = contradictions(self._parts(), originals, volume, num_threads)
         return next((f"the file read contradicts itself: {problem}" for problem in found), "")
 

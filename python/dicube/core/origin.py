@@ -112,11 +112,9 @@ class Origin:
         others = () if self.provenance is None else self.provenance.others
         if not others:
             return
-        first = ", ".join(f"{file.name} ({file.why})" for file in others[:3])
-        more = ", …" if len(others) > 3 else ""
         warnings.warn(
             f"{os.fspath(target)}: {len(others)} files without frames, which were kept with the "
-            f"original files, are left out because {reason}: {first}{more}",
+            f"original files, are left out because {reason}",
             stacklevel=3,
         )
 

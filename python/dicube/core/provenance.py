@@ -199,7 +199,7 @@ class Provenance:
         self._is_meta_seen = True
 
     def changed_file(self, volume: NDArray[Any], num_threads: int) -> str:
-        """Return the name of a file whose pixels were changed; '' if there is none.
+        """Return the label of a file whose pixels were changed; '' if there is none.
 
         Args:
             volume: as it is now, of an image without an `objection`.
@@ -219,7 +219,7 @@ class Provenance:
             now = enumerate(frame_checksums(volume))
             before = self._checksums
             file = originals.first_with({i for i, checksum in now if checksum != before[i]})
-        return "" if file is None else file.name
+        return "" if file is None else file.label
 
     def objection(
         self, meta: DicomMeta | None, header: PixelDataHeader, space: Space | None

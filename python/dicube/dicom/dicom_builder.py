@@ -27,6 +27,7 @@ from pydicom.uid import (
 )
 
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.export.folder import pixel_element_of
 from dicube.dicom.export.new_series import sop_class_of
 from dicube.dicom.export.pixel_attributes import pixel_attributes
@@ -271,5 +272,7 @@ def _decoded(dataset: Dataset) -> NDArray[Any]:
         dataset.decompress()
         samples: NDArray[Any] = dataset.pixel_array
     except Exception as error:  # pydicom and its plugins raise many types for damaged data
-        raise CodecError(f"can't decode a frame in {uid}: {error}") from error
+        raise CodecError(
+            f"can't decode a frame in {uid_name(uid)} ({type(error).__name__})"
+        ) from None
     return samples

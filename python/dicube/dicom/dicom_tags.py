@@ -10,10 +10,12 @@ import re
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from pydicom.config import IGNORE
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.tag import BaseTag, Tag
+from pydicom.uid import UID
 
-from dicube.exceptions import MetaDataError
+from dicube.exceptions import MetaDataError, shown
 
 TagLike: TypeAlias = "str | int | BaseTag | tuple[int, int]"
 """A keyword, a pydicom Tag, (group, element), 0xGGGGEEEE, or hexadecimal text."""
@@ -80,6 +82,12 @@ def tag_name(key: str) -> str:
     """Return the name of a tag in messages, such as '(0010,0010) PatientName'."""
     keyword = keyword_for_tag(key)
     return f"({key[:4]},{key[4:]})" + (f" {keyword}" if keyword else "")
+
+
+def uid_name(uid: str) -> str:
+    """Return the standard's name of a UID in messages, which show no UID that it doesn't name."""
+    name = UID(uid, IGNORE).name
+    return name if name != uid else f"an unknown UID ({shown(uid)})" if uid else "no UID"
 
 
 def _plain(tag: Any) -> Any:

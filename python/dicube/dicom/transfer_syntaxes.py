@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from dicube.codecs.records import JPH, JXL, CodecRecord
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, shown
 
 
 class TransferSyntax(NamedTuple):
@@ -33,6 +33,11 @@ class TransferSyntax(NamedTuple):
     is_jpeg: bool = False
 
 
+# PS3.3 C.7.6.3.1.2, with the retired ones.
+INTERPRETATIONS = frozenset(
+    "MONOCHROME1 MONOCHROME2 RGB HSV ARGB CMYK YBR_FULL YBR_FULL_422 YBR_PARTIAL_422 "
+    "YBR_PARTIAL_420 YBR_ICT YBR_RCT XYB".split()
+) | {"PALETTE COLOR", ""}
 _GRAY_OR_RGB = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB")
 
 EXPLICIT = TransferSyntax(
@@ -120,3 +125,8 @@ def syntax_of_codec(name: str) -> TransferSyntax:
 
 def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character not in " -_")
+
+
+def known_interpretation(text: str) -> str:
+    """Return a PhotometricInterpretation for messages, unless it is a text of another kind."""
+    return text if text in INTERPRETATIONS else shown(text)

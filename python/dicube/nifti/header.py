@@ -223,14 +223,14 @@ class NiftiHeader:
         for name in ("shape", "sample_dtype", "rescale", "affine"):
             getattr(self, name)
 
-    def differences(self, other: NiftiHeader) -> list[str]:
-        """Return what differs in another header, one line for each."""
+    def differences(self, other: NiftiHeader, *, show_values: bool = False) -> list[str]:
+        """Return what differs in another header, one line for each; with the values on request."""
         if (self.version, self._endianness) != (other.version, other._endianness):
             one, two = (f"NIfTI-{h.version} {h._endianness}" for h in (self, other))
             return [f"version and byte order: {one} became {two}"]
         pairs = {name: (self._raw[name], other._raw[name]) for name in self._raw}
         found = [
-            f"{name}: {one} became {two}"
+            f"{name}: {one} became {two}" if show_values else f"{name}: another value"
             for name, (one, two) in pairs.items()
             if one.tobytes() != two.tobytes()
         ]

@@ -18,6 +18,7 @@ from dicube.exceptions import (
     DicomCubeError,
     InvalidCubeFileError,
     MissingPackageError,
+    without_quotes,
 )
 
 
@@ -62,4 +63,4 @@ def refusing(kind: type[DicomCubeError] = InvalidCubeFileError) -> Iterator[None
     except (DicomCubeError, MemoryError):
         raise
     except Exception as error:  # malformed bytes make nibabel raise exceptions of any class
-        raise kind(f"NIfTI: {' '.join(str(error).split())}") from error
+        raise kind(f"NIfTI: {without_quotes(error)}") from None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,14 @@ from dicube.dicom.originals.comparison import first_difference
 from dicube.exceptions import DicomCubeError, MissingPackageError
 from dicube.nifti import NIFTI_EXTENSIONS, open_unpacked, read_nifti_file
 from dicube.verify.report import Check, judged, unknown
+from dicube.whole_files import temporary_folder
 
 
 def compare_with_nifti(
     path: str | os.PathLike[str],
     original: str | os.PathLike[str],
     num_threads: int | None = None,
+    show_values: bool = False,
 ) -> list[Check]:
     """Restore a file's NIfTI file and compare it with its original.
 
@@ -34,6 +35,7 @@ def compare_with_nifti(
         path: the dicube file.
         original: a .nii or .nii.gz file, or either file of a pair of .hdr and .img.
         num_threads: threads for decoding.
+        show_values: show the values of header fields that differ.
 
     Returns:
         Three checks: that bytes are equal (after unpacking; not of pairs, nor if pixels were coded
@@ -43,7 +45,7 @@ def compare_with_nifti(
         CubeFileNotFoundError: the dicube file or the original does not exist.
         MissingPackageError: nibabel is not installed.
     """
-    with tempfile.TemporaryDirectory(prefix="dicube-verify-") as place, warnings.catch_warnings():
+    with temporary_folder("dicube-verify-") as place, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         restored = Path(place) / "restored.nii"
         what = "read the NIfTI file"
@@ -59,7 +61,7 @@ def compare_with_nifti(
         except DicomCubeError as error:
             return [judged("originals", f"can't {what}", [error.message])]
         after = read_nifti_file(restored)
-        fields = before.header.differences(after.header)
+        fields = before.header.differences(after.header, show_values=show_values)
         return [
             _bytes_check(
                 original, restored, bool(image.losses), [str(w.message) for w in left_out]

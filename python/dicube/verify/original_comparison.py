@@ -7,7 +7,6 @@ two. Must not know how files are laid out or how a report is shown.
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from dicube.dicom.files.sources import DatasetInMemory, File
 from dicube.dicom.originals.comparison import first_different_byte, instance_differences
 from dicube.exceptions import DicomCubeError
 from dicube.verify.report import MOST_PROBLEMS, Check, judged, unknown
+from dicube.whole_files import temporary_folder
 
 _SOP_INSTANCE = "SOPInstanceUID"
 _SERIES = "StudyInstanceUID", "SeriesInstanceUID"
@@ -43,6 +43,7 @@ def compare_with_originals(
     folder: str | os.PathLike[str],
     num_threads: int | None = None,
     whole_source: bool = False,
+    show_values: bool = False,
 ) -> list[Check]:
     """Restore a file's DICOM files and compare each with its original.
 
@@ -56,6 +57,7 @@ def compare_with_originals(
         folder: the originals, also in subfolders; or a zip archive of them.
         num_threads: threads for decoding.
         whole_source: fail if the folder has DICOM files of other series, or a DICOMDIR.
+        show_values: show the values of elements that differ.
 
     Returns:
         Checks that no file is missing, that bytes are equal (only if the dicube file keeps its
@@ -65,7 +67,7 @@ def compare_with_originals(
     Raises:
         CubeFileNotFoundError: the file or the folder does not exist.
     """
-    with tempfile.TemporaryDirectory(prefix="dicube-verify-") as place:
+    with temporary_folder("dicube-verify-") as place:
         work = Path(place) / "restored"
         root = Path(folder)
         try:
@@ -93,7 +95,7 @@ def compare_with_originals(
             pairs, problems, other = _paired(
                 restored, found.instances, work, root, bool(why_not_exact)
             )
-            compared = _compared(pairs, why_not_exact)
+            compared = _compared(pairs, why_not_exact, show_values)
         except OSError:
             raise
         except DicomCubeError as error:  # a member of an archive is damaged
@@ -237,7 +239,7 @@ def _original_of(instance: Instance, name: str, found: list[Instance], folder: P
     return found[0]
 
 
-def _compared(pairs: list[_Pair], why_not_exact: str) -> list[Check]:
+def _compared(pairs: list[_Pair], why_not_exact: str, show_values: bool) -> list[Check]:
     """Compare the bytes of each pair, and if they differ its elements and pixels.
 
     Differing bytes are no problem if there is a reason why they can't be restored.
@@ -252,7 +254,9 @@ def _compared(pairs: list[_Pair], why_not_exact: str) -> list[Check]:
         if len(problems) > MOST_PROBLEMS:
             break
         try:
-            found = instance_differences(pair.original, pair.restored, MOST_PROBLEMS)
+            found = instance_differences(
+                pair.original, pair.restored, MOST_PROBLEMS, show_values=show_values
+            )
         except DicomCubeError as error:
             found = [error.message]
         problems += [f"{pair.name}: {difference}" for difference in found]

@@ -55,6 +55,7 @@ def verify_file(
     require_checksums: bool = False,
     require_originals: bool = False,
     whole_source: bool = False,
+    show_values: bool = False,
 ) -> VerificationReport:
     """Check a dicube file: structure, checksums, frames, metadata, counts, geometry, originals.
 
@@ -75,6 +76,8 @@ def verify_file(
             in the file show, or the comparison with `against`.
         whole_source: DICOM files of other series in `against`, and a DICOMDIR, are failures too;
             otherwise they are counted.
+        show_values: show the values of elements, and of fields of a NIfTI header, that differ from
+            those of `against`. They may identify a patient; the report names them and their size.
 
     Returns:
         A report, true if no check failed. Damage is reported there, not raised.
@@ -110,9 +113,9 @@ def verify_file(
         if not report.ok:
             compared = [unknown("originals", "not compared, because the file is damaged")]
         elif is_nifti_name(against) and not os.path.isdir(against):
-            compared = compare_with_nifti(path, against, num_threads)
+            compared = compare_with_nifti(path, against, num_threads, show_values)
         else:
-            compared = compare_with_originals(path, against, num_threads, whole_source)
+            compared = compare_with_originals(path, against, num_threads, whole_source, show_values)
         report = VerificationReport(report.path, (*checks, *compared))
     if require_checksums:
         report = report.requiring("checksums")
@@ -332,7 +335,7 @@ def _originals(
     def restore() -> None:
         volume = reader.read_frames() if reader.shape[0] else np.zeros(reader.shape, reader.dtype)
         changed = provenance.originals.changed(volume, num_threads)
-        found.extend(file.name for file in changed)
+        found.extend(file.label for file in changed)
         contradicted.extend(contradictions(parts, provenance.originals, volume, num_threads))
 
     error = failure_of(restore)

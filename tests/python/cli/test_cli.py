@@ -207,7 +207,8 @@ class TestConvert:
         other.to_dicom_folder(series / "other")
         told = fails("convert", series, tmp_path / "x.dcbs")
         uid = meta.get("SeriesInstanceUID")
-        assert str(uid) in told and "--series-uid" in told
+        assert "--series-uid" in told and "dicube info" in told
+        assert str(uid) not in told and str(uid) in run("info", series).stdout
         assert run("convert", series, tmp_path / "x.dcbs", "--series-uid", uid).returncode == 0
         assert DicomCubeImage.from_file(tmp_path / "x.dcbs").shape == (2, 8, 8)
 
@@ -371,6 +372,8 @@ class TestVerify:
         result = run("verify", path, "--against", series)
         assert result.returncode == 1
         assert "(0010,0020) PatientID: a value of 2 bytes became" in result.stdout
+        shown = run("verify", path, "--against", series, "--show-values").stdout
+        assert "PatientID: '42' became '43'" in shown or "PatientID: '43' became '42'" in shown
 
     def test_json(self, path: Path, series: Path) -> None:
         told = json.loads(run("verify", "--json", path, "--against", series).stdout)

@@ -694,7 +694,7 @@ def test_no_value_is_in_an_error(path: Path) -> None:
 def test_pixels_that_a_caller_changed_are_no_contradiction(path: Path) -> None:
     image = DicomCubeImage.from_file(path)
     image.raw_image[0, 0, 0] ^= 1
-    assert image.why_not_exact() == "the pixels of I1 were changed"
+    assert image.why_not_exact() == "the pixels of the original file of slice 0 were changed"
     image.to_file(path.parent / "new.dcbs")
     image.to_dicom_folder(path.parent / "out")
     assert "slice_0000.dcm" in contents(path.parent / "out")

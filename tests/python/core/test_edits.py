@@ -258,11 +258,15 @@ def turned_round(image: DicomCubeImage) -> None:
 CHANGES: dict[str, tuple[Edit, str, dict[str, Any]]] = {
     "space": (moved, "metadata", {"ImagePositionPatient": [1, 2, 3]}),
     "space in place": (moved_in_place, "space", {"ImagePositionPatient": [1, 2, 3]}),
-    "new pixels": (other_pixels, "pixels of I1", {}),
-    "pixels that nobody saw": (unseen_pixels, "pixels of I1", {}),
-    "one pixel": (one_pixel, "pixels of SECRET I3", {}),
-    "flipped": (flipped, "pixels of I1", {}),
-    "sample type": (other_type, "pixels of I1", {"PixelRepresentation": 1}),
+    "new pixels": (other_pixels, "pixels of the original file of slice 0", {}),
+    "pixels that nobody saw": (unseen_pixels, "pixels of the original file of slice 0", {}),
+    "one pixel": (one_pixel, "pixels of the original file of slice 2", {}),
+    "flipped": (flipped, "pixels of the original file of slice 0", {}),
+    "sample type": (
+        other_type,
+        "pixels of the original file of slice 0",
+        {"PixelRepresentation": 1},
+    ),
     "slope": (other_slope, "header", {"RescaleSlope": 2.5, "RescaleIntercept": -1024}),
     "header": (other_header, "header", {"RescaleSlope": 1, "RescaleIntercept": 7}),
     "window": (other_window, "header", {"WindowCenter": 300, "WindowWidth": 1500}),
@@ -327,7 +331,7 @@ def test_undoing_a_change_brings_the_files_back(
 ) -> None:
     image = origin(folder)
     image.raw_image[0] ^= 0xFFFF
-    assert image.why_not_exact() == "the pixels of I1 were changed"
+    assert image.why_not_exact() == "the pixels of the original file of slice 0 were changed"
     image.raw_image[0] ^= 0xFFFF
     image.pixel_header.RescaleSlope = 2.0
     assert image.why_not_exact() == "the pixel header was changed"
@@ -343,7 +347,7 @@ def test_samples_that_bits_cant_hold_are_a_change(tmp_path: Path) -> None:
         dataset.add_new(0x7FE00010, "OW", b"\xa5\x5a\x0f\x01")
     image = fresh(write_series(tmp_path / "in", series))
     image.raw_image[1][image.raw_image[1] == 1] = 2
-    assert image.why_not_exact() == "the pixels of I2 were changed"
+    assert image.why_not_exact() == "the pixels of the original file of slice 1 were changed"
 
 
 @every_origin

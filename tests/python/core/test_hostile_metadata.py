@@ -97,10 +97,22 @@ METADATA = [
     ("slices 4", set_at("slice_count", 4), "claim 4 slices, .* more than 3"),
     ("slices 2", set_at("slice_count", 2), "3 values for 2 slices"),
     ("slices text", set_at("slice_count", "3"), None),
-    ("tag with a comma", set_at(MERGED, "0010,0040", {"vr": "CS", "shared": True}), "'0010,0040'"),
-    ("keyword", set_at(MERGED, "PatientSex", {"vr": "CS", "shared": True}), "'PatientSex'"),
+    (
+        "tag with a comma",
+        set_at(MERGED, "0010,0040", {"vr": "CS", "shared": True}),
+        "digits, found a text of 9 char",
+    ),
+    (
+        "keyword",
+        set_at(MERGED, "PatientSex", {"vr": "CS", "shared": True}),
+        "digits, found a text of 10 char",
+    ),
     ("tag in both cases", twice_in_letters, "have a tag twice"),
-    ("keyword within", set_at(MERGED, SEQUENCE, "Value", 0, WITH_KEYWORD), "'PatientSex'"),
+    (
+        "keyword within",
+        set_at(MERGED, SEQUENCE, "Value", 0, WITH_KEYWORD),
+        "digits, found a text of 10 char",
+    ),
     ("entry list", set_at(MERGED, NUMBER, []), "'00200013' is malformed"),
     ("entry null", set_at(MERGED, NUMBER, None), "'00200013' is malformed"),
     ("no vr", set_at(MERGED, NUMBER, {"shared": True}), "'00200013' is malformed"),
@@ -125,7 +137,11 @@ METADATA = [
     ("counts", set_at(MERGED, SEQUENCE, "counts", [1, 0.5, 1]), "counts are malformed"),
     ("counts beyond", set_at(MERGED, SEQUENCE, "counts", [1, 2, 1]), "counts are malformed"),
     ("columns", set_at(MERGED, SEQUENCE, "columns", [0, 1 << 63, 0]), "columns are malformed"),
-    ("key", set_at(MERGED, "no tag", {"vr": "US", "shared": True}), "no tag"),
+    (
+        "key",
+        set_at(MERGED, "no tag", {"vr": "US", "shared": True}),
+        "digits, found a text of 6 char",
+    ),
     ("frames", set_at("frames", [[0, 1], [0, 1 << 63]]), "valid frames for"),
     ("elsewhere", set_at("in_originals", [NAME]), None),
     ("group", set_at(MERGED, "52009230", {"vr": "LO", "shared": True, "Value": ["x"]}), None),
@@ -231,8 +247,16 @@ TEXTS = [
     ("deep", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
     ("deep entries", '{"_merged_data":' * 100_000 + "{}" + "}" * 100_000, "nested too deeply"),
     ("thousands of digits", '{"slice_count": ' + "9" * 100_000 + "}", "not JSON"),
-    ("a key twice", '{"_merged_data": {}, "_merged_data": {}}', "'_merged_data' occurs twice"),
-    ("lone surrogate", '{"_merged_data": {"\\ud800": {"vr": "US", "shared": true}}}', "ud800"),
+    (
+        "a key twice",
+        '{"_merged_data": {}, "_merged_data": {}}',
+        "a key of 12 characters occurs twice",
+    ),
+    (
+        "lone surrogate",
+        '{"_merged_data": {"\\ud800": {"vr": "US", "shared": true}}}',
+        "a text of 1 char",
+    ),
     ("huge", '{"_merged_data": {}}' + " " * (70 << 20), "declare"),
 ]
 

@@ -166,7 +166,7 @@ class TestObjectsOfTheImageSeries:
         loaded(tmp_path / "in").to_file(tmp_path / "x.dcbs")
         for image in (loaded(tmp_path / "in"), DicomCubeImage.from_file(tmp_path / "x.dcbs")):
             image.dicom_meta.set_shared_item("PatientName", "X")  # type: ignore[union-attr]
-            dropped = r"3 files .*because the metadata were changed: r/\w+ \(Raw Data Storage"
+            dropped = r"3 files .*because the metadata were changed$"
             for write in (
                 lambda image=image: image.to_file(tmp_path / "edited.dcbs"),
                 lambda image=image: image.to_dicom_folder(tmp_path / "edited", overwrite=True),

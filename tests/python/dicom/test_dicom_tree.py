@@ -102,7 +102,7 @@ def test_problems(tree: Path) -> None:
     (problem,) = problems(series)
     assert problem.startswith("can't be read: ") and "truncated" in problem
     series = each(make_series(3), "SOPInstanceUID", ["1.5", "1.5", "1.6"])
-    assert "have the same SOPInstanceUID 1.5 but differ" in problems(series)[0]
+    assert "have the same SOPInstanceUID but differ" in problems(series)[0]
     assert problems(make_series(5)[::2])[0].startswith("gap_instance_number")
 
 

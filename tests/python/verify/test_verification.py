@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import struct
 import sys
 import zipfile
@@ -222,7 +223,8 @@ class TestPartsThatDoNotFit:
         (name,) = failing(path)
         assert name == "original files"
         assert failing(path)[name].problems == tuple(
-            f"I{number}: the restored file has another SHA-256" for number in (8, 31)
+            f"the original file of slice {index}: the restored file has another SHA-256"
+            for index in (7, 30)
         )
 
     def test_originals_that_are_none(self, path: Path) -> None:
@@ -428,3 +430,46 @@ def test_published_files(path: Path) -> None:
     assert found["checksums"].outcome is Outcome.UNKNOWN
     assert found["frames"].outcome is Outcome.HOLDS
     assert verify_file(path)
+
+
+KILLED = """
+import os, signal, sys, tempfile
+import dicube.verify.original_comparison as comparison
+import dicube.verify.nifti_comparison as nifti
+from dicube.cli import main
+
+tempfile.tempdir = sys.argv[3]
+
+def killed(*_arguments):
+    assert os.listdir(sys.argv[3]) and any(files for *_, files in os.walk(sys.argv[3]))
+    for _ in range(2):
+        os.kill(os.getpid(), getattr(signal, sys.argv[4]))
+    signal.pause()
+
+comparison.first_different_byte = nifti._voxels_check = killed
+sys.exit(main(["verify", sys.argv[1], "--against", sys.argv[2]]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("kind", ["dicom", "nifti"])
+def test_a_signal_leaves_nothing_of_the_restored_files(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    source = write_series(tmp_path / "in", make_series(3))
+    image = DicomCubeImage.from_dicom_folder(source)
+    image.to_file(tmp_path / "x.dcbs")
+    if kind == "nifti":
+        pytest.importorskip("nibabel")
+        source = tmp_path / "x.nii"
+        image.to_nifti(source)
+    (tmp_path / "temporary").mkdir()
+    handler = "default_int_handler" if name == "SIGINT" else "SIG_DFL"
+    code = f"import signal; signal.signal(signal.{name}, signal.{handler})\n"
+    done = run_python(
+        "-c", code + KILLED, tmp_path / "x.dcbs", source, tmp_path / "temporary", name
+    )
+    assert done.returncode == (1 if name == "SIGINT" else -getattr(signal, name)), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "temporary").iterdir())

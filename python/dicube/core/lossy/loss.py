@@ -78,7 +78,9 @@ def read_losses(reader: DcbReader) -> tuple[Loss, ...]:
     except InvalidCubeFileError as error:
         raise type(error)(f"section {_LOSS}: {error.message}") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise InvalidCubeFileError(f"section {_LOSS}: {type(error).__name__} {error}") from error
+        raise InvalidCubeFileError(
+            f"section {_LOSS}: expected records of losses ({type(error).__name__})"
+        ) from None
 
 
 def has_plain_frames(reader: DcbReader) -> bool:

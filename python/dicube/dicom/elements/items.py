@@ -223,7 +223,9 @@ def sequence_items(element: Element, item: Item) -> tuple[Item, ...]:
     except (RecursionError, MetaDataError):
         raise
     except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
-        raise MetaDataError(f"tag {element.tag:08X}: malformed sequence: {error}") from None
+        raise MetaDataError(
+            f"tag {element.tag:08X}: malformed sequence ({type(error).__name__})"
+        ) from None
 
 
 def all_same(elements: Sequence[Element]) -> bool:
@@ -315,7 +317,9 @@ def _unconverted(element: DataElement, item: Item) -> Element:
         plain = element if vr == element.VR else DataElement(element.tag, vr, element.value)
         write_data_element(buffer, plain, list(item.encodings))
     except Exception as error:  # pydicom raises all kinds of exceptions for invalid values
-        raise MetaDataError(f"{element.tag} {element.name}: invalid value: {error}") from error
+        raise MetaDataError(
+            f"{element.tag} {element.keyword}: invalid value ({type(error).__name__})"
+        ) from None
     written = buffer.getvalue()
     # pydicom writes values beyond 64 KB as UN, which has a 4-byte length too.
     start = 12 if written[4:6].decode("ascii") in LONG_LENGTH else 8

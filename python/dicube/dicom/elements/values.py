@@ -14,7 +14,6 @@ import base64
 import math
 import operator
 import struct
-import warnings
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
 from functools import lru_cache
@@ -24,7 +23,8 @@ from typing import Any, NamedTuple
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
 from pydicom.valuerep import PersonName, format_number_as_ds
 
-from dicube.exceptions import MetaDataError
+from dicube.dicom.elements.quiet import pydicom_quiet
+from dicube.exceptions import MetaDataError, shown
 
 Encodings = tuple[str, ...]
 """Names of the Python codecs for a Specific Character Set (0008,0005)."""
@@ -84,8 +84,7 @@ def encodings_of(charset: bytes) -> Encodings:
     texts that are then decoded wrongly.
     """
     names = [name.strip(" \0") for name in charset.decode("latin-1").split("\\")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with pydicom_quiet():
         try:
             return tuple(convert_encodings(names))
         except LookupError:
@@ -175,7 +174,7 @@ def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> E
         return ElementValue(vr, values)
     value = decode_value(vr, data)
     if any(isinstance(number, str) for number in value.values or ()):
-        raise MetaDataError(f"expected a number for VR {vr}, found {given!r}")
+        raise MetaDataError(f"expected a number for VR {vr}, found {shown(given)}")
     return value
 
 
@@ -315,8 +314,7 @@ def _decoded(vr: str, data: bytes, encodings: Encodings) -> str:
         return data.decode("latin-1")
     if data.isascii() and _ESCAPE not in data:
         return data.decode("ascii")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with pydicom_quiet():
         if vr == "PN":
             names = (PersonName(name, encodings).decode() for name in data.split(b"\\"))
             return "\\".join("=".join(name.components) for name in names)
@@ -344,7 +342,10 @@ def _number_bytes(vr: str, values: Sequence[Any]) -> bytes:
             return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
         return struct.pack(f"<{len(values)}{NUMBER_FORMAT[vr]}", *values)
     except (struct.error, ValueError, TypeError) as error:
-        raise MetaDataError(f"{list(values)!r} can't be stored with VR {vr}: {error}") from None
+        reason = error if isinstance(error, struct.error) else type(error).__name__
+        raise MetaDataError(
+            f"{shown(list(values))} can't be stored with VR {vr}: {reason}"
+        ) from None
 
 
 def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
@@ -354,8 +355,7 @@ def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
         return text.encode("ascii")
     if vr not in TEXT_IN_CHARSET:
         return text.encode("latin-1", "replace")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pydicom only warns, and writes question marks
+    with pydicom_quiet("error"):  # it only warns, and writes question marks
         try:
             if vr == "PN":
                 data = b"\\".join(PersonName(part).encode(list(encodings)) for part in parts)
@@ -368,7 +368,7 @@ def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
     # character.
     if _decoded(vr, data, encodings).rstrip("=") != text.rstrip("="):
         raise MetaDataError(
-            f"{text!r} can't be written in character set {', '.join(encodings)}",
+            f"{shown(text)} can't be written in character set {', '.join(encodings)}",
             suggestion="set SpecificCharacterSet to 'ISO_IR 192' (UTF-8)",
         )
     return data

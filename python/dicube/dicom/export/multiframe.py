@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom.uid import UID
 
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.export.converted_elements import (
     CLASSIC,
     SECONDARY_CAPTURE,
@@ -33,7 +33,7 @@ from dicube.dicom.metadata.real_world import DEFINING_KEYS
 from dicube.dicom.metadata.slice_bytes import encode_each
 from dicube.dicom.metadata.slice_order import numbers, positions_along_normal
 from dicube.dicom.series.geometry import Space
-from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax
+from dicube.dicom.transfer_syntaxes import EXPLICIT, TransferSyntax, known_interpretation
 from dicube.exceptions import DataConsistencyError, TargetExistsError
 from dicube.pixel_header import PixelDataHeader
 from dicube.whole_files import write_whole
@@ -126,11 +126,12 @@ def _kind(source: Elements, volume: NDArray[Any]) -> Kind:
     """
     sop_class = text_of(source, "SOPClassUID")
     photometric = text_of(source, "PhotometricInterpretation")
+    found_samples = f"{known_interpretation(photometric)} samples of {volume.dtype.name}"
     if sop_class in CLASSIC:
         if volume.dtype.kind not in "iu" or volume.ndim != 3 or photometric != _GRAY:
             raise DataConsistencyError(
-                f"{UID(sop_class).name} has no multi-frame form for {photometric} samples of "
-                f"{volume.dtype.name}: expected {_GRAY} integers (PS3.3 C.8.13.1, C.8.15.2, "
+                f"{uid_name(sop_class)} has no multi-frame form for {found_samples}: "
+                f"expected {_GRAY} integers (PS3.3 C.8.13.1, C.8.15.2, "
                 "C.8.22.3)",
                 suggestion="to_dicom_folder, which writes a file for each slice",
             )
@@ -142,12 +143,12 @@ def _kind(source: Elements, volume: NDArray[Any]) -> Kind:
         if found is not None and volume.dtype.kind == "u" and gray_or_colour:
             return Kind(found, "", "US")
         raise DataConsistencyError(
-            f"a secondary capture has no multi-frame form for {samples} {photometric} samples of "
-            f"{volume.dtype.name}: expected unsigned integers, gray ones as {_GRAY} (PS3.3 A.8.3 "
+            f"a secondary capture has no multi-frame form for {samples} {found_samples}: "
+            f"expected unsigned integers, gray ones as {_GRAY} (PS3.3 A.8.3 "
             "to A.8.5)",
             suggestion="to_dicom_folder, which writes a file for each slice",
         )
-    name = UID(sop_class).name
+    name = uid_name(sop_class)
     raise DataConsistencyError(
         f"{name} has no multi-frame form",
         suggestion="CT, MR, PET and secondary capture images have one",

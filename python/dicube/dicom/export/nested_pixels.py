@@ -11,10 +11,9 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
-from pydicom.uid import UID
 
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.dicom_tags import tag_name
+from dicube.dicom.dicom_tags import tag_name, uid_name
 from dicube.dicom.elements.parser import is_encapsulated_value
 from dicube.dicom.export.pixel_attributes import Replaced
 from dicube.dicom.files.encoding import is_encapsulated
@@ -92,7 +91,7 @@ def _decoded_item(
         samples, interpretation = decode_item(encode_elements(image), syntax, name)
     except DicomCubeError as error:
         warnings.warn(
-            f"{name}: the pixels of an item stay coded in {UID(syntax).name}: {error.message}",
+            f"{name}: the pixels of an item stay coded in {uid_name(syntax)}: {error.message}",
             stacklevel=2,
         )
         return changed

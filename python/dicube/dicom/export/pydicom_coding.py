@@ -24,6 +24,7 @@ from dicube.dicom.files.coded_frames import decoded_interpretation
 from dicube.dicom.transfer_syntaxes import (
     TRANSFER_SYNTAXES,
     coded_syntax_of,
+    known_interpretation,
     transfer_syntax_of,
 )
 from dicube.exceptions import CodecError, DataConsistencyError
@@ -121,7 +122,7 @@ def encode(src: bytes, runner: EncodeRunner) -> bytes:
     if interpretation not in syntax.interpretations:
         raise DataConsistencyError(
             f"{syntax.keyword}: expected PhotometricInterpretation "
-            f"{' or '.join(syntax.interpretations)}, found {interpretation}"
+            f"{' or '.join(syntax.interpretations)}, found {known_interpretation(interpretation)}"
         )
     bits, is_signed = runner.bits_stored, runner.pixel_representation == 1
     size = next((size for size in (1, 2, 4) if bits <= 8 * size), 8)

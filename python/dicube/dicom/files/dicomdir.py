@@ -10,6 +10,7 @@ from io import BytesIO
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from dicube.dicom.elements.quiet import pydicom_quiet
 from dicube.dicom.files.encoding import Encoding, encoding_of
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -41,7 +42,7 @@ def named_files(path: str) -> list[str]:
         MetaDataError: it is damaged.
 
     Warns:
-        UserWarning: files are missing; names the first ones.
+        UserWarning: files are missing; counts them.
     """
     folder, folders = os.path.dirname(path), _Folders()
     found: dict[str, None] = {}
@@ -56,8 +57,7 @@ def named_files(path: str) -> list[str]:
             found[file] = None
     if not found and not missing:
         raise DataConsistencyError(f"{path} names no files")
-    names = ", ".join(missing[:_MOST_NAMED]) + (", …" if len(missing) > _MOST_NAMED else "")
-    text = f"{path}: {len(missing)} of {len(found) + len(missing)} files are missing: {names}"
+    text = f"{path}: {len(missing)} of {len(found) + len(missing)} files are missing"
     if not found:
         raise CubeFileNotFoundError(text)
     if missing:
@@ -68,8 +68,7 @@ def named_files(path: str) -> list[str]:
 def _names(path: str) -> list[list[str]]:
     """Return the components of each name in the records that are in use."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom's, of names in lower case
+        with pydicom_quiet():  # it warns of names in lower case
             records = _elements(path).get(_RECORDS)
             used = [r for r in (records.value if records else ()) if _is_used(r)]
             ids = [record[_FILE_ID].value for record in used if _FILE_ID in record]
@@ -77,7 +76,7 @@ def _names(path: str) -> list[list[str]]:
     except OSError as error:
         raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error
     except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
-        raise MetaDataError(f"{path} is a damaged DICOMDIR: {type(error).__name__}") from error
+        raise MetaDataError(f"{path} is a damaged DICOMDIR: {type(error).__name__}") from None
 
 
 def _elements(path: str) -> Dataset:

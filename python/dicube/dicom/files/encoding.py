@@ -10,8 +10,10 @@ import zlib
 from functools import lru_cache
 from typing import NamedTuple
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
+from dicube.dicom.dicom_tags import uid_name
 from dicube.exceptions import DataConsistencyError
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -66,8 +68,8 @@ def conflict(stated: str, found: str) -> str:
     if not stated or found == _of_elements(stated):
         return ""
     return (
-        f"the file meta state the transfer syntax {UID(stated).name}, but the dataset is in "
-        f"{UID(found).name}"
+        f"the file meta state the transfer syntax {uid_name(stated)}, but the dataset is in "
+        f"{uid_name(found)}"
     )
 
 
@@ -88,7 +90,7 @@ def _of_elements(syntax: str) -> str:
 @lru_cache(maxsize=64)  # pydicom's UID checks its text
 def is_encapsulated(syntax: str) -> bool:
     """Return whether pixels in a transfer syntax are coded frames (PS3.5 A.4)."""
-    uid = UID(syntax)
+    uid = UID(syntax, IGNORE)
     if uid.is_transfer_syntax:
         return uid.is_encapsulated
     return uid.startswith("1.2.840.10008.1.2.4.")  # of a standard newer than pydicom's

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
+from pydicom.config import IGNORE
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import data_element_generator, read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from dicube.dicom.dicom_tags import tag_name
+from dicube.dicom.dicom_tags import tag_name, uid_name
 from dicube.dicom.elements.items import (
     PIXEL_DATA,
     Item,
@@ -59,6 +60,7 @@ from dicube.exceptions import (
     DicomCubeError,
     MetaDataError,
     OutOfMemoryError,
+    without_quotes,
 )
 
 SMALLEST_HEAD = 1 << 16  # bytes of the first read; most headers are smaller
@@ -191,7 +193,7 @@ class Instance:
             dataset = read_dataset(opened.stream, *opened.encoding)
         dataset.file_meta = opened.file_meta
         if self.transfer_syntax:
-            dataset.file_meta.TransferSyntaxUID = UID(self.transfer_syntax)
+            dataset.file_meta.TransferSyntaxUID = UID(self.transfer_syntax, IGNORE)
         return dataset
 
     def value(self, tag: int) -> Any:
@@ -367,8 +369,8 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
         if isinstance(error, OSError) and error.errno is not None:
             raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error
         raise MetaDataError(
-            f"{path} is a damaged DICOM file: {type(error).__name__}: {error}"
-        ) from error
+            f"{path} is a damaged DICOM file: {type(error).__name__}: {without_quotes(error)}"
+        ) from None
 
 
 def same_content(one: Instance, other: Instance) -> bool:
@@ -452,7 +454,7 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
         file.seek(found.stop)
         pixels = _pixel_place(file, encoding, size, syntax)
         if is_encapsulated(syntax) and pixels.direct:
-            remarks.append(_NOT_CODED.format(UID(syntax).name))
+            remarks.append(_NOT_CODED.format(uid_name(syntax)))
             syntax = encoding.syntax
         after, rest = pixels.offset + pixels.length, b""
         if after < size:
@@ -533,7 +535,7 @@ def _plain_encoding(head: bytes, start: int, stated: str) -> Encoding:
     """
     encoding = encoding_of(head[start : start + 8], stated)
     if stated in ("", DEFLATED) or not encoding.little_endian:
-        raise Unusual(f"transfer syntax {stated!r}")
+        raise Unusual(f"transfer syntax {uid_name(stated)}")
     if start < len(head) and not starts_like_dataset(head[start : start + 8]):
         raise Unusual("the dataset may be deflated")
     return encoding
@@ -602,7 +604,7 @@ def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None
     if stream.tell() < end:
         pixels = _pixel_place(stream, encoding, end, syntax)
         if is_encapsulated(syntax) and pixels.direct:
-            remarks.append(_NOT_CODED.format(UID(syntax).name))
+            remarks.append(_NOT_CODED.format(uid_name(syntax)))
             syntax = encoding.syntax
         stream.seek(pixels.offset + pixels.length)
         rest = BytesIO(stream.read())

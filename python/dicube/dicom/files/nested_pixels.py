@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from numpy.typing import NDArray
+from pydicom.config import IGNORE
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID
@@ -35,7 +36,7 @@ def decode_item(elements: bytes, syntax: str, name: str) -> tuple[NDArray[Any], 
     """
     dataset = read_dataset(BytesIO(elements), False, True)
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    dataset.file_meta.TransferSyntaxUID = UID(syntax, IGNORE)
     instance = instance_of(DatasetInMemory(name, dataset))
     volume, interpretations = read_volume([instance], [range(instance.frame_count)], 1)
     return volume, "".join(interpretations)

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
+from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.files.instance import (
     SMALLEST_HEAD,
     Instance,
@@ -27,6 +29,8 @@ from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDa
 from dicube.threads import Progress
 
 _log = logging.getLogger(__name__)
+
+_LISTING = "dicom_tree.find_series or `dicube info FOLDER` lists them"
 
 _HEADS_DIFFER = 1 << 12  # bytes; the headers of a series seldom differ by more
 
@@ -139,7 +143,8 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
     if series_uid is not None:
         if series_uid not in series:
             raise DataConsistencyError(
-                f"no series {series_uid} among the {len(series)} found:{_listed(series)}"
+                f"no series {series_uid} among the {len(series)} found:{_listed(series)}",
+                suggestion=_LISTING,
             )
         return _chosen(series[series_uid], [])
     with_pixels = {
@@ -151,7 +156,7 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
     if len(candidates) > 1:
         raise DataConsistencyError(
             f"{len(candidates)} series found:{_listed(candidates)}",
-            suggestion="choose one by series_uid=",
+            suggestion=f"choose one by series_uid=; {_LISTING}",
         )
     (uid,) = candidates
     return _chosen(series[uid], [i for i in instances if i.text(_SERIES_UID) != uid])
@@ -165,7 +170,7 @@ def needs_pixels(instance: Instance) -> bool:
 def class_name(instance: Instance) -> str:
     """Return the name of a file's SOP class; its UID if the class is not of the standard."""
     uid = instance.text(_CLASS_UID)
-    return UID(uid).name if uid else "no SOP class"
+    return UID(uid, IGNORE).name if uid else "no SOP class"
 
 
 def count_classes(instances: Sequence[Instance], folder: str | None = None) -> str:
@@ -175,7 +180,7 @@ def count_classes(instances: Sequence[Instance], folder: str | None = None) -> s
         instances: the files.
         folder: the folder that paths are relative to; None for whole paths.
     """
-    counts = Counter(map(class_name, instances))
+    counts = Counter(uid_name(instance.text(_CLASS_UID)) for instance in instances)
     classes = ", ".join(f"{number} {name}" for name, number in counts.items())
     first = [instance.path for instance in instances[:3]]
     paths = ", ".join(path if folder is None else os.path.relpath(path, folder) for path in first)
@@ -183,15 +188,14 @@ def count_classes(instances: Sequence[Instance], folder: str | None = None) -> s
 
 
 def describe_series(members: Sequence[Instance]) -> str:
-    """Return one line with UID, modality, description, number of files and shapes of a series."""
-    first = members[0]
+    """Return one line with number of files and shapes of a series, and one of its files."""
     shapes = sorted({(m.number(_ROWS), m.number(_COLUMNS)) for m in members})
     frames = sum(member.frame_count for member in members)
     return (
-        f"{first.text(_SERIES_UID) or '(no UID)'} {first.text(_MODALITY) or '(no modality)'} "
-        f"{first.text(_DESCRIPTION) or '(no description)'!r}: {len(members)} files, "
+        f"{len(members)} files, "
         + (f"{frames} frames, " if frames > len(members) else "")
         + ", ".join(f"{rows} x {columns}" for rows, columns in shapes)
+        + f", e.g. {members[0].path}"
     )
 
 
@@ -231,7 +235,7 @@ def _without_copies(members: Sequence[Instance]) -> list[Instance]:
             continue
         if not same_content(instance, other):
             raise DataConsistencyError(
-                f"{other.path} and {instance.path} have the same SOPInstanceUID {uid} but differ"
+                f"{other.path} and {instance.path} have the same SOPInstanceUID but differ"
             )
         _log.info("%s is a copy of %s", instance.path, other.path)
         copies.setdefault(uid, []).append(instance)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
@@ -27,6 +27,8 @@ from pydicom.uid import (
 )
 
 from dicube.codecs.samples import new_array
+from dicube.dicom.dicom_tags import uid_name
+from dicube.dicom.elements.quiet import pydicom_quiet
 from dicube.dicom.files.coded_frames import CodedPixels, coded_frames, coded_pixels
 from dicube.dicom.files.coded_images import declared_by, least_size, rle_fault
 from dicube.dicom.files.instance import (
@@ -36,8 +38,8 @@ from dicube.dicom.files.instance import (
 )
 from dicube.dicom.files.series import describe_series
 from dicube.dicom.files.sources import Opened
-from dicube.dicom.transfer_syntaxes import coded_syntax_of
-from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyError
+from dicube.dicom.transfer_syntaxes import INTERPRETATIONS, coded_syntax_of
+from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyError, without_quotes
 from dicube.threads import Threads
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
@@ -136,7 +138,7 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
             for (shape, dtype), paths in kinds.items()
         )
         raise DataConsistencyError(
-            f"the images of the series {describe_series(instances)} differ, so they can't form a "
+            f"the images of a series ({describe_series(instances)}) differ, so they can't form a "
             f"volume:{listed}",
             suggestion="pass a list of the files of one kind in place of the folder",
         )
@@ -156,7 +158,7 @@ def check_decoders(instances: Sequence[Instance]) -> None:
     """Raise a CodecError if the package that decodes the pixels of a file is missing."""
     checked = set()
     for instance in instances:
-        syntax = UID(instance.transfer_syntax)
+        syntax = UID(instance.transfer_syntax, IGNORE)
         if instance.pixels is None or not instance.pixels.encapsulated or syntax in checked:
             continue
         checked.add(syntax)
@@ -296,7 +298,7 @@ def _decode(
     except (CodecError, DataConsistencyError):
         # A plugin may decode it, or describe the fault better. Without a plugin, this error is the
         # better one: a missing plugin is not the fault.
-        if not _has_decoder(UID(instance.transfer_syntax), unknown=False):
+        if not _has_decoder(UID(instance.transfer_syntax, IGNORE), unknown=False):
             raise
         decoded = None
     return decoded or (_decode_by_plugins(instance, frames, volume, places), None)
@@ -378,12 +380,11 @@ def _decode_by_plugins(
         coded: its coded frames; None if its pixels are not encapsulated.
         volume, places: see `_decode`.
     """
-    syntax = UID(instance.transfer_syntax or _IMPLICIT_LITTLE)
+    syntax = UID(instance.transfer_syntax or _IMPLICIT_LITTLE, IGNORE)
     interpretation = ""
     decoded = 0
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with pydicom_quiet():
             dataset = instance.dataset()
             if coded is not None:
                 dataset = _with_one_fragment_each(dataset, coded)
@@ -401,7 +402,7 @@ def _decode_by_plugins(
         raise
     except Exception as error:  # pydicom and its plugins raise all kinds of exceptions
         missing = coded is not None and not _has_decoder(syntax)
-        raise _undecodable(instance, error, _MISSING_DECODER if missing else None) from error
+        raise _undecodable(instance, error, _MISSING_DECODER if missing else None) from None
     if decoded < len(places):
         raise DataConsistencyError(
             f"{instance.path} is truncated: expected {len(places)} frames, found {decoded}"
@@ -437,10 +438,10 @@ def _check_frame(instance: Instance, frame: NDArray[Any], volume: NDArray[Any]) 
 
 
 def _undecodable(instance: Instance, error: Exception, suggestion: str | None = None) -> CodecError:
-    name = UID(instance.transfer_syntax or _IMPLICIT_LITTLE).name
+    name = uid_name(instance.transfer_syntax or _IMPLICIT_LITTLE)
     return CodecError(
         f"{instance.path}: can't decode pixels in transfer syntax {name}: "
-        + " ".join(str(error).split()),
+        + without_quotes(error, INTERPRETATIONS),
         suggestion=suggestion,
     )
 

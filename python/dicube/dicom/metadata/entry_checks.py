@@ -5,14 +5,15 @@ Checks types and counts, so that later code can rely on them. Must not know data
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from dicube.dicom.dicom_tags import get_tag_key
 from dicube.dicom.merge_utils import Entry
-from dicube.exceptions import MetaDataError
+from dicube.exceptions import MetaDataError, shown
 
+_KEY = re.compile("[0-9A-Fa-f]{8}")
 _SCALARS = {str, int, float, type(None)}
 _TEXTS = {str, type(None)}
 _PLAIN_ENTRY, _PLAIN = {"vr", "shared", "Value"}, {str, float, type(None)}
@@ -46,7 +47,8 @@ def wellformed(entries: Mapping[str, Any]) -> Mapping[str, Entry]:
     """
     for key, entry in entries.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("vr"), str):
-            raise MetaDataError(f"metadata entry {key!r} is malformed: {str(entry)[:60]}")
+            name = repr(key) if _KEY.fullmatch(key) else f"({shown(key)} as its key)"
+            raise MetaDataError(f"metadata entry {name} is malformed")
     return entries
 
 
@@ -57,8 +59,8 @@ def checked(entries: Mapping[str, Any], slice_count: int) -> dict[str, Entry]:
         MetaDataError: an entry is malformed, or has another number of slices.
     """
     for key, entry in wellformed(entries).items():
-        if get_tag_key(key) != key.upper():
-            raise MetaDataError(f"metadata entry {key!r}: its key is not eight hexadecimal digits")
+        if not _KEY.fullmatch(key):
+            raise MetaDataError(f"expected keys of eight hexadecimal digits, found {shown(key)}")
         shared = entry.get("shared", 0)
         if shared is None and entry["vr"] == "SQ":
             lists = []

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
 from dicube.dicom.elements.items import Item, item_of
+from dicube.dicom.elements.quiet import pydicom_quiet
 from dicube.dicom.elements.values import plain_values
 from dicube.dicom.merge_utils import Entry, JsonElement, element_value, merge_items
 from dicube.exceptions import MetaDataError
@@ -30,14 +31,17 @@ def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list
             try:
                 item = Dataset.from_json(dict(item))
             except Exception as error:  # pydicom raises many types for invalid JSON
-                raise MetaDataError(f"a sequence item is not DICOM JSON: {error}") from None
+                raise MetaDataError(
+                    f"a sequence item is not DICOM JSON ({type(error).__name__})"
+                ) from None
         merged.append(merge_items([item_of(item, Item())]))
     return merged
 
 
 def dataset_of(encoded: bytes) -> Dataset:
     """Return the pydicom Dataset of elements in explicit VR little endian."""
-    return read_dataset(BytesIO(encoded), False, True)
+    with pydicom_quiet():
+        return read_dataset(BytesIO(encoded), False, True)
 
 
 def plain_value(element: JsonElement | None) -> Any:

@@ -72,7 +72,7 @@ class OriginalElements:
                 item = item_around(*_around(file))
             except (Unusual, CutOff) as error:
                 raise InvalidCubeFileError(
-                    f"can't read elements of original file {file.name}: {error}"
+                    f"can't read elements of {file.label}: {error}"
                 ) from None
             by_slice.update(dict.fromkeys(slices, item))
         return [by_slice[index] for index in sorted(by_slice)]

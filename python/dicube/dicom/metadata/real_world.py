@@ -23,6 +23,7 @@ from dicube.dicom.dicom_tags import CommonTags, TagLike, get_tag_key, tag_name
 from dicube.dicom.merge_utils import JsonElement
 from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.dicom.metadata.slice_order import numbers
+from dicube.exceptions import shown
 
 Choice: TypeAlias = "int | str"
 """The number of a mapping among those of a slice, or its LUTLabel."""
@@ -299,9 +300,8 @@ def _number_or_reason(tag: TagLike, vr: str, value: Any) -> float | str | None:
     values = value if isinstance(value, list) else [value]
     if _is_number(values) and math.isfinite(values[0]):
         return float(values[0])
-    shown = "\\".join("" if one is None else str(one) for one in values)
-    name = tag_name(get_tag_key(tag))
-    return f"{name}: expected one number, found {shown[:40]!r} (VR {vr})"
+    found = shown(values[0] if len(values) == 1 else values)
+    return f"{tag_name(get_tag_key(tag))}: expected one number, found {found} (VR {vr})"
 
 
 def _is_number(values: Sequence[Any]) -> bool:
@@ -347,7 +347,7 @@ def _modality_lut(item: Elements, signed: bool) -> Piece:
     """Return the table of an item (PS3.3 C.11.1.1.1)."""
     descriptor = item.get(get_tag_key("LUTDescriptor"), {}).get("Value", [])
     if len(descriptor) != 3 or not all(isinstance(number, int) for number in descriptor):
-        raise _Unreadable(f"LUTDescriptor is {descriptor}, not three integers")
+        raise _Unreadable(f"LUTDescriptor is {shown(descriptor)}, not three integers")
     # Whatever the VR says, only the second value may be signed, if stored values are.
     count, bits = (number & 0xFFFF for number in descriptor[::2])
     count = count or 1 << 16
@@ -468,8 +468,8 @@ def _number_in(item: Elements, keyword: str, finite: bool = True) -> float | Non
     value = float(values[0]) if _is_number(values) else math.nan
     if math.isfinite(value) or not (finite or math.isnan(value)):
         return value
-    shown = "\\".join(str(value) for value in values)
-    raise _Unreadable(f"{keyword}: expected one number, found {shown[:40]!r}")
+    found = shown(values[0] if len(values) == 1 else values)
+    raise _Unreadable(f"{keyword}: expected one number, found {found}")
 
 
 def _text(item: Elements, keyword: str) -> str:

@@ -24,7 +24,7 @@ from dicube.dicom.elements.values import (
     encodings_of,
 )
 from dicube.dicom.merge_utils import Entries, Entry, JsonElement, is_uniform, slice_entry
-from dicube.exceptions import MetaDataError
+from dicube.exceptions import MetaDataError, shown
 
 _CHARACTER_SET = "00080005"
 _LONGEST_SHORT = 0xFFFE  # the largest even length in a 2-byte field
@@ -162,7 +162,7 @@ def encode_element(key: str, element: JsonElement, encodings: Encodings) -> byte
     vr = element["vr"]
     try:
         if len(vr) != 2 or not vr.isascii():
-            raise MetaDataError(f"{vr[:20]!r} is not a value representation")
+            raise MetaDataError(f"expected two letters as VR, found {shown(vr)}")
         data = _value_field(vr, element, encodings)
     except MetaDataError as error:
         raise MetaDataError(f"tag {key}: {error.message}", suggestion=error.suggestion) from None

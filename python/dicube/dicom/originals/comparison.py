@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydicom.datadict import dictionary_VR
 
 from dicube.dicom.dicom_tags import tag_name
+from dicube.dicom.elements.values import BINARY_UNIT
 from dicube.dicom.files.encoding import is_encapsulated
 from dicube.dicom.files.instance import read_instance
 from dicube.dicom.files.nested_pixels import decode_item
@@ -52,7 +53,9 @@ _LONGEST_SHOWN = 60  # characters of a value in a message
 Elements: TypeAlias = "Sequence[PlainElement]"
 
 
-def instance_differences(original: Source, restored: Source, limit: int = 20) -> list[str]:
+def instance_differences(
+    original: Source, restored: Source, limit: int = 20, *, show_values: bool = False
+) -> list[str]:
     """Return the differences between two DICOM files, one line for each.
 
     Compares the elements (tag, VR, bytes of the value, order; sequences item by item), the elements
@@ -65,6 +68,7 @@ def instance_differences(original: Source, restored: Source, limit: int = 20) ->
         original: the original file, or its path.
         restored: the restored file, or its path.
         limit: maximum number of lines.
+        show_values: show the values that differ, which may identify a patient, not only sizes.
 
     Raises:
         MetaDataError: a file can't be read as DICOM; names it.
@@ -73,7 +77,7 @@ def instance_differences(original: Source, restored: Source, limit: int = 20) ->
     before, after = _file(original), _file(restored)
     one, two = _read(before), _read(after)
     try:
-        return list(islice(_differences(before, one, after, two), limit))
+        return list(islice(_differences(before, one, after, two, show_values), limit))
     except RecursionError:
         raise MetaDataError(f"{before.name}: sequences are nested too deeply") from None
 
@@ -121,15 +125,17 @@ def _read(file: File) -> PlainFile:
         raise MetaDataError(message) from error
 
 
-def _differences(original: File, one: PlainFile, restored: File, two: PlainFile) -> Iterator[str]:
+def _differences(
+    original: File, one: PlainFile, restored: File, two: PlainFile, show_values: bool
+) -> Iterator[str]:
     if any(e.tag not in _OF_THE_FILE for e in one.file_meta):
         # Else the restored file has the elements that DICOM requires.
-        yield from _item_differences(one.file_meta, two.file_meta, "", _OF_THE_FILE)
+        yield from _item_differences(one.file_meta, two.file_meta, "", show_values, _OF_THE_FILE)
     transformed = _colours_as_decoded(original, one, two)
     apart = {*_PIXEL_TAGS, *_OFFSET_TABLES, *([_INTERPRETATION] if transformed else [])}
     if _frames_as_counted(original, one, two):
         apart.add(_NUMBER_OF_FRAMES)
-    yield from _item_differences(one.elements, two.elements, "", apart, one.syntax)
+    yield from _item_differences(one.elements, two.elements, "", show_values, apart, one.syntax)
     order, other_order = _order(one), _order(two)
     if order != other_order and sorted(order) == sorted(other_order):
         place = next(i for i, tag in enumerate(order) if tag != other_order[i])
@@ -165,7 +171,12 @@ def _name(tag: int) -> str:
 
 
 def _item_differences(
-    one: Elements, two: Elements, within: str, apart: Collection[int] = (), syntax: str = ""
+    one: Elements,
+    two: Elements,
+    within: str,
+    show_values: bool,
+    apart: Collection[int] = (),
+    syntax: str = "",
 ) -> Iterator[str]:
     """Compare the elements of two datasets or sequence items.
 
@@ -173,6 +184,7 @@ def _item_differences(
         one: the original's elements.
         two: the restored file's.
         within: names the item.
+        show_values: as for `instance_differences`.
         apart: tags that are not compared.
         syntax: transfer syntax of the original.
     """
@@ -186,7 +198,7 @@ def _item_differences(
             yield f"{name}: {len(before)} elements became {len(after)}"
         else:
             for element, other in zip(before, after, strict=True):
-                yield from _element_differences(element, other, name, syntax)
+                yield from _element_differences(element, other, name, show_values, syntax)
 
 
 def _by_tag(elements: Elements) -> dict[int, list[PlainElement]]:
@@ -199,7 +211,7 @@ def _by_tag(elements: Elements) -> dict[int, list[PlainElement]]:
 
 
 def _element_differences(
-    one: PlainElement, two: PlainElement, name: str, syntax: str
+    one: PlainElement, two: PlainElement, name: str, show_values: bool, syntax: str
 ) -> Iterator[str]:
     if one.is_sequence or two.is_sequence:
         try:
@@ -213,7 +225,7 @@ def _element_differences(
             within = f"{name}[{index}] "
             apart, problems = _as_decoded(item, other, within, syntax)
             yield from problems
-            yield from _item_differences(item, other, within, apart, syntax)
+            yield from _item_differences(item, other, within, show_values, apart, syntax)
         return
     allowed = _vrs_of(one)
     if two.vr and allowed and two.vr not in allowed:
@@ -223,7 +235,8 @@ def _element_differences(
     if len(value) % 2 and other_value[len(value) :] in (b" ", b"\0"):
         other_value = other_value[:-1]
     if value != other_value or one.is_coded != two.is_coded:
-        yield f"{name}: {_shown(one, value)} became {_shown(two, other_value)}"
+        shown = _shown if show_values else _size_of
+        yield f"{name}: {shown(one, value)} became {shown(two, other_value)}"
 
 
 def _vrs_of(element: PlainElement) -> list[str]:
@@ -286,17 +299,21 @@ def _little_endian(element: PlainElement) -> bytes:
     return np.frombuffer(element.value, f"u{unit}").byteswap().tobytes()
 
 
+def _size_of(_element: PlainElement, value: bytes) -> str:
+    return f"a value of {len(value)} bytes"
+
+
 def _shown(element: PlainElement, value: bytes) -> str:
-    """Return a number as text; the size of any other value."""
+    """Return a number or text; the size of binary."""
     vr = (_vrs_of(element) or ["UN"])[0]
-    if vr in ("DS", "IS"):
+    if vr not in BINARY_UNIT and vr not in _NUMBERS:
         text = repr(value)[1:]
     elif vr in _NUMBERS and value:
         code = _NUMBERS[vr]
         count = len(value) // struct.calcsize("<" + code)
         text = ", ".join(map(str, struct.unpack_from(f"<{count}{code}", value)))
     else:
-        return f"a value of {len(value)} bytes"
+        return _size_of(element, value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}… ({len(value)} bytes)"
 
 

@@ -11,8 +11,8 @@ from itertools import product
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom.uid import UID
 
+from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.files.coded_frames import CodedPixels
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.series import class_name
@@ -92,7 +92,7 @@ class OriginalsKeeper:
             if file is None:
                 if instance.in_memory:
                     return f"{instance.path} was a dataset in memory and not a file"
-                name = UID(instance.transfer_syntax).name
+                name = uid_name(instance.transfer_syntax)
                 return f"coded frames in transfer syntax {name} can't be stored unchanged"
             files.append(file)
         frames: dict[int, bytes] = {}

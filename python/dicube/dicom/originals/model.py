@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
 from dicube.codecs.jxl import restore_jpeg
-from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
+from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError, shown
 from dicube.threads import Threads
 
 Bytes: TypeAlias = "bytes | memoryview"
@@ -140,6 +140,14 @@ class Original:
     why: str = ""
     is_plain: bool = field(default=False, compare=False)
 
+    @property
+    def label(self) -> str:
+        """What errors say in place of the name, which may identify a patient."""
+        first = next(self.all_numbers(), None)
+        if first is None:
+            return "an original file without frames"
+        return f"the original file of slice {first}"
+
     def all_runs(self) -> Iterator[tuple[int, int]]:
         """Yield the frames that the file holds, as (first, count)."""
         for piece in self.pieces:
@@ -241,7 +249,7 @@ class Originals:
         kept = [file.renumbered(numbers) for file in files]
         for file, found in zip(files, kept, strict=True):
             if found is None:
-                return f"{file.name} also has frames of other slices"
+                return f"{file.label} also has frames of other slices"
         copies = [file.renumbered(numbers) for file in self.copies]
         return replace(
             self,
@@ -287,8 +295,8 @@ class Originals:
             elif isinstance(piece, Recoded):
                 kind = self.recipes[piece.recipe].get("kind")
                 raise InvalidCubeFileError(
-                    f"{file.name} can't be restored: its frames are coded by a recipe of the "
-                    f"unknown kind {kind!r}"
+                    f"{file.label} can't be restored: its frames are coded by a recipe of the "
+                    f"unknown kind ({shown(kind)})"
                 )
             else:
                 part = piece
@@ -346,7 +354,7 @@ class Originals:
                 return file
             parts = self.parts(file, volume)
             if parts is None:
-                raise DataConsistencyError(f"{file.name} can't be restored from the volume")
+                raise DataConsistencyError(f"{file.label} can't be restored from the volume")
             return replace(file, digest=digest_of(parts))
 
         return replace(

@@ -54,7 +54,7 @@ def write_originals(
             except InvalidCubeFileError as error:
                 unknown.append(error)
                 continue
-            paths.append(writer.write(file.name, _checked(file, parts)))
+            paths.append(writer.write(file.name, _checked(file, parts), file.label))
             if progress is not None:
                 progress(done, len(originals.all_files))
     if unknown:
@@ -71,4 +71,4 @@ def _checked(file: Original, parts: Iterable[Bytes] | None) -> Iterator[Bytes]:
             digest.update(part)
         yield part
     if parts is None or (digest is not None and digest.digest() != file.digest):
-        raise InvalidCubeFileError(f"{file.name} can't be restored: its SHA-256 differs")
+        raise InvalidCubeFileError(f"{file.label} can't be restored: its SHA-256 differs")

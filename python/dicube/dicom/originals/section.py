@@ -33,7 +33,7 @@ from dicube.dicom.originals.model import (
     SampleForm,
     Samples,
 )
-from dicube.exceptions import InvalidCubeFileError
+from dicube.exceptions import InvalidCubeFileError, shown
 from dicube.strict_json import check_json_memory, parse_json
 
 _PLAIN, _VERSION = 1, 2  # of the index
@@ -196,7 +196,7 @@ def originals_from_bytes(
         raise _fault(f"the index is not JSON: {error}") from None
     version = index.get("version") if isinstance(index, dict) else None
     if type(version) is not int or version not in (_PLAIN, _VERSION):
-        raise _fault(f"expected an index of version {_PLAIN} or {_VERSION}, found {version!r}")
+        raise _fault(f"expected an index of version {_PLAIN} or {_VERSION}, found {shown(version)}")
     if version == _PLAIN:  # which has no other keys
         index = {key: index[key] for key in ("forms", "files", "copies") if key in index}
     forms = [_form(form) for form in _list(index.get("forms"))]
@@ -262,7 +262,7 @@ def fault_of(originals: Originals) -> str:
         if len(name) > _LONGEST_NAME or name.count("/") >= _MOST_PARTS:
             return f"a name has {len(name)} characters in {name.count('/') + 1} parts"
         if _is_unsafe(name):
-            return f"{name!r} is not a path within a folder"
+            return f"the name of an original file ({shown(name)}) is not a path within a folder"
     # What is in a folder follows the name of the folder if "/" comes before all other characters.
     ordered = sorted(name.replace("/", "\0") for name in names)
     if any(f"{later}\0".startswith(f"{name}\0") for name, later in pairwise(ordered)):
@@ -277,7 +277,7 @@ def fault_of(originals: Originals) -> str:
     held = {_frames_of(file) for file in originals.files}
     for copy in originals.copies:
         if _frames_of(copy) not in held:
-            return f"{copy.name} is no copy: no file holds the same frames"
+            return f"{copy.label} is no copy: no file holds the same frames"
     copied = sum(count for copy in originals.copies for _, count in copy.all_runs())
     size = copied * math.prod(originals.shape[1:]) * originals.dtype.itemsize
     if copied > _MOST_COPIES * originals.shape[0] and size > _COPIES_ALWAYS_ALLOWED:
@@ -287,11 +287,11 @@ def fault_of(originals: Originals) -> str:
         )
     for other in originals.others:
         if any(other.all_runs()) or any(isinstance(p, (Coded, Recoded)) for p in other.pieces):
-            return f"{other.name} holds frames, which files among the others can't"
+            return f"{other.label} holds frames, which files among the others can't"
     for file in (*originals.files, *originals.copies):
         own = set(file.all_numbers())
         if not all(piece.frame in own for piece in file.pieces if isinstance(piece, Coded)):
-            return f"{file.name} has bytes of frames that it does not hold"
+            return f"{file.label} has bytes of frames that it does not hold"
     groups = (originals.files, *((copy,) for copy in originals.copies))
     return next(filter(None, map(_fault_of_coded, groups)), "")
 
@@ -352,7 +352,7 @@ class _Ranges:
     def __init__(self, cursor: _Cursor, count: Any, source: BulkSource | None) -> None:
         """Read the table and check it against the size of the section."""
         if not _is_count(count):
-            raise _fault(f"expected a number of ranges, found {count!r}")
+            raise _fault(f"expected a number of ranges, found {shown(count)}")
         table = cursor.take(count * _RANGE.size)
         self._ranges = [StoredRange(*numbers) for numbers in _RANGE.iter_unpack(table)]
         self._unused = set(range(count))
@@ -393,7 +393,7 @@ def _recipe(document: Any) -> dict[str, Any]:
 def _form(document: Any) -> SampleForm:
     form = _list(document)
     if len(form) != 3 or form[0] not in _ORDERS or not all(type(f) is bool for f in form[1:]):
-        raise _fault(f"expected a form of samples, found {document!r}")
+        raise _fault(f"expected a form of samples, found {shown(document)}")
     return SampleForm(*form)
 
 
@@ -402,7 +402,7 @@ def _piece(
 ) -> Piece:
     if isinstance(document, list):
         if not document or not _is_count(document[0]) or document[0] >= len(forms):
-            raise _fault(f"expected a piece of a file, found {document!r}")
+            raise _fault(f"expected a piece of a file, found {shown(document)}")
         return Samples(forms[document[0]], _runs(document[1:]))
     if isinstance(document, dict) and len(document) == 1:
         ((name, value),) = document.items()
@@ -418,12 +418,12 @@ def _piece(
             return ranges.take(value)
     elif _is_count(document):
         return cursor.take(document)
-    raise _fault(f"expected a piece of a file, found {document!r}")
+    raise _fault(f"expected a piece of a file, found {shown(document)}")
 
 
 def _runs(numbers: Sequence[Any]) -> Runs:
     if not numbers or len(numbers) % 2 or not all(map(_is_count, numbers)) or 0 in numbers[1::2]:
-        raise _fault(f"expected runs of frames, found {list(numbers)!r}")
+        raise _fault(f"expected runs of frames, found {shown(list(numbers))}")
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 

@@ -16,6 +16,7 @@ from pydicom.pixels.processing import convert_color_space
 from dicube.dicom.metadata.json_elements import dataset_of
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.slice_bytes import InstanceEncoder
+from dicube.dicom.transfer_syntaxes import known_interpretation
 from dicube.exceptions import DataConsistencyError
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def in_rgb(volume: NDArray[Any], meta: DicomMeta | None) -> NDArray[Any]:
         return volume
     if len(found) > 1:
         raise DataConsistencyError(
-            f"slices differ in their photometric interpretation: {', '.join(sorted(found))}",
+            "slices differ in their photometric interpretation: "
+            + ", ".join(sorted(map(known_interpretation, found))),
             suggestion="choose slices of one interpretation",
         )
     interpretation = found.pop()
@@ -62,7 +64,8 @@ def in_rgb(volume: NDArray[Any], meta: DicomMeta | None) -> NDArray[Any]:
         return volume
     if interpretation not in _LUMINANCE or volume.dtype != np.uint8:
         raise DataConsistencyError(
-            f"can't convert {interpretation} of {volume.dtype.name} to RGB", suggestion=_REMEDY
+            f"can't convert {known_interpretation(interpretation)} of {volume.dtype.name} to RGB",
+            suggestion=_REMEDY,
         )
     return convert_color_space(volume.copy(), interpretation, "RGB", per_frame=True)
 
@@ -114,9 +117,9 @@ def _palette(dataset: Dataset, index: int) -> tuple[int, NDArray[np.uint8]]:
         table = np.stack(tables, axis=-1)
     except Exception as error:  # elements may be absent or malformed in any way
         raise DataConsistencyError(
-            f"the palette of slice {index} can't be read: {' '.join(str(error).split())}",
+            f"the palette of slice {index} can't be read ({type(error).__name__})",
             suggestion=_REMEDY,
-        ) from error
+        ) from None
     if bits > 8 and table.max() > 0xFF:
         low = table & 0xFF
         if low.any() and not np.array_equal(low, table >> 8):

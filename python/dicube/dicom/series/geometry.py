@@ -32,7 +32,7 @@ from dicube.dicom.metadata.slice_order import (
     positions_along_normal,
 )
 from dicube.dicom.series.vendors import is_mosaic
-from dicube.exceptions import DataConsistencyError, MetaDataError
+from dicube.exceptions import DataConsistencyError, MetaDataError, shown
 from dicube.strict_json import parse_json
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _check_vector(name: str, values: tuple[Any, ...]) -> None:
     kinds = {int} if name == "shape" else {int, float}
     sound = len(values) == 3 and set(map(type, values)) <= kinds
     if not sound or not all(map(math.isfinite, values)):
-        raise ValueError(f"{name} is {str(values)[:60]}")
+        raise ValueError(f"{name} is {shown(values)}")
     if name == "shape" and not all(0 < size < 1 << 31 for size in values):
         raise ValueError(f"shape is {values}")
 

@@ -119,9 +119,8 @@ def mappings_of_slices(
         known = one
         if one.counting is None:
             raise DataConsistencyError(
-                f"slice {index} has {len(one.mappings)} mappings to real values: "
-                + _listed(one.mappings),
-                suggestion="choose one by real_world=, its number or label",
+                f"slice {index} has {len(one.mappings)} mappings to real values",
+                suggestion="choose one by real_world=, its number or label in `dicube info`",
             )
         found.append(one.counting.of_samples(dtype))
     line, first = _values(header, RESCALE), found[0]
@@ -153,15 +152,10 @@ def _chosen(index: int, mappings: Sequence[Mapping], choice: Choice) -> Mapping:
         found = list(mappings[choice : choice + 1]) if choice >= 0 else []
     if len(found) != 1:
         raise DataConsistencyError(
-            f"slice {index} has {len(found)} mappings {choice!r} among "
-            + (_listed(mappings) or "none"),
+            f"slice {index} has {len(found)} mappings {choice!r} among {len(mappings)}",
             suggestion="choose one by its number" if found else None,
         )
     return found[0]
-
-
-def _listed(mappings: Sequence[Mapping]) -> str:
-    return "; ".join(f"{number}: {mapping}" for number, mapping in enumerate(mappings))
 
 
 def settled(

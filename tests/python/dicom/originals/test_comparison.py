@@ -65,7 +65,7 @@ def differences(folder: Path, change: Change) -> list[str]:
     assert (first_different_byte(original, restored) is None) == (
         original.read_bytes() == restored.read_bytes()
     )
-    return instance_differences(original, restored)
+    return instance_differences(original, restored, show_values=True)
 
 
 def bit_flipped(dataset: Dataset) -> None:
@@ -78,7 +78,7 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda d: delattr(d, "PatientID"), "(0010,0020) PatientID: missing"),
     (lambda d: setattr(d, "PatientSex", ""), "(0010,0040) PatientSex: added"),
     (lambda d: delattr(d, "AccessionNumber"), "(0008,0050) AccessionNumber: missing"),
-    (lambda d: setattr(d, "PatientID", "4712"), "(0010,0020) PatientID: a value of 4 bytes"),
+    (lambda d: setattr(d, "PatientID", "4712"), "(0010,0020) PatientID: '4711' became '4712'"),
     (
         lambda d: setattr(d, "RescaleSlope", "1.00"),
         "(0028,1053) RescaleSlope: '1.0 ' became '1.00'",
@@ -89,8 +89,7 @@ CHANGES: list[tuple[Change, str]] = [
     ),
     (
         lambda d: setattr(d.ReferencedImageSequence[0], "ReferencedSOPInstanceUID", "1.2.5"),
-        "(0008,1140) ReferencedImageSequence[0] (0008,1155) ReferencedSOPInstanceUID: "
-        "a value of 6 bytes",
+        "(0008,1140) ReferencedImageSequence[0] (0008,1155) ReferencedSOPInstanceUID: '1.2.3",
     ),
     (
         lambda d: d.ReferencedImageSequence.pop(),
@@ -101,7 +100,7 @@ CHANGES: list[tuple[Change, str]] = [
             d.ReferencedImageSequence[1].PurposeOfReferenceCodeSequence[0], "CodeValue", "B"
         ),
         "(0008,1140) ReferencedImageSequence[1] (0040,A170) PurposeOfReferenceCodeSequence[0] "
-        "(0008,0100) CodeValue: a value of 2 bytes",
+        "(0008,0100) CodeValue: 'A ' became 'B '",
     ),
     (lambda d: d.__delitem__(0x00290010), "(0029,0010): missing"),
     (
@@ -111,7 +110,7 @@ CHANGES: list[tuple[Change, str]] = [
     (lambda d: setattr(d[0x00291010], "value", b""), "(0029,1010): "),
     (
         lambda d: setattr(d.file_meta, "SourceApplicationEntityTitle", "THERE"),
-        "(0002,0016) SourceApplicationEntityTitle: a value of 4 bytes",
+        "(0002,0016) SourceApplicationEntityTitle: 'HERE' became",
     ),
     (
         lambda d: delattr(d.IconImageSequence[0], "PixelData"),
@@ -247,6 +246,23 @@ def test_deep_sequences(tmp_path: Path, depth: int) -> None:
     else:
         (found,) = instance_differences(*paths)
         assert found.endswith("CodeValue: a value of 2 bytes became a value of 2 bytes")
+
+
+def test_values_are_shown_on_request_only(tmp_path: Path) -> None:
+    one, two = rich_slice(), rich_slice()
+    two.PatientName, two.SeriesDescription, two.RescaleSlope, two.Rows = (
+        "ZZNAME",
+        "20301112",
+        77,
+        77,
+    )
+    two.ReferencedImageSequence[0].ReferencedSOPInstanceUID = "1.77"
+    files = written(tmp_path / "a", one), written(tmp_path / "b", two)
+    hidden = "\n".join(instance_differences(*files))
+    shown = "\n".join(instance_differences(*files, show_values=True))
+    assert "(0010,0010) PatientName: a value of" in hidden
+    for text in ("ZZNAME", "20301112", "77"):
+        assert text in shown and text not in hidden
 
 
 @pytest.mark.parametrize("end", range(1, 300, 7))
