@@ -322,7 +322,7 @@ def _originals(
     reason = parts.origin.objection(parts.meta, parts.header, parts.space)
     if parts.origin.nifti is not None and reason:
         reason = "the file has no checksum of its NIfTI file, which --against can compare"
-    has_originals = ORIGINALS in reader.sections
+    has_originals = ORIGINALS in reader.sections and reader.sections.size(ORIGINALS) > 0
     if provenance is None or (reason and not has_originals):
         yield unknown(name, reason)
         return
