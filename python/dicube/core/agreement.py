@@ -22,7 +22,8 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.coded_frames import coded_frames
 from dicube.dicom.files.file_in_parts import FileInParts, Part
 from dicube.dicom.files.instance import Instance, read_instance
-from dicube.dicom.files.volume import frame_layout, read_volume
+from dicube.dicom.files.series import other_identity
+from dicube.dicom.files.volume import check_order, frame_layout, read_volume
 from dicube.dicom.metadata.compared_elements import ComparedElements
 from dicube.dicom.metadata.real_world import header_values
 from dicube.dicom.metadata.slice_order import numbers
@@ -48,11 +49,6 @@ from dicube.pixel_header import PixelDataHeader
 from dicube.threads import Threads, thread_count
 
 _INTERPRETATION = 0x00280004
-_IDENTITY = (
-    ("SeriesInstanceUID", 0x0020000E),
-    ("PatientID", 0x00100020),
-    ("PatientName", 0x00100010),
-)
 _ELEMENT_HEADER, _SMALLEST_HEAD = 12, 1 << 10  # bytes
 # Distance in mm, and difference of two directions, that the geometry of a file may have from the
 # positions of its slices: 0.4.0 accepts slices that are not quite where a grid has them.
@@ -308,7 +304,9 @@ def _has_own(
     syntax, place = coded_syntax_of(instance.transfer_syntax), instance.pixels
     if syntax is None or syntax.codec is None or place is None or len(originals.coded) == 0:
         return False
-    found = coded_frames(instance.read(place.offset, place.length), len(slices))
+    value = instance.read(place.offset, place.length)
+    check_order(instance, value, len(slices))
+    found = coded_frames(value, len(slices))
     pieces = [(p, part) for p, part in zip(file.pieces, parts, strict=True) if isinstance(p, Coded)]
     jpeg = any(piece.jpeg for piece, _ in pieces)
     if found is None or syntax.codec.name != originals.codec or syntax.is_jpeg != jpeg:
@@ -358,22 +356,11 @@ def _fault_of_other(
         if meta is None or shown is None:
             return ""
         if originals.files:
-            name = _other_identity(instance, meta)
+            keywords = ("SeriesInstanceUID", "PatientID", "PatientName")
+            stated = {key: meta.get(key, force_nonshared=True) for key in keywords}
+            name = other_identity(instance, stated)
         else:
             name = shown.difference(instance, [index], may_lack_large=True)
     except (MetaDataError, DataConsistencyError, CodecError) as error:
         return error.message
     return f"{file.label}: {name} is not that of the metadata" if name else ""
-
-
-def _other_identity(instance: Instance, meta: DicomMeta) -> str:
-    """Return the name of an element by which a file belongs to another patient or series."""
-    for name, tag in _IDENTITY:
-        stated = {_text(value) for value in meta.get(name, force_nonshared=True)}
-        if _text(instance.value(tag)) not in {"", *stated}:
-            return name
-    return ""
-
-
-def _text(value: Any) -> str:
-    return str(value or "").casefold().rstrip("^ ")

@@ -178,7 +178,8 @@ def read_files(
     """
     found = _found_files(source, progress, passes=1)
     chosen = choose_series(found.instances, series_uid)
-    files = [f for image in chosen.images for f in (image, *image.copies)] + chosen.others
+    files = [f for image in chosen.images for f in (image, *image.copies)]
+    files += chosen.others + chosen.of_others
     if in_memory := [file.path for file in files if file.in_memory]:
         raise DataConsistencyError(f"{in_memory[0]} is a dataset in memory and not a file")
     names = names_in(source, [file.path for file in files])
@@ -193,7 +194,7 @@ def read_files(
         [file.path for file in files],
         [1] * len(files),
     )
-    _warn_of_others(source, chosen._replace(others=[]), originals)
+    _warn_of_others(source, chosen._replace(others=[], of_others=[]), originals)
     return meta, originals
 
 
@@ -275,6 +276,11 @@ def _warn_of_others(source: Source, chosen: ChosenSeries, originals: Originals |
         parts.append(f"{len(kept)} kept with the original files: {count_classes(kept)}")
     if left_out:
         parts.append(f"{len(left_out)} left out: {count_classes(left_out)}")
+    if chosen.of_others:
+        parts.append(
+            f"{len(chosen.of_others)} left out, as they name another patient than the images: "
+            f"{count_classes(chosen.of_others)}; store_files keeps such files"
+        )
     if parts:
         warnings.warn(
             f"{name_of(source)}: DICOM files without pixels, {'; '.join(parts)}", stacklevel=4

@@ -586,6 +586,30 @@ class TestCoded:
         expect_refused(rewritten(path, originals=replace(known, files=(lying,))))
 
 
+def test_an_offset_table_in_another_order(tmp_path: Path) -> None:
+    """Readers that follow the table would show the frames of the restored file in its order."""
+    write_series(tmp_path / "in", make_series(3))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    (tmp_path / "file").mkdir()
+    image.to_dicom_file(tmp_path / "file" / "x.dcm", transfer_syntax="htj2k")
+    path = tmp_path / "x.dcbs"
+    DicomCubeImage.from_dicom_folder(tmp_path / "file").to_file(path)
+    known = originals_of(path)
+    (file,) = known.files
+    with DcbReader(path) as reader:
+        known.coded = reader.coded_frames()
+    pieces = list(file.pieces)
+    at = next(index for index, piece in enumerate(pieces) if isinstance(piece, Coded))
+    before = bytes(pieces[at - 1])  # type: ignore[arg-type]
+    end = before.rindex(b"\xfe\xff\x00\xe0")  # of the table: the item of the first frame
+    first, second = before[end - 12 : end - 8], before[end - 8 : end - 4]
+    assert first == bytes(4) != second
+    pieces[at - 1] = before[: end - 12] + second + first + before[end - 4 :]
+    parts = [known.coded[p.frame] if isinstance(p, Coded) else bytes(p) for p in pieces]  # type: ignore[arg-type]
+    lying = replace(file, digest=hashlib.sha256(b"".join(parts)).digest(), pieces=tuple(pieces))
+    expect_refused(rewritten(path, originals=replace(known, files=(lying,))), "another order")
+
+
 def test_a_jpeg_is_restored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = PYDICOM_FILES / "SC_rgb_small_odd_jpeg.dcm"
     DicomCubeImage.from_dicom_folder(source).to_file(tmp_path / "x.dcba")

@@ -240,8 +240,9 @@ def test_several_series_are_listed_and_one_can_be_chosen(tmp_path: Path) -> None
         with pytest.raises(DataConsistencyError) as caught:
             read(tmp_path)
         message = str(caught.value)
-        for told in (SERIES_UID, "1.2.3", "localizer", "CT", "3 files", "2 files", "7 x 8"):
+        for told in ("3 files", "2 files", "7 x 8", "I1", "L1"):
             assert told in message
+        assert SERIES_UID not in message
         assert "series_uid=" in message
     assert read_series(tmp_path, series_uid="1.2.3").volume.shape == (2, 7, 8)
     assert read_dicom_dir(tmp_path, series_uid=SERIES_UID).slice_count == 3
@@ -284,7 +285,6 @@ def test_images_that_make_no_volume(tmp_path: Path, other: Any, told: str) -> No
         read_series(tmp_path)
     assert told in str(caught.value)
     assert "2 of 6 x 5 uint16" in str(caught.value)
-    assert SERIES_UID in str(caught.value)
 
 
 def cut(path: Path, bytes_left: int) -> None:

@@ -136,6 +136,31 @@ def coded_frames(value: bytes, count: int) -> list[bytes] | None:
     return [b"".join(value[at : at + size] for at, size in parts) for parts in fragments]
 
 
+def reordered_by_table(value: bytes, count: int, extended: bytes) -> bool:
+    """Return whether an offset table gives the frames in another order than their fragments.
+
+    A table that points elsewhere is a mistake of its writer, and is ignored.
+
+    Args:
+        value: the value field of encapsulated pixels.
+        count: number of frames.
+        extended: the extended offset table; empty if there is none.
+    """
+    items = _items(value)
+    if items is None or count == 1:
+        return False
+    (table, length), *fragments = items
+    starts = {at - fragments[0][0] for at, _ in fragments}
+    basic = value[table : table + length]
+    for data, offset in ((basic, "L"), (extended, "Q")):
+        if len(data) == count * struct.calcsize("<" + offset):
+            offsets = struct.unpack(f"<{count}{offset}", data)
+            ascending = sorted(set(offsets))
+            if any(offsets) and starts.issuperset(offsets) and list(offsets) != ascending:
+                return True
+    return False
+
+
 def _items(value: bytes) -> list[Fragment] | None:
     """Return offset and length of each item, the offset table first; None if malformed."""
     found = []

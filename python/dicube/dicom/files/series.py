@@ -9,9 +9,9 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydicom.config import IGNORE
 from pydicom.uid import UID
@@ -37,6 +37,13 @@ _HEADS_DIFFER = 1 << 12  # bytes; the headers of a series seldom differ by more
 _CLASS_UID, _INSTANCE_UID = 0x00080016, 0x00080018
 _SERIES_UID, _DESCRIPTION, _MODALITY = 0x0020000E, 0x0008103E, 0x00080060
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
+
+# What tells to whom a file belongs.
+_IDENTITY = (
+    ("SeriesInstanceUID", _SERIES_UID),
+    ("PatientID", 0x00100020),
+    ("PatientName", 0x00100010),
+)
 
 
 @dataclass
@@ -68,11 +75,13 @@ class ChosenSeries(NamedTuple):
         others: the files without pixels, of a series with images.
         left_out: the files of other series, none of which has pixels; empty if a series was asked
             for.
+        of_others: files of the series without pixels that name another patient than its images.
     """
 
     images: list[Instance]
     others: list[Instance]
     left_out: list[Instance]
+    of_others: list[Instance]
 
 
 def find_instances(source: Source, progress: Progress | None = None, passes: int = 1) -> FoundFiles:
@@ -214,9 +223,34 @@ def warn_of_remarks(members: Sequence[Instance], stacklevel: int) -> None:
 def _chosen(members: Sequence[Instance], left_out: list[Instance]) -> ChosenSeries:
     images = [i for i in members if i.pixels is not None or needs_pixels(i)]
     if not any(image.pixels is not None for image in images):
-        return ChosenSeries(_without_copies(members), [], left_out)
+        return ChosenSeries(_without_copies(members), [], left_out, [])
     others = [i for i in members if i.pixels is None and not needs_pixels(i)]
-    return ChosenSeries(_without_copies(images), others, left_out)
+    stated = {name: [image.value(tag) for image in images] for name, tag in _IDENTITY if others}
+    of_others = [other for other in others if other_identity(other, stated)]
+    others = [other for other in others if other not in of_others]
+    return ChosenSeries(_without_copies(images), others, left_out, of_others)
+
+
+def other_identity(instance: Instance, stated: Mapping[str, Sequence[Any]]) -> str:
+    """Return the keyword of an element by which a file belongs to another patient or series.
+
+    Args:
+        instance: the file. An element that it lacks says nothing.
+        stated: the values of SeriesInstanceUID, PatientID and PatientName in images.
+
+    Returns:
+        '' if it may belong to them.
+    """
+    for name, tag in _IDENTITY:
+        found = _identity(instance.value(tag))
+        if found and found not in map(_identity, stated[name]):
+            return name
+    return ""
+
+
+def _identity(value: Any) -> str:
+    """Return a name or an ID without what has no meaning in it."""
+    return str(value or "").casefold().rstrip("^ ")
 
 
 def _without_copies(members: Sequence[Instance]) -> list[Instance]:

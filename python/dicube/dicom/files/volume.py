@@ -29,7 +29,12 @@ from pydicom.uid import (
 from dicube.codecs.samples import new_array
 from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.elements.quiet import pydicom_quiet
-from dicube.dicom.files.coded_frames import CodedPixels, coded_frames, coded_pixels
+from dicube.dicom.files.coded_frames import (
+    CodedPixels,
+    coded_frames,
+    coded_pixels,
+    reordered_by_table,
+)
 from dicube.dicom.files.coded_images import declared_by, least_size, rle_fault
 from dicube.dicom.files.instance import (
     DOUBLE_FLOAT_PIXEL_DATA,
@@ -49,6 +54,7 @@ _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _MOST_LISTED = 8  # files that an error lists
 _OFFSET_TABLE = 0x7FE00001
+_OFFSET_TABLE_TAG = b"\xe0\x7f\x01\x00"  # as encapsulated files have it, in little endian
 # Bytes that coded frames may decode to: decoders take what a frame declares, and few bytes can
 # declare gigabytes. Frames of one value reach the factor, but images don't.
 _ALWAYS_ALLOWED, _MOST_GROWTH = 1 << 28, 4096
@@ -304,6 +310,29 @@ def _decode(
     return decoded or (_decode_by_plugins(instance, frames, volume, places), None)
 
 
+def check_order(instance: Instance, value: bytes, count: int) -> None:
+    """Raise unless all readers show the coded frames of a file in one order.
+
+    Raises:
+        DataConsistencyError: an offset table has another order than the fragments.
+    """
+    if reordered_by_table(value, count, _extended_table(instance) if count > 1 else b""):
+        raise DataConsistencyError(
+            f"{instance.path}: its offset table has its {count} frames in another order than their "
+            "fragments, so that readers show them in one or the other",
+            suggestion="remove the offset table, if you know that it is wrong",
+        )
+
+
+def _extended_table(instance: Instance) -> bytes:
+    """Return the value of ExtendedOffsetTable; empty if there is none."""
+    if instance.around is not None and _OFFSET_TABLE_TAG not in instance.around[0]:
+        return b""
+    with pydicom_quiet():
+        found = instance.dataset().get(_OFFSET_TABLE)
+    return found.value if found is not None and isinstance(found.value, bytes) else b""
+
+
 def _checked_frames(
     instance: Instance, value: bytes, volume: NDArray[Any], count: int
 ) -> list[bytes]:
@@ -315,6 +344,7 @@ def _checked_frames(
         CodecError: an RLE frame has too few or too many pixels.
     """
     path = instance.path
+    check_order(instance, value, count)
     frames = coded_frames(value, count)
     if frames is None:
         raise DataConsistencyError(f"{path}: can't assign fragments to {count} coded frames")

@@ -182,7 +182,7 @@ def with_table(dataset: Dataset, offsets: list[int]) -> None:
 
 @pytest.mark.parametrize("codec", CODECS)
 class TestOffsetTables:
-    """As many fragments as frames: each is one, whatever a table says."""
+    """As many fragments as frames: each is one, whatever a table says, unless it reorders them."""
 
     COUNT = 4
 
@@ -219,6 +219,24 @@ class TestOffsetTables:
             "empty": b"",
         }.get(fault, lengths)
         self.check(tmp_path, dataset)
+
+    @pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 1, 3, 2), (0, 1, 1, 3)], ids=str)
+    @pytest.mark.parametrize("table", ["basic", "extended"])
+    def test_another_order(
+        self, tmp_path: Path, codec: str, table: str, order: tuple[int, ...]
+    ) -> None:
+        dataset = coded_dataset(codec, frames_of(self.COUNT, 16, signed=False), 16)
+        frames = list(generate_frames(dataset.PixelData, number_of_frames=self.COUNT))
+        data, offsets, lengths = encapsulate_extended(frames)
+        starts = np.frombuffer(offsets, "<u8")[list(order)]
+        if table == "basic":
+            with_table(dataset, starts.tolist())
+        else:
+            dataset.PixelData = data
+            dataset.ExtendedOffsetTable = starts.tobytes()
+            dataset.ExtendedOffsetTableLengths = lengths
+        with pytest.raises(DataConsistencyError, match=r"table has its 4 frames in another order"):
+            loaded(tmp_path, dataset)
 
     @pytest.mark.parametrize("table", ["right", "empty", "wrong", "short"])
     def test_several_fragments_a_frame(self, tmp_path: Path, codec: str, table: str) -> None:
