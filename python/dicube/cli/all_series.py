@@ -49,7 +49,7 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
     for number, series in enumerate(tree.series, 1):
         target = plan.target / f"{file_name_of(series.uid)}.{plan.options['to']}"
         one = replace(plan, target=target, files=series.files)
-        label = f"series {number} of {len(tree.series)} ({series.files[0]})"
+        label = f"series {number} of {len(tree.series)} ({series.files[0].name})"
         try:
             if target.exists() and not plan.options.get("overwrite"):
                 _check_same(series, one)

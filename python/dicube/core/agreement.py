@@ -22,7 +22,7 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.coded_frames import coded_frames
 from dicube.dicom.files.file_in_parts import FileInParts, Part
 from dicube.dicom.files.instance import Instance, read_instance
-from dicube.dicom.files.series import other_identity
+from dicube.dicom.files.series import IDENTITY, contradicted
 from dicube.dicom.files.volume import check_order, frame_layout, read_volume
 from dicube.dicom.metadata.compared_elements import ComparedElements
 from dicube.dicom.metadata.real_world import header_values
@@ -356,9 +356,9 @@ def _fault_of_other(
         if meta is None or shown is None:
             return ""
         if originals.files:
-            keywords = ("SeriesInstanceUID", "PatientID", "PatientName")
-            stated = {key: meta.get(key, force_nonshared=True) for key in keywords}
-            name = other_identity(instance, stated)
+            name = contradicted(
+                instance, {key: meta.get(key, force_nonshared=True) for key in IDENTITY}
+            )
         else:
             name = shown.difference(instance, [index], may_lack_large=True)
     except (MetaDataError, DataConsistencyError, CodecError) as error:

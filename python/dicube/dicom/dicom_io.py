@@ -155,7 +155,7 @@ def read_series(
     if volume.dtype.itemsize == 1 and {i.pixels.vr for i in instances if i.pixels} == {"OW"}:
         header.Extras[BYTES_AS_OW] = True
     originals = keeper.originals(volume)
-    _warn_of_others(source, chosen, originals)
+    _warn_contradicting(source, chosen, originals)
     return Series(meta, volume, header, originals)
 
 
@@ -179,7 +179,7 @@ def read_files(
     found = _found_files(source, progress, passes=1)
     chosen = choose_series(found.instances, series_uid)
     files = [f for image in chosen.images for f in (image, *image.copies)]
-    files += chosen.others + chosen.of_others
+    files += chosen.others + chosen.contradicting
     if in_memory := [file.path for file in files if file.in_memory]:
         raise DataConsistencyError(f"{in_memory[0]} is a dataset in memory and not a file")
     names = names_in(source, [file.path for file in files])
@@ -194,7 +194,7 @@ def read_files(
         [file.path for file in files],
         [1] * len(files),
     )
-    _warn_of_others(source, chosen._replace(others=[], of_others=[]), originals)
+    _warn_contradicting(source, chosen._replace(others=[], contradicting=[]), originals)
     return meta, originals
 
 
@@ -265,7 +265,7 @@ def _warn_of_excess(instances: Sequence[Instance], stacklevel: int) -> None:
         )
 
 
-def _warn_of_others(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
+def _warn_contradicting(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
     """Warn if there are objects that are not in the volume."""
     is_kept = not isinstance(originals, str)
     kept = [other for other in chosen.others if is_kept and not other.in_memory]
@@ -276,10 +276,11 @@ def _warn_of_others(source: Source, chosen: ChosenSeries, originals: Originals |
         parts.append(f"{len(kept)} kept with the original files: {count_classes(kept)}")
     if left_out:
         parts.append(f"{len(left_out)} left out: {count_classes(left_out)}")
-    if chosen.of_others:
+    if chosen.contradicting:
         parts.append(
-            f"{len(chosen.of_others)} left out, as they name another patient than the images: "
-            f"{count_classes(chosen.of_others)}; store_files keeps such files"
+            f"{len(chosen.contradicting)} left out, as they contradict the images (they name "
+            "another patient or study, or have the UID of an image): "
+            f"{count_classes(chosen.contradicting)}; store_files keeps such files"
         )
     if parts:
         warnings.warn(

@@ -37,6 +37,7 @@ from dicube.codecs.jph import imencode_jph
 from dicube.codecs.jxl import restore_jpeg
 from dicube.core.agreement import contradictions
 from dicube.core.cube_parts import read_parts
+from dicube.dicom.files.series import IDENTITY
 from dicube.dicom.originals.model import (
     IN_MEMORY,
     Coded,
@@ -482,10 +483,12 @@ class TestOriginals:
             rewritten(path, originals=replace(originals_of(path), copies=(lying,))), "PatientName"
         )
 
-    @pytest.mark.parametrize("what", ["no DICOM", "SeriesInstanceUID", "PatientID", "PatientName"])
+    @pytest.mark.parametrize("what", ["no DICOM", *IDENTITY])
     def test_others_of_another_patient(self, what: str, path: Path) -> None:
         dataset = raw_data(1)
-        if what != "no DICOM":
+        if what == "SOPInstanceUID":
+            dataset.SOPInstanceUID = first_file(path).SOPInstanceUID
+        elif what != "no DICOM":
             setattr(dataset, what, "1.2.3")
         data = data_of(dataset) if what != "no DICOM" else b"#!/bin/sh"
         other = Original("raw", hashlib.sha256(data).digest(), (data,), why="no pixels")
@@ -523,6 +526,12 @@ class TestCoded:
             held = {"frames": other.frames, "frames_digest": other.frames_digest}
             swapped.append(replace(file, digest=digest, pieces=tuple(pieces), **held))
         expect_refused(rewritten(coded, originals=replace(known, files=tuple(swapped))))
+
+    def test_with_another_digest_of_frames(self, coded: Path) -> None:
+        known = originals_of(coded)
+        known.coded = DcbReader(coded).coded_frames()
+        lying = replace(known.files[0], frames_digest=bytes(32))
+        expect_refused(rewritten(coded, originals=replace(known, files=(lying, *known.files[1:]))))
 
     def test_a_literal_frame_before_it(self, coded: Path) -> None:
         """The first fragment is another image; the frame of the volume follows as padding."""

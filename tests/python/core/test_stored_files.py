@@ -202,16 +202,16 @@ class TestObjectsOfTheImageSeries:
         with pytest.raises(DataConsistencyError, match="I2 has no pixel data"):
             DicomCubeImage.from_dicom_folder(tmp_path)
 
-    @pytest.mark.parametrize("name", ["PatientID", "PatientName"])
+    @pytest.mark.parametrize("name", ["PatientID", "PatientName", "StudyInstanceUID"])
     def test_of_another_patient(self, name: str, tmp_path: Path) -> None:
         """A file shows one patient. What it would refuse to restore, it doesn't keep."""
         stranger, same = raw_data(1), raw_data(2)
-        setattr(stranger, name, "Doe, Alice M.")
-        setattr(same, name, str(make_series(1)[0].get(name)).lower() + "^")
+        setattr(stranger, name, "1.2.3")
+        setattr(same, name, str(make_series(1)[0].get(name)).lower())
         source = write_series(
             tmp_path / "in", [*make_series(2), stranger, same], ["1", "2", "stranger", "same"]
         )
-        told = r"1 kept .*; 1 left out, as they name another patient .*stranger\); store_files"
+        told = r"1 kept .*; 1 left out, as they contradict .*stranger\); store_files"
         with pytest.warns(UserWarning, match=told):
             DicomCubeImage.from_dicom_folder(source).to_file(tmp_path / "x.dcbs")
         dicube.restore_files(tmp_path / "x.dcbs", tmp_path / "out")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
-from dicube.dicom.dicom_tags import uid_name
+from dicube.dicom.dicom_tags import get_tag, uid_name
 from dicube.dicom.files.instance import (
     SMALLEST_HEAD,
     Instance,
@@ -38,12 +38,8 @@ _CLASS_UID, _INSTANCE_UID = 0x00080016, 0x00080018
 _SERIES_UID, _DESCRIPTION, _MODALITY = 0x0020000E, 0x0008103E, 0x00080060
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
 
-# What tells to whom a file belongs.
-_IDENTITY = (
-    ("SeriesInstanceUID", _SERIES_UID),
-    ("PatientID", 0x00100020),
-    ("PatientName", 0x00100010),
-)
+IDENTITY = ("SeriesInstanceUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID", "PatientName")
+"""Keywords of the elements that tell what a file belongs to."""
 
 
 @dataclass
@@ -75,13 +71,14 @@ class ChosenSeries(NamedTuple):
         others: the files without pixels, of a series with images.
         left_out: the files of other series, none of which has pixels; empty if a series was asked
             for.
-        of_others: files of the series without pixels that name another patient than its images.
+        contradicting: files of the series without pixels that contradict its images; see
+            `contradicted`.
     """
 
     images: list[Instance]
     others: list[Instance]
     left_out: list[Instance]
-    of_others: list[Instance]
+    contradicting: list[Instance]
 
 
 def find_instances(source: Source, progress: Progress | None = None, passes: int = 1) -> FoundFiles:
@@ -225,26 +222,31 @@ def _chosen(members: Sequence[Instance], left_out: list[Instance]) -> ChosenSeri
     if not any(image.pixels is not None for image in images):
         return ChosenSeries(_without_copies(members), [], left_out, [])
     others = [i for i in members if i.pixels is None and not needs_pixels(i)]
-    stated = {name: [image.value(tag) for image in images] for name, tag in _IDENTITY if others}
-    of_others = [other for other in others if other_identity(other, stated)]
-    others = [other for other in others if other not in of_others]
-    return ChosenSeries(_without_copies(images), others, left_out, of_others)
+    stated = {key: [image.value(get_tag(key)) for image in images] for key in IDENTITY if others}
+    contradicting = [other for other in others if contradicted(other, stated)]
+    others = [other for other in others if other not in contradicting]
+    return ChosenSeries(_without_copies(images), others, left_out, contradicting)
 
 
-def other_identity(instance: Instance, stated: Mapping[str, Sequence[Any]]) -> str:
-    """Return the keyword of an element by which a file belongs to another patient or series.
+def contradicted(instance: Instance, stated: Mapping[str, Sequence[Any]]) -> str:
+    """Return the keyword of an element by which a file can't be one of a series without pixels.
 
     Args:
-        instance: the file. An element that it lacks says nothing.
-        stated: the values of SeriesInstanceUID, PatientID and PatientName in images.
+        instance: the file.
+        stated: the values in the images of the series, of each keyword in `IDENTITY`.
 
     Returns:
-        '' if it may belong to them.
+        '' if it can: it has their SeriesInstanceUID, an instance UID of its own, and the study and
+        patient of one of them, or none.
     """
-    for name, tag in _IDENTITY:
-        found = _identity(instance.value(tag))
-        if found and found not in map(_identity, stated[name]):
-            return name
+    for keyword, values in stated.items():
+        found, known = _identity(instance.value(get_tag(keyword))), set(map(_identity, values))
+        if keyword == "SOPInstanceUID":
+            is_wrong = found != "" and found in known
+        else:
+            is_wrong = found not in known and (found != "" or keyword == "SeriesInstanceUID")
+        if is_wrong:
+            return keyword
     return ""
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
+from dicube.codecs.codestream import probe
 from dicube.codecs.jxl import restore_jpeg
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError, shown
 from dicube.threads import Threads
@@ -333,7 +334,9 @@ class Originals:
         decode = get_codec(self.codec).decode if coded else None
         try:
             return decode is not None and all(
-                frame in coded and np.array_equal(decode(self.coded[frame]), volume[frame])
+                frame in coded
+                and not probe(self.coded[frame]).is_reversible
+                and np.array_equal(decode(self.coded[frame]), volume[frame])
                 for frame in frames_of(file.frames)
             )
         except CodecError:
