@@ -103,7 +103,14 @@ def parse_elements(
     while position < end:
         if delimited and data.startswith(_ITEM_END_BYTES, position):
             break
-        tag, key, vr, length, value_at = _header(data, position, end, implicit)
+        # As in `_header`, whose call would take a tenth of the time.
+        tag, key, vr, length = _fields(data[position : position + 8], implicit)
+        value_at = position + 8
+        if length is None and value_at + 4 <= end:
+            length = _length_field(data, value_at)[0]
+            value_at += 4
+        if length is None or value_at > end:
+            raise CutOff
         if tag in stop_at:
             break
         if tag > last:
@@ -123,7 +130,8 @@ def parse_elements(
             if vr == "SQ" or (implicit and value.startswith(_ITEM_BYTES)):
                 repeated_in = _repeated_in if length < _CACHED else _repeated_in.__wrapped__
                 nested += [(tag, *path) for path in repeated_in(value, implicit)]
-        fields = (key, vr, length, value, value_at, implicit, True, *_REST)
+        # Unpacking _REST would take longer.
+        fields = (key, vr, length, value, value_at, implicit, True) + _REST  # noqa: RUF005
         elements[tag] = _new_tuple(RawDataElement, fields)
     repeated = [(e.tag,) for e in earlier if e[1:4] != elements[e.tag][1:4]]
     return ParsedElements(elements, position, [*repeated, *nested])
