@@ -279,17 +279,16 @@ def _has_frames(
         return False
     if (layout.shape, layout.dtype) != (originals.shape[1:], originals.dtype):
         return False
+    if volume is not None and file.frames and not originals.gives_frames(file, volume):
+        return False
     starts = dict(zip(accumulate(map(len, parts), initial=0), file.pieces, strict=False))
     piece = starts.get(place.offset)
     if layout.direct and isinstance(piece, Samples) and piece.form == IN_MEMORY:
         return list(frames_of(piece.runs)) == list(slices)
-    # The volume is what this process decoded from these very frames, or was compared with that.
     if volume is None or (
         place.encapsulated and _has_own(instance, file, originals, slices, parts)
     ):
         return True
-    if file.frames and not originals.gives_frames(file, volume):
-        return False
     found = read_volume([instance], [range(len(slices))], 1)[0]
     return found.tobytes() == volume[list(slices)].tobytes()
 
