@@ -934,6 +934,10 @@ class DicomCubeImage:
             )
         if not self._pixels.seen and not provenance.is_fresh:
             return ""  # no caller can have changed them
+        return self._changed_pixels(provenance, num_threads)
+
+    def _changed_pixels(self, provenance: Provenance, num_threads: int | None = None) -> str:
+        """Return whose pixels aren't those of the original file any more; '' if all are."""
         changed = provenance.changed_file(self._raw_image, thread_count(num_threads))
         return f"the pixels of {changed} were changed" if changed else ""
 
@@ -975,7 +979,7 @@ class DicomCubeImage:
             if reason or not self._pixels.seen:
                 return reason
             try:
-                return provenance.changed_file(self._raw_image, thread_count(None))
+                return self._changed_pixels(provenance)
             except InvalidCubeFileError:
                 return "the original files are malformed"
 

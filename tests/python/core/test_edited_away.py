@@ -217,6 +217,13 @@ def test_copies_have_nothing_of_pixels_that_were_edited_away(tmp_path: Path) -> 
             assert not any(PIXELS in data or coded in data for data in found)
 
 
+def test_copies_say_that_pixels_were_edited(stored: Path) -> None:
+    image = DicomCubeImage.from_file(stored)
+    image.raw_image[0] += 1
+    for one in (image, *copies_of(image)):
+        assert one.why_not_exact() == "the pixels of the original file of slice 0 were changed"
+
+
 def test_all_elements_can_be_listed_and_removed(folder: Path) -> None:
     meta = DicomCubeImage.from_dicom_folder(folder).dicom_meta
     assert meta is not None
