@@ -55,7 +55,7 @@ def whole_way(folder: Path, out: Path) -> None:
 
 @pytest.mark.parametrize(
     ("depth", "defined"),  # 5000 of defined length take long to make
-    [(10, True), (50, True), (1000, True), (10, False), (50, False), (1000, False), (5000, False)],
+    [*((n, True) for n in (10, 50, 1000)), *((n, False) for n in (10, 50, 1000, 5000, 10000))],
 )
 def test_deep_sequences(depth: int, defined: bool, tmp_path: Path) -> None:
     """They come back, or a clear exception tells that they are too deep."""
@@ -64,7 +64,7 @@ def test_deep_sequences(depth: int, defined: bool, tmp_path: Path) -> None:
     if depth <= 50:
         whole_way(folder, tmp_path)
     else:
-        with pytest.raises(DicomCubeError, match=r"nested|sequence|deep"):
+        with pytest.raises(DicomCubeError, match="nested too deeply"):
             whole_way(folder, tmp_path)
 
 

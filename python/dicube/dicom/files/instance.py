@@ -23,6 +23,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
 from dicube.dicom.dicom_tags import tag_name, uid_name
+from dicube.dicom.elements.counting import SMALLEST_COUNTED, check_count
 from dicube.dicom.elements.items import (
     PIXEL_DATA,
     Item,
@@ -363,6 +364,8 @@ def read_instance(source: File | str, head_size: int = SMALLEST_HEAD) -> Instanc
     except DicomCubeError as error:
         error.name_source(path)
         raise
+    except RecursionError:
+        raise MetaDataError(f"{path}: sequences are nested too deeply") from None
     except MemoryError as error:
         raise OutOfMemoryError(f"{path} needs more memory than there is") from error
     except Exception as error:  # pydicom raises all kinds of exceptions for malformed bytes
@@ -422,6 +425,7 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
     syntax = syntax_of_pixels(stated, encoding.syntax)
     remarks = [conflict(stated, encoding.syntax)]
     while True:
+        _check_count(source, head, start, encoding)
         try:
             found = parse_elements(head, start, len(head), implicit, _PIXEL_TAGS)
             if found.stop + 12 > len(head) < size:
@@ -460,6 +464,7 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
         if after < size:
             file.seek(after)
             rest = file.read() or b""
+            _check_count(source, rest, 0, encoding)
             behind = parse_elements(rest, 0, len(rest), implicit)
             repeated = repeated + behind.repeated + _in_both(elements, behind)
             _expect_one(source.name, [pixels.tag, *_PIXEL_TAGS.intersection(behind.elements)])
@@ -522,6 +527,8 @@ def item_around(before: bytes, after: bytes) -> Item:
     start = 144 + struct.unpack_from("<L", before, 140)[0]
     stated = _uid(_file_meta(before, start), _TRANSFER_SYNTAX)
     implicit = _plain_encoding(before, start, stated).implicit
+    check_count(before, start, implicit, True, len(before) + len(after))
+    check_count(after, 0, implicit, True, len(before) + len(after))
     found = parse_elements(before, start, len(before), implicit, _PIXEL_TAGS).elements
     found.update(parse_elements(after, 0, len(after), implicit).elements)
     return item_of_elements({**found})
@@ -539,6 +546,12 @@ def _plain_encoding(head: bytes, start: int, stated: str) -> Encoding:
     if start < len(head) and not starts_like_dataset(head[start : start + 8]):
         raise Unusual("the dataset may be deflated")
     return encoding
+
+
+def _check_count(source: File, data: bytes, start: int, encoding: Encoding) -> None:
+    if len(data) - start > SMALLEST_COUNTED:
+        implicit, little_endian = encoding.implicit, encoding.little_endian
+        check_count(data, start, implicit, little_endian, source.packed_size)
 
 
 def _in_both(before: dict[int, RawDataElement], behind: ParsedElements) -> list[tuple[int, ...]]:
@@ -595,12 +608,18 @@ def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None
     opened = _open_dataset(file, source)
     stream, encoding, syntax, remarks = opened[3:]
     file_meta = item_of(opened.file_meta)
+    end = len(stream.getbuffer()) if isinstance(stream, BytesIO) else size
+    # A file on disk has as many bytes as it takes.
+    is_packed = stream is not file or not isinstance(source, FileOnDisk)
+    start = stream.tell()
+    if is_packed and end - start > SMALLEST_COUNTED:
+        _check_count(source, stream.read(), 0, encoding)
+        stream.seek(start)
     dataset, repeated = _read_elements(stream, encoding, lambda tag: tag in _PIXEL_TAGS)
     if not opened.has_preamble and not _is_composite(dataset):
         return None
     _check_last_element(dataset)
     pixels: PixelPlace | None = None
-    end = len(stream.getbuffer()) if isinstance(stream, BytesIO) else size
     if stream.tell() < end:
         pixels = _pixel_place(stream, encoding, end, syntax)
         if is_encapsulated(syntax) and pixels.direct:

@@ -57,7 +57,9 @@ class PlainElement(NamedTuple):
         """
         try:
             return _items(self.value, 0, len(self.value), *_encoding_within(self.vr, self.order))[0]
-        except (struct.error, RecursionError) as error:
+        except RecursionError:
+            raise MetaDataError("sequences are nested too deeply") from None
+        except struct.error as error:
             raise MetaDataError(f"malformed sequence: {error}") from None
 
 
@@ -87,7 +89,9 @@ def read_plainly(data: bytes) -> PlainFile:
     """
     try:
         return _read(data)
-    except (struct.error, RecursionError) as error:
+    except RecursionError:
+        raise MetaDataError("sequences are nested too deeply") from None
+    except struct.error as error:
         raise MetaDataError(f"malformed elements: {error}") from None
 
 
