@@ -11,7 +11,7 @@ from dicube import strict_json
 from dicube.codecs import still
 from dicube.core import cube_parts
 from dicube.dicom import dicom_meta
-from dicube.dicom.elements import counting
+from dicube.dicom.elements import counting, values
 from dicube.dicom.export import folder
 from dicube.dicom.files import archives, volume
 from dicube.dicom.metadata import entry_checks, frames, real_world
@@ -49,6 +49,10 @@ def bits_of(pattern: str) -> int:
         f"{entry_checks._MOST_NESTED_PER_VALUE} for every per-slice value",
         f"2^{counting.ALWAYS_ALLOWED.bit_length() - 1}, or one for every "
         f"{counting.BYTES_OF_ELEMENT} bytes of the file or packed member",
+        f"2^{section._PIECES_ALWAYS_ALLOWED.bit_length() - 1}, or {section._MOST_PIECES_OF_FRAME} "
+        f"for every frame and {section._MOST_PIECES_OF_FILE} for every file",
+        f"{values.MOST_CHARACTER_SETS} values of "
+        f"{values.LONGEST_CHARACTER_SET // values.MOST_CHARACTER_SETS} bytes",
         f"have the same element | {frames._MOST_MACROS} |",
         f"mappings to real values | {real_world._MOST_MAPPINGS} |",
         f"{folder._ELEMENTS_ALWAYS_ALLOWED >> 30} GiB, or {folder._MOST_ELEMENTS} times the "

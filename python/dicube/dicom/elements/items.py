@@ -34,6 +34,8 @@ from dicube.dicom.elements.parser import (
 from dicube.dicom.elements.values import (
     DEFAULT_ENCODINGS,
     LONG_LENGTH,
+    LONGEST_CHARACTER_SET,
+    MOST_CHARACTER_SETS,
     ElementValue,
     Encodings,
     decode_value,
@@ -122,6 +124,9 @@ def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> I
     Args:
         found: the elements by tag number.
         parent: see `item_of`; None for a dataset.
+
+    Raises:
+        MetaDataError: SpecificCharacterSet is too long.
     """
     item = Item()
     if parent is not None:
@@ -129,6 +134,7 @@ def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> I
         item.pixel_representation = parent.pixel_representation
     charset = found.get(CHARACTER_SET)
     if isinstance(charset, RawDataElement):
+        check_character_set(charset.tag, len(charset.value or b""))
         item.encodings = encodings_of(charset.value or b"")
     signed = found.get(PIXEL_REPRESENTATION)
     if isinstance(signed, RawDataElement):
@@ -136,6 +142,21 @@ def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> I
     apart = PIXEL_ELEMENTS if parent is None else ()
     item.elements = {tag: found[tag] for tag in sorted(found) if tag & 0xFFFF and tag not in apart}
     return item
+
+
+def check_character_set(tag: int, length: int) -> None:
+    """Check the length of an element's value if it is the SpecificCharacterSet.
+
+    pydicom looks up each of its values, and warns of each that it doesn't know.
+
+    Raises:
+        MetaDataError: it is too long.
+    """
+    if tag == CHARACTER_SET and length > LONGEST_CHARACTER_SET:
+        raise MetaDataError(
+            f"expected SpecificCharacterSet with at most {LONGEST_CHARACTER_SET} bytes "
+            f"({MOST_CHARACTER_SETS} values), found {length} bytes"
+        )
 
 
 def value_representation(element: Element, item: Item) -> str:

@@ -31,6 +31,12 @@ Encodings = tuple[str, ...]
 
 DEFAULT_ENCODINGS: Encodings = ("iso8859",)
 
+MOST_CHARACTER_SETS = 64
+"""Values of a Specific Character Set that count; more are ignored or refused."""
+
+LONGEST_CHARACTER_SET = 17 * MOST_CHARACTER_SETS
+"""Bytes that so many values take at most, each with a delimiter."""
+
 # Bytes per unit of the VRs that PS3.5 6.2 calls "other": swapping byte order swaps these units.
 BINARY_UNIT = {"OB": 1, "UN": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 NUMBER_FORMAT = {
@@ -83,7 +89,8 @@ def encodings_of(charset: bytes) -> Encodings:
     An unknown character set is replaced by the default one. `decode_value` keeps the raw bytes of
     texts that are then decoded wrongly.
     """
-    names = [name.strip(" \0") for name in charset.decode("latin-1").split("\\")]
+    parts = charset.decode("latin-1").split("\\", MOST_CHARACTER_SETS)[:MOST_CHARACTER_SETS]
+    names = [name.strip(" \0") for name in parts]
     with pydicom_quiet():
         try:
             return tuple(convert_encodings(names))

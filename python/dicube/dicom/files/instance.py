@@ -28,6 +28,7 @@ from dicube.dicom.elements.items import (
     PIXEL_DATA,
     Item,
     SequenceElement,
+    check_character_set,
     frame_count,
     item_of,
     item_of_elements,
@@ -707,9 +708,12 @@ def _read_elements(
     start = stream.tell()
     counts: Counter[int] = Counter()
 
-    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    def stop(tag: BaseTag, _vr: str | None, length: int) -> bool:
         counts[tag] += 1
-        return stop_before(tag)
+        if stop_before(tag):  # its header may have another encoding
+            return True
+        check_character_set(tag, length)
+        return False
 
     dataset = read_dataset(stream, *encoding, stop_when=stop)
     several = [tag for tag, count in counts.items() if count > 1]
@@ -806,4 +810,5 @@ def _is_composite(dataset: Dataset) -> bool:
 
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+    check_character_set(tag, length)
     return tag in _PIXEL_TAGS

@@ -42,6 +42,8 @@ _DIGEST = 32  # bytes of a SHA-256
 # Copies take no room in the section, but as much as their originals when they are restored.
 _MOST_COPIES = 16  # for each file, on average
 _COPIES_ALWAYS_ALLOWED = 256 << 20  # bytes
+# The writer makes a few for each file and each coded frame; copies hold frames again.
+_PIECES_ALWAYS_ALLOWED, _MOST_PIECES_OF_FRAME, _MOST_PIECES_OF_FILE = 1 << 18, 64, 4
 # No system takes a longer path; the names of 100 bytes of a packed index could have any length.
 _LONGEST_NAME, _MOST_PARTS = 4096, 256
 _LENGTH, _RANGE = struct.Struct("<L"), struct.Struct("<4Q")
@@ -211,6 +213,9 @@ def originals_from_bytes(
         runs = _runs(_list(entry["frames"])) if entry.get("frames") else ()
         digest = bytes(cursor.take(_DIGEST))
         heads.append((entry, runs, digest, bytes(cursor.take(_DIGEST)) if runs else b""))
+    count = sum(len(_list(entry.get("pieces"))) for entry, *_ in heads)
+    if fault := _fault_of_count(count, shape[0], len(heads)):
+        raise _fault(fault)
     ranges = _Ranges(cursor, index.get("bulk", 0), bulk)
     found = tuple(
         Original(
@@ -257,7 +262,11 @@ def index_of(data: bytes) -> memoryview:
 
 def fault_of(originals: Originals) -> str:
     """Return the reason why originals can't be stored or are invalid; '' if there is none."""
-    names = [file.name for file in originals.all_files]
+    files = originals.all_files
+    count = sum(len(file.pieces) for file in files)
+    if fault := _fault_of_count(count, originals.shape[0], len(files)):
+        return fault
+    names = [file.name for file in files]
     for name in names:
         if len(name) > _LONGEST_NAME or name.count("/") >= _MOST_PARTS:
             return f"a name has {len(name)} characters in {name.count('/') + 1} parts"
@@ -294,6 +303,13 @@ def fault_of(originals: Originals) -> str:
             return f"{file.label} has bytes of frames that it does not hold"
     groups = (originals.files, *((copy,) for copy in originals.copies))
     return next(filter(None, map(_fault_of_coded, groups)), "")
+
+
+def _fault_of_count(pieces: int, frames: int, files: int) -> str:
+    """Return that originals have too many pieces; '' if they don't."""
+    most = _MOST_PIECES_OF_FRAME * frames + _MOST_PIECES_OF_FILE * files
+    most = max(_PIECES_ALWAYS_ALLOWED, most)
+    return f"expected at most {most} pieces of files, found {pieces}" if pieces > most else ""
 
 
 def _frames_of(file: Original) -> Runs:

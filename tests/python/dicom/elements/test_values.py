@@ -215,3 +215,15 @@ def test_plain_values() -> None:
     assert plain_values(ElementValue("IS", [])) is None
     assert plain_values(ElementValue("PN", [{"Alphabetic": "A^B", "Phonetic": "c"}])) == "A^B==c"
     assert plain_values(ElementValue("OB", None, "AAE=")) == b"\0\1"
+
+
+def test_few_character_sets_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[int] = []
+
+    def convert(names: list[str]) -> list[str]:
+        looked_up.append(len(names))
+        return ["iso8859"]
+
+    monkeypatch.setattr("dicube.dicom.elements.values.convert_encodings", convert)
+    encodings_of(b"X\\" * 100_000)
+    assert looked_up == [64]

@@ -302,3 +302,23 @@ def test_numbers_that_are_none(tag: int, value: float, tmp_path: Path) -> None:
         DicomCubeImage.from_dicom_folder(tmp_path)
     tree = find_series(tmp_path)
     assert len(tree.series) + len(tree.unreadable) == 1
+
+
+@pytest.mark.parametrize("before", [0x00080016, 0x00100010])  # pydicom reads what is out of order
+def test_long_character_set(tmp_path: Path, before: int) -> None:
+    """It is refused before its values are looked up."""
+    dataset = make_slice()
+    with suppress(AttributeError):
+        del dataset.SpecificCharacterSet
+    for count, is_refused in ((50, False), (100_000, True)):
+        plain = dataset_bytes(dataset, ExplicitVRLittleEndian)
+        long = element(0x00080005, b"UT", b"1\\" * count)
+        path = tmp_path / "a.dcm"
+        path.write_bytes(with_meta(inserted(plain, before, long), ExplicitVRLittleEndian))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error" if is_refused else "ignore")
+            if is_refused:
+                with pytest.raises(MetaDataError, match=r"1088 bytes \(64 values\), found 200000"):
+                    read_instance(str(path))
+            else:
+                assert read_instance(str(path)) is not None

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 from inputs.dicom_series import make_series, write_series
 from inputs.original_files import PIXEL_DATA, contents, packed
+from inputs.work import lines_run
 
 from dicube import DicomCubeImage, strict_json
 from dicube.core.provenance import pack_originals
@@ -442,6 +443,30 @@ def test_copies_are_limited() -> None:
     assert fault(16, shape) == ""
     assert fault(17, shape).startswith("17 copies hold 285212672 bytes of samples, more than")
     assert fault(1000, (2, 64, 64)) == ""  # small ones add up to little
+
+
+def test_pieces_are_limited() -> None:
+    """Before they are made; a file that the writer makes has a few."""
+
+    def of_pieces(count: int) -> tuple[Originals, bytes]:
+        pieces = (b"a",) * count
+        others = (Original("a", b"", pieces),)
+        originals = Originals((), (0, 0, 0), VOLUME.dtype, others=others)
+        return originals, originals_to_bytes(originals, VOLUME[:0])
+
+    allowed, data = of_pieces(1 << 18)
+    assert fault_of(allowed) == ""
+    assert len(originals_from_bytes(data, (0, 0, 0), VOLUME.dtype, "").others[0].pieces) == 1 << 18
+    refused, data = of_pieces((1 << 18) + 1)
+    told = "expected at most 262144 pieces of files, found 262145"
+    assert fault_of(refused) == told
+    read = lines_run(lambda: refuses(data, told))
+    assert read < 10_000
+
+
+def refuses(data: bytes, told: str) -> None:
+    with pytest.raises(InvalidCubeFileError, match=told):
+        originals_from_bytes(data, (0, 0, 0), VOLUME.dtype, "")
 
 
 def test_coded_frames_of_other_files_are_refused() -> None:
