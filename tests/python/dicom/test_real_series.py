@@ -73,5 +73,5 @@ def test_a_tilted_gantry_with_even_steps_has_no_space_but_is_consistent(shared_d
 def test_shapes_that_make_no_volume_are_told(shared_data: Path) -> None:
     with pytest.raises(DataConsistencyError) as caught:
         read_series(shared_data / "ct_philips_tilt")
-    for told in ("503286111321", "CT", "6 files", "256 x 512", "741 x 650 x 3"):
+    for told in ("6 files", "256 x 512", "741 x 650 x 3"):
         assert told in str(caught.value)
