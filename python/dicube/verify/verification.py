@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from dicube.storage.urls import name_of_source
 from dicube.threads import Progress, thread_count
 from dicube.verify.nifti_comparison import compare_with_nifti
 from dicube.verify.original_comparison import compare_with_originals
-from dicube.verify.report import Check, VerificationReport, judged, unknown
+from dicube.verify.report import MOST_PROBLEMS, Check, VerificationReport, judged, unknown
 
 _ORIGINAL_FILES = "original files"  # name of a check
 # Earlier versions didn't find all of these, and stored what they found instead.
@@ -336,7 +336,9 @@ def _originals(
         volume = reader.read_frames() if reader.shape[0] else np.zeros(reader.shape, reader.dtype)
         changed = provenance.originals.changed(volume, num_threads)
         found.extend(file.label for file in changed)
-        contradicted.extend(contradictions(parts, provenance.originals, volume, num_threads))
+        # Each may take long to find if values of metadata are long.
+        found_in_all = contradictions(parts, provenance.originals, volume, num_threads)
+        contradicted.extend(islice(found_in_all, MOST_PROBLEMS))
 
     error = failure_of(restore)
     if error is not None:
