@@ -204,8 +204,15 @@ def _short_value(vr: str, data: bytes, little_endian: bool, encodings: Encodings
 
 
 def decoded(element: RawDataElement, vr: str, item: Item) -> ElementValue:
-    """Return the value of an element of this VR, which must not be SQ."""
-    return decode_value(vr, element.value or b"", _is_little(element), item.encodings)
+    """Return the value of an element of this VR, which must not be SQ.
+
+    Raises:
+        MetaDataError: it has too many values.
+    """
+    try:
+        return decode_value(vr, element.value or b"", _is_little(element), item.encodings)
+    except MetaDataError as error:
+        raise MetaDataError(f"{element.tag}: {error.message}") from None
 
 
 def _is_little(element: RawDataElement) -> bool:

@@ -37,6 +37,9 @@ MOST_CHARACTER_SETS = 64
 LONGEST_CHARACTER_SET = 17 * MOST_CHARACTER_SETS
 """Bytes that so many values take at most, each with a delimiter."""
 
+MOST_VALUES = 1 << 20
+"""Values of one element that is text; each takes a hundred times its bytes in memory."""
+
 # Bytes per unit of the VRs that PS3.5 6.2 calls "other": swapping byte order swaps these units.
 BINARY_UNIT = {"OB": 1, "UN": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 NUMBER_FORMAT = {
@@ -101,7 +104,11 @@ def encodings_of(charset: bytes) -> Encodings:
 def decode_value(
     vr: str, data: bytes, little_endian: bool = True, encodings: Encodings = DEFAULT_ENCODINGS
 ) -> ElementValue:
-    """Return the value that the value field `data` of an element encodes. Never fails."""
+    """Return the value that the value field `data` of an element encodes.
+
+    Raises:
+        MetaDataError: a text has more than 2^20 values. Any other value field has a value.
+    """
     if not data:
         return ElementValue(vr, [])
     if vr in BINARY_UNIT:
@@ -112,6 +119,10 @@ def decode_value(
         values, data = _numbers(vr, data, little_endian)
     elif vr == "AT":
         values, data = _tags(data, little_endian)
+    elif vr not in ONE_TEXT and len(data) > MOST_VALUES and data.count(b"\\") >= MOST_VALUES:
+        raise MetaDataError(
+            f"expected at most {MOST_VALUES} values of an element, found {len(data)} bytes of {vr}"
+        )
     elif vr in DECIMAL_TEXT:
         values = [_decimal(vr, part) for part in _padding_off(data.decode("latin-1")).split("\\")]
     else:

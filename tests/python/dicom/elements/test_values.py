@@ -227,3 +227,13 @@ def test_few_character_sets_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicube.dicom.elements.values.convert_encodings", convert)
     encodings_of(b"X\\" * 100_000)
     assert looked_up == [64]
+
+
+@pytest.mark.parametrize("vr", ["CS", "DS", "LO", "PN", "UI", "DA"])
+def test_more_values_than_any_element_has(vr: str) -> None:
+    with pytest.raises(MetaDataError, match=f"at most 1048576 values .* 1048577 bytes of {vr}"):
+        decode_value(vr, b"\\" * (1 << 20) + b" ")
+
+
+def test_a_text_of_backslashes_is_one_value() -> None:
+    assert decode_value("LT", b"\\" * (1 << 20)).values == ["\\" * (1 << 20)]
