@@ -953,7 +953,7 @@ class DicomCubeImage:
         changed = originals.first_changed(volume, thread_count(num_threads))
         if changed is not None:
             raise InvalidCubeFileError(
-                f"{changed.name} can't be restored: its SHA-256 differs",
+                f"{changed.label} can't be restored: its SHA-256 differs",
                 suggestion="exact=False leaves out the original files",
             )
 

@@ -371,14 +371,7 @@ def test_14_two_series_are_not_one(tmp_path: Path) -> None:
     write_series(tmp_path / "in", each(other, "SOPInstanceUID", [f"1.9.{i}" for i in range(4)]))
     with pytest.raises(DataConsistencyError) as caught:
         DicomCubeImage.from_dicom_folder(tmp_path / "in")
-    for told in (
-        str(make_slice().SeriesInstanceUID),
-        "1.2.3",
-        "another",
-        "synthetic",
-        "CT",
-        "6 x 5",
-    ):
+    for told in ("2 series found", "4 files", "6 x 5", "series_uid="):
         assert told in str(caught.value)
     image = DicomCubeImage.from_dicom_folder(tmp_path / "in", series_uid="1.2.3")
     assert image.dicom_meta is not None
