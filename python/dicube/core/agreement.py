@@ -87,7 +87,8 @@ def contradictions(
         names: the originals to compare; None for all.
 
     Raises:
-        InvalidCubeFileError: an original needs an unknown recipe, or its bytes are damaged.
+        InvalidCubeFileError: the bytes of an original are damaged. One that needs an unknown recipe
+            is left out: it can't be restored at all.
     """
     meta = parts.meta
     frames = originals.shape[0]
@@ -233,7 +234,7 @@ def _fault_of_image(
         samples = np.broadcast_to(np.zeros((), originals.dtype), originals.shape)
     try:
         parts = _parts_of(file, originals, samples)
-    except InvalidCubeFileError:  # of an unknown recipe: the file can't be restored at all
+    except InvalidCubeFileError:  # of an unknown recipe
         return ""
     other_pixels = f"{file.label}: its pixels are not those of the volume"
     if parts is None:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicube.codecs.records import record_of
-from dicube.core.agreement import check_agreement, contradictions
+from dicube.core.agreement import check_agreement
 from dicube.core.coded_source import CodedSource
 from dicube.core.consistency import checked_header, checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts
 from dicube.core.damage import Damage
 from dicube.core.dicom_export import export_file, export_folder, exportable_meta
+from dicube.core.exactness import Exactness
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, write_losses
 from dicube.core.nifti_image import (
@@ -49,7 +49,7 @@ from dicube.dicom.series.precedence import HeaderAndSpace
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.series.volumes import series_volumes
 from dicube.dicom.transfer_syntaxes import EXPLICIT, transfer_syntax_of
-from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, reporting_memory
+from dicube.exceptions import DataConsistencyError, reporting_memory
 from dicube.nifti import write_nifti_file
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
@@ -57,7 +57,7 @@ from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import FORMATS, kind_of_path
 from dicube.storage.pixel_utils import stored_volume
 from dicube.storage.urls import name_of_source
-from dicube.threads import Progress, thread_count
+from dicube.threads import Progress
 
 Folder = str | os.PathLike[str]
 
@@ -275,7 +275,8 @@ class DicomCubeImage:
         image._real_world = real_world
         if skip_meta and real_world is None and not values_need_meta(meta, header, reader.dtype):
             image.dicom_meta = None
-            image._origin = dataclasses.replace(image._unchanged_origin(), coded_source=None)
+            unchanged = image._exactness().unchanged_origin()
+            image._origin = dataclasses.replace(unchanged, coded_source=None)
         return image
 
     @classmethod
@@ -438,9 +439,10 @@ class DicomCubeImage:
         )
         reason = "it is coded lossily"
         if exact and lossy.options is None:
-            reason = self._changes(codec, num_threads)
+            exactness = self._exactness(num_threads)
+            reason = exactness.changes(codec)
             if not reason:
-                self._check_originals(volume, num_threads)
+                exactness.check_stored()
         kept = None if reason or not exact else self._origin.provenance
         if exact and kept is None:
             self._origin.warn_of_dropped(path, reason)
@@ -520,19 +522,19 @@ class DicomCubeImage:
         syntax = EXPLICIT if transfer_syntax is None else transfer_syntax_of(transfer_syntax)
         provenance = self._origin.provenance
         if exact is not False:
-            reason = self._changes(None, num_threads)
+            reason = self._exactness(num_threads).changes()
             if not reason and provenance is not None:
                 volume, originals = self._raw_image, provenance.originals.remembering()
                 with reporting_memory:
                     if not provenance.is_fresh:
-                        check_agreement(self._parts(), originals, volume, num_threads)
+                        check_agreement(parts, originals, volume, num_threads)
                     # This compares the SHA-256.
                     write_originals(folder, originals, volume, overwrite, progress)
                 return
             if exact:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
         elif given_exact is not False:
-            self._check_exported(num_threads)
+            self._exactness(num_threads).check_exported()
         if reason:
             self._origin.warn_of_dropped(folder, reason)
         volume, seen = self._raw_image, self._pixels.seen
@@ -569,7 +571,7 @@ class DicomCubeImage:
             InvalidCubeFileError: the original files in the dicube file contradict the rest of it.
         """
         parts, syntax = self._parts(), transfer_syntax_of(transfer_syntax)
-        self._check_exported(num_threads)
+        self._exactness(num_threads).check_exported()
         volume, seen = self._raw_image, self._pixels.seen
         with reporting_memory:
             export_file(path, volume, seen, parts, syntax, overwrite, num_threads)
@@ -598,15 +600,7 @@ class DicomCubeImage:
             >>> image.why_not_exact()
             'the metadata were changed'
         """
-        reason, provenance = self._changes(codec, num_threads), self._origin.provenance
-        if reason or provenance is None or provenance.is_fresh:
-            return reason
-        originals, volume = provenance.originals, self._raw_image
-        changed = originals.first_changed(volume, thread_count(num_threads))
-        if changed is not None:
-            return f"the pixels of {changed.label} were changed"
-        found = contradictions(self._parts(), originals, volume, num_threads)
-        return next((f"the file read contradicts itself: {problem}" for problem in found), "")
+        return self._exactness(num_threads).why_not(codec)
 
     # ------------------------------------------------------------------------------ its content
 
@@ -870,7 +864,7 @@ class DicomCubeImage:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies and pickles: after changes without what was read before."""
-        return {**self.__dict__, "_origin": self._unchanged_origin()}
+        return {**self.__dict__, "_origin": self._exactness().unchanged_origin()}
 
     def __repr__(self) -> str:
         return (
@@ -916,71 +910,7 @@ class DicomCubeImage:
     def _set_damage(self, damage: Damage) -> None:
         self._origin = dataclasses.replace(self._origin, damage=damage)
 
-    def _changes(self, codec: str | None, num_threads: int | None) -> str:
-        """Return why the image is not what its original files are; '' if it is.
-
-        Args:
-            codec, num_threads: see `why_not_exact`.
-        """
-        reason = self._objection()
-        provenance = self._origin.provenance
-        if reason or provenance is None:
-            return reason
-        coded_by = provenance.originals.codec
-        if codec is not None and coded_by not in ("", codec):
-            return (
-                f"the original files have {record_of(coded_by).label} frames, "
-                f"which a file with {record_of(codec).label} frames can't store"
-            )
-        if not self._pixels.seen and not provenance.is_fresh:
-            return ""  # no caller can have changed them
-        return self._changed_pixels(provenance, num_threads)
-
-    def _changed_pixels(self, provenance: Provenance, num_threads: int | None = None) -> str:
-        """Return whose pixels aren't those of the original file any more; '' if all are."""
-        changed = provenance.changed_file(self._raw_image, thread_count(num_threads))
-        return f"the pixels of {changed} were changed" if changed else ""
-
-    def _check_originals(self, volume: NDArray[Any], num_threads: int | None) -> None:
-        """Raise unless the stored originals of an unchanged image can be restored and agree."""
-        provenance = self._origin.provenance
-        if provenance is None or provenance.is_fresh:
-            return
-        originals = provenance.originals.remembering()
-        check_agreement(self._parts(), originals, volume, num_threads)
-        if self._pixels.seen:
-            return  # they have been compared
-        changed = originals.first_changed(volume, thread_count(num_threads))
-        if changed is not None:
-            raise InvalidCubeFileError(
-                f"{changed.label} can't be restored: its SHA-256 differs",
-                suggestion="exact=False leaves out the original files",
-            )
-
-    def _check_exported(self, num_threads: int | None) -> None:
-        """Raise before an image is exported that was read from a file with two faces."""
-        provenance = self._origin.provenance
-        if provenance is None or provenance.is_fresh or self._objection():
-            return
-        if self._pixels.seen:  # a caller may have changed them
-            check_agreement(self._parts(), provenance.originals, None, num_threads)
-        else:
-            self._check_originals(self._raw_image, num_threads)
-
-    def _objection(self) -> str:
-        """Return why the image, pixels aside, is not what the original files are; '' if it is."""
-        return self._origin.objection(self._dicom_meta, self.pixel_header, self.space)
-
-    def _unchanged_origin(self) -> Origin:
-        """Return the origin without original files that the image isn't any more."""
-
-        def why_changed(provenance: Provenance) -> str:
-            reason = provenance.objection(self._dicom_meta, self.pixel_header, self.space)
-            if reason or not self._pixels.seen:
-                return reason
-            try:
-                return self._changed_pixels(provenance)
-            except InvalidCubeFileError:
-                return "the original files are malformed"
-
-        return self._origin.unless_changed(why_changed, self.pixel_header, self.space)
+    def _exactness(self, num_threads: int | None = None) -> Exactness:
+        """Return how the image relates to its original files."""
+        parts = self._parts()._replace(header=self.pixel_header)
+        return Exactness(parts, self._pixels, num_threads)

@@ -198,8 +198,8 @@ class Provenance:
         """Note that a caller gets the metadata, or replaces them."""
         self._is_meta_seen = True
 
-    def changed_file(self, volume: NDArray[Any], num_threads: int) -> str:
-        """Return the label of a file whose pixels were changed; '' if there is none.
+    def changed_file(self, volume: NDArray[Any], num_threads: int) -> Original | None:
+        """Return a file whose pixels were changed; None if there is none.
 
         Args:
             volume: as it is now, of an image without an `objection`.
@@ -210,16 +210,14 @@ class Provenance:
         """
         originals = self.originals
         if not self.is_fresh:
-            file = originals.first_changed(volume, num_threads)
-        elif self._checksums is None:
-            file = None
-        elif volume.shape != originals.shape or volume.dtype.newbyteorder("=") != originals.dtype:
-            file = originals.files[0]
-        else:
-            now = enumerate(frame_checksums(volume))
-            before = self._checksums
-            file = originals.first_with({i for i, checksum in now if checksum != before[i]})
-        return "" if file is None else file.label
+            return originals.first_changed(volume, num_threads)
+        if self._checksums is None:
+            return None
+        if volume.shape != originals.shape or volume.dtype.newbyteorder("=") != originals.dtype:
+            return originals.files[0]
+        now = enumerate(frame_checksums(volume))
+        before = self._checksums
+        return originals.first_with({i for i, checksum in now if checksum != before[i]})
 
     def objection(
         self, meta: DicomMeta | None, header: PixelDataHeader, space: Space | None
