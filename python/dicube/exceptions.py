@@ -150,6 +150,10 @@ class _ReportingMemory:
 reporting_memory = _ReportingMemory()
 
 
+class LeftOutWarning(UserWarning):
+    """Objects of a source are left out of what is read, and so of what is written."""
+
+
 class MissingPackageError(DicomCubeError, ImportError):
     """An optional package is needed and not installed."""
 

@@ -17,7 +17,7 @@ from dicube.cli.one_line import one_line
 from dicube.cli.plan import Plan
 from dicube.cli.progress_bar import ProgressBar
 from dicube.dicom.dicom_tree import SeriesFiles, find_series
-from dicube.exceptions import DicomCubeError, MetaDataError, TargetExistsError
+from dicube.exceptions import DicomCubeError, LeftOutWarning, MetaDataError, TargetExistsError
 from dicube.verify.file_summary import summarize_file
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -35,7 +35,8 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
         convert: carries out the plan of one series, and prints its result.
 
     Returns:
-        The exit status: 0, or 1 if a series or the header of a file couldn't be read.
+        The exit status: 0, or 1 if a series or the header of a file couldn't be read, or a dicube
+        file lacks objects of its series.
 
     Raises:
         MetaDataError: the source has no DICOM files.
@@ -45,7 +46,7 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
     if not (tree.series or tree.unreadable):
         raise MetaDataError(f"{plan.source}: no DICOM file among {tree.other_files} files")
     plan.target.mkdir(parents=True, exist_ok=True)
-    failed = []
+    failed, incomplete = [], []
     for number, series in enumerate(tree.series, 1):
         target = plan.target / f"{file_name_of(series.uid)}.{plan.options['to']}"
         one = replace(plan, target=target, files=series.files)
@@ -60,6 +61,9 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
                     convert(one)
                 for warning in caught:
                     _report("warning", f"{label}: {warning.message}")
+                left_out = any(issubclass(warning.category, LeftOutWarning) for warning in caught)
+                if left_out and plan.target_kind in DICUBE_TARGETS:
+                    incomplete.append(str(number))
         except DicomCubeError as error:
             failed.append(str(number))
             _report("error", f"{label}: {error.message}")
@@ -74,9 +78,11 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
         _report("warning", f"{len(tree.dicube_files)} dicube files in {plan.source} are left out")
     if failed:
         _report("error", f"{len(failed)} of {len(tree.series)} series failed: {', '.join(failed)}")
+    if incomplete:
+        _report("error", f"objects were left out of series {', '.join(incomplete)}")
     if tree.unreadable:
         _report("error", f"{len(tree.unreadable)} DICOM files or folders can't be read")
-    return 1 if failed or tree.unreadable else 0
+    return 1 if failed or incomplete or tree.unreadable else 0
 
 
 def file_name_of(uid: str) -> str:

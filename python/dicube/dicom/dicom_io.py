@@ -33,7 +33,7 @@ from dicube.dicom.originals.model import Originals
 from dicube.dicom.originals.section import fault_of
 from dicube.dicom.series.precedence import pixel_header_of
 from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
-from dicube.exceptions import DataConsistencyError, MetaDataError
+from dicube.exceptions import DataConsistencyError, LeftOutWarning, MetaDataError
 from dicube.pixel_header import PixelDataHeader
 from dicube.threads import Progress, thread_count
 
@@ -155,7 +155,7 @@ def read_series(
     if volume.dtype.itemsize == 1 and {i.pixels.vr for i in instances if i.pixels} == {"OW"}:
         header.Extras[BYTES_AS_OW] = True
     originals = keeper.originals(volume)
-    _warn_contradicting(source, chosen, originals)
+    _warn_of_others(source, chosen, originals)
     return Series(meta, volume, header, originals)
 
 
@@ -194,7 +194,7 @@ def read_files(
         [file.path for file in files],
         [1] * len(files),
     )
-    _warn_contradicting(source, chosen._replace(others=[], contradicting=[]), originals)
+    _warn_of_others(source, chosen._replace(others=[], contradicting=[]), originals)
     return meta, originals
 
 
@@ -265,7 +265,7 @@ def _warn_of_excess(instances: Sequence[Instance], stacklevel: int) -> None:
         )
 
 
-def _warn_contradicting(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
+def _warn_of_others(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
     """Warn if there are objects that are not in the volume."""
     is_kept = not isinstance(originals, str)
     kept = [other for other in chosen.others if is_kept and not other.in_memory]
@@ -284,5 +284,7 @@ def _warn_contradicting(source: Source, chosen: ChosenSeries, originals: Origina
         )
     if parts:
         warnings.warn(
-            f"{name_of(source)}: DICOM files without pixels, {'; '.join(parts)}", stacklevel=4
+            f"{name_of(source)}: DICOM files without pixels, {'; '.join(parts)}",
+            LeftOutWarning if left_out or chosen.contradicting else UserWarning,
+            stacklevel=4,
         )

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from inputs.dicom_series import make_series, write_series
+from inputs.dicom_series import make_series, raw_data, write_series
 from pydicom.uid import generate_uid
 
 from dicube import DicomCubeImage, verify_file
@@ -62,6 +62,22 @@ def test_each_series_is_converted(tree: Path, tmp_path: Path, packed: bool, caps
             tmp_path / "out" / f"{name}.dcba", tree / folder, require_originals=True
         )
         assert report.ok
+
+
+@pytest.mark.parametrize("to", ["dcbs", "nii"])
+def test_objects_that_are_left_out_are_an_error(
+    tree: Path, tmp_path: Path, to: str, capsys: Output
+) -> None:
+    """A file of 1.1 without all that is in it isn't what an archive takes it for."""
+    shutil.rmtree(tree / "b2")
+    stranger = raw_data(9, series_uid="1.1")
+    stranger.PatientName = "ROE^BOB"
+    write_series(tree / "a", [stranger], ["raw"])
+    assert convert(tree, tmp_path / "out", "--to", to) == (1 if to == "dcbs" else 0)
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    errors = capsys.readouterr().err
+    assert "1 left out, as they contradict the images" in errors
+    assert ("dicube: error: objects were left out of series 1\n" in errors) == (to == "dcbs")
 
 
 @pytest.mark.parametrize("to", ["dcba", "dcbs", "dcbl", "dcbr", "nii", "nii.gz", "dcm"])
