@@ -95,8 +95,8 @@ bool has_directory(const Source& source, uint64_t file_size) {
     return std::equal(found.begin(), found.end(), extension_magic.begin());
 }
 
-// Frames that share bytes would decode to any multiple of what the file holds. Writers put them one
-// after the other, so they are only sorted if they are not in order.
+// If frames shared bytes, a small file could decode to any number of samples. Writers place frames
+// one after another, so sorting is seldom needed.
 void check_disjoint(const std::vector<Extent>& frames) {
     auto overlap = [](const Extent& one, const Extent& next) {
         return one.offset + one.length > next.offset;
