@@ -29,7 +29,7 @@ from dicube.exceptions import MetaDataError, shown
 _CHARACTER_SET = "00080005"
 _LONGEST_SHORT = 0xFFFE  # the largest even length in a 2-byte field
 _HEADER = 8  # the least bytes of an element or item before its value
-_VALUE_KEYS = ("Value", "InlineBinary")
+_VALUE_KEYS = ("Value", "InlineBinary", "raw")
 
 
 class InstanceEncoder:

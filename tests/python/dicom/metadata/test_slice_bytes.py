@@ -25,6 +25,8 @@ def sequence(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
         TEXT,
         BINARY,
         TEXTS,
+        {**TEXT, "Value": ["x"], "raw": "x" * 1000},
+        {**TEXTS, "Value": ["x", None, [], "y"], "raw": ["x" * 3000, None, None, None]},
         sequence({"00104000": TEXT}, {"00104000": TEXTS}),
         sequence(*[{"00104000": TEXT}] * 5, counts=[5, 0, None, 2]),
         sequence({"00104000": TEXTS}, {"00104000": TEXT}, {}, counts=[3, 1, 1, 2]),
