@@ -105,10 +105,12 @@ def _read(data: bytes) -> PlainFile:
     if file.syntax == _DEFLATED or (start and bool(start[0]) == bool(start[1])):
         most = max(ALWAYS_ALLOWED, MOST_GROWTH * len(data))
         with suppress(zlib.error):  # else it isn't deflated
-            inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[place:], most + 1)
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            inflated = inflater.decompress(data[place:], most + 1)
             if len(inflated) > most:
                 raise MetaDataError(f"its dataset inflates to more than {most} bytes")
-            data, place = inflated, 0
+            if inflater.eof:
+                data, place = inflated, 0
     start = data[place : place + 6]
     order = ">" if start[:1] == b"\0" < start[1:2] else "<"
     implicit = not (start[4:].isalpha() and start[4:].isupper())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,15 @@ def test_files_that_are_cut_off(tmp_path: Path, end: int) -> None:
         assert instance_differences(whole, tmp_path / "b")
     except MetaDataError as error:
         assert "b is a damaged DICOM file" in str(error)
+
+
+def test_a_deflated_dataset_without_its_end(tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    elements = packer.compress(dataset_bytes(rich_slice(), ExplicitVRLittleEndian)) + packer.flush(
+        zlib.Z_SYNC_FLUSH
+    )
+    for name, data in (("a", elements + packer.flush()), ("b", elements)):
+        (tmp_path / name).write_bytes(with_meta(data, DeflatedExplicitVRLittleEndian))
+    assert instance_differences(tmp_path / "a", tmp_path / "a") == []
+    with pytest.raises(MetaDataError, match="b is a damaged DICOM file"):
+        instance_differences(tmp_path / "a", tmp_path / "b")
