@@ -17,7 +17,13 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
-from dicube.dicom.elements.items import PIXEL_ELEMENTS, Item, frame_count, item_of
+from dicube.dicom.elements.items import (
+    DERIVED_FILE_META,
+    PIXEL_ELEMENTS,
+    Item,
+    frame_count,
+    item_of,
+)
 from dicube.dicom.elements.values import (
     DEFAULT_ENCODINGS,
     ElementValue,
@@ -69,14 +75,6 @@ _FILE_META_KEY = "_file_meta"
 # The keys of entries without their long binary values, which the original files have.
 ELSEWHERE_KEY = "in_originals"
 _FRAMES_KEY = "frames"  # only present if a file has several frames
-# Elements of group 2 that are not kept, because the encoding or an element of the dataset (the
-# value here) determines them.
-_DERIVED_FILE_META = {
-    "00020000": "",
-    "00020001": "",
-    "00020002": "00080016",
-    "00020003": "00080018",
-}
 # A number alone must not cause a large allocation; above this count, per-slice values must confirm
 # the number of slices.
 _MOST_SLICES = 1 << 20
@@ -267,9 +265,9 @@ class DicomMeta(MetadataLookup):
         )
         meta._frames = frames
         meta._file_meta = MergedElements([file_metas[frame.instance] for frame in frames])
-        for tag, source in _DERIVED_FILE_META.items():
-            if not source or source in meta._merged_data:
-                meta._file_meta.pop(tag, None)
+        for tag, source in DERIVED_FILE_META.items():
+            if source is None or f"{source:08X}" in meta._merged_data:
+                meta._file_meta.pop(f"{tag:08X}", None)
         return meta
 
     @classmethod

@@ -240,6 +240,10 @@ METADATA = {
     "character set": entry("00080005", Value=["ISO_IR 192"]),
     "photometric interpretation": entry("00280004", Value=["MONOCHROME1"]),
     "file meta": in_metadata(lambda e: e["00020016"].update(Value=["OTHER"]), "_file_meta"),
+    "file meta that the dataset determines": in_metadata(
+        lambda e: e.update({"00020003": {"vr": "UI", "shared": True, "Value": ["1.2.3"]}}),
+        "_file_meta",
+    ),
     "file meta is missing": in_metadata(lambda e: e.pop("00020016"), "_file_meta"),
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
@@ -56,6 +56,14 @@ PIXEL_DATA = 0x7FE00010
 # PixelData, FloatPixelData, DoubleFloatPixelData, and the tables of encapsulated frames. Those of a
 # dataset are stored apart from the metadata; those of a sequence item, such as an icon, with them.
 PIXEL_ELEMENTS = frozenset({PIXEL_DATA, 0x7FE00008, 0x7FE00009, 0x7FE00001, 0x7FE00002, 0x7FE00003})
+# Elements of group 2 that metadata omit, because the encoding (None here) or this element of the
+# dataset determines them.
+DERIVED_FILE_META: Mapping[int, int | None] = {
+    0x00020000: None,
+    0x00020001: None,
+    0x00020002: 0x00080016,
+    0x00020003: 0x00080018,
+}
 
 
 class SequenceElement(NamedTuple):

@@ -15,6 +15,7 @@ from pydicom.dataelem import RawDataElement
 
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.elements.items import (
+    DERIVED_FILE_META,
     PIXEL_ELEMENTS,
     Element,
     Item,
@@ -39,8 +40,6 @@ from dicube.dicom.merge_utils import (
 from dicube.exceptions import MetaDataError
 from dicube.strict_json import dump_json
 
-# Elements of group 2 that metadata omit, because the encoding or the dataset determines them.
-_DERIVED_FILE_META = frozenset({0x00020000, 0x00020001, 0x00020002, 0x00020003})
 _KEYS = ("vr", "Value", "InlineBinary", "raw")
 _LONGEST_SEQUENCE = 1 << 12  # bytes of a sequence that is read once
 _LONGEST_KEPT = 1 << 8  # bytes of a value that is read once, as most are the same in many slices
@@ -80,8 +79,9 @@ class ComparedElements:
         try:
             found = self._dataset.difference(instance.item, slices, apart, may_lack_large)
             if not found and with_file_meta:
+                omitted = DERIVED_FILE_META.keys() - self._file_meta.tags
                 found = self._file_meta.difference(
-                    instance.file_meta, slices, _DERIVED_FILE_META, may_lack_large
+                    instance.file_meta, slices, omitted, may_lack_large
                 )
         except RecursionError:
             message = f"{instance.path}: sequences are nested too deeply"
@@ -102,14 +102,14 @@ class _Merged:
                 self._shared.append((key, tag, slice_entry(entry, 0)))
             else:
                 self._others.append((key, tag, entry))
-        self._tags = frozenset(int(key, 16) for key in merged)
+        self.tags = frozenset(int(key, 16) for key in merged)
         # For each character set and sign: VR, bytes, encoding of elements that agree.
         self._alike: dict[tuple[Any, ...], dict[int, tuple[Any, ...]]] = {}
 
     def difference(
         self, item: Item, slices: Sequence[int], apart: Collection[int], may_lack_large: bool
     ) -> str:
-        for tag in item.elements.keys() - self._tags:
+        for tag in item.elements.keys() - self.tags:
             if tag not in apart and not (may_lack_large and _is_large(item.elements[tag])):
                 return _name(tag)
         alike = self._alike.setdefault((item.encodings, item.pixel_representation), {})
