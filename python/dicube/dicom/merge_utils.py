@@ -129,8 +129,8 @@ class MergedElements(MutableMapping[str, Entry]):
 
     def stated(self, key: str) -> tuple[Entry, bool]:
         """Return an entry without completing it, and whether it may lack long binary."""
-        entry = self._incomplete.get(key)
-        return (self[key], False) if entry is None else (entry, True)
+        incomplete = self._incomplete.get(key) if self._entries[key] is None else None
+        return (self[key], False) if incomplete is None else (incomplete, True)
 
     def __setitem__(self, key: str, entry: Entry) -> None:
         new = key not in self._entries
@@ -567,16 +567,13 @@ class _Sequence:
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
-        self._whole: Entry | None = None
-        if is_uniform(entry):  # then all groups have the same
-            self._whole = {"vr": "SQ", "shared": None, "Value": entry.get("Value", [])}
+        self._is_uniform = is_uniform(entry)
         self._known: dict[tuple[int, ...], tuple[Entry | None, bool]] = {}
 
     def select(self, chosen: Sequence[int]) -> Entry | None:
         """Return the sequence of some slices, as `select_entry` does."""
-        if self._whole is not None:
-            return self._whole
-        inner = [_column(self._entry, index) for index in chosen]
+        # One place is enough for a uniform sequence, whose items all groups then share.
+        inner = [0] if self._is_uniform else [_column(self._entry, index) for index in chosen]
         used = tuple(dict.fromkeys(inner))
         if used not in self._known:
             found = _select_columns(self._entry, used)

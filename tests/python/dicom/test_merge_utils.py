@@ -15,6 +15,7 @@ from pydicom.sequence import Sequence
 
 from dicube.dicom.dicom_io import read_dicom_dir
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.merge_utils import MergedElements
 from dicube.exceptions import MetaDataError
 
 
@@ -249,3 +250,24 @@ def test_pixels_and_group_lengths_are_no_metadata() -> None:
         dataset.add_new(0x7FE00001, "OV", b"\0" * 8)
     meta = DicomMeta.from_datasets(series)
     assert not {"7FE00010", "7FE00001", "00080000"} & set(meta.keys())
+
+
+def test_a_sequence_that_all_slices_share_is_split_with_the_columns_in_it() -> None:
+    inner = {
+        "vr": "SQ",
+        "shared": None,
+        "Value": [{"00080100": {"vr": "SH", "shared": True, "Value": ["A"]}}],
+        "columns": [0, 0, 1, 1],
+    }
+    outer = {"vr": "SQ", "shared": None, "Value": [{"00081199": inner}]}
+    meta = DicomMeta({"00081140": outer}, slice_count=4)
+    for part in meta.split([[0], [1, 2, 3]]):
+        assert DicomMeta.from_json(part.to_json()).index(0) == meta.index(0)
+
+
+def test_an_edited_entry_is_complete() -> None:
+    shared = {"vr": "OB", "shared": True}
+    merged = MergedElements((), {"00091001": shared}, ["00091001"], lambda _: shared)
+    assert merged.stated("00091001") == (shared, True)
+    merged["00091001"] = edited = {**shared, "InlineBinary": "AAE="}
+    assert merged.stated("00091001") == (edited, False)
