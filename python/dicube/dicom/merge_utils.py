@@ -271,14 +271,7 @@ def merge_items(items: Sequence[Item | None]) -> dict[str, Entry]:
 
 def shared_entry(value: ElementValue) -> Entry:
     """Return the entry of an element that is equal in every slice."""
-    entry: Entry = {"vr": value.vr, "shared": True}
-    if value.binary is not None:
-        entry["InlineBinary"] = value.binary
-    elif value.values:
-        entry["Value"] = value.values
-    if value.raw is not None:
-        entry["raw"] = value.raw
-    return entry
+    return {"vr": value.vr, "shared": True, **element_of(value)}
 
 
 def entry_of(values: Sequence[ElementValue | None]) -> Entry | None:
@@ -374,6 +367,18 @@ def element_value(element: JsonElement) -> ElementValue:
     binary = element.get("InlineBinary")
     values = None if binary is not None else element.get("Value", [])
     return ElementValue(element["vr"], values, binary, element.get("raw"))
+
+
+def element_of(value: ElementValue) -> JsonElement:
+    """Return the element that has a value; reverses `element_value`."""
+    element: JsonElement = {"vr": value.vr}
+    if value.binary is not None:
+        element["InlineBinary"] = value.binary
+    elif value.values:
+        element["Value"] = value.values
+    if value.raw is not None:
+        element["raw"] = value.raw
+    return element
 
 
 def slice_items(entries: Entries, index: int) -> dict[str, JsonElement]:

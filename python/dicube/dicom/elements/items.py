@@ -199,7 +199,7 @@ def value_in(item: Item, tag: int) -> Any:
     vr, data = value_representation(element, item), element.value or b""
     if len(data) > _CACHED:
         return plain_values(decoded(element, vr, item))
-    value = _short_value(vr, data, _is_little(element), item.encodings)
+    value = _short_value(vr, data, is_little(element), item.encodings)
     return list(value) if isinstance(value, list) else value
 
 
@@ -218,12 +218,12 @@ def decoded(element: RawDataElement, vr: str, item: Item) -> ElementValue:
         MetaDataError: it has too many values.
     """
     try:
-        return decode_value(vr, element.value or b"", _is_little(element), item.encodings)
+        return decode_value(vr, element.value or b"", is_little(element), item.encodings)
     except MetaDataError as error:
         raise MetaDataError(f"{element.tag}: {error.message}") from None
 
 
-def _is_little(element: RawDataElement) -> bool:
+def is_little(element: RawDataElement) -> bool:
     """Return whether a value is little endian.
 
     One sent as UN is in any transfer syntax, because whoever swaps bytes has to know the VR

@@ -22,6 +22,7 @@ from dicube.dicom.elements.items import (
     SequenceElement,
     decoded,
     implicit_sequence,
+    is_little,
     item_of_elements,
     sequence_items,
     value_representation,
@@ -33,6 +34,7 @@ from dicube.dicom.merge_utils import (
     Entry,
     JsonElement,
     MergedElements,
+    element_of,
     element_value,
     is_uniform,
     slice_entry,
@@ -207,9 +209,8 @@ def _agrees(
         data = implicit_sequence(sequence_items(element, item))
         return stated["vr"] == "UN" and _same_bytes(stated, data, item)
     data = element.value or b""
-    is_little = element.is_little_endian or element.VR == "UN"
     read = _read if len(data) < _LONGEST_KEPT else _read.__wrapped__
-    found = read(vr, data, is_little, item.encodings)
+    found = read(vr, data, is_little(element), item.encodings)
     if stated == found or _same(_plain(stated), found):
         return True
     return stated["vr"] in _possible_vrs(element, vr) and _same_bytes(
@@ -256,27 +257,26 @@ def _read_sequence(
 ) -> JsonElement:
     """Return the JSON of a sequence: most are the same in many slices, or frames of a file."""
     parent = Item(encodings=encodings, pixel_representation=pixel_representation)
+    return _sequence_of(_quickly_read_items(element, parent))
+
+
+def _sequence_of(items: Sequence[Item]) -> JsonElement:
     return {
         "vr": "SQ",
         "Value": [
-            {f"{tag:08X}": _json_of(one, nested) for tag, one in nested.elements.items()}
-            for nested in _quickly_read_items(element, parent)
+            {f"{tag:08X}": _json_of(one, item) for tag, one in item.elements.items()}
+            for item in items
         ],
     }
 
 
 def _json_of(element: Element, item: Item) -> JsonElement:
-    vr = value_representation(element, item)
     if isinstance(element, SequenceElement):
-        items = element.items
-        return {
-            "vr": vr,
-            "Value": [{f"{t:08X}": _json_of(e, i) for t, e in i.elements.items()} for i in items],
-        }
+        return _sequence_of(element.items)
+    vr = value_representation(element, item)
     if vr == "SQ":
         return _read_sequence(*_key_of(element, item))
-    is_little = element.is_little_endian or element.VR == "UN"
-    return _read(vr, element.value or b"", is_little, item.encodings)
+    return _read(vr, element.value or b"", is_little(element), item.encodings)
 
 
 def _quickly_read_items(element: Element, item: Item) -> Sequence[Item]:
@@ -326,17 +326,9 @@ def _plain(stated: JsonElement) -> JsonElement:
 
 
 @lru_cache(maxsize=1 << 12)
-def _read(vr: str, data: bytes, is_little: bool, encodings: Encodings) -> JsonElement:
+def _read(vr: str, data: bytes, little: bool, encodings: Encodings) -> JsonElement:
     """Return the JSON of the value field of an element."""
-    value = decode_value(vr, data, is_little, encodings)
-    element: JsonElement = {"vr": value.vr}
-    if value.binary is not None:
-        element["InlineBinary"] = value.binary
-    elif value.values:
-        element["Value"] = value.values
-    if value.raw is not None:
-        element["raw"] = value.raw
-    return element
+    return element_of(decode_value(vr, data, little, encodings))
 
 
 def _same(one: Any, other: Any) -> bool:
