@@ -137,7 +137,7 @@ class FrameElements:
         Args:
             entries: the entries.
             frames: the file and frame of each slice.
-            indices: those known, while the entries that they are of exist; the new one is added.
+            indices: those of other parts of the series, which must still exist; gains its own.
         """
         self._groups = tuple(map(entries.get, FUNCTIONAL_GROUPS))
         self._sequences = tuple(g if g and g["shared"] is None else None for g in self._groups)
