@@ -17,7 +17,7 @@ from dicube.codecs.codestream import probe
 from dicube.codecs.jxl import recompress_jpeg
 from dicube.codecs.records import CodecRecord
 from dicube.codecs.still import decode_image
-from dicube.dicom.files.coded_images import segments_of_jpeg
+from dicube.dicom.files.coded_images import IMAGE_STARTS, segments_of_jpeg
 from dicube.dicom.transfer_syntaxes import JPEG_XL_OF_JPEG, TransferSyntax
 from dicube.exceptions import CodecError
 
@@ -30,11 +30,6 @@ _RGB_MARK, _MARK_POSITION = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0", 2
 # The end marker of a JPEG, JPEG-LS or JPEG 2000 image, and how far before the end of its fragment
 # pydicom searches for it.
 _END_OF_IMAGE, _LONGEST_PADDING = b"\xff\xd9", 10
-# What an image begins with: JPEG, JPEG 2000 and JPEG XL, bare and in boxes.
-_STARTS = (
-    *(b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a"),
-    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x0cJXL \r\n\x87\n"),
-)
 
 Fragment: TypeAlias = "tuple[int, int]"
 """Offset and length of a fragment in the value field."""
@@ -190,7 +185,7 @@ def _fragments_of_frames(value: bytes, count: int) -> list[list[Fragment]] | Non
     first = [
         _starts_by_table(value, table, fragments),
         _starts_by_ends(value, fragments),
-        [number for number, (at, _) in enumerate(fragments) if value.startswith(_STARTS, at)],
+        [number for number, (at, _) in enumerate(fragments) if value.startswith(IMAGE_STARTS, at)],
     ]
     for starts in first:
         if len(starts) == count and starts[0] == 0:

@@ -12,6 +12,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+IMAGE_STARTS = (
+    *(b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a"),
+    *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0\x0cJXL \r\n\x87\n"),
+)
+"""The first bytes of a coded image: JPEG and JPEG-LS, JPEG 2000 and JPEG XL, bare and in boxes."""
+
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _JPEG_2000_FILE, _JPEG_2000_BOX = b"\0\0\0\x0cjP  \r\n\x87\n", b"jp2c"
 # Markers of a JPEG's frame header: of all processes, and of JPEG-LS.

@@ -56,6 +56,7 @@ from dicube.dicom.files.encoding import (
     starts_like_dataset,
     syntax_of_pixels,
 )
+from dicube.dicom.files.pixel_place import PixelPlace, find_pixels, walk_encapsulated
 from dicube.dicom.files.sources import DatasetInMemory, File, FileOnDisk, Opened
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -74,52 +75,19 @@ _PIXEL_TAGS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 _TRANSFER_SYNTAX, _STORAGE_CLASS = 0x00020010, 0x00020002
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
 _CHUNK = 1 << 20
-_ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 # Two values of these elements would be two images: those that describe pixels, or say what the file
 # is. Programs disagree about which of two counts: DCMTK and GDCM take the first, pydicom the last.
 _DECISIVE_GROUPS = frozenset({0x0028, 0x5200, 0x7FE0})
 _DECISIVE = frozenset(
     {0x00020010, 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00200032, 0x00200037}
 )
-# What the value of encapsulated pixels begins with, and a bare JPEG or JPEG 2000 codestream.
-_NOT_CODED = "the file meta state the transfer syntax {}, but the pixels are not encapsulated"
-_CODED_STARTS = (b"\xfe\xff\x00\xe0", b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
-# The first bytes of a coded image: JPEG and JPEG-LS, JPEG 2000, its file format, JPEG XL, its
-# container. An RLE header (PS3.5 G.5) begins with the number of segments and the offset 64.
-_IMAGE_STARTS = (
-    *(b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"),
-    *(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
-)
-_RLE_START, _LONGEST_START = b"\0\0\0\x40\0\0\0", 12
 _ROWS, _COLUMNS, _SAMPLES, _ALLOCATED = 0x00280010, 0x00280011, 0x00280002, 0x00280100
 _PHOTOMETRIC = 0x00280004
 _BITS = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}
 
+_NOT_CODED = "the file meta state the transfer syntax {}, but the pixels are not encapsulated"
+
 Known = TypeVar("Known")
-
-
-@dataclass(frozen=True)
-class PixelPlace:
-    """The position of the pixels in a file.
-
-    Attributes:
-        tag: PixelData, FloatPixelData or DoubleFloatPixelData.
-        offset: offset of the value field in the file.
-        length: length of the value field in bytes, including the delimiter of encapsulated pixels.
-        direct: whether the value field holds little-endian samples. If not (encapsulated, big
-            endian, deflated), pydicom has to read them.
-        encapsulated: whether the value field holds coded frames (PS3.5 A.4).
-        vr: value representation; '' if the file doesn't give it.
-        images: the number of fragments that begin a coded image; 0 if not encapsulated.
-    """
-
-    tag: int
-    offset: int
-    length: int
-    direct: bool
-    encapsulated: bool = False
-    vr: str = ""
-    images: int = 0
 
 
 @dataclass
@@ -322,7 +290,7 @@ def instance_of(source: DatasetInMemory) -> Instance:
         _expect_one(source.name, tags)
         little = syntax != BIG_ENDIAN and dataset.original_encoding[1] is not False
         encapsulated = is_encapsulated(syntax)
-        images = _walk_encapsulated(BytesIO(data), len(data))[1] if encapsulated else 0
+        images = walk_encapsulated(BytesIO(data), len(data))[1] if encapsulated else 0
         direct = little and not encapsulated and is_standard(syntax)
         pixels = PixelPlace(tags[0], 0, len(data), direct, encapsulated, images=images)
     return Instance(source.name, len(data), item, meta, syntax, pixels, source)
@@ -457,7 +425,7 @@ def _read_plain(source: File, file: Opened, head: bytes, size: int) -> Instance 
     elements, repeated = found.elements, found.repeated
     if found.stop < len(head):
         file.seek(found.stop)
-        pixels = _pixel_place(file, encoding, size, syntax)
+        pixels = find_pixels(file, encoding, size, syntax)
         if is_encapsulated(syntax) and pixels.direct:
             remarks.append(_NOT_CODED.format(uid_name(syntax)))
             syntax = encoding.syntax
@@ -622,7 +590,7 @@ def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None
     _check_last_element(dataset)
     pixels: PixelPlace | None = None
     if stream.tell() < end:
-        pixels = _pixel_place(stream, encoding, end, syntax)
+        pixels = find_pixels(stream, encoding, end, syntax)
         if is_encapsulated(syntax) and pixels.direct:
             remarks.append(_NOT_CODED.format(uid_name(syntax)))
             syntax = encoding.syntax
@@ -726,60 +694,6 @@ def _read_elements(
             if element.tag in several:
                 values.setdefault(element.tag, []).append(element.value)
     return dataset, [(tag,) for tag, found in values.items() if any(v != found[0] for v in found)]
-
-
-def _pixel_place(file: Opened, encoding: Encoding, size: int, syntax: str) -> PixelPlace:
-    """Return the position of the pixels; `file` must be positioned before their element.
-
-    Args:
-        file: the file.
-        encoding: of the elements.
-        size: size of the file in bytes.
-        syntax: the transfer syntax of the pixels, as far as it is known.
-    """
-    order = "<" if encoding.little_endian else ">"
-    start = file.read(8) or b""
-    if len(start) < 8:
-        raise CutOff
-    group, element = struct.unpack(order + "HH", start[:4])
-    field = start[4:] if encoding.implicit else file.read(4) or b""
-    if len(field) < 4:
-        raise CutOff
-    (length,) = struct.unpack(order + "L", field)
-    offset = file.tell()
-    encapsulated, images = length == UNDEFINED_LENGTH, 0
-    if encapsulated:
-        length, images = _walk_encapsulated(file, size)
-    elif is_encapsulated(syntax):  # some writers give frames a length
-        encapsulated = (file.read(4) or b"").startswith(_CODED_STARTS)
-        file.seek(offset)
-        images = _walk_encapsulated(file, offset + length)[1] if encapsulated else 0
-    direct = encoding.little_endian and not encapsulated and is_standard(syntax)
-    vr = "" if encoding.implicit else start[4:6].decode("latin-1")
-    return PixelPlace(group << 16 | element, offset, length, direct, encapsulated, vr, images)
-
-
-def _walk_encapsulated(file: Opened, size: int) -> tuple[int, int]:
-    """Return the length of encapsulated frames (PS3.5 A.4), and how many fragments begin an image.
-
-    Args:
-        file: positioned at the offset table.
-        size: of the file; frames that are cut off go to its end.
-    """
-    start = place = file.tell()
-    images = 0
-    while len(data := file.read(8 + _LONGEST_START) or b"") >= 8:
-        group, element, length = struct.unpack_from("<HHL", data)
-        if group << 16 | element == _SEQUENCE_END:
-            return place + 8 - start, images
-        if group << 16 | element != _ITEM:
-            break
-        fragment = data[8 : 8 + length]
-        is_start = fragment.startswith(_IMAGE_STARTS) or fragment[1:8] == _RLE_START
-        images += is_start and place > start  # the first item is the offset table
-        place += 8 + length
-        file.seek(place)
-    return size - start, images
 
 
 def _check_last_element(dataset: Dataset) -> None:
