@@ -10,7 +10,7 @@ laid out.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.coded_frames import coded_frames
 from dicube.dicom.files.file_in_parts import FileInParts, Part
 from dicube.dicom.files.instance import Instance, read_instance
-from dicube.dicom.files.series import IDENTITY, contradicted
+from dicube.dicom.files.series import contradicted, stated_identity
 from dicube.dicom.files.volume import check_order, frame_layout, read_volume
 from dicube.dicom.metadata.compared_elements import ComparedElements
 from dicube.dicom.metadata.real_world import header_values
@@ -111,9 +111,12 @@ def contradictions(
             yield from filter(None, threads.map(fault, files))
     else:
         yield from filter(None, map(fault, files))
+    stated = None
+    if meta is not None and originals.files and originals.others:
+        stated = stated_identity(lambda keyword: meta.get(keyword, force_nonshared=True))
     for index, file in enumerate(originals.others):
         if names is None or file.name in names:
-            yield from filter(None, [_fault_of_other(file, originals, index, meta, shown)])
+            yield from filter(None, [_fault_of_other(file, originals, index, stated, shown)])
 
 
 # ------------------------------------------------------------------------------------- sections
@@ -338,7 +341,7 @@ def _fault_of_other(
     file: Original,
     originals: Originals,
     index: int,
-    meta: DicomMeta | None,
+    stated: Mapping[str, Collection[str]] | None,
     shown: ComparedElements | None,
 ) -> str:
     """Return what a file without frames contradicts; '' for nothing.
@@ -347,19 +350,19 @@ def _fault_of_other(
         file: the file.
         originals: all files.
         index: of the file among those without frames.
-        meta, shown: the metadata: of these files if there are no others.
+        stated: what the metadata identify the images by; None if there are no images.
+        shown: the metadata, which are those of these files if there are no images; None if there
+            are none.
     """
     parts = _parts_of(file, originals, np.zeros((0,), originals.dtype))
     try:
         instance = read_instance(FileInParts(file.name, parts or ()))
         if instance is None or instance.is_directory:
             return f"{file.label} is no DICOM file of a series"
-        if meta is None or shown is None:
+        if shown is None:
             return ""
-        if originals.files:
-            name = contradicted(
-                instance, {key: meta.get(key, force_nonshared=True) for key in IDENTITY}
-            )
+        if stated is not None:
+            name = contradicted(instance, stated)
         else:
             name = shown.difference(instance, [index], may_lack_large=True)
     except (MetaDataError, DataConsistencyError, CodecError) as error:

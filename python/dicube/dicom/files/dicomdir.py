@@ -22,7 +22,6 @@ from dicube.regular_files import open_regular
 
 _RECORDS, _IN_USE, _FILE_ID = 0x00041220, 0x00041410, 0x00041500
 _CLASS = b"1.2.840.10008.1.3.10"  # Media Storage Directory
-_MOST_NAMED = 3
 
 
 def is_dicomdir(start: bytes) -> bool:
@@ -46,18 +45,18 @@ def named_files(path: str) -> list[str]:
     """
     folder, folders = os.path.dirname(path), _Folders()
     found: dict[str, None] = {}
-    missing: list[str] = []
+    missing = 0
     for parts in _names(path):
         if any(_leads_elsewhere(part) for part in parts):
             raise DataConsistencyError(f"{path}: expected names of files in its folder")
         file = folders.file(folder, parts)
         if file is None:
-            missing.append("/".join(parts))
+            missing += 1
         else:
             found[file] = None
     if not found and not missing:
         raise DataConsistencyError(f"{path} names no files")
-    text = f"{path}: {len(missing)} of {len(found) + len(missing)} files are missing"
+    text = f"{path}: {missing} of {len(found) + missing} files are missing"
     if not found:
         raise CubeFileNotFoundError(text)
     if missing:

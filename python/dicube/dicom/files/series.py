@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -35,11 +35,11 @@ _LISTING = "dicom_tree.find_series or `dicube info FOLDER` lists them"
 _HEADS_DIFFER = 1 << 12  # bytes; the headers of a series seldom differ by more
 
 _CLASS_UID, _INSTANCE_UID = 0x00080016, 0x00080018
-_SERIES_UID, _DESCRIPTION, _MODALITY = 0x0020000E, 0x0008103E, 0x00080060
+_SERIES_UID = 0x0020000E
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
 
 IDENTITY = ("SeriesInstanceUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID", "PatientName")
-"""Keywords of the elements that tell what a file belongs to."""
+"""Keywords of the elements that identify a file and what it belongs to."""
 
 
 @dataclass
@@ -219,28 +219,39 @@ def warn_of_remarks(members: Sequence[Instance], stacklevel: int) -> None:
 
 def _chosen(members: Sequence[Instance], left_out: list[Instance]) -> ChosenSeries:
     images = [i for i in members if i.pixels is not None or needs_pixels(i)]
-    if not any(image.pixels is not None for image in images):
-        return ChosenSeries(_without_copies(members), [], left_out, [])
     others = [i for i in members if i.pixels is None and not needs_pixels(i)]
-    stated = {key: [image.value(get_tag(key)) for image in images] for key in IDENTITY if others}
-    contradicting = [other for other in others if contradicted(other, stated)]
-    others = [other for other in others if other not in contradicting]
-    return ChosenSeries(_without_copies(images), others, left_out, contradicting)
+    if not others or not any(image.pixels is not None for image in images):
+        return ChosenSeries(_without_copies(members), [], left_out, [])
+    stated = stated_identity(lambda keyword: (image.value(get_tag(keyword)) for image in images))
+    kept: list[Instance] = []
+    contradicting: list[Instance] = []
+    for other in others:
+        (contradicting if contradicted(other, stated) else kept).append(other)
+    return ChosenSeries(_without_copies(images), kept, left_out, contradicting)
 
 
-def contradicted(instance: Instance, stated: Mapping[str, Sequence[Any]]) -> str:
+def stated_identity(values_of: Callable[[str], Iterable[Any]]) -> dict[str, set[str]]:
+    """Return the values that the images of a series have, of each keyword in `IDENTITY`.
+
+    Args:
+        values_of: returns the values of a keyword in the images.
+    """
+    return {keyword: set(map(_identity, values_of(keyword))) for keyword in IDENTITY}
+
+
+def contradicted(instance: Instance, stated: Mapping[str, Collection[str]]) -> str:
     """Return the keyword of an element by which a file can't be one of a series without pixels.
 
     Args:
         instance: the file.
-        stated: the values in the images of the series, of each keyword in `IDENTITY`.
+        stated: see `stated_identity`.
 
     Returns:
         '' if it can: it has their SeriesInstanceUID, an instance UID of its own, and the study and
         patient of one of them, or none.
     """
-    for keyword, values in stated.items():
-        found, known = _identity(instance.value(get_tag(keyword))), set(map(_identity, values))
+    for keyword, known in stated.items():
+        found = _identity(instance.value(get_tag(keyword)))
         if keyword == "SOPInstanceUID":
             is_wrong = found != "" and found in known
         else:
