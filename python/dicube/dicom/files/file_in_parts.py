@@ -9,7 +9,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase
+from io import BufferedIOBase, BufferedReader
 from itertools import accumulate
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -59,7 +59,7 @@ class FileInParts:
         return self.packed_size
 
 
-class _PartsReader(RawIOBase):
+class _PartsReader(BufferedIOBase):
     """Reads a file that is given in parts."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
@@ -74,20 +74,11 @@ class _PartsReader(RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def tell(self) -> int:
-        return self._position
-
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         end = self._ends[-1] if self._ends else 0
         self._position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: end}[whence]
         self._position += offset
         return self._position
-
-    def readinto(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
         end = self._ends[-1] if self._ends else 0
