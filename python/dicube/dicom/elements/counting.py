@@ -10,8 +10,7 @@ import struct
 from contextlib import suppress
 from struct import Struct
 
-from dicube.dicom.elements.parser import UNDEFINED_LENGTH
-from dicube.dicom.elements.values import LONG_LENGTH
+from dicube.dicom.elements.parser import LONG_BYTES, UNDEFINED_LENGTH
 from dicube.exceptions import MetaDataError
 
 ALWAYS_ALLOWED = 1 << 20
@@ -25,7 +24,6 @@ SMALLEST_COUNTED = 8 * ALWAYS_ALLOWED
 
 _DELIMITERS = 0xFFFE
 _ITEM, _SEQUENCE_END = 0xE000, 0xE0DD
-_LONG_BYTES = frozenset(vr.encode("ascii") for vr in LONG_LENGTH)
 _BINARY = (b"OB", b"OW")  # of undefined length: coded frames
 
 
@@ -91,7 +89,7 @@ class _Counter:
             vr = b""
             if not implicit:
                 _, _, vr, length = self._explicit(data, position - 8)
-                if vr in _LONG_BYTES:
+                if vr in LONG_BYTES:
                     (length,) = self._length(data, position)
                     position += 4
             is_sequence = vr == b"SQ" or self._is_item(position)

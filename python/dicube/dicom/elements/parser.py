@@ -29,7 +29,7 @@ _SHORT_LENGTH = frozenset(
     | {"LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"}
 )
 _VR_OF_BYTES = {vr.encode("ascii"): vr for vr in _SHORT_LENGTH | LONG_LENGTH}
-_LONG_BYTES = frozenset(vr.encode("ascii") for vr in LONG_LENGTH)
+LONG_BYTES = frozenset(vr.encode("ascii") for vr in LONG_LENGTH)
 
 _explicit_header = Struct("<HH2sH").unpack_from
 _implicit_header = Struct("<HHL").unpack_from
@@ -324,7 +324,7 @@ def _fields(header: bytes, implicit: bool) -> tuple[int, BaseTag, str | None, in
     if vr is None:
         raise Unusual(f"value representation {code!r}")
     tag = group << 16 | element
-    return tag, BaseTag(tag), vr, None if code in _LONG_BYTES else length
+    return tag, BaseTag(tag), vr, None if code in LONG_BYTES else length
 
 
 def is_encapsulated_value(data: bytes) -> bool:

@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 _here = threading.local()
 
@@ -23,7 +24,7 @@ logging.getLogger("pydicom").addFilter(_is_wanted)
 
 
 @contextmanager
-def pydicom_quiet(action: str = "ignore") -> Iterator[None]:
+def pydicom_quiet(action: Literal["ignore", "error"] = "ignore") -> Iterator[None]:
     """Let pydicom log nothing in this context, nor warn.
 
     Args:
@@ -32,7 +33,7 @@ def pydicom_quiet(action: str = "ignore") -> Iterator[None]:
     _here.depth = getattr(_here, "depth", 0) + 1
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error" if action == "error" else "ignore")
+            warnings.simplefilter(action)
             yield
     finally:
         _here.depth -= 1

@@ -71,7 +71,7 @@ class ZipMember:
                 unpacks to far more than its size. Reading raises this too.
         """
         found = self.info.file_size
-        if found > max(ALWAYS_ALLOWED, MOST_GROWTH * self.packed_size):
+        if found > most_unpacked(self.packed_size):
             raise DataConsistencyError(
                 f"{self.name}: expected a file that unpacks to at most {MOST_GROWTH} times its "
                 f"packed size of {self.packed_size} bytes, or to {ALWAYS_ALLOWED >> 20} MiB, "
@@ -113,6 +113,11 @@ def members_of(path: str) -> list[ZipMember]:
             suggestion=_UNPACK,
         )
     return [ZipMember(os.path.join(path, info.filename), archive, info) for info in visible]
+
+
+def most_unpacked(packed: int) -> int:
+    """Return how many bytes a member, or a deflated dataset, of so many bytes may unpack to."""
+    return max(ALWAYS_ALLOWED, MOST_GROWTH * packed)
 
 
 def _is_left_out(info: zipfile.ZipInfo) -> bool:
@@ -174,9 +179,6 @@ class _Unpacked(RawIOBase):
 
     def seekable(self) -> bool:
         return True
-
-    def tell(self) -> int:
-        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         offset += {

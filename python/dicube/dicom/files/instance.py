@@ -42,7 +42,7 @@ from dicube.dicom.elements.parser import (
     Unusual,
     parse_elements,
 )
-from dicube.dicom.files.archives import ALWAYS_ALLOWED, MOST_GROWTH
+from dicube.dicom.files.archives import most_unpacked
 from dicube.dicom.files.encoding import (
     BIG_ENDIAN,
     DEFLATED,
@@ -578,7 +578,8 @@ def _read_by_pydicom(source: File, file: BinaryIO, size: int) -> Instance | None
     stream, encoding, syntax, remarks = opened[3:]
     file_meta = item_of(opened.file_meta)
     end = len(stream.getbuffer()) if isinstance(stream, BytesIO) else size
-    # A file on disk has as many bytes as it takes.
+    # On disk, where each element takes 8 bytes or more, at most twice the limit is possible, and
+    # counting would read the pixels.
     is_packed = stream is not file or not isinstance(source, FileOnDisk)
     start = stream.tell()
     if is_packed and end - start > SMALLEST_COUNTED:
@@ -653,8 +654,7 @@ def _open_dataset(file: BinaryIO, source: File) -> _OpenedDataset:
     place, stream = file.tell(), file
     start = file.read(8)
     if stated == DEFLATED or (start and not starts_like_dataset(start)):
-        most = max(ALWAYS_ALLOWED, MOST_GROWTH * source.packed_size)
-        data = inflated(start + file.read(), most)
+        data = inflated(start + file.read(), most_unpacked(source.packed_size))
         if data is not None:
             place, stream, start = 0, BytesIO(data), data[:8]
         elif stated == DEFLATED and not starts_like_dataset(start):

@@ -12,7 +12,7 @@ import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
-from dicube.dicom.files.archives import ALWAYS_ALLOWED, MOST_GROWTH
+from dicube.dicom.files.archives import most_unpacked
 from dicube.exceptions import MetaDataError
 
 _UNDEFINED = 0xFFFFFFFF
@@ -103,7 +103,7 @@ def _read(data: bytes) -> PlainFile:
         file.file_meta.append(element)
     start = data[place : place + 6]
     if file.syntax == _DEFLATED or (start and bool(start[0]) == bool(start[1])):
-        most = max(ALWAYS_ALLOWED, MOST_GROWTH * len(data))
+        most = most_unpacked(len(data))
         with suppress(zlib.error):  # else it isn't deflated
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             inflated = inflater.decompress(data[place:], most + 1)
