@@ -26,6 +26,7 @@ from dicube.dicom.dicom_tags import tag_name, uid_name
 from dicube.dicom.elements.counting import SMALLEST_COUNTED, check_count
 from dicube.dicom.elements.items import (
     PIXEL_DATA,
+    Element,
     Item,
     SequenceElement,
     check_character_set,
@@ -472,12 +473,13 @@ def _item_without_pixels(source: File, start: int, encoding: Encoding, size: int
 def without_large_values(item: Item) -> Item:
     """Return the elements of an item without values that are too large for metadata."""
     return item_of_elements(
-        {
-            tag: element
-            for tag, element in item.elements.items()
-            if isinstance(element, SequenceElement) or len(element.value or b"") <= SMALLEST_HEAD
-        }
+        {tag: element for tag, element in item.elements.items() if not is_large(element)}
     )
+
+
+def is_large(element: Element) -> bool:
+    """Return whether an element is too large for metadata; a parsed sequence never is."""
+    return not isinstance(element, SequenceElement) and len(element.value or b"") > SMALLEST_HEAD
 
 
 def item_around(before: bytes, after: bytes) -> Item:

@@ -29,7 +29,7 @@ from dicube.dicom.elements.items import (
 )
 from dicube.dicom.elements.parser import CutOff, Unusual, parse_items
 from dicube.dicom.elements.values import Encodings, decode_value, encode_value
-from dicube.dicom.files.instance import SMALLEST_HEAD, Instance
+from dicube.dicom.files.instance import Instance, is_large
 from dicube.dicom.merge_utils import (
     Entry,
     JsonElement,
@@ -112,7 +112,7 @@ class _Merged:
         self, item: Item, slices: Sequence[int], apart: Collection[int], may_lack_large: bool
     ) -> str:
         for tag in item.elements.keys() - self.tags:
-            if tag not in apart and not (may_lack_large and _is_large(item.elements[tag])):
+            if tag not in apart and not (may_lack_large and is_large(item.elements[tag])):
                 return _name(tag)
         alike = self._alike.setdefault((item.encodings, item.pixel_representation), {})
         for key, tag, stated in self._shared:
@@ -147,12 +147,8 @@ def _name(tag: int) -> str:
     return tag_name(f"{tag:08X}")
 
 
-def _is_large(element: Element) -> bool:
-    return not isinstance(element, SequenceElement) and len(element.value or b"") > SMALLEST_HEAD
-
-
 def _is_missing_large(stated: JsonElement | None, element: Element | None) -> bool:
-    return stated is None and element is not None and _is_large(element)
+    return stated is None and element is not None and is_large(element)
 
 
 def _is_constant(entry: Entry, slices: Sequence[int]) -> bool:
