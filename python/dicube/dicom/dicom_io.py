@@ -155,7 +155,7 @@ def read_series(
     if volume.dtype.itemsize == 1 and {i.pixels.vr for i in instances if i.pixels} == {"OW"}:
         header.Extras[BYTES_AS_OW] = True
     originals = keeper.originals(volume)
-    _warn_of_others(source, chosen, originals)
+    _warn_outside_volume(source, chosen, originals)
     return Series(meta, volume, header, originals)
 
 
@@ -194,7 +194,7 @@ def read_files(
         [file.path for file in files],
         [1] * len(files),
     )
-    _warn_of_others(source, chosen._replace(others=[], contradicting=[]), originals)
+    _warn_outside_volume(source, chosen._replace(others=[], contradicting=[]), originals)
     return meta, originals
 
 
@@ -265,11 +265,11 @@ def _warn_of_excess(instances: Sequence[Instance], stacklevel: int) -> None:
         )
 
 
-def _warn_of_others(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
+def _warn_outside_volume(source: Source, chosen: ChosenSeries, originals: Originals | str) -> None:
     """Warn if there are objects that are not in the volume."""
-    is_kept = not isinstance(originals, str)
-    kept = [other for other in chosen.others if is_kept and not other.in_memory]
-    left_out = [other for other in chosen.others if not is_kept or other.in_memory]
+    has_originals = not isinstance(originals, str)
+    kept = [other for other in chosen.others if has_originals and not other.in_memory]
+    left_out = [other for other in chosen.others if not has_originals or other.in_memory]
     left_out += chosen.left_out
     parts = []
     if kept:

@@ -113,7 +113,7 @@ def find_series(
     Raises:
         CubeFileNotFoundError: the source does not exist.
         CubeFileAccessError: the source can't be read.
-        DataConsistencyError: the archive is damaged.
+        DataConsistencyError, MetaDataError: the archive, or the DICOMDIR, is damaged.
     """
     tree = DicomTree()
 

@@ -91,8 +91,9 @@ def _raise(_folder: str, error: CubeFileAccessError) -> None:
 def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMemory]:
     """Return the files and datasets of a source.
 
-    Hidden files are left out. The files of a folder, a DICOMDIR or an archive are in natural order
-    (I9 before I10). A DICOMDIR in a folder is a file like any other.
+    Hidden files, and folders of the system such as lost+found, are left out. The files of a folder,
+    a DICOMDIR or an archive are in natural order (I9 before I10). A DICOMDIR in a folder is a file
+    like any other.
 
     Args:
         source: the source.
