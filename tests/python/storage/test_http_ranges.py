@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
+from inputs.http_server import HttpServer, range_of
 
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError, DicomCubeError
 from dicube.storage import DcbReader, DcbWriter, http_ranges
@@ -27,8 +27,8 @@ PACKET = 1 << 16
 Answer = Callable[[BaseHTTPRequestHandler, int, int], None]
 
 
-class Server:
-    """An HTTP server on the loopback whose answers a test writes, byte by byte.
+class Server(HttpServer):
+    """A server whose answers a test writes, byte by byte.
 
     Attributes:
         answer: writes the answer to a request for a range, given its start and stop.
@@ -42,31 +42,19 @@ class Server:
         self.requests: list[tuple[str, str]] = []
         self.sent = 0
         self.stopped = Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer.requests.append((self.command, self.path))
-                found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-                assert found is not None, "only ranges are asked for"
-                self.close_connection = True
-                with suppress(OSError):  # the client has closed the connection
-                    outer.answer(self, int(found[1]), int(found[2]) + 1)
-
-            def do_HEAD(self) -> None:
-                outer.requests.append((self.command, self.path))
-                self.send_error(405)
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__()
         self.url = self.origin.replace("://", "://me:zzsecret@") + "/x.dcbs?key=zzsecret"
-        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        self.requests.append((handler.command, handler.path))
+        if handler.command == "HEAD":
+            handler.send_error(405)
+            return
+        asked = range_of(handler)
+        assert asked is not None, "only ranges are asked for"
+        handler.close_connection = True
+        with suppress(OSError):  # the client has closed the connection
+            self.answer(handler, *asked)
 
     def head(self, handler: BaseHTTPRequestHandler, status: int, **headers: Any) -> None:
         """Send the status and headers of an answer."""
@@ -85,8 +73,7 @@ class Server:
 
     def close(self) -> None:
         self.stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().close()
 
 
 @pytest.fixture
@@ -264,12 +251,13 @@ def test_file_that_changes_between_ranges(server: Server, content: bytes, what: 
         assert "zzsecret" not in str(raised.value)
 
 
-def test_redirects_without_end(server: Server) -> None:
+@pytest.mark.parametrize(("options", "most"), [({}, 10), ({"max_redirects": 3}, 3)])
+def test_redirects_without_end(server: Server, options: dict[str, int], most: int) -> None:
     def answer(handler: BaseHTTPRequestHandler, _start: int, _stop: int) -> None:
         server.head(handler, 302, Location=f"/{len(server.requests)}", Content_Length=0)
 
     server.answer = answer
-    refused(server, "redirected 10 times")
+    refused(server, f"redirected {most} times", **options)
     assert len(server.requests) < 20
 
 

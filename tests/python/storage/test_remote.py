@@ -5,20 +5,20 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import re
 import struct
 import sys
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from inputs.arrays import SmoothVolume
+from inputs.http_server import HttpServer, range_of
 from programs.running import run_python
 
 import dicube
@@ -42,8 +42,8 @@ pytest.importorskip("aiohttp")
 FRAMES = 120  # of 30 KB: together far more than comes with the first request
 
 
-class Server:
-    """An HTTP server on the loopback that gives files, and keeps a record of what was asked.
+class Server(HttpServer):
+    """A server of files that records its requests.
 
     Attributes:
         files: content by path.
@@ -62,35 +62,17 @@ class Server:
         self.requests: list[tuple[str, int | None, int | None]] = []
         self.at_once = self._under_way = 0
         self._lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer.answer(self)
-
-            do_HEAD = do_GET  # noqa: N815
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.01,), daemon=True
-        )
-        self._thread.start()
+        super().__init__()
 
     def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/{name}"
+        return f"{self.origin}/{name}"
 
     def add(self, name: str, content: bytes) -> str:
         self.files[name] = content
         return self.url(name)
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        found = re.fullmatch(r"bytes=(\d+)-(\d+)", handler.headers.get("Range", ""))
-        start, stop = (int(found[1]), int(found[2]) + 1) if found else (None, None)
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        start, stop = range_of(handler) or (None, None)
         with self._lock:
             self.requests.append((handler.command, start, stop))
             self._under_way += 1
@@ -122,11 +104,6 @@ class Server:
         part = content[start:stop]
         told = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
         return 206, part, {"Content-Range": told}
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import os
 import pickle
 import traceback
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from inputs.http_server import HttpServer, range_of
 
 import dicube
 from dicube import DicomCubeImage
@@ -34,8 +34,8 @@ from dicube.storage.urls import is_chained, is_url, text_without_credentials, wi
 SECRET = "zzsecret"
 
 
-class Server:
-    """An HTTP server that keeps the headers it gets, and may redirect.
+class Server(HttpServer):
+    """A server that keeps the headers it gets, and may redirect.
 
     Attributes:
         content: what it answers; with `to`, the address it redirects to instead.
@@ -45,42 +45,28 @@ class Server:
     def __init__(self, content: bytes = b"", to: str = "") -> None:
         self.content, self.to = content, to
         self.requests: list[tuple[str, dict[str, str]]] = []
-        outer = self
+        super().__init__()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
-                body, wanted = outer.content, self.headers["Range"]
-                if outer.to:
-                    self.send_response(302)
-                    self.send_header("Location", outer.to)
-                    body = b""
-                elif wanted:
-                    start, stop = wanted.removeprefix("bytes=").split("-")
-                    self.send_response(206)
-                    end = min(int(stop) + 1, len(body)) if stop else len(body)
-                    self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
-                    body = body[int(start) : end]
-                else:
-                    self.send_response(200)
-                    self.send_header("Accept-Ranges", "bytes")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            do_HEAD = do_GET  # noqa: N815
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
-        Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        self.requests.append((handler.path, headers))
+        body, asked, to = self.content, range_of(handler), self.to
+        if to:
+            handler.send_response(302)
+            handler.send_header("Location", to)
+            body = b""
+        elif asked:
+            start, stop = asked[0], min(asked[1], len(body))
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(body)}")
+            body = body[start:stop]
+        else:
+            handler.send_response(200)
+            handler.send_header("Accept-Ranges", "bytes")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(body)
 
 
 @pytest.fixture
@@ -258,7 +244,7 @@ def everything_of(error: BaseException) -> str:
     return text + "".join(map(everything_of, filter(None, [error.__cause__, error.__context__])))
 
 
-@pytest.mark.parametrize("failing", ["dropped", "missing", "damaged", "host", "port", "protocol"])
+@pytest.mark.parametrize("failing", ["other", "redirects", "cut off", "host", "port", "protocol"])
 @pytest.mark.parametrize("chain", ["", "simplecache::"])
 def test_errors_have_no_credentials(
     failing: str, chain: str, server: Server, content: bytes, caplog: pytest.LogCaptureFixture
@@ -266,11 +252,11 @@ def test_errors_have_no_credentials(
     """Not even in the tracebacks of the errors that they come from."""
     place = server.origin.removeprefix("http://")
     scheme = "http"
-    if failing == "missing":
+    if failing == "redirects":
         server.to = "/none"
-    elif failing == "damaged":
+    elif failing == "cut off":
         server.content = content[:-9]
-    elif failing == "dropped":
+    elif failing == "other":
         server.content = b"no dicube file"
     elif failing == "host":
         place = "no-such-host.invalid"
