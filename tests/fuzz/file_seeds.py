@@ -14,6 +14,7 @@ from inputs.mapped_series import MAPPED
 from inputs.nifti_files import nifti_bytes, samples
 from json_mutations import SLICES
 from mutations import as_published
+from pydicom.dataset import Dataset
 
 import dicube
 from dicube import DicomCubeImage
@@ -41,8 +42,8 @@ def _saved(image: DicomCubeImage, path: Path, **options: Any) -> tuple[str, byte
     return path.name, path.read_bytes()
 
 
-def _from_dicom(work: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield files of DICOM series."""
+def rich_series() -> list[Dataset]:
+    """Return a series with values and sequences that differ between slices, binary and kanji."""
     several = make_series(SLICES)
     each(several, "AcquisitionNumber", [1, 2, 3])
     for dataset in several:
@@ -51,13 +52,18 @@ def _from_dicom(work: Path) -> Iterator[tuple[str, bytes]]:
         dataset.OtherPatientNames = ["A^B", "C^D=山田^太郎"]
         dataset.SpecificCharacterSet = "ISO_IR 192"
     several[1].ReferencedImageSequence = []
+    return several
+
+
+def _from_dicom(work: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield files of DICOM series."""
     repeated = make_series(2 * SLICES)
     each(repeated, "ImagePositionPatient", [[0, 0, n // 2] for n in range(2 * SLICES)])
     each(repeated, "EchoTime", [1 + n % 2 for n in range(2 * SLICES)])
     large = make_series(1, shape=(512, 512), dtype="uint8")
     set_pixels(large[0], np.zeros((512, 512), np.uint8))  # few bytes in the file
     sources = {
-        "several": several,
+        "several": rich_series(),
         "frames": [enhanced(SLICES)],
         "colour": make_series(SLICES, shape=(6, 5, 3), dtype="uint8"),
         "echoes": repeated,

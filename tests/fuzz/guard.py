@@ -1,15 +1,14 @@
-"""Watch what one call does to its surroundings: files, network, programs, memory, time.
+"""Watch what one call does to its surroundings: files, network, programs, memory.
 
 Python's audit events show what it opens, removes and connects to. A call that leaves its folder,
-takes too much memory or processor time, or runs anything raises an Escape, which is a finding. Must
-not know dicube.
+takes too much memory or disk, or runs anything raises an Escape, which is a finding. Must not know
+dicube.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +19,6 @@ MOST_MEMORY = 400 << 20
 
 MOST_WRITTEN = 400 << 20
 """Bytes that one call may leave in its folder."""
-
-MOST_SECONDS = 20
-"""Seconds of processor time that one call may take; instrumented code is a few times slower."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _PATHS = {  # audit events that change files, and which arguments are paths
@@ -70,15 +66,13 @@ class Guard:
             writable: the folder that it may write into.
         """
         self._found.clear()
-        before, start = _reset_peak(), time.process_time()
+        before = _reset_peak()
         self._writable = os.path.abspath(writable)
         try:
             yield
         finally:
             self._writable = None
-            seconds, grown = time.process_time() - start, _status("VmHWM") - before
-            if seconds > MOST_SECONDS:
-                self._found.append(f"took {seconds:.0f} s")
+            grown = _status("VmHWM") - before
             if grown > MOST_MEMORY:
                 self._found.append(f"took {grown >> 20} MiB of memory")
             written = _size_of(writable)
