@@ -421,7 +421,7 @@ def test_gigabytes_of_raw_data_take_little_memory(tmp_path: Path) -> None:
     script = """
 import filecmp, pathlib, resource, sys, warnings
 import dicube
-from dicube import DicomCubeImage, strict_json
+from dicube import DicomCubeImage
 warnings.simplefilter("ignore")
 work = pathlib.Path(sys.argv[1])
 dicube.load_from_dicom_folder(work / "small").to_file(work / "small.dcbs")

@@ -249,15 +249,18 @@ class TestOtherThanRegularFiles:
             for depth in range(1500, 0, -1):
                 os.rmdir(tmp_path / "/".join("d" * depth))
 
-    def test_a_folder_that_cant_be_listed_does_not_stop_a_listing(
+    def test_a_folder_that_cant_be_listed_stops_reading_but_no_listing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """To root, too, one is refused whose path is too long."""
+        """Even root can't list a folder whose path is too long."""
         write_series(tmp_path, make_series(4))
         monkeypatch.chdir(tmp_path)
         for _ in range(25):
             os.mkdir("f" * 200)
             os.chdir("f" * 200)
+        write_series(Path(), make_series(5)[4:])
+        with pytest.raises(CubeFileAccessError, match="ffff"):
+            read_series(tmp_path)
         tree = find_series(tmp_path)
         assert [len(series.files) for series in tree.series] == [4]
         assert ["ffff" in one.reason for one in tree.unreadable] == [True]
