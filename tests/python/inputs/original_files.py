@@ -53,10 +53,12 @@ def restored(source: Any, work: Path, extension: str = ".dcbs") -> dict[str, byt
 
 
 def originals_of(path: Path) -> Originals:
-    """The originals that a dicube file holds."""
+    """The originals that a dicube file holds, with its coded frames."""
     with DcbReader(path) as reader:
         data = unpack_bytes(reader.sections["originals"])
-        return originals_from_bytes(data, reader.shape, reader.dtype, reader.codec)
+        originals = originals_from_bytes(data, reader.shape, reader.dtype, reader.codec)
+        originals.coded = reader.coded_frames()
+        return originals
 
 
 def literal_size(originals: Originals) -> int:
