@@ -15,25 +15,52 @@ from typing import Literal
 _here = threading.local()
 
 
-def _is_wanted(_record: logging.LogRecord) -> bool:
-    return not getattr(_here, "depth", 0)
+def _action_here() -> str:
+    """Return what happens to warnings in this thread: 'ignore' or 'error'; '' outside a context."""
+    return getattr(_here, "action", "")
 
 
 # Drops only what is logged within `pydicom_quiet`, in the same thread.
-logging.getLogger("pydicom").addFilter(_is_wanted)
+logging.getLogger("pydicom").addFilter(lambda _record: not _action_here())
+
+
+class _OfThread(type):
+    """A category of warnings that has all those of the threads with its action, and no others.
+
+    Filters are those of the whole process. If threads exchanged them (warnings.catch_warnings), one
+    could restore those of another: to show what must be hidden, or to hide all warnings for good.
+    """
+
+    action: str
+
+    def __subclasscheck__(cls, _category: type) -> bool:
+        return cls.action == _action_here()
+
+
+class _Ignored(Warning, metaclass=_OfThread):
+    action = "ignore"
+
+
+class _Raised(Warning, metaclass=_OfThread):
+    action = "error"
+
+
+_FILTERS = {(category.action, None, category, None, 0) for category in (_Ignored, _Raised)}
 
 
 @contextmanager
 def pydicom_quiet(action: Literal["ignore", "error"] = "ignore") -> Iterator[None]:
-    """Let pydicom log nothing in this context, nor warn.
+    """Let pydicom log nothing in this context, nor warn. Other threads warn as before.
 
     Args:
         action: 'error' to raise what it would warn of.
     """
-    _here.depth = getattr(_here, "depth", 0) + 1
+    if {*warnings.filters[:2]} != _FILTERS:  # callers may have put others first
+        for category in (_Ignored, _Raised):
+            warnings.simplefilter(category.action, category)  # type: ignore[arg-type]
+    before = _action_here()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(action)
-            yield
+        _here.action = action
+        yield
     finally:
-        _here.depth -= 1
+        _here.action = before
