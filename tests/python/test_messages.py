@@ -8,7 +8,7 @@ import logging
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from inputs.dicom_series import item, make_series, write_series
 from inputs.sealing import with_section
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
@@ -30,7 +31,8 @@ from dicube.storage import DcbReader
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
 
 MARKER = "ZZMARK"
-TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI", "UT"}
+TEXTS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI"}
+CheckCalls = Callable[[str, Path], None]
 
 
 def messages_of(call: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> Iterator[str]:
@@ -100,6 +102,13 @@ def check_all_calls(
         assert MARKER not in capsys.readouterr().err, f"{name}: {command[0]}"
 
 
+@pytest.fixture
+def check_calls(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> CheckCalls:
+    """What `check_all_calls` does."""
+    caplog.set_level(logging.INFO)
+    return partial(check_all_calls, caplog=caplog, capsys=capsys)
+
+
 def a_series() -> list[Dataset]:
     datasets = make_series(3)
     for dataset in datasets:
@@ -128,16 +137,18 @@ def elements_of(dataset: Dataset) -> Iterator[tuple[str, str]]:
 
 
 def with_text(data: bytes, keyword: str, text: str) -> bytes:
-    """Return a DICOM file in which the raw value of an element is a text."""
-    from pydicom.datadict import dictionary_VR, tag_for_keyword
+    """Return a DICOM file in which the raw value of an element is a text.
 
+    Args:
+        data: the file, in explicit little endian encoding.
+        keyword: of the element, whose VR is one of `TEXTS`.
+        text: the new value.
+    """
     tag = tag_for_keyword(keyword)
     assert tag is not None
-    vr, long = dictionary_VR(tag), dictionary_VR(tag) == "UT"
-    head = pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode()
+    head = pack("<HH", tag >> 16, tag & 0xFFFF) + dictionary_VR(tag).encode()
     place = data.index(head)
     size = int.from_bytes(data[place + 6 : place + 8], "little")
-    assert not long
     value = text.encode() + b" " * (len(text) % 2)
     changed = data[:place] + head + pack("<H", len(value)) + value + data[place + 8 + size :]
     if tag >> 16 == 2:  # the length of the group
@@ -149,18 +160,13 @@ def with_text(data: bytes, keyword: str, text: str) -> bytes:
 @pytest.mark.parametrize("everywhere", [True, False])
 @pytest.mark.parametrize("keyword", sorted(name for name, _ in elements_of(a_series()[0])))
 def test_texts_of_dicom_elements(
-    keyword: str,
-    everywhere: bool,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    keyword: str, everywhere: bool, tmp_path: Path, check_calls: CheckCalls
 ) -> None:
-    caplog.set_level(logging.INFO)
     folder = write_series(tmp_path / "in", a_series())
     for number, path in enumerate(sorted(folder.iterdir())):
         if everywhere or number == 1:
             path.write_bytes(with_text(path.read_bytes(), keyword, f"{MARKER}.1"))
-    check_all_calls(keyword, folder, caplog, capsys)
+    check_calls(keyword, folder)
 
 
 def coded(dataset: Dataset) -> None:
@@ -171,9 +177,8 @@ def coded(dataset: Dataset) -> None:
 
 
 def test_texts_of_all_elements_in_multi_frame_and_coded_files(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, check_calls: CheckCalls
 ) -> None:
-    caplog.set_level(logging.INFO)
     for name, change in (
         ("without series", lambda one: one.pop("SeriesInstanceUID")),
         ("coded", coded),
@@ -187,7 +192,7 @@ def test_texts_of_all_elements_in_multi_frame_and_coded_files(
             dataset.SOPInstanceUID = "1.2" if name == "two descriptions" else f"1.2.{number}"
             change(dataset)
         (tmp_path / name).mkdir()
-        check_all_calls(name, write_series(tmp_path / name / "in", datasets), caplog, capsys)
+        check_calls(name, write_series(tmp_path / name / "in", datasets))
 
 
 # ------------------------------------------------------------------------------- dicube files
@@ -270,13 +275,7 @@ def test_texts_of_sections(section: str, tmp_path: Path, caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize("name", [MARKER, f"{MARKER}/{'x' * 300}", f"../{MARKER}", f"/{MARKER}"])
-def test_names_of_original_files(
-    name: str,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    caplog.set_level(logging.INFO)
+def test_names_of_original_files(name: str, tmp_path: Path, check_calls: CheckCalls) -> None:
     file = stored(False)
     (tmp_path / "x.dcb").write_bytes(file)
     with DcbReader(tmp_path / "x.dcb") as reader:
@@ -289,7 +288,7 @@ def test_names_of_original_files(
     for damage, packed in (("", rest), ("damaged", "\0" * 8 + rest[8:]), ("digest", rest[:-9])):
         path = tmp_path / f"x{damage}.dcbs"
         path.write_bytes(with_section(file, "originals", pack_(json.dumps(document) + packed)))
-        check_all_calls(f"names {damage}", path, caplog, capsys)
+        check_calls(f"names {damage}", path)
 
 
 def test_numbers_are_shown_and_texts_counted() -> None:
