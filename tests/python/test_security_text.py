@@ -17,7 +17,7 @@ from dicube.dicom.files import archives, volume
 from dicube.dicom.metadata import entry_checks, frames, real_world
 from dicube.dicom.originals import section
 from dicube.nifti import nifti_file
-from dicube.storage import http_ranges, packed_text
+from dicube.storage import dcb_reader, http_ranges, packed_text
 
 TEXT = " ".join((ROOT / "SECURITY.md").read_text().split())
 SOURCES = "".join(path.read_text() for path in sorted((ROOT / "cpp" / "src").rglob("*.[ch]*")))
@@ -40,6 +40,9 @@ def bits_of(pattern: str) -> int:
         f"2^{bits_of('largest_file = (1 << n)')} bytes",
         f"{packed_text._TEXT_ALWAYS_ALLOWED >> 20} MiB, or {packed_text._MOST_TEXT_GROWTH} times",
         f"{strict_json._ALWAYS_ALLOWED >> 20} MiB, or {strict_json._MOST_GROWTH} times the packed",
+        f"beyond {dcb_reader._CLAIM_ALWAYS_ALLOWED >> 20} MiB and {dcb_reader._MOST_CLAIM} times "
+        "the size of the file",
+        f"values of an element of text in DICOM | 2^{values.MOST_VALUES.bit_length() - 1} |",
         f"{section._LONGEST_NAME} characters, {section._MOST_PARTS} parts",
         f"{section._MOST_COPIES} times the frames of the volume, or "
         f"{section._COPIES_ALWAYS_ALLOWED >> 20} MiB",

@@ -1,10 +1,9 @@
-"""Do the original files in a dicube file agree with the rest of it?
+"""Checks that the original files in a dicube file agree with the rest of it.
 
-A file has one face: metadata, pixels, rescale and geometry that it shows are those of the files
-that it restores. Whoever restores them, exports DICOM or verifies a file asks this module. It
-compares what the file states with what the originals hold, by value, and never with what it would
-itself make of them: other versions may have read them in another way. Must not know how a file is
-laid out.
+Metadata, pixels, rescale and geometry that a file shows must be those of the files that it
+restores. Restoring, DICOM export and verification call this module. It compares what the file
+states with what the originals hold, by value, and never with what this version would derive from
+them: other versions may have read them in another way. Must not know how a file is laid out.
 """
 
 from __future__ import annotations
