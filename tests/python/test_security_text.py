@@ -16,6 +16,7 @@ from dicube.dicom.export import folder
 from dicube.dicom.files import archives, volume
 from dicube.dicom.metadata import entry_checks, frames, real_world
 from dicube.dicom.originals import section
+from dicube.dicom.series import colours, csa
 from dicube.nifti import nifti_file
 from dicube.storage import dcb_reader, http_ranges, packed_text
 
@@ -58,6 +59,8 @@ def bits_of(pattern: str) -> int:
         f"{values.LONGEST_CHARACTER_SET // values.MOST_CHARACTER_SETS} bytes",
         f"have the same element | {frames._MOST_MACROS} |",
         f"mappings to real values | {real_world._MOST_MAPPINGS} |",
+        f"segments of a palette | 2^{colours._MOST_SEGMENTS.bit_length() - 1} |",
+        f"items of a tag | {csa._MOST_TAGS}, {csa._MOST_ITEMS} |",
         f"{folder._ELEMENTS_ALWAYS_ALLOWED >> 30} GiB, or {folder._MOST_ELEMENTS} times the "
         "samples",
         f"{still._MOST >> 30} GiB | |",
