@@ -30,6 +30,7 @@ from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes
 
 PACKED = ("dicom_meta", "originals", "nifti", "nifti_end")
 _JSON = ("dicom_meta", "space", "colour_space", "pixel_header", "loss")
+_LARGEST = 1 << 20  # bytes of a file that is changed once more, as its frames may be repeated
 _STATUSES = (
     *("consistent", "inconsistent", "non_uniform_rescale_factor", "unreadable_rescale", ""),
     *("missing_spacing", "gap_location", "CONSISTENT", "\ud800", "consistent\n", "x" * 300),
@@ -40,7 +41,8 @@ _NO_FILE = (ValueError, LookupError, TypeError, struct.error, zstandard.ZstdErro
 def mutated_file(file: bytes, pick: Random) -> bytes:
     """Return a file with changed content, sealed; the file itself if nothing comes of it."""
     for _ in range(pick.choice((1, 1, 1, 2, 3))):
-        file = _mutated_once(file, pick)
+        if len(file) <= _LARGEST:
+            file = _mutated_once(file, pick)
     return file
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 SLICES = 3  # of the seeds
+_LONGEST = 4 << 20  # characters of a text that is changed: the places in it are listed in memory
+_REPEATED = 100_000  # characters of a value that may be repeated a hundred times
 
 # Text that a document can't hold, or only at great cost; names stand for it until it is written.
 _PLACEHOLDERS = {
@@ -77,7 +79,8 @@ def mutated(document: Any, pick: random.Random) -> Any:
     elif kind == 5 and isinstance(value, dict):
         value[pick.choice(_KEYS)] = pick.choice(STRANGE)
     elif kind == 6:
-        parent[key] = [value] * pick.choice((1, 2, SLICES, 100))
+        times = pick.choice((1, 2, SLICES, 100))
+        parent[key] = [value] * (times if len(json.dumps(value)) < _REPEATED else SLICES)
     elif kind == 7:
         for _ in range(pick.choice((1, 2, 20))):
             value = [value] if pick.random() < 0.5 else {pick.choice(_KEYS): value}
@@ -101,8 +104,10 @@ def mutated_text(text: str | bytes, pick: random.Random) -> str:
     """Return JSON text with one to three of its values changed.
 
     Raises:
-        ValueError: it isn't JSON, or nothing that can be written comes of it.
+        ValueError: it isn't JSON, is too long, or nothing that can be written comes of it.
     """
+    if len(text) > _LONGEST:
+        raise ValueError(f"more than {_LONGEST} characters")
     try:
         document = json.loads(text)
         for _ in range(pick.choice((1, 1, 1, 2, 3))):

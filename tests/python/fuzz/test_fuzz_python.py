@@ -49,6 +49,16 @@ def test_mutations_are_of_json_too() -> None:
     assert len(documents) > 30
 
 
+def test_documents_that_would_fill_memory_are_not_mutated() -> None:
+    import json_mutations
+
+    with pytest.raises(ValueError, match="characters"):
+        json_mutations.mutated_text("[" + "0," * (3 << 20) + "0]", random.Random(0))
+    pick = random.Random(0)
+    long = '[["' + "x" * 200_000 + '"]]'
+    assert max(len(json_mutations.mutated_text(long, pick)) for _ in range(200)) < 1 << 24
+
+
 def test_files_are_taken_apart_and_sealed_again() -> None:
     import file_parts
     import fuzz_python
