@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dicube.core.cube_parts import CubeParts
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.coded_frames import coded_frames
+from dicube.dicom.files.encoding import BIG_ENDIAN
 from dicube.dicom.files.file_in_parts import FileInParts, Part
 from dicube.dicom.files.instance import Instance, read_instance
 from dicube.dicom.files.series import contradicted, stated_identity
@@ -27,10 +28,12 @@ from dicube.dicom.metadata.compared_elements import ComparedElements
 from dicube.dicom.metadata.real_world import header_values
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.originals.model import (
+    BIG,
     IN_MEMORY,
     Coded,
     Original,
     Originals,
+    SampleForm,
     Samples,
     frames_of,
 )
@@ -286,7 +289,7 @@ def _has_frames(
         return False
     starts = dict(zip(accumulate(map(len, parts), initial=0), file.pieces, strict=False))
     piece = starts.get(place.offset)
-    if layout.direct and isinstance(piece, Samples) and piece.form == IN_MEMORY:
+    if isinstance(piece, Samples) and piece.form == _plain_form(instance):
         return list(frames_of(piece.runs)) == list(slices)
     if volume is None or (
         place.encapsulated and _has_own(instance, file, originals, slices, parts)
@@ -294,6 +297,25 @@ def _has_frames(
         return True
     found = read_volume([instance], [range(len(slices))], 1)[0]
     return found.tobytes() == volume[list(slices)].tobytes()
+
+
+def _plain_form(instance: Instance) -> SampleForm | None:
+    """Return the form of samples that mean the same to all readers; None if these must be decoded.
+
+    Of big-endian samples these are grey words of 16 bits: no VR or colour changes their bytes.
+    """
+    layout, place = frame_layout(instance), instance.pixels
+    if layout.direct:
+        return IN_MEMORY
+    if (
+        place is not None
+        and (place.vr, place.encapsulated) == ("OW", False)
+        and instance.transfer_syntax == BIG_ENDIAN
+        and instance.text(_INTERPRETATION).startswith("MONOCHROME")
+        and (layout.dtype.itemsize, len(layout.shape)) == (2, 2)
+    ):
+        return SampleForm(BIG, planar=False, packed=False)
+    return None
 
 
 def _has_own(
@@ -314,13 +336,15 @@ def _has_own(
     jpeg = any(piece.jpeg for piece, _ in pieces)
     if found is None or syntax.codec.name != originals.codec or syntax.is_jpeg != jpeg:
         return False
-    own = {index: bytearray() for index in slices}
+    own: dict[int, list[bytes | memoryview]] = {index: [] for index in slices}
+    ends = dict.fromkeys(slices, 0)
     for piece, part in pieces:
-        if piece.jpeg != jpeg or piece.frame not in own or len(own[piece.frame]) != piece.start:
+        if piece.jpeg != jpeg or ends.get(piece.frame) != piece.start:
             return False  # a gap: something was added to the JPEG, so its colours are in question
-        own[piece.frame] += part[:]
+        own[piece.frame].append(part[:])
+        ends[piece.frame] += len(part)
     for frame, index in zip(found, slices, strict=True):
-        whole = bytes(own[index])
+        whole = b"".join(own[index])  # copies nothing if there is one piece
         if whole != originals.coded_frame(Coded(index, 0, len(whole), jpeg)):
             return False
         if not frame.startswith(whole) or frame[len(whole) :].strip(b"\0"):
@@ -330,10 +354,11 @@ def _has_own(
 
 def _changed_by_decoding(instance: Instance, meta: DicomMeta, index: int) -> tuple[int, ...]:
     """Return the tags of the elements that the metadata state as they are after decoding."""
-    stated = meta.get("PhotometricInterpretation", force_nonshared=True)[index]
     layout, original = frame_layout(instance), instance.text(_INTERPRETATION)
-    is_transformed = original.startswith(("YBR", "XYB")) and stated in ("RGB", "YBR_FULL")
-    return (_INTERPRETATION,) if is_transformed and not layout.direct else ()
+    if layout.direct or not original.startswith(("YBR", "XYB")):
+        return ()
+    stated = meta.get("PhotometricInterpretation", force_nonshared=True)[index]
+    return (_INTERPRETATION,) if stated in ("RGB", "YBR_FULL") else ()
 
 
 def _fault_of_other(

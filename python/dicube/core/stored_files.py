@@ -161,7 +161,7 @@ def restore_files(
             others=chosen(originals.others),
         )
         has_frames = bool(originals.files or originals.copies)
-        if has_frames and originals.codec:
+        if has_frames and originals.codec and not every.coded:
             every.coded = originals.coded = reader.coded_frames()
         volume = reader.read_frames() if has_frames else np.zeros((0,), reader.dtype)
         check_agreement(parts, every, volume if has_frames else None, num_threads, wanted)

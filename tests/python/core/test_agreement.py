@@ -39,7 +39,9 @@ from dicube.core.agreement import contradictions
 from dicube.core.cube_parts import read_parts
 from dicube.dicom.files.series import IDENTITY
 from dicube.dicom.originals.model import (
+    BIG,
     IN_MEMORY,
+    LITTLE,
     Coded,
     Original,
     Originals,
@@ -639,8 +641,12 @@ def test_other_encodings(syntax: str, tmp_path: Path) -> None:
     expect_refused(rewritten(path, METADATA["patient"]), "PatientName")
 
 
-def test_several_frames(tmp_path: Path) -> None:
-    write_series(tmp_path / "in", [enhanced(4)])
+@pytest.mark.parametrize("syntax", ["little", "big"])
+def test_several_frames(syntax: str, tmp_path: Path) -> None:
+    dataset = enhanced(4)
+    dataset.file_meta.TransferSyntaxUID = SYNTAXES[syntax]
+    dataset["PixelData"].VR = "OW"
+    write_series(tmp_path / "in", [dataset])
     DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "x.dcbs")
     known = originals_of(tmp_path / "x.dcbs")
     (file,) = known.files
@@ -648,6 +654,14 @@ def test_several_frames(tmp_path: Path) -> None:
         p._replace(runs=((2, 2), (0, 2))) if isinstance(p, Samples) else p for p in file.pieces
     ]
     lying = with_pieces(file, swapped)
+    expect_refused(rewritten(tmp_path / "x.dcbs", originals=replace(known, files=(lying,))))
+    reordered = [
+        p._replace(form=p.form._replace(order=LITTLE if p.form.order == BIG else BIG))
+        if isinstance(p, Samples)
+        else p
+        for p in file.pieces
+    ]
+    lying = with_pieces(file, reordered)
     expect_refused(rewritten(tmp_path / "x.dcbs", originals=replace(known, files=(lying,))))
 
 
