@@ -34,6 +34,7 @@ class DicubeRecipe(ConanFile):
     def requirements(self):
         self.requires("libjxl/0.11.2", visible=False)
         self.requires("openjph/0.32.0", visible=False)
+        self.requires("charls/2.4.2", visible=False)
         self.requires("xxhash/0.8.3", visible=False)
 
     def package_id(self):

@@ -21,12 +21,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import jpeg_ls
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.uid import BasicTextSRStorage, EncapsulatedPDFStorage, RLELossless
+from pydicom.uid import (
+    BasicTextSRStorage,
+    EncapsulatedPDFStorage,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
@@ -39,6 +45,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 from inputs.dicom_frames import enhanced
 from inputs.dicom_series import make_series, raw_data, without_pixels, write_series
 from inputs.mapped_series import MAPPED
+from inputs.original_files import encapsulated
+from inputs.rle_frames import byte_by_byte, dcmtks, gdcms, pydicoms, rle_frame
 
 COD = b"\xff\x52"  # the marker of an HTJ2K codestream's coding style
 
@@ -203,6 +211,21 @@ def write_frames_among_files(path: Path) -> dict[str, Any]:
         return write_restorable(path, Path(work), names)
 
 
+def write_recoded(path: Path) -> dict[str, Any]:
+    """Write a file from frames in RLE, by each rule and by none, and in JPEG-LS."""
+    series = make_series(6, shape=(16, 24))
+    for number, row in enumerate((pydicoms, dcmtks, gdcms, byte_by_byte)):
+        frame = series[number].pixel_array % 3 * 257
+        encapsulated(series[number], [rle_frame(frame, row)])
+        series[number].file_meta.TransferSyntaxUID = RLELossless
+    encapsulated(series[4], [bytes(jpeg_ls.encode_array(series[4].pixel_array))])
+    series[4].file_meta.TransferSyntaxUID = JPEGLSLossless
+    names = [f"I{number}" for number in range(1, 7)]
+    with TemporaryDirectory() as work:
+        write_series(Path(work), series)
+        return write_restorable(path, Path(work), names)
+
+
 def write_without_frames(path: Path) -> dict[str, Any]:
     """Write a file without frames from two reports; return its content."""
     document = b"%PDF-1.4" + bytes(70_000)
@@ -307,6 +330,7 @@ def make(folder: Path) -> None:
         ("others.dcbs", write_others),
         ("without_frames.dcba", write_without_frames),
         ("frames_among_files.dcbs", write_frames_among_files),
+        ("recoded.dcbs", write_recoded),
         ("not_finite.dcbs", write_not_finite),
     ):
         if name not in expected:

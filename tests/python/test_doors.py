@@ -85,10 +85,12 @@ writer > frame_coder > loss > image
 frame_coder > codec > image > error
 api > jxl > libjxl > pool, allowance, bytes
 jxl, htj2k > codec
+api, rle, jpeg_ls > recipe > bytes, image
 """
 CPP_DOORS = {
     "jxl": ("libjxl",),
     "openjph": ("htj2k",),
+    "charls": ("jpeg_ls",),
     "xxhash.h": ("container", "file"),
     # Ours, of which codecs must know no more than libjxl.h.
     "libjxl.h": ("libjxl", "jxl"),

@@ -289,6 +289,29 @@ DICUBE_API int32_t dicube_jpeg_encode(const void* jpeg, size_t jpeg_size, uint32
 DICUBE_API int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg,
                                        size_t capacity, size_t* size);
 
+/* ----------------------------------------------------------------------------------- recipes */
+
+/* Kinds of recipes; FORMAT.md describes them. */
+#define DICUBE_RECIPE_RLE 1u     /* RLE of DICOM PS3.5 Annex G */
+#define DICUBE_RECIPE_JPEG_LS 2u /* lossless JPEG-LS (ISO/IEC 14495-1) */
+
+/* Find the recipe by which a frame is coded again to the byte from its samples. `coded` is a frame
+ * as another program coded it, `pixels` are the samples that it decodes to. `recipe` receives the
+ * recipe, at most coded_size + 1024 bytes; *size is its size, and *given the number of bytes that
+ * it gives: all of `coded`, or all but the bytes behind the frame. The frame is coded and compared
+ * before the function succeeds. Returns DICUBE_ERROR_CODEC if no recipe gives these bytes, or the
+ * frame is damaged. @since 0.4.0 */
+DICUBE_API int32_t dicube_recipe_find(uint32_t kind, const dicube_image* image, const void* pixels,
+                                      size_t pixels_size, const void* coded, size_t coded_size,
+                                      void* recipe, size_t capacity, size_t* size, size_t* given);
+
+/* Code a frame by a recipe into `coded`, and store the coded size in *size. Any bytes are allowed
+ * as a recipe: returns DICUBE_ERROR_CODEC if they are none, or none of such an image.
+ * @since 0.4.0 */
+DICUBE_API int32_t dicube_recipe_code(uint32_t kind, const dicube_image* image, const void* pixels,
+                                      size_t pixels_size, const void* recipe, size_t recipe_size,
+                                      void* coded, size_t capacity, size_t* size);
+
 /* ----------------------------------------------------------------------------------- reading */
 
 /* An open file. */

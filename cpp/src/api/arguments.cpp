@@ -1,6 +1,7 @@
 #include "arguments.h"
 
 #include <bit>
+#include <cstring>
 #include <limits>
 
 #include "fence.h"
@@ -97,6 +98,15 @@ void expect_effort(uint32_t effort, const Codec& codec) {
     if (effort > codec.most_effort)
         fail(DICUBE_ERROR_ARGUMENT, "effort: expected 0 to ", codec.most_effort, " for ",
              codec.name, ", found ", effort);
+}
+
+void copy_out(const std::vector<uint8_t>& bytes, void* out, size_t capacity, const char* name,
+              size_t* size) {
+    if (bytes.size() > capacity)
+        fail(DICUBE_ERROR_ARGUMENT, name, ": expected room for ", bytes.size(), " bytes, found ",
+             capacity);
+    std::memcpy(out, bytes.data(), bytes.size());
+    *size = bytes.size();
 }
 
 }  // namespace dicube::api

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "codecs/codec.h"
 #include "writer.h"
@@ -25,5 +26,9 @@ struct CodingPlan {
 };
 CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order);
 void expect_effort(uint32_t effort, const Codec& codec);
+
+// Copies bytes to the caller's buffer of `capacity` bytes.
+void copy_out(const std::vector<uint8_t>& bytes, void* out, size_t capacity, const char* name,
+              size_t* size);
 
 }  // namespace dicube::api

@@ -21,16 +21,6 @@ size_t encode_bound(const Image& image, const WriterSettings& settings) {
     return 2 * size + 65536;
 }
 
-// Copies bytes to the caller's buffer of `capacity` bytes.
-void copy_out(const std::vector<uint8_t>& bytes, void* out, size_t capacity, const char* name,
-              size_t* size) {
-    if (bytes.size() > capacity)
-        fail(DICUBE_ERROR_ARGUMENT, name, ": expected room for ", bytes.size(), " bytes, found ",
-             capacity);
-    std::memcpy(out, bytes.data(), bytes.size());
-    *size = bytes.size();
-}
-
 void encode_one(const dicube_image* image, const dicube_codec_options* options, const void* pixels,
                 size_t pixels_size, const uint8_t* mask, void* coded, size_t capacity,
                 size_t* size) {

@@ -4,6 +4,7 @@
 #include "codecs/codec.h"
 #include "container.h"
 #include "fence.h"
+#include "recipes/recipe.h"
 
 using namespace dicube;
 
@@ -25,6 +26,8 @@ const char* dicube_build_info(void) {
 #endif
         std::string lines = std::string("dicube ") + dicube_version() + "\ncompiler " + compiler;
         for (const Codec* codec : codecs()) lines += '\n' + codec->version();
+        for (const RecipeKind* kind : recipe_kinds())
+            if (kind->version != nullptr) lines += '\n' + kind->version();
         return lines + DICUBE_LINKED;
     }();
     return text.c_str();

@@ -12,6 +12,8 @@ from dicube._native.images import encode_roi as encode_roi
 from dicube._native.images import jpeg_encode as jpeg_encode
 from dicube._native.images import jpeg_restore as jpeg_restore
 from dicube._native.images import probe as probe
+from dicube._native.images import recipe_code as recipe_code
+from dicube._native.images import recipe_find as recipe_find
 from dicube._native.library import LIBRARY_PATH as LIBRARY_PATH
 from dicube._native.library import build_info as build_info
 from dicube._native.library import checksum as checksum

@@ -55,6 +55,9 @@ SIZE_UNKNOWN = (1 << 64) - 1
 CODEC_JXL = 1
 CODEC_HTJ2K = 2
 
+RECIPE_RLE = 1
+RECIPE_JPEG_LS = 2
+
 KIND_ARCHIVE = 65
 KIND_LOSSY = 76
 KIND_ROI = 82
@@ -294,6 +297,14 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "dicube_decode_roi": (STATUS, (_DATA, _SIZE, _IMAGE, _U32, _DATA, _SIZE, _DATA, _SIZE)),
     "dicube_jpeg_encode": (STATUS, (_DATA, _SIZE, _U32, _DATA, _SIZE, _OUT_SIZE)),
     "dicube_jpeg_restore": (STATUS, (_DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE)),
+    "dicube_recipe_find": (
+        STATUS,
+        (_U32, _IMAGE, _DATA, _SIZE, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE, _OUT_SIZE),
+    ),
+    "dicube_recipe_code": (
+        STATUS,
+        (_U32, _IMAGE, _DATA, _SIZE, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE),
+    ),
     "dicube_reader_open_path": (STATUS, (_TEXT, _READER_OPTIONS, _OUT_HANDLE)),
     "dicube_reader_open_memory": (STATUS, (_DATA, _SIZE, _READER_OPTIONS, _OUT_HANDLE)),
     "dicube_reader_open_source": (STATUS, (_SOURCE, _READER_OPTIONS, _OUT_HANDLE)),

@@ -80,3 +80,33 @@ def jpeg_restore(coded: bytes) -> bytes:
     jpeg = ctypes.create_string_buffer(size.value)
     functions["dicube_jpeg_restore"](coded, len(coded), jpeg, size.value, size)
     return jpeg.raw
+
+
+# The most bytes that a recipe has besides those of its coded frame, and that coding by a recipe
+# adds to its bytes and twice the samples.
+_RECIPE_EXCESS = 1024
+_CODED_EXCESS = 65536
+
+
+def recipe_find(
+    kind: int, image: Image, pixels: int, pixels_size: int, coded: bytes
+) -> tuple[bytes, int]:
+    """Return the recipe of a coded frame, and the number of its bytes that the recipe gives."""
+    capacity = len(coded) + _RECIPE_EXCESS
+    recipe = ctypes.create_string_buffer(capacity)
+    size, given = ctypes.c_size_t(), ctypes.c_size_t()
+    functions["dicube_recipe_find"](
+        kind, image, pixels, pixels_size, coded, len(coded), recipe, capacity, size, given
+    )
+    return memoryview(recipe)[: size.value].tobytes(), given.value
+
+
+def recipe_code(kind: int, image: Image, pixels: int, pixels_size: int, recipe: bytes) -> bytes:
+    """Code by a recipe the image whose samples are at the address `pixels`."""
+    capacity = 2 * pixels_size + len(recipe) + _CODED_EXCESS
+    coded = ctypes.create_string_buffer(capacity)
+    size = ctypes.c_size_t()
+    functions["dicube_recipe_code"](
+        kind, image, pixels, pixels_size, recipe, len(recipe), coded, capacity, size
+    )
+    return memoryview(coded)[: size.value].tobytes()

@@ -16,9 +16,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.codecs.recipes import find_recipe
 from dicube.core.cube_parts import CubeParts
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.coded_frames import coded_frames
+from dicube.dicom.files.coded_images import declared_by
 from dicube.dicom.files.encoding import BIG_ENDIAN
 from dicube.dicom.files.file_in_parts import FileInParts, Part
 from dicube.dicom.files.instance import Instance, read_instance
@@ -40,7 +42,7 @@ from dicube.dicom.originals.model import (
 from dicube.dicom.series.geometry import Space, grid_of_space, same_space, space_or_reason
 from dicube.dicom.series.precedence import UNITS, has_rescale_of
 from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
-from dicube.dicom.transfer_syntaxes import coded_syntax_of
+from dicube.dicom.transfer_syntaxes import RECIPE_KINDS, coded_syntax_of
 from dicube.exceptions import (
     CodecError,
     DataConsistencyError,
@@ -292,7 +294,11 @@ def _has_frames(
     if isinstance(piece, Samples) and piece.form == _plain_form(instance):
         return list(frames_of(piece.runs)) == list(slices)
     if volume is None or (
-        place.encapsulated and _has_own(instance, file, originals, slices, parts)
+        place.encapsulated
+        and (
+            _has_own(instance, file, originals, slices, parts)
+            or _has_recipes(instance, slices, volume)
+        )
     ):
         return True
     found = read_volume([instance], [range(len(slices))], 1)[0]
@@ -350,6 +356,33 @@ def _has_own(
         if not frame.startswith(whole) or frame[len(whole) :].strip(b"\0"):
             return False
     return True
+
+
+def _has_recipes(instance: Instance, slices: Sequence[int], volume: NDArray[Any]) -> bool:
+    """Return whether the coded frames in a file are what recipes code the slices to.
+
+    They then decode to these, which needs no decoder to be known.
+    """
+    kind, place = RECIPE_KINDS.get(instance.transfer_syntax), instance.pixels
+    if kind is None or place is None:
+        return False
+    found = coded_frames(instance.read(place.offset, place.length), len(slices))
+    if found is None:
+        return False
+    for coded, index in zip(found, slices, strict=True):
+        declared = declared_by(coded)
+        if declared is not None and not _is_extended(volume[index], declared.bits):
+            return False
+        recipe = find_recipe(kind, volume[index], coded)
+        if recipe is None or coded[recipe.coded_size :].strip(b"\0"):
+            return False
+    return True
+
+
+def _is_extended(frame: NDArray[Any], bits: int) -> bool:
+    """Return whether bits above those of a codestream are zeros, or repeat the sign."""
+    unused = max(0, 8 * frame.dtype.itemsize - bits)
+    return np.array_equal(frame << unused >> unused, frame)
 
 
 def _changed_by_decoding(instance: Instance, meta: DicomMeta, index: int) -> tuple[int, ...]:

@@ -579,10 +579,11 @@ class DicomCubeImage:
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
         """Return why the original files can't be restored to the byte; '' if they can.
 
-        They can if the image was read from DICOM files whose pixels are uncompressed or coded by
-        one of dicube's own codecs, or from a dicube file written from such an image; if metadata,
-        space, pixel header and pixels are unchanged since; and if a dicube file does not
-        contradict itself: if these are also what its original files hold.
+        They can if the image was read from DICOM files whose pixels are uncompressed, coded by one
+        of dicube's own codecs, or coded again to the byte from the samples (RLE, and lossless
+        JPEG-LS); or from a dicube file written from such an image; if metadata, space, pixel header
+        and pixels are unchanged since; and if a dicube file does not contradict itself: if these
+        are also what its original files hold.
 
         Args:
             codec: name of the codec that has to keep the files, as `to_file` selects it by the

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dicube.codecs.recipes import JPEG_LS, RLE
 from dicube.codecs.records import JPH, JXL, CodecRecord
 from dicube.exceptions import DataConsistencyError, shown
 
@@ -96,6 +97,14 @@ TRANSFER_SYNTAXES = (
         is_jpeg=True,
     ),
 )
+
+# Transfer syntaxes whose frames are coded again from their samples, with the kind of the recipe.
+# Those of JPEG-LS may be lossy: a recipe is found for none that is.
+RECIPE_KINDS = {
+    "1.2.840.10008.1.2.5": RLE,
+    "1.2.840.10008.1.2.4.80": JPEG_LS,
+    "1.2.840.10008.1.2.4.81": JPEG_LS,
+}
 
 
 def transfer_syntax_of(name: str) -> TransferSyntax:

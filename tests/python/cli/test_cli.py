@@ -18,7 +18,7 @@ from inputs.mapped_series import MAPPED, mapping, with_each, without_rescale
 from inputs.original_files import contents
 from programs.running import run_python
 from pydicom import dcmread
-from pydicom.uid import BasicTextSRStorage, RLELossless
+from pydicom.uid import BasicTextSRStorage, JPEG2000Lossless
 
 from dicube import DicomCubeImage, __version__
 from dicube.cli import main
@@ -129,18 +129,18 @@ class TestConvert:
     def test_reports_why_original_files_are_not_kept(self, series: Path, tmp_path: Path) -> None:
         image = DicomCubeImage.from_dicom_folder(series)
         image.to_dicom_folder(tmp_path / "coded", transfer_syntax="htj2k")
-        (tmp_path / "rle").mkdir()
+        (tmp_path / "j2k").mkdir()
         for path in series.iterdir():
             dataset = dcmread(path)
-            dataset.compress(RLELossless)
-            dataset.save_as(tmp_path / "rle" / path.name)
+            dataset.compress(JPEG2000Lossless)
+            dataset.save_as(tmp_path / "j2k" / path.name)
         for source, target, reason in (
             (
-                tmp_path / "rle",
-                tmp_path / "rle.dcbs",
-                "coded frames in transfer syntax RLE Lossless",
+                tmp_path / "j2k",
+                tmp_path / "j2k.dcbs",
+                "coded frames in transfer syntax JPEG 2000",
             ),
-            (tmp_path / "rle.dcbs", tmp_path / "rle.dcba", ""),
+            (tmp_path / "j2k.dcbs", tmp_path / "j2k.dcba", ""),
             (tmp_path / "coded", tmp_path / "coded.dcbs", ""),
             (
                 tmp_path / "coded.dcbs",

@@ -95,12 +95,11 @@ def coded_pixels(
     Raises:
         CodecError: JPEG frames have more than 8 bits or are damaged.
     """
-    fragments = _fragments_of_frames(value, count)
-    if fragments is None:
-        return None
     jpeg = syntax.is_jpeg
-    size_of = len if jpeg else _coded_size
-    frames, layout = _split(value, fragments, size_of)
+    split = split_frames(value, count, len if jpeg else _coded_size)
+    if split is None:
+        return None
+    frames, layout = split
     transformed = False
     interpretation = decoded_interpretation(syntax, interpretation)
     if jpeg and not interpretation.startswith("MONOCHROME"):
@@ -117,6 +116,41 @@ def coded_pixels(
     return CodedPixels(
         syntax.codec, tuple(frames), tuple(layout), jpeg, "RGB" if transformed else interpretation
     )
+
+
+def split_frames(
+    value: bytes, count: int, size_of: Callable[[bytes], int]
+) -> tuple[list[bytes], list[bytes | Range]] | None:
+    """Split the value field of encapsulated pixels into coded frames and the bytes around them.
+
+    Args:
+        value: the value field.
+        count: number of frames.
+        size_of: returns the length of a frame without its padding; called in the order of frames.
+
+    Returns:
+        The coded frames, and the layout of the value field (see `CodedPixels`). None if the bytes
+        of each frame can't be identified.
+    """
+    fragments = _fragments_of_frames(value, count)
+    if fragments is None:
+        return None
+    frames = []
+    layout: list[bytes | Range] = []
+    done = 0
+    for number, parts in enumerate(fragments):
+        whole = b"".join(value[offset : offset + length] for offset, length in parts)
+        size = size_of(whole)
+        frames.append(whole[:size])
+        start = 0
+        for offset, length in parts:
+            stop = min(start + length, size)
+            if stop > start:
+                layout += [value[done:offset], (number, start, stop)]
+                done = offset + stop - start
+            start = stop
+    layout.append(value[done:])
+    return frames, layout
 
 
 def coded_frames(value: bytes, count: int) -> list[bytes] | None:
@@ -214,36 +248,6 @@ def _starts_by_ends(value: bytes, fragments: Sequence[Fragment]) -> list[int]:
         if _END_OF_IMAGE in value[max(at, at + length - _LONGEST_PADDING) : at + length]
     ]
     return [0, *ends[:-1]] if ends and ends[-1] == len(fragments) else []
-
-
-def _split(
-    value: bytes,
-    fragments: Sequence[Sequence[Fragment]],
-    size_of: Callable[[bytes], int],
-) -> tuple[list[bytes], list[bytes | Range]]:
-    """Return the coded frames, and the layout of the value field (see `CodedPixels`).
-
-    Args:
-        value: the value field.
-        fragments: offsets and lengths of each frame's fragments.
-        size_of: returns the length of a frame without its padding.
-    """
-    frames = []
-    layout: list[bytes | Range] = []
-    done = 0
-    for number, parts in enumerate(fragments):
-        whole = b"".join(value[offset : offset + length] for offset, length in parts)
-        size = size_of(whole)
-        frames.append(whole[:size])
-        start = 0
-        for offset, length in parts:
-            stop = min(start + length, size)
-            if stop > start:
-                layout += [value[done:offset], (number, start, stop)]
-                done = offset + stop - start
-            start = stop
-    layout.append(value[done:])
-    return frames, layout
 
 
 def _coded_size(padded: bytes) -> int:

@@ -12,8 +12,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dicube.codecs.recipes import find_recipe
 from dicube.dicom.dicom_tags import uid_name
-from dicube.dicom.files.coded_frames import CodedPixels
+from dicube.dicom.files.coded_frames import CodedPixels, split_frames
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.series import class_name
 from dicube.dicom.files.sources import DatasetInMemory, Source
@@ -29,6 +30,8 @@ from dicube.dicom.originals.model import (
     Original,
     Originals,
     Piece,
+    Recipe,
+    Recoded,
     Runs,
     SampleForm,
     Samples,
@@ -38,6 +41,7 @@ from dicube.dicom.originals.model import (
     runs_of,
 )
 from dicube.dicom.originals.section import fault_of
+from dicube.dicom.transfer_syntaxes import RECIPE_KINDS
 from dicube.exceptions import CubeFileAccessError, DataConsistencyError
 
 # Files without frames are kept in memory, like the headers of images, only if they are small, and
@@ -205,7 +209,7 @@ def original_of(
         hashed: compute the digest even if that could be done later.
     """
     place, runs = instance.pixels, runs_of(slices)
-    if place is None or instance.in_memory or (place.encapsulated and coded is None):
+    if place is None or instance.in_memory:
         return None
     if frame_layout(instance).direct:
         known = _of_direct(instance, name, volume, runs, hashed)
@@ -213,15 +217,19 @@ def original_of(
             return known
     data = instance.read(0, instance.size)
     end = place.offset + place.length
-    if coded is not None:
-        parts: list[Piece] = [data[: place.offset]]
-        for part in coded.layout:
-            if isinstance(part, bytes):
-                parts.append(part)
-            else:
-                frame, start, stop = part
-                parts.append(Coded(slices[frame], start, stop, coded.jpeg))
-        pieces = _without_empty([*parts, data[end:]])
+    if place.encapsulated or coded is not None:
+        if coded is None:
+            value = _recoded(instance, data[place.offset : end], volume, slices)
+        else:
+            value = [
+                part
+                if isinstance(part, bytes)
+                else Coded(slices[part[0]], part[1], part[2], coded.jpeg)
+                for part in coded.layout
+            ]
+        if value is None:
+            return None
+        pieces = _without_empty([data[: place.offset], *value, data[end:]])
         return Original(name, digest_of([data]), pieces, runs, frames_digest(volume, runs))
     if place.offset:  # otherwise deflated, and deflating again may give other bytes
         for form in _forms(volume):
@@ -231,6 +239,42 @@ def original_of(
                 pieces = _without_empty([data[: place.offset], Samples(form, runs), behind])
                 return Original(name, digest_of([data]), pieces)
     return Original(name, digest_of([data]), (data,), runs, frames_digest(volume, runs))
+
+
+def _recoded(
+    instance: Instance, value: bytes, volume: NDArray[Any], slices: Sequence[int]
+) -> list[Piece] | None:
+    """Return the pieces of a value field whose frames are coded again; None if they can't be.
+
+    Args:
+        instance: the file.
+        value: the value field of its pixels.
+        volume, slices: see `original_of`.
+    """
+    kind = RECIPE_KINDS.get(instance.transfer_syntax)
+    if kind is None:
+        return None
+    recipes: list[Recipe] = []
+    refused = False
+
+    def size_of(coded: bytes) -> int:
+        nonlocal refused
+        found = None if refused else find_recipe(kind, volume[slices[len(recipes)]], coded)
+        if found is None:
+            refused = True
+            return 0
+        recipes.append(Recipe(kind, found.data))
+        return found.coded_size
+
+    split = split_frames(value, len(slices), size_of)
+    if split is None or refused:
+        return None
+    return [
+        part
+        if isinstance(part, bytes)
+        else Recoded(recipes[part[0]], slices[part[0]], part[1], part[2])
+        for part in split[1]
+    ]
 
 
 def names_in(source: Source, paths: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dicube.codecs import get_codec
 from dicube.codecs.codestream import probe
 from dicube.codecs.jxl import restore_jpeg
+from dicube.codecs.recipes import KINDS, code_by_recipe
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError, shown
 from dicube.threads import Threads
 
@@ -84,10 +85,29 @@ class Coded(NamedTuple):
     jpeg: bool
 
 
+class Recipe(NamedTuple):
+    """How frames are coded again.
+
+    Attributes:
+        kind: one of `dicube.codecs.recipes.KINDS`; or another one, of a newer version.
+        data: its bytes.
+        keys: JSON of further keys that its record in the section has, which no known kind does.
+    """
+
+    kind: str
+    data: bytes
+    keys: str = "{}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether frames can be coded by it."""
+        return self.kind in KINDS and self.keys == "{}"
+
+
 class Recoded(NamedTuple):
     """A piece that consists of bytes `start` to `stop` of a frame as a recipe codes it."""
 
-    recipe: int
+    recipe: Recipe
     frame: int
     start: int
     stop: int
@@ -206,8 +226,6 @@ class Originals:
             slices.
         copies: further files that hold the same frames.
         others: further files, which hold none of the frames.
-        recipes: how frames are coded again for `Recoded` pieces, as in the section; no kind of
-            recipe is known yet.
         shape: shape of the volume.
         dtype: dtype of the volume.
         codec: name of the coded frames' codec in `dicube.codecs`; '' if the files have none.
@@ -221,7 +239,6 @@ class Originals:
     coded: Sequence[bytes] = ()
     copies: tuple[Original, ...] = ()
     others: tuple[Original, ...] = ()
-    recipes: tuple[Mapping[str, Any], ...] = ()
     _restored: _RestoredJpegs | None = field(default=None, repr=False, compare=False)
 
     def remembering(self) -> Originals:
@@ -283,6 +300,7 @@ class Originals:
         """Return what `parts` does, with a part for each piece, and bulk that is not read yet."""
         found: list[Bytes | Bulk] = []
         frames: dict[tuple[int, bool], bytes | None] = {}  # a JPEG is restored once for all pieces
+        recoded: bytes | None = None
         for piece in file.pieces:
             part: Bytes | Bulk | None
             if isinstance(piece, Samples):
@@ -294,11 +312,14 @@ class Originals:
                 coded = frames[key]
                 part = None if coded is None else coded[piece.start : piece.stop]
             elif isinstance(piece, Recoded):
-                kind = self.recipes[piece.recipe].get("kind")
-                raise InvalidCubeFileError(
-                    f"{file.label} can't be restored: its frames are coded by a recipe of the "
-                    f"unknown kind ({shown(kind)})"
-                )
+                if not piece.recipe.is_known:
+                    raise InvalidCubeFileError(
+                        f"{file.label} can't be restored: its frames are coded by a recipe of the "
+                        f"unknown kind ({shown(piece.recipe.kind)})"
+                    )
+                if piece.start == 0:  # the other pieces of the frame follow
+                    recoded = _recoded_bytes(piece, volume)
+                part = None if recoded is None else recoded[piece.start : piece.stop]
             else:
                 part = piece
             if part is None:
@@ -397,6 +418,14 @@ class Originals:
         with Threads(max(1, num_threads)) as threads:
             restored = threads.map(can_be_restored, files)
             yield from (file for file, ok in zip(files, restored, strict=True) if not ok)
+
+
+def _recoded_bytes(piece: Recoded, volume: NDArray[Any]) -> bytes | None:
+    """Return a frame as its recipe codes it; None if the recipe is not one of such a frame."""
+    try:
+        return code_by_recipe(piece.recipe.kind, volume[piece.frame], piece.recipe.data)
+    except CodecError:
+        return None
 
 
 def _flat(parts: Iterable[Bytes | Bulk]) -> Iterator[Bytes]:

@@ -28,6 +28,7 @@ from dicube.dicom.originals.model import (
     Original,
     Originals,
     Piece,
+    Recipe,
     Recoded,
     Runs,
     SampleForm,
@@ -112,6 +113,7 @@ def originals_to_bytes(
             the originals have bulk.
     """
     forms: dict[SampleForm, int] = {}
+    recipes: dict[Recipe, int] = {}
     literals: list[bytes | memoryview] = []
     ranges: list[tuple[int, int, int, int]] = []
     digests: list[bytes] = []
@@ -127,7 +129,8 @@ def originals_to_bytes(
                 name = "jpeg" if piece.jpeg else "coded"
                 pieces.append({name: [piece.frame, piece.start, piece.stop]})
             elif isinstance(piece, Recoded):
-                pieces.append({"recoded": list(piece)})
+                recipe = recipes.setdefault(piece.recipe, len(recipes))
+                pieces.append({"recoded": [recipe, *piece[1:]]})
             elif isinstance(piece, Bulk):
                 assert store is not None
                 for chunk in piece.chunks():
@@ -147,7 +150,7 @@ def originals_to_bytes(
             entry["why"] = file.why
         entries.append(entry)
         digests += [file.digest if digest is None else digest.digest(), file.frames_digest]
-    is_plain = not (originals.others or originals.recipes or ranges)
+    is_plain = not (originals.others or recipes or ranges)
     index: dict[str, Any] = {
         "version": _PLAIN if is_plain else _VERSION,
         "forms": list(forms),
@@ -156,12 +159,13 @@ def originals_to_bytes(
     if originals.copies:
         index["copies"] = entries[len(originals.files) : len(entries) - len(originals.others)]
     if not is_plain:
-        index["recipes"] = list(originals.recipes)
+        index["recipes"] = list(map(_document_of, recipes))
         index["bulk"] = len(ranges)
         index["others"] = entries[len(entries) - len(originals.others) :]
     text = json.dumps(index, separators=(",", ":")).encode()
     table = (_RANGE.pack(*place) for place in ranges)
-    return b"".join([_LENGTH.pack(len(text)), text, *digests, *table, *literals])
+    data = (recipe.data for recipe in recipes)
+    return b"".join([_LENGTH.pack(len(text)), text, *digests, *table, *data, *literals])
 
 
 def originals_from_bytes(
@@ -202,7 +206,6 @@ def originals_from_bytes(
     if version == _PLAIN:  # which has no other keys
         index = {key: index[key] for key in ("forms", "files", "copies") if key in index}
     forms = [_form(form) for form in _list(index.get("forms"))]
-    recipes = [_recipe(recipe) for recipe in _list(index.get("recipes", []))]
     files = _list(index.get("files"))
     copies, others = _list(index.get("copies", [])), _list(index.get("others", []))
     cursor = _Cursor(memoryview(data), _LENGTH.size + len(text))
@@ -217,12 +220,13 @@ def originals_from_bytes(
     if fault := _fault_of_count(count, shape[0], len(heads)):
         raise _fault(fault)
     ranges = _Ranges(cursor, index.get("bulk", 0), bulk)
+    recipes = [_recipe(recipe, cursor) for recipe in _list(index.get("recipes", []))]
     found = tuple(
         Original(
             entry["name"],
             digest,
             tuple(
-                _piece(piece, forms, len(recipes), ranges, cursor)
+                _piece(piece, forms, recipes, ranges, cursor)
                 for piece in _list(entry.get("pieces"))
             ),
             runs,
@@ -242,7 +246,6 @@ def originals_from_bytes(
         codec if are_coded else "",
         copies=found[len(files) : first_other],
         others=found[first_other:],
-        recipes=tuple(recipes),
     )
     if not cursor.at_end:
         raise _fault("there are bytes that belong to no file")
@@ -299,8 +302,11 @@ def fault_of(originals: Originals) -> str:
             return f"{other.label} holds frames, which files among the others can't"
     for file in (*originals.files, *originals.copies):
         own = set(file.all_numbers())
-        if not all(piece.frame in own for piece in file.pieces if isinstance(piece, Coded)):
+        coded = (piece for piece in file.pieces if isinstance(piece, (Coded, Recoded)))
+        if not all(piece.frame in own for piece in coded):
             return f"{file.label} has bytes of frames that it does not hold"
+        if fault := _fault_of_recoded(file):
+            return fault
     groups = (originals.files, *((copy,) for copy in originals.copies))
     return next(filter(None, map(_fault_of_coded, groups)), "")
 
@@ -325,6 +331,26 @@ def _fault_of_coded(files: Sequence[Original]) -> str:
         if coded.start < end or (coded.start > end and not coded.jpeg) or coded.stop <= coded.start:
             return f"the bytes of frame {coded.frame} are missing or repeated"
         ends[coded.frame] = coded.stop
+    return ""
+
+
+def _fault_of_recoded(file: Original) -> str:
+    """Return what is wrong with the recoded frames of a file; '' if they are valid.
+
+    The pieces of a frame follow each other, so that it is coded only once to restore the file.
+    """
+    done: dict[int, Recoded] = {}
+    last = -1
+    for piece in (p for p in file.pieces if isinstance(p, Recoded)):
+        before = done.get(piece.frame)
+        expected = 0 if before is None else before.stop
+        if (
+            piece.start != expected
+            or piece.stop <= piece.start
+            or (before is not None and (last != piece.frame or before.recipe != piece.recipe))
+        ):
+            return f"the bytes of frame {piece.frame} are missing, repeated or apart"
+        done[piece.frame], last = piece, piece.frame
     return ""
 
 
@@ -400,10 +426,20 @@ class _Ranges:
             raise _fault(f"range {min(self._unused)} of section originals_bulk is in no file")
 
 
-def _recipe(document: Any) -> dict[str, Any]:
+def _document_of(recipe: Recipe) -> dict[str, Any]:
+    """Return the record of a recipe in the index."""
+    size = {"bytes": len(recipe.data)} if recipe.data else {}
+    return {"kind": recipe.kind, **size, **json.loads(recipe.keys)}
+
+
+def _recipe(document: Any, cursor: _Cursor) -> Recipe:
     if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
         raise _fault("a recipe has no kind")
-    return document
+    size = document.get("bytes", 0)
+    if not _is_count(size):
+        raise _fault(f"expected the number of a recipe's bytes, found {shown(size)}")
+    keys = {key: value for key, value in document.items() if key not in ("kind", "bytes")}
+    return Recipe(document["kind"], bytes(cursor.take(size)), json.dumps(keys))
 
 
 def _form(document: Any) -> SampleForm:
@@ -414,7 +450,11 @@ def _form(document: Any) -> SampleForm:
 
 
 def _piece(
-    document: Any, forms: Sequence[SampleForm], recipes: int, ranges: _Ranges, cursor: _Cursor
+    document: Any,
+    forms: Sequence[SampleForm],
+    recipes: Sequence[Recipe],
+    ranges: _Ranges,
+    cursor: _Cursor,
 ) -> Piece:
     if isinstance(document, list):
         if not document or not _is_count(document[0]) or document[0] >= len(forms):
@@ -428,8 +468,8 @@ def _piece(
             return Coded(frame, start, stop, name == "jpeg")
         if name == "recoded" and len(numbers) == 4:
             recipe, frame, start, stop = numbers
-            if recipe < recipes and start <= stop:
-                return Recoded(recipe, frame, start, stop)
+            if recipe < len(recipes):
+                return Recoded(recipes[recipe], frame, start, stop)
         if name == "bulk" and _is_count(value):
             return ranges.take(value)
     elif _is_count(document):

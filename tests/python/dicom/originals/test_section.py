@@ -25,6 +25,7 @@ from dicube.dicom.originals.model import (
     Coded,
     Original,
     Originals,
+    Recipe,
     Recoded,
     Samples,
 )
@@ -269,7 +270,7 @@ class Chunks(Bulk):
 
 
 VOLUME = np.arange(12, dtype=np.uint16).reshape(2, 2, 3)
-RECIPE = {"kind": "of tomorrow", "parameter": [1, {"x": None}]}
+RECIPE = Recipe("of tomorrow", b"recipe", '{"parameter": [1, {"x": null}]}')
 
 
 def version_2() -> tuple[Originals, Store, bytes]:
@@ -277,13 +278,15 @@ def version_2() -> tuple[Originals, Store, bytes]:
     samples = VOLUME.tobytes()
     files = (
         Original("a", b"", (b"head", Chunks(b"bulk"), Samples(IN_MEMORY, ((0, 1),)))),
-        Original("b", sha256(b"b"), (Recoded(0, 1, 0, 99), b"tail"), ((1, 1),), sha256(samples)),
+        Original(
+            "b", sha256(b"b"), (Recoded(RECIPE, 1, 0, 99), b"tail"), ((1, 1),), sha256(samples)
+        ),
     )
     others = (
         Original("c", b"", (b"small",), why="raw data"),
         Original("d/e", b"", (Chunks(b"one", b"two"), b"literal", Chunks(b"three")), why="more"),
     )
-    originals = Originals(files, VOLUME.shape, VOLUME.dtype, others=others, recipes=(RECIPE,))
+    originals = Originals(files, VOLUME.shape, VOLUME.dtype, others=others)
     store = Store()
     return originals, store, originals_to_bytes(originals, VOLUME, store.write)
 
@@ -308,7 +311,7 @@ def test_version_2_is_what_format_md_says(tmp_path: Path) -> None:
             {"name": "a", "pieces": [4, {"bulk": 0}, [0, 0, 1]]},
             {"name": "b", "pieces": [{"recoded": [0, 1, 0, 99]}, 4], "frames": [1, 1]},
         ],
-        "recipes": [RECIPE],
+        "recipes": [{"kind": "of tomorrow", "bytes": 6, "parameter": [1, {"x": None}]}],
         "bulk": 4,
         "others": [
             {"name": "c", "pieces": [5], "why": "raw data"},
@@ -319,7 +322,7 @@ def test_version_2_is_what_format_md_says(tmp_path: Path) -> None:
     table = b"".join(struct.pack("<4Q", *place) for place in store.ranges)
     digests = [sha256(whole["a"]), sha256(b"b"), sha256(VOLUME.tobytes())]
     digests += [sha256(whole["c"]), sha256(whole["d/e"])]
-    assert data[4 + length :] == b"".join([*digests, table, b"headtailsmallliteral"])
+    assert data[4 + length :] == b"".join([*digests, table, b"recipeheadtailsmallliteral"])
 
     originals = read_back(data, store)
     assert originals_to_bytes(originals, VOLUME, Store().write) == data
@@ -359,9 +362,20 @@ HOSTILE_2: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "coded": (changed(("others", 0, "pieces"), [5, {"coded": [0, 0, 1]}]), " holds frames"),
     "no kind": (changed(("recipes", 0), {}), "a recipe has no kind"),
     "no recipe": (changed(("recipes",), []), "expected a piece"),
+    "recipe beyond": (changed(("recipes", 0, "bytes"), 1 << 40), "expected 1099511627776 bytes"),
+    "text for bytes": (
+        changed(("recipes", 0, "bytes"), "6"),
+        "expected the number of a recipe's bytes",
+    ),
     "backwards": (
         changed(("files", 1, "pieces", 0), {"recoded": [0, 1, 9, 0]}),
-        "expected a piece",
+        "frame 1 are miss",
+    ),
+    "no beginning": (changed(("files", 1, "pieces", 0), {"recoded": [0, 1, 1, 9]}), "frame 1 are"),
+    "empty": (changed(("files", 1, "pieces", 0), {"recoded": [0, 1, 0, 0]}), "frame 1 are missing"),
+    "of another": (
+        changed(("files", 1, "pieces", 0), {"recoded": [0, 0, 0, 9]}),
+        "slice 1 has bytes of frames that it does not hold",
     ),
     "version 1": (changed(("version",), 1), "is missing or used twice"),
     "version": (changed(("version",), True), "expected an index of version 1 or 2, found True"),
@@ -412,6 +426,37 @@ def test_empty_ranges_of_coded_frames_are_refused() -> None:
     empty = coded_file("a", Coded(0, 0, 9, True), Coded(0, 9, 9, True), Coded(1, 0, 9, True))
     assert fault_of(Originals((whole,), VOLUME.shape, VOLUME.dtype, "jxl")) == ""
     assert "frame 0" in fault_of(Originals((empty,), VOLUME.shape, VOLUME.dtype, "jxl"))
+
+
+def test_each_frame_of_a_file_is_coded_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    coded: list[bytes] = []
+
+    def code(_kind: str, frame: Any, data: bytes) -> bytes:
+        coded.append(data)
+        return data * 3
+
+    monkeypatch.setattr(model, "code_by_recipe", code)
+    one, two = Recipe("rle", b"ab"), Recipe("rle", b"cd")
+
+    def file(*pieces: Recoded) -> Original:
+        return Original("a", b"", pieces, ((0, 1), (1, 1)))
+
+    def fault(*pieces: Recoded) -> str:
+        return fault_of(Originals((file(*pieces),), VOLUME.shape, VOLUME.dtype))
+
+    pieces = [Recoded(one, 0, at, at + 1) for at in range(6)]
+    pieces += [Recoded(two, 1, at, at + 2) for at in (0, 2, 4)]
+    whole = file(*pieces)
+    originals = Originals((whole,), VOLUME.shape, VOLUME.dtype)
+    assert b"".join(originals.parts(whole, VOLUME) or ()) == b"ababab" + b"cdcdcd"
+    assert coded == [b"ab", b"cd"]
+
+    assert fault(*pieces) == ""
+    apart = "frame 0 are missing, repeated or apart"
+    assert apart in fault(pieces[0], *pieces[6:], *pieces[1:6])
+    assert apart in fault(pieces[0], pieces[1]._replace(recipe=two))
+    assert apart in fault(pieces[0], pieces[2])
+    assert apart in fault(pieces[0], pieces[0])
 
 
 def test_each_jpeg_of_a_file_is_restored_once(monkeypatch: pytest.MonkeyPatch) -> None:
