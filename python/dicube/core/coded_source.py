@@ -115,13 +115,15 @@ def frames_of_codec(
     Args:
         volume: as it is now.
         codec: of the coded frames.
-        coded: one for each slice.
+        coded: one for each slice, empty if it has none.
         compare: whether samples may have changed; frames are then decoded and compared.
     """
     if len(coded) != len(volume):
         return VolumeFrames(volume)
 
     def kept(index: int) -> bytes | None:
+        if not coded[index]:
+            return None
         if compare and not _same(get_codec(codec).decode(coded[index]), volume[index]):
             return None
         return coded[index]

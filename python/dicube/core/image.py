@@ -460,7 +460,7 @@ class DicomCubeImage:
         )
         with reporting_memory, writer, parts_around_frames(writer, parts, kept, volume):
             if coded:
-                writer.write_coded_frames(coded, progress=progress)
+                writer.write_kept_frames(volume, coded, progress=progress)
             else:
                 writer.write_frames(volume, masks=lossy.masks, progress=progress)
             write_losses(writer, [*self.losses, *lossy.losses(writer, volume.nbytes)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, cycle
+from itertools import chain, cycle, groupby
 from types import TracebackType
 from typing import Any
 
@@ -231,6 +231,32 @@ class DcbWriter:
             self.write_coded(coded)
             if progress is not None:
                 progress(done, len(frames))
+
+    def write_kept_frames(
+        self, frames: NDArray[Any], coded: Sequence[bytes], *, progress: Progress | None = None
+    ) -> None:
+        """Store frames that the file's codec has already coded, and encode all others.
+
+        Args:
+            frames: see `write_frames`.
+            coded: the coded form of each frame; empty for a frame to encode.
+            progress: called as `progress(done, n)`.
+
+        Raises:
+            As `write_frames` and `write_coded` do.
+        """
+        for is_coded, group in groupby(range(len(frames)), lambda number: bool(coded[number])):
+            numbers = list(group)
+            first, end = numbers[0], numbers[-1] + 1
+
+            def count(done: int, _total: int, first: int = first) -> None:
+                if progress is not None:
+                    progress(first + done, len(frames))
+
+            if is_coded:
+                self.write_coded_frames(coded[first:end], progress=count)
+            else:
+                self.write_frames(frames[first:end], progress=count)
 
     def finish(self) -> None:
         """Complete the file and rename it to its target.

@@ -99,19 +99,24 @@ class OriginalsKeeper:
                 name = uid_name(instance.transfer_syntax)
                 return f"coded frames in transfer syntax {name} can't be stored unchanged"
             files.append(file)
-        frames: dict[int, bytes] = {}
-        codecs = {"" if coded is None else coded.codec.name for coded in self._coded}
+        coded_files = [
+            (coded, slices)
+            for coded, slices in zip(self._coded, self._slices, strict=True)
+            if coded is not None
+        ]
+        codecs = {coded.codec.name for coded, _ in coded_files}
         if len(codecs) > 1:
-            return "only some files have coded frames, or files differ in their codecs"
-        for coded, slices in zip(self._coded, self._slices, strict=True):
-            if coded is not None:
-                frames.update(zip(slices, coded.frames, strict=True))
+            return "files have coded frames of several codecs"
+        frames = [b""] * len(volume) if codecs else []
+        for coded, slices in coded_files:
+            for index, frame in zip(slices, coded.frames, strict=True):
+                frames[index] = frame
         originals = Originals(
             tuple(files),
             volume.shape,
             volume.dtype,
-            codecs.pop(),
-            tuple(frames[index] for index in sorted(frames)),
+            next(iter(codecs), ""),
+            tuple(frames),
             self._further_copies(files),
             files_without_frames(self._others, self._names),
         )

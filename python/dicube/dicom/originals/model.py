@@ -229,7 +229,8 @@ class Originals:
         shape: shape of the volume.
         dtype: dtype of the volume.
         codec: name of the coded frames' codec in `dicube.codecs`; '' if the files have none.
-        coded: the coded frames, in the order of the slices; empty if the files have none.
+        coded: the coded frames, in the order of the slices, each empty if its file has none; empty
+            if no file has any.
     """
 
     files: tuple[Original, ...]

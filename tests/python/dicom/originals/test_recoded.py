@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless, RLELossless
 
 from dicube import DicomCubeImage, restore_files, verify_file
+from dicube.codecs.jph import imencode_jph
 from dicube.dicom.originals.model import Recoded
 from dicube.exceptions import InvalidCubeFileError
 from dicube.storage import DcbReader, DcbWriter
@@ -85,6 +86,30 @@ def test_uncompressed_and_coded_files_in_one_series(tmp_path: Path) -> None:
     whole = contents(tmp_path / "in")
     for file, name in zip(originals.files, ("I2", "I4", "I5"), strict=True):
         assert b"".join(originals.parts(file, volume) or ()) == whole[name]
+
+
+def test_coded_frames_of_only_some_files(tmp_path: Path) -> None:
+    series = make_series(7, shape=(9, 12))
+    for n in (1, 2, 4):
+        encapsulated(series[n], [imencode_jph(series[n].pixel_array)])
+    rle(series[5], gdcms)
+    write_series(tmp_path / "in", series)
+    pixels = np.stack([pixels_of(n, (9, 12), "uint16") for n in range(7)])
+    done: list[tuple[int, int]] = []
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.to_file(tmp_path / "x.dcbs", progress=lambda *numbers: done.append(numbers))
+    assert done[-1] == (7, 7) and done == sorted(done)
+    with DcbReader(tmp_path / "x.dcbs") as reader:
+        assert np.array_equal(reader.read_frames(), pixels)
+        for n in (1, 2, 4):
+            assert reader.coded(n) == imencode_jph(pixels[n])
+    assert restored(tmp_path / "in", tmp_path) == contents(tmp_path / "in")
+    assert verify_file(tmp_path / "x.dcbs", against=tmp_path / "in").ok
+    # The frames that are coded already are copied, the others encoded.
+    image.to_dicom_folder(tmp_path / "new", transfer_syntax="htj2k")
+    again = DicomCubeImage.from_dicom_folder(tmp_path / "new")
+    assert np.array_equal(again.raw_image, pixels)
+    assert image.why_not_exact("jxl").startswith("the original files have HTJ2K frames")
 
 
 def test_jpeg_ls(tmp_path: Path) -> None:
