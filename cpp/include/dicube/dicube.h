@@ -305,8 +305,9 @@ DICUBE_API int32_t dicube_recipe_find(uint32_t kind, const dicube_image* image, 
                                       size_t pixels_size, const void* coded, size_t coded_size,
                                       void* recipe, size_t capacity, size_t* size, size_t* given);
 
-/* Code a frame by a recipe into `coded`, and store the coded size in *size. Any bytes are allowed
- * as a recipe: returns DICUBE_ERROR_CODEC if they are none, or none of such an image.
+/* Code a frame by a recipe into `coded`, and store the coded size in *size, which is at most
+ * 16 * pixels_size + recipe_size + 65536. Any bytes are allowed as a recipe: returns
+ * DICUBE_ERROR_CODEC if they are none, or none of such an image, or give more than `capacity` bytes.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_recipe_code(uint32_t kind, const dicube_image* image, const void* pixels,
                                       size_t pixels_size, const void* recipe, size_t recipe_size,

@@ -45,7 +45,7 @@ int32_t dicube_recipe_code(uint32_t kind, const dicube_image* image, const void*
         expect(size, "size");
         Image described = frame_in(image, pixels, pixels_size);
         Bytes bytes(static_cast<const uint8_t*>(recipe), recipe_size);
-        copy_out(recipe_kind_by_id(kind).code(described, pixels, bytes), coded, capacity, "coded",
-                 size);
+        copy_out(code_by_recipe(recipe_kind_by_id(kind), described, pixels, bytes, capacity), coded,
+                 capacity, "coded", size);
     });
 }

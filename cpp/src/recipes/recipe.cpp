@@ -3,6 +3,17 @@
 #include <algorithm>
 
 namespace dicube {
+namespace {
+
+// The most that a recipe gives (FORMAT.md, `originals`): a multiple of the samples and its own
+// bytes, besides a few.
+constexpr size_t most_growth = 16, always_allowed = 65536;
+
+size_t most_coded(const Image& image, Bytes recipe) {
+    return most_growth * image.frame_size() + recipe.size() + always_allowed;
+}
+
+}  // namespace
 
 extern const RecipeKind rle_recipe;
 extern const RecipeKind jpeg_ls_recipe;
@@ -18,6 +29,16 @@ const RecipeKind& recipe_kind_by_id(uint32_t id) {
     fail(DICUBE_ERROR_ARGUMENT, "kind: ", id, " is no DICUBE_RECIPE_*");
 }
 
+std::vector<uint8_t> code_by_recipe(const RecipeKind& kind, const Image& image, const void* pixels,
+                                    Bytes recipe, size_t most) {
+    most = std::min(most, most_coded(image, recipe));
+    std::vector<uint8_t> coded = kind.code(image, pixels, recipe);
+    if (coded.size() > most)
+        fail(DICUBE_ERROR_CODEC, "recipe: expected at most ", most, " bytes, it gives ",
+             coded.size());
+    return coded;
+}
+
 FoundRecipe find_recipe(const RecipeKind& kind, const Image& image, const void* pixels,
                         Bytes coded) {
     for (uint32_t number = 0;; ++number) {
@@ -26,7 +47,8 @@ FoundRecipe find_recipe(const RecipeKind& kind, const Image& image, const void* 
             fail(DICUBE_ERROR_CODEC, "recipe: none gives the ", coded.size(),
                  " bytes of the frame");
         std::vector<uint8_t> made = kind.code(image, pixels, *recipe);
-        if (made.size() <= coded.size() && std::equal(made.begin(), made.end(), coded.begin()))
+        size_t most = std::min(coded.size(), most_coded(image, *recipe));
+        if (made.size() <= most && std::equal(made.begin(), made.end(), coded.begin()))
             return {std::move(*recipe), made.size()};
     }
 }

@@ -36,6 +36,11 @@ struct FoundRecipe {
     size_t coded_size;  // bytes that it gives: the coded frame, or all but the bytes behind it
 };
 
+// Codes a frame by a recipe, which may be any bytes. Fails if it gives more than `most` bytes, or
+// more than any recipe may give, which FORMAT.md limits.
+std::vector<uint8_t> code_by_recipe(const RecipeKind& kind, const Image& image, const void* pixels,
+                                    Bytes recipe, size_t most);
+
 // The recipe that gives a coded frame from its samples; fails if none does.
 FoundRecipe find_recipe(const RecipeKind& kind, const Image& image, const void* pixels,
                         Bytes coded);

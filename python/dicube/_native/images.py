@@ -82,10 +82,10 @@ def jpeg_restore(coded: bytes) -> bytes:
     return jpeg.raw
 
 
-# The most bytes that a recipe has besides those of its coded frame, and that coding by a recipe
-# adds to its bytes and twice the samples.
+# The most bytes that a recipe has besides those of its coded frame.
 _RECIPE_EXCESS = 1024
-_CODED_EXCESS = 65536
+# The most bytes that a recipe gives: for each byte of samples, and besides these and its own.
+_MOST_GROWTH, _CODED_EXCESS = 16, 65536
 
 
 def recipe_find(
@@ -101,9 +101,13 @@ def recipe_find(
     return memoryview(recipe)[: size.value].tobytes(), given.value
 
 
-def recipe_code(kind: int, image: Image, pixels: int, pixels_size: int, recipe: bytes) -> bytes:
-    """Code by a recipe the image whose samples are at the address `pixels`."""
-    capacity = 2 * pixels_size + len(recipe) + _CODED_EXCESS
+def recipe_code(
+    kind: int, image: Image, pixels: int, pixels_size: int, recipe: bytes, most: int | None = None
+) -> bytes:
+    """Code by a recipe the image whose samples are at the address `pixels`; fail beyond `most`."""
+    capacity = _MOST_GROWTH * pixels_size + len(recipe) + _CODED_EXCESS
+    if most is not None:
+        capacity = min(most, capacity)
     coded = ctypes.create_string_buffer(capacity)
     size = ctypes.c_size_t()
     functions["dicube_recipe_code"](

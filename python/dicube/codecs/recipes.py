@@ -51,22 +51,22 @@ def find_recipe(kind: str, frame: NDArray[Any], coded: bytes) -> FoundRecipe | N
         return None
 
 
-def code_by_recipe(kind: str, frame: NDArray[Any], data: bytes) -> bytes:
+def code_by_recipe(kind: str, frame: NDArray[Any], data: bytes, most: int | None = None) -> bytes:
     """Return the bytes that a recipe codes a frame to.
 
     Args:
         kind: one of `KINDS`.
         frame: the samples.
         data: the recipe, from any source.
+        most: the most bytes that it may give; None for the most of any recipe.
 
     Raises:
-        CodecError: the recipe is malformed, or not of such a frame.
+        CodecError: the recipe is malformed, or not of such a frame, or gives more than `most`.
     """
     pixels = _native_order(frame)
     described = image_of(pixels.shape, pixels.dtype)
-    return _native.recipe_code(
-        _KINDS[kind], described, pixels.ctypes.data, pixels.nbytes, bytes(data)
-    )
+    address, size = pixels.ctypes.data, pixels.nbytes
+    return _native.recipe_code(_KINDS[kind], described, address, size, bytes(data), most)
 
 
 def _native_order(frame: NDArray[Any]) -> NDArray[Any]:

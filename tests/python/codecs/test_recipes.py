@@ -247,6 +247,27 @@ def test_jpeg_ls_with_restart_intervals() -> None:
     assert code_by_recipe(JPEG_LS, frame, found.data) == whole + b"\0"
 
 
+def with_long_codes() -> tuple[NDArray[Any], bytes]:
+    """Bytes that JPEG-LS makes three times as large, as each line starts with new contexts."""
+    coded = jpeg_ls(smooth((65_000, 2), 8))
+    *_, (at, _) = markers(coded)
+    head = coded[:at] + b"\xff\xdd\0\4\0\1" + coded[at : -2 - len(scan_of(coded))]
+    recipe = b"\1" + struct.pack("<L", len(head)) + head + b"\2\0\0\0\xff\xd9"
+    frame = np.random.default_rng(0).choice(np.array([0, 128], "uint8"), (65_000, 2))
+    return frame, code_by_recipe(JPEG_LS, frame, recipe)
+
+
+def test_coded_frames_larger_than_their_samples() -> None:
+    frame, coded = with_long_codes()
+    assert len(coded) > 2 * frame.nbytes + 65536
+    found = find_recipe(JPEG_LS, frame, coded)
+    assert found is not None and found.coded_size == len(coded)
+    for most in (None, len(coded), 10**15):
+        assert code_by_recipe(JPEG_LS, frame, found.data, most) == coded
+    with pytest.raises(CodecError, match=f"expected at most {len(coded) - 1} bytes"):
+        code_by_recipe(JPEG_LS, frame, found.data, len(coded) - 1)
+
+
 def test_jpeg_ls_with_a_scan_for_each_component() -> None:
     frame = smooth((17, 33, 3), 8)
     planes = [jpeg_ls(np.ascontiguousarray(frame[..., sample])) for sample in range(3)]

@@ -265,6 +265,9 @@ class Chunks(Bulk):
     def __init__(self, *chunks: bytes) -> None:
         self._chunks = chunks
 
+    def __len__(self) -> int:
+        return sum(map(len, self._chunks))
+
     def chunks(self) -> Iterator[bytes]:
         yield from self._chunks
 
@@ -431,8 +434,9 @@ def test_empty_ranges_of_coded_frames_are_refused() -> None:
 def test_each_frame_of_a_file_is_coded_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
     coded: list[bytes] = []
 
-    def code(_kind: str, frame: Any, data: bytes) -> bytes:
+    def code(_kind: str, frame: Any, data: bytes, most: int) -> bytes:
         coded.append(data)
+        assert most == 6
         return data * 3
 
     monkeypatch.setattr(model, "code_by_recipe", code)
