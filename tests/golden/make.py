@@ -31,12 +31,14 @@ from pydicom.uid import (
     BasicTextSRStorage,
     EncapsulatedPDFStorage,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
 from dicube.codecs.jph import imdecode_jph, imencode_jph
+from dicube.core.exactness import Exact
 from dicube.dicom.series.geometry import Space
 from dicube.storage import DcbReader, DcbWriter
 
@@ -94,10 +96,12 @@ def write_mapped(path: Path, work: Path, name: str) -> dict[str, Any]:
     }
 
 
-def write_restorable(path: Path, source: Path, names: list[str]) -> dict[str, Any]:
+def write_restorable(
+    path: Path, source: Path, names: list[str], exact: Exact = True
+) -> dict[str, Any]:
     """Write a file from DICOM files in a folder; return the expected content."""
     image = DicomCubeImage.from_dicom_folder([source / name for name in names])
-    image.to_file(path)
+    image.to_file(path, exact=exact)
     return {
         "shape": image.shape,
         "dtype": image.dtype.name,
@@ -226,6 +230,21 @@ def write_recoded(path: Path) -> dict[str, Any]:
         return write_restorable(path, Path(work), names)
 
 
+def write_kept(path: Path) -> dict[str, Any]:
+    """Write a file that keeps frames in HTJ2K and in near-lossless JPEG-LS as they are."""
+    series = make_series(5, shape=(16, 24))
+    for dataset in series[:2]:
+        encapsulated(dataset, [imencode_jph(dataset.pixel_array)], fragments_per_frame=2)
+    for dataset in series[2:4]:
+        coded = bytes(jpeg_ls.encode_array(dataset.pixel_array, lossy_error=2))
+        encapsulated(dataset, [coded])
+        dataset.file_meta.TransferSyntaxUID = JPEGLSNearLossless
+    names = [f"I{number}" for number in range(1, 6)]
+    with TemporaryDirectory() as work:
+        write_series(Path(work), series)
+        return write_restorable(path, Path(work), names, exact="always")
+
+
 def write_without_frames(path: Path) -> dict[str, Any]:
     """Write a file without frames from two reports; return its content."""
     document = b"%PDF-1.4" + bytes(70_000)
@@ -331,6 +350,7 @@ def make(folder: Path) -> None:
         ("without_frames.dcba", write_without_frames),
         ("frames_among_files.dcbs", write_frames_among_files),
         ("recoded.dcbs", write_recoded),
+        ("kept.dcba", write_kept),
         ("not_finite.dcbs", write_not_finite),
     ):
         if name not in expected:

@@ -21,7 +21,7 @@ from dicube.dicom.dicom_io import NoImagesError
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.formats import codec_of_path
-from dicube.verify.file_summary import holds
+from dicube.verify.file_summary import holds, summarize_file
 
 _PARTLY_DONE = 3  # the exit status
 _LOSSY_OPTIONS = ("max_error", "distance", "roi", "foreground", "background")
@@ -105,7 +105,7 @@ _READERS = {
 
 
 def _write_dicube(image: DicomCubeImage, plan: Plan, bar: ProgressBar) -> None:
-    options = plan.given("num_threads", "effort", "verify", *_LOSSY_OPTIONS)
+    options = plan.given("num_threads", "effort", "verify", "exact", *_LOSSY_OPTIONS)
     image.to_file(plan.target, progress=bar, **options)
 
 
@@ -204,6 +204,10 @@ def _print_result(image: DicomCubeImage, plan: Plan) -> None:
         size = plan.target.stat().st_size
         pixel_size = math.prod(image.shape) * image.dtype.itemsize
         result += f", {size:,} bytes, compression ratio {pixel_size / size:.2f}"
+    if plan.options.get("exact") == "always":
+        originals = summarize_file(plan.target).originals
+        assert originals is not None
+        result += f", {size / originals.size:.2f} times the size of its original files"
     print(result)
 
 
@@ -216,6 +220,7 @@ def _lost_originals(plan: Plan) -> bool:
     return (
         plan.target_kind in (TargetKind.DCBS, TargetKind.DCBA)
         and not _is_lossy(plan)
+        and plan.options.get("exact", True)
         and (
             plan.source_kind is SourceKind.DICOM
             or (plan.source_kind is SourceKind.DICUBE and holds(plan.source, ORIGINALS))

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from dicube.codecs.records import JXL, Effort
+from dicube.core.exactness import Exact
 
 
 class SourceKind(Enum):
@@ -97,6 +98,14 @@ def _effort(text: str) -> Effort:
             f"expected 1 to 9 or {', '.join(JXL.efforts)}, found {text}"
         )
     return effort
+
+
+def _exact(text: str) -> Exact:
+    """Return how a file keeps the original files, from the command line."""
+    choices: dict[str, Exact] = {"always": "always", "cheap": True, "no": False}
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(choices)}, found {text}")
+    return choices[text]
 
 
 def _mapping(text: str) -> int | str:
@@ -185,6 +194,17 @@ OPTIONS = (
         (TargetKind.DCBS, TargetKind.DCBA),
         "do not decode and compare each encoded frame",
         switched=False,
+    ),
+    ConvertOption(
+        "--exact",
+        "exact",
+        (SourceKind.DICOM, SourceKind.DICUBE),
+        (TargetKind.DCBS, TargetKind.DCBA),
+        "what restores the original files to the byte: cheap: keep it if it takes little (default);"
+        " always: keep coded frames as they are as well, or fail, so that the file may be larger"
+        " than its source; no: leave it out",
+        "MODE",
+        convert=_exact,
     ),
     ConvertOption(
         "--max-error",

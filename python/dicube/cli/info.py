@@ -57,6 +57,7 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
             ("format", f"no frames, container version {summary.format_version}"),
             ("size", f"{summary.file_size:,} bytes"),
             *summary.tags.items(),
+            *_originals_of(summary),
             *(("original file", name) for name in summary.original_files),
             *_sections_of(summary),
         ]
@@ -84,7 +85,22 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
             ("origin", _numbers(summary.space["origin"]) + " mm (LPS)"),
         ]
     lines += summary.tags.items()
-    return lines + _sections_of(summary)
+    return [*lines, *_originals_of(summary), *_sections_of(summary)]
+
+
+def _originals_of(summary: FileSummary) -> list[tuple[str, Any]]:
+    """Return the lines about the original files."""
+    kept = summary.originals
+    if kept is None:
+        return [("originals", "not kept")]
+    ratio = kept.size / summary.file_size
+    text = f"{kept.files} files of {kept.size:,} bytes, {ratio:.2f} times the size of this file"
+    lines = [("originals", text)]
+    lines += [("coded again", f"{n} files: {kind}") for kind, n in kept.recoded.items()]
+    lines += [("kept as coded", f"{n} files: {why}") for why, n in kept.kept.items()]
+    if kept.kept:
+        lines.append(("kept frames", f"{kept.kept_size:,} bytes"))
+    return lines
 
 
 def _sections_of(summary: FileSummary) -> list[tuple[str, Any]]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dicube.codecs.recipes import find_recipe
 from dicube.core.cube_parts import CubeParts
 from dicube.dicom.dicom_meta import DicomMeta
+from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.files.coded_frames import coded_frames
 from dicube.dicom.files.coded_images import declared_by
 from dicube.dicom.files.encoding import BIG_ENDIAN
@@ -42,7 +43,7 @@ from dicube.dicom.originals.model import (
 from dicube.dicom.series.geometry import Space, grid_of_space, same_space, space_or_reason
 from dicube.dicom.series.precedence import UNITS, has_rescale_of
 from dicube.dicom.series.stored_bits import UNUSED_BITS, has_unused_bits
-from dicube.dicom.transfer_syntaxes import RECIPE_KINDS, coded_syntax_of
+from dicube.dicom.transfer_syntaxes import RECIPE_KINDS, REVERSIBLE, coded_syntax_of
 from dicube.exceptions import (
     CodecError,
     DataConsistencyError,
@@ -52,7 +53,8 @@ from dicube.exceptions import (
 from dicube.pixel_header import PixelDataHeader
 from dicube.threads import Threads, thread_count
 
-_INTERPRETATION = 0x00280004
+_INTERPRETATION, _STORED = 0x00280004, 0x00280101
+_MOST_DIFFERENCE = 8  # of 256, between decoders of lossy frames
 _ELEMENT_HEADER, _SMALLEST_HEAD = 12, 1 << 10  # bytes
 # Distance in mm, and difference of two directions, that the geometry of a file may have from the
 # positions of its slices: 0.4.0 accepts slices that are not quite where a grid has them.
@@ -80,6 +82,7 @@ def contradictions(
     volume: NDArray[Any] | None,
     num_threads: int | None = None,
     names: Collection[str] | None = None,
+    not_compared: list[str] | None = None,
 ) -> Iterator[str]:
     """Yield what originals contradict in the file that holds them, one line each.
 
@@ -89,6 +92,8 @@ def contradictions(
         volume: its pixels; None to leave pixels out.
         num_threads: files whose frames are decoded at the same time.
         names: the originals to compare; None for all.
+        not_compared: gets a line for each original with frames that nothing here decodes. They are
+            kept as they are, and the SHA-256 of the original is all that can be checked.
 
     Raises:
         InvalidCubeFileError: the bytes of an original are damaged. One that needs an unknown recipe
@@ -107,8 +112,10 @@ def contradictions(
     if meta is not None and originals.files:
         yield from _of_frames(meta, originals)
 
+    unread = [] if not_compared is None else not_compared
+
     def fault(file_and_kind: tuple[Original, bool]) -> str:
-        return _fault_of_image(*file_and_kind, originals, volume, meta, shown)
+        return _fault_of_image(*file_and_kind, originals, volume, meta, shown, unread)
 
     if volume is not None and any(file.frames for file, _ in files):  # which may have to be decoded
         with Threads(thread_count(num_threads)) as threads:
@@ -234,6 +241,7 @@ def _fault_of_image(
     volume: NDArray[Any] | None,
     meta: DicomMeta | None,
     shown: ComparedElements | None,
+    not_compared: list[str],
 ) -> str:
     """Return what a file with frames contradicts; '' for nothing."""
     samples = volume
@@ -252,7 +260,7 @@ def _fault_of_image(
         if instance is None:
             return f"{file.label} is no DICOM file"
         slices = list(file.all_numbers())
-        if not _has_frames(instance, file, originals, slices, parts, volume):
+        if not _has_frames(instance, file, originals, slices, parts, volume, not_compared):
             return other_pixels
         if meta is None or shown is None:
             return ""
@@ -271,6 +279,7 @@ def _has_frames(
     slices: Sequence[int],
     parts: Sequence[Part],
     volume: NDArray[Any] | None,
+    not_compared: list[str],
 ) -> bool:
     """Return whether the pixels that any reader finds in a file are those of its slices.
 
@@ -280,6 +289,7 @@ def _has_frames(
         slices: of its frames, in their order.
         parts: its bytes, one for each piece.
         volume: None to decode nothing.
+        not_compared: gets a line if nothing here decodes the frames, which are kept as they are.
     """
     layout, place = frame_layout(instance), instance.pixels
     # Versions before 0.4.0's release left out whole frames beyond NumberOfFrames.
@@ -301,8 +311,18 @@ def _has_frames(
         )
     ):
         return True
-    found = read_volume([instance], [range(len(slices))], 1)[0]
-    return found.tobytes() == volume[list(slices)].tobytes()
+    shown, is_kept = volume[list(slices)], place.encapsulated and file.kept_size > 0
+    try:
+        found = read_volume([instance], [range(len(slices))], 1)[0]
+    except CodecError:
+        if not is_kept:
+            raise
+        name = uid_name(instance.transfer_syntax)
+        not_compared.append(f"{file.label}: no decoder here can decode its frames in {name}")
+        return True
+    if found.tobytes() == shown.tobytes():
+        return True
+    return is_kept and _is_alike(instance, found, shown)
 
 
 def _plain_form(instance: Instance) -> SampleForm | None:
@@ -383,6 +403,21 @@ def _is_extended(frame: NDArray[Any], bits: int) -> bool:
     """Return whether bits above those of a codestream are zeros, or repeat the sign."""
     unused = max(0, 8 * frame.dtype.itemsize - bits)
     return np.array_equal(frame << unused >> unused, frame)
+
+
+def _is_alike(instance: Instance, found: NDArray[Any], shown: NDArray[Any]) -> bool:
+    """Return whether decoded frames differ from the volume no more than lossy decoders do.
+
+    Decoders of lossy frames round differently: by up to 6 of 256 in JPEG 2000 (ISO/IEC 15444-4,
+    class 1) and 8 in HTJ2K, and by 7 in colour JPEG (2 for each component by IEEE 1180, which the
+    conversion of colours magnifies). More bits of a sample scale that.
+    """
+    if instance.transfer_syntax in REVERSIBLE or found.dtype.kind not in "iu":
+        return False
+    bits = min(max(instance.number(_STORED, 8), 8), 8 * found.dtype.itemsize)
+    most = _MOST_DIFFERENCE << bits - 8
+    difference = np.maximum(found, shown) - np.minimum(found, shown)  # may exceed a signed dtype
+    return int(difference.view(f"u{found.dtype.itemsize}").max(initial=0)) <= most
 
 
 def _changed_by_decoding(instance: Instance, meta: DicomMeta, index: int) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ original files in a dicube file with the rest of the file. Must not write anythi
 
 from __future__ import annotations
 
-from dicube.codecs.records import record_of
+from typing import Literal, TypeAlias
+
 from dicube.core.agreement import check_agreement, contradictions
 from dicube.core.cube_parts import CubeParts
 from dicube.core.origin import Origin
@@ -15,6 +16,9 @@ from dicube.core.provenance import Provenance
 from dicube.dicom.originals.model import Original, Originals
 from dicube.exceptions import InvalidCubeFileError
 from dicube.threads import thread_count
+
+Exact: TypeAlias = "bool | Literal['always']"
+"""Whether a file keeps what restores the original files; 'always': even if that takes much."""
 
 
 class Exactness:
@@ -34,13 +38,14 @@ class Exactness:
         # What was read from DICOM files has not been stored, so nobody can have forged it.
         self._is_stored = provenance is not None and not provenance.is_fresh
 
-    def changes(self, codec: str | None = None) -> str:
+    def changes(self, codec: str | None = None, keep_coded: bool = False) -> str:
         """Return why the image is not what its original files are; '' if it is.
 
         Pixels that no caller has seen are not compared.
 
         Args:
             codec: name of the codec of a file that has to keep the original files, or None.
+            keep_coded: whether it may keep coded frames as they are, whatever they take.
 
         Raises:
             InvalidCubeFileError: the original files in the dicube file are malformed.
@@ -49,12 +54,8 @@ class Exactness:
         reason = origin.objection(meta, header, space)
         if reason or self._provenance is None:
             return reason
-        coded_by = self._provenance.originals.codec
-        if codec is not None and coded_by not in ("", codec):
-            return (
-                f"the original files have {record_of(coded_by).label} frames, "
-                f"which a file with {record_of(codec).label} frames can't store"
-            )
+        if not keep_coded and (reason := self._why_too_large(self._provenance, codec)):
+            return reason
         if self._is_stored and not self._pixels.seen:
             return ""
         return self._changed_pixels(self._provenance)
@@ -120,6 +121,29 @@ class Exactness:
                 return "the original files are malformed"
 
         return origin.unless_changed(why_changed, header, space)
+
+    def _why_too_large(self, provenance: Provenance, codec: str | None) -> str:
+        """Return which coded frames a file would have to keep as they are; '' if none.
+
+        Those that the dicube file read keeps already don't count.
+        """
+        before = provenance.originals
+        after = before if codec is None else before.keeping(codec)
+        files, old_files = after.files + after.copies, before.files + before.copies
+        kept = [
+            file
+            for file, old in zip(files, old_files, strict=True)
+            if file.kept_size > (0 if provenance.is_fresh else old.kept_size)
+        ]
+        if not kept:
+            return ""
+        whose = "the" if len(kept) == len(files) else f"{len(kept)} of {len(files)}"
+        what = "; ".join(dict.fromkeys(file.why for file in kept))
+        size = sum(file.kept_size for file in kept)
+        return (
+            f"{whose} original files have {what}; keeping these as they are "
+            f"(exact 'always') takes {size} bytes"
+        )
 
     def _changed_pixels(self, provenance: Provenance) -> str:
         changed = provenance.changed_file(self._pixels.stored(), self._num_threads)

@@ -21,7 +21,7 @@ from dicube.core.consistency import checked_header, checked_meta, checked_space
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts
 from dicube.core.damage import Damage
 from dicube.core.dicom_export import export_file, export_folder, exportable_meta
-from dicube.core.exactness import Exactness
+from dicube.core.exactness import Exact, Exactness
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, write_losses
 from dicube.core.nifti_image import (
@@ -367,7 +367,7 @@ class DicomCubeImage:
         effort: int | str | None = None,
         verify: bool = True,
         progress: Progress | None = None,
-        exact: bool = True,
+        exact: Exact = True,
         *,
         max_error: float | None = None,
         distance: float | None = None,
@@ -390,8 +390,11 @@ class DicomCubeImage:
             verify: decode each frame after encoding and compare; lossy frames always are.
             progress: called as `progress(done, total)`, in slices.
             exact: keep what restores the original files to the byte, if the image is unchanged
-                since it was read from them (see `why_not_exact`). With False, or after any change,
-                the file holds only what the image is now. Lossy files never keep the originals.
+                since it was read from them, and if that takes little (see `why_not_exact`). With
+                False, or after any change, the file holds only what the image is now. 'always' also
+                keeps, as they are, coded frames that can't be coded again (JPEG 2000, or lossy JPEG
+                in `.dcbs`), so that the file may be larger than its source; or else raises. Lossy
+                files never keep the originals.
             max_error: for `.dcba` and `.dcbl`: the largest allowed difference of a stored value.
                 Each value is checked before the file is put in place.
             distance: for `.dcba` and `.dcbl`: JPEG XL's distance, above 0 and at most 25, relative
@@ -405,8 +408,8 @@ class DicomCubeImage:
         Raises:
             DataConsistencyError: an unknown extension or effort; metadata or geometry of another
                 number of slices; a loss that this format or these samples don't allow (only
-                integers of at most 32 bits); or the image lacks what was damaged (see
-                `accept_damage`).
+                integers of at most 32 bits); the image lacks what was damaged (see
+                `accept_damage`); or the original files are to be kept always and can't be.
             FileNotFoundError: (an InvalidCubeFileError too) the folder does not exist.
             OSError: (an InvalidCubeFileError too) the system refused to write.
             InvalidCubeFileError: the original files in the dicube file read are malformed, or
@@ -420,6 +423,10 @@ class DicomCubeImage:
             ''
         """
         self._origin.damage.check_whole()
+        if exact not in (True, False, "always"):
+            raise DataConsistencyError(
+                f"expected exact of True, False or 'always', found {exact!r}"
+            )
         kind = kind_of_path(path)
         codec = kind.codec.name
         volume = self._raw_image
@@ -440,10 +447,15 @@ class DicomCubeImage:
         reason = "it is coded lossily"
         if exact and lossy.options is None:
             exactness = self._exactness(num_threads)
-            reason = exactness.changes(codec)
+            reason = exactness.changes(codec, keep_coded=exact == "always")
             if not reason:
                 exactness.check_stored()
-        kept = None if reason or not exact else self._origin.provenance
+        if exact == "always" and reason:
+            raise DataConsistencyError(
+                f"{os.fspath(path)} can't keep the original files (exact='always'): {reason}"
+            )
+        provenance = self._origin.provenance
+        kept = None if reason or not exact or provenance is None else provenance.keeping(codec)
         if exact and kept is None:
             self._origin.warn_of_dropped(path, reason)
         coded = () if kept is None else kept.originals.coded
@@ -581,9 +593,10 @@ class DicomCubeImage:
 
         They can if the image was read from DICOM files whose pixels are uncompressed, coded by one
         of dicube's own codecs, or coded again to the byte from the samples (RLE, and lossless
-        JPEG-LS); or from a dicube file written from such an image; if metadata, space, pixel header
-        and pixels are unchanged since; and if a dicube file does not contradict itself: if these
-        are also what its original files hold.
+        JPEG-LS); or from a dicube file written from such an image, or with `exact='always'`; if
+        metadata, space, pixel header and pixels are unchanged since; and if a dicube file does not
+        contradict itself: if these are also what its original files hold. If `exact='always'` would
+        keep coded frames, the reason says how many bytes they take.
 
         Args:
             codec: name of the codec that has to keep the files, as `to_file` selects it by the

@@ -12,6 +12,7 @@ from typing import Any
 
 from dicube.core.cube_parts import read_meta
 from dicube.core.dcb_files import DcbAFile, DcbFile, DcbLFile, DcbSFile
+from dicube.core.exactness import Exact
 from dicube.core.image import DicomCubeImage
 from dicube.core.num_threads import get_num_threads
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
@@ -24,13 +25,16 @@ Path_ = str | os.PathLike[str]
 _FILE_TYPES: dict[str, type[DcbFile]] = {"s": DcbSFile, "a": DcbAFile, "l": DcbLFile}
 
 
-def save(image: DicomCubeImage, file_path: Path_, file_type: str = "s") -> None:
+def save(
+    image: DicomCubeImage, file_path: Path_, file_type: str = "s", *, exact: Exact = True
+) -> None:
     """Write a file; see `DicomCubeImage.to_file`.
 
     Args:
         image: the image.
         file_path: the path; the extension of the file type is appended if it is missing.
         file_type: 's' for `.dcbs` (HTJ2K), 'a' for `.dcba` (JPEG XL), 'l' for `.dcbl` (lossy).
+        exact: see `DicomCubeImage.to_file`.
 
     Raises:
         InvalidCubeFileError: an unknown file type.
@@ -48,7 +52,7 @@ def save(image: DicomCubeImage, file_path: Path_, file_type: str = "s") -> None:
             f"expected file_type of {', '.join(_FILE_TYPES)}, found {file_type!r}", context="save"
         )
     target = _FILE_TYPES[file_type](file_path, "w").filename
-    image.to_file(target, num_threads=get_num_threads())
+    image.to_file(target, num_threads=get_num_threads(), exact=exact)
 
 
 def load(

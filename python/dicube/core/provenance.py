@@ -7,6 +7,7 @@ they are found by comparing with what was read. Must not know files of any kind.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,12 @@ class Provenance:
         part = Provenance(self.originals.of_slices(slices), meta.fork(), header, space)
         part.is_fresh = self.is_fresh
         return part
+
+    def keeping(self, codec: str) -> Provenance:
+        """Return the files for a dicube file with frames of a codec; see `Originals.keeping`."""
+        kept = copy(self)
+        kept._originals = self.originals.keeping(codec)
+        return self if kept._originals is self.originals else kept
 
     def watch(self, volume: NDArray[Any]) -> None:
         """Remember the pixels before a caller gets them, who may change them."""

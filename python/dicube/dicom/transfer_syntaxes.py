@@ -106,6 +106,13 @@ RECIPE_KINDS = {
     "1.2.840.10008.1.2.4.81": JPEG_LS,
 }
 
+# Transfer syntaxes whose frames all decoders decode to the same samples: RLE, Deflate, JPEG
+# Lossless, JPEG-LS (near-lossless too), and the lossless ones of JPEG 2000, HTJ2K and JPEG XL.
+REVERSIBLE = frozenset(
+    f"1.2.840.10008.1.2.{number}"
+    for number in "5 8.1 4.57 4.70 4.80 4.81 4.90 4.92 4.201 4.202 4.110".split()
+)
+
 
 def transfer_syntax_of(name: str) -> TransferSyntax:
     """Return a transfer syntax that dicube writes, by UID (text or pydicom's), keyword or name.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dicube.core.cube_parts import CubeParts, read_parts
+from dicube.core.cube_parts import CubeParts, read_originals, read_parts
 from dicube.core.lossy.loss import Loss
 from dicube.core.stored_files import names_in_file
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import Finding
 from dicube.dicom.metadata.real_world import values_of_slices
+from dicube.dicom.originals.model import Recoded, size_of
 from dicube.dicom.series.check import check_dicom
 from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.precedence import UNITS, mappings_of_slices
@@ -34,6 +36,25 @@ _SHOWN_TAGS = (
 )
 
 _SPACE_FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation", "z_orientation")
+
+
+@dataclass(frozen=True)
+class OriginalsSummary:
+    """How a file keeps the files that it restores to the byte.
+
+    Attributes:
+        files: how many.
+        size: their bytes, when they are restored.
+        recoded: the number of files whose frames are coded again, by the kind of the recipe.
+        kept: the number of files whose coded frames are kept as they are, by the reason.
+        kept_size: the bytes of these frames.
+    """
+
+    files: int
+    size: int
+    recoded: dict[str, int]
+    kept: dict[str, int]
+    kept_size: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +78,7 @@ class FileSummary:
         mappings: of the first slice, in the order of their numbers for `get_fdata(real_world=)`.
         losses: what lossy coding changed; empty if everything was lossless.
         space: the geometry's fields, in (z, y, x) order; None where it isn't known.
+        originals: how the original files are kept; None if they are not.
         original_files: the names of the files stored, of a file without frames.
         tags: the values that identify the series, by keyword; only those present.
     """
@@ -78,6 +100,7 @@ class FileSummary:
     mappings: tuple[str, ...]
     losses: tuple[Loss, ...]
     space: dict[str, list[float]] | None
+    originals: OriginalsSummary | None
     original_files: tuple[str, ...]
     tags: dict[str, str]
 
@@ -111,6 +134,7 @@ def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
             mappings=_mappings(parts.meta) if parts.meta and is_image else (),
             losses=parts.origin.losses,
             space=None if parts.space is None else _space_fields(parts.space),
+            originals=_originals(reader),
             original_files=() if is_image else names_in_file(reader),
             tags={} if parts.meta is None else _tags_of(parts.meta),
         )
@@ -124,6 +148,27 @@ def holds(path: str | os.PathLike[str], section: str) -> bool:
     """
     with DcbReader(path) as reader:
         return section in reader.sections and reader.sections.size(section) > 0
+
+
+def _originals(reader: DcbReader) -> OriginalsSummary | None:
+    stored = read_originals(reader)
+    if stored is None:
+        return None
+    originals = stored()
+    frame_size = math.prod(reader.shape[1:]) * reader.dtype.itemsize
+    recoded, kept = Counter[str](), Counter[str]()
+    for file in originals.all_files:
+        kinds = {piece.recipe.kind for piece in file.pieces if isinstance(piece, Recoded)}
+        recoded.update(kinds)
+        if file.kept_size:
+            kept[file.why] += 1
+    return OriginalsSummary(
+        files=len(originals.all_files),
+        size=sum(size_of(p, frame_size) for file in originals.all_files for p in file.pieces),
+        recoded=dict(recoded),
+        kept=dict(kept),
+        kept_size=sum(file.kept_size for file in originals.all_files),
+    )
 
 
 def _real_values(parts: CubeParts, dtype: np.dtype[Any]) -> str:

@@ -331,13 +331,16 @@ def _originals(
         return
     found: list[str] = []
     contradicted: list[str] = []
+    not_compared: list[str] = []
 
     def restore() -> None:
         volume = reader.read_frames() if reader.shape[0] else np.zeros(reader.shape, reader.dtype)
         changed = provenance.originals.changed(volume, num_threads)
         found.extend(file.label for file in changed)
         # Each may take long to find if values of metadata are long.
-        found_in_all = contradictions(parts, provenance.originals, volume, num_threads)
+        found_in_all = contradictions(
+            parts, provenance.originals, volume, num_threads, not_compared=not_compared
+        )
         contradicted.extend(islice(found_in_all, MOST_PROBLEMS))
 
     error = failure_of(restore)
@@ -349,6 +352,9 @@ def _originals(
     yield judged(name, f"{count} restored and compared with their SHA-256", problems)
     message = "metadata, header, geometry and pixels compared with the original files"
     yield judged("agreement", message, contradicted)
+    if not_compared:
+        listed = "; ".join(sorted(not_compared)[:MOST_PROBLEMS])
+        yield unknown("kept frames", f"those of {len(not_compared)} files not compared: {listed}")
 
 
 def _differing_fields(expected: Space, stored: Space) -> list[str]:

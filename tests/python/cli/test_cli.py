@@ -138,7 +138,7 @@ class TestConvert:
             (
                 tmp_path / "j2k",
                 tmp_path / "j2k.dcbs",
-                "coded frames in transfer syntax JPEG 2000",
+                "the original files have frames in JPEG 2000",
             ),
             (tmp_path / "j2k.dcbs", tmp_path / "j2k.dcba", ""),
             (tmp_path / "coded", tmp_path / "coded.dcbs", ""),
@@ -156,6 +156,34 @@ class TestConvert:
                 f"files to the byte: {reason}"
             )
             assert result.stderr.startswith(expected) if reason else result.stderr == ""
+
+    def test_keeping_original_files(self, series: Path, tmp_path: Path) -> None:
+        source = tmp_path / "j2k"
+        source.mkdir()
+        for path in series.iterdir():
+            dataset = dcmread(path)
+            dataset.compress(JPEG2000Lossless)
+            dataset.save_as(source / path.name)
+        told = run("convert", source, tmp_path / "x.dcbs", "--exact", "cheap")
+        assert "the original files have frames in JPEG 2000" in told.stderr
+        told = run("convert", source, tmp_path / "x.dcbs", "--exact", "no", "--overwrite")
+        assert told.returncode == 0 and not told.stderr
+        told = run("convert", source, tmp_path / "x.dcbs", "--exact", "always", "--overwrite")
+        assert told.returncode == 0 and not told.stderr
+        size = (tmp_path / "x.dcbs").stat().st_size
+        source_size = sum(map(len, contents(source).values()))
+        assert f"{size / source_size:.2f} times the size of its original files" in told.stdout
+        assert run("convert", tmp_path / "x.dcbs", tmp_path / "out/").returncode == 0
+        assert contents(tmp_path / "out") == contents(source)
+        shown = run("info", tmp_path / "x.dcbs").stdout
+        assert f"5 files of {source_size:,} bytes" in shown
+        assert "5 files: frames in JPEG 2000 Image Compression (Lossless Only), which" in shown
+        kept = json.loads(run("info", "--json", tmp_path / "x.dcbs").stdout)["originals"]
+        assert (kept["files"], kept["size"], kept["recoded"]) == (5, source_size, {})
+        assert list(kept["kept"].values()) == [5] and 0 < kept["kept_size"] < source_size
+        with pytest.raises(SystemExit) as ended:
+            main(["convert", str(source), str(tmp_path / "y.dcbs"), "--exact", "perhaps"])
+        assert ended.value.code == 2
 
     def test_effort_in_words(self, series: Path, tmp_path: Path) -> None:
         for name, effort in (("word", "fast"), ("number", 1)):
@@ -308,6 +336,7 @@ class TestInfo:
         assert told["space"]["shape"] == [5, 32, 40]
         assert told["sections"]["dicom_status"] == len("consistent")
         assert told["findings"] == []
+        assert told["originals"]["files"] == 5 and told["originals"]["kept"] == {}
 
     def test_findings(self, series: Path, tmp_path: Path) -> None:
         (series / "slice_0002.dcm").unlink()

@@ -37,6 +37,7 @@ RULES: dict[str, tuple[list[str], str, Any, tuple[str, ...], tuple[str, ...]]] =
     "--on-error": (["--on-error", "skip"], "on_error", "skip", ("dicube",), TARGETS),
     "--effort": (["--effort", "2"], "effort", 2, SOURCES, ("x.dcba", "x.dcbl", "x.dcbr")),
     "--no-verify": (["--no-verify"], "verify", False, SOURCES, ("x.dcbs", "x.dcba")),
+    "--exact": (["--exact", "no"], "exact", False, ("dicom", "dicube"), ("x.dcbs", "x.dcba")),
     "--max-error": (["--max-error", "2"], "max_error", 2, SOURCES, BOUNDED),
     "--distance": (["--distance", "1.5"], "distance", 1.5, SOURCES, BOUNDED),
     "--roi": (["--roi", "auto"], "roi", "auto", SOURCES, ("x.dcbr",)),
@@ -164,6 +165,9 @@ def test_every_option_is_judged() -> None:
             "exclude each other",
         ),
         (["dicube", "x/", "--transfer-syntax", "rle"], "'rle'"),
+        (["dicube", "x.dcbs", "--exact", "always"], "the dicube file holds no original files"),
+        (["dicom", "x.dcba", "--exact", "always", "--max-error", "1"], "it is coded lossily"),
+        (["dicom", "x.dcbl", "--exact", "always"], "writing .dcbs or .dcba, not .dcbl ("),
     ],
     ids=" ".join,
 )

@@ -112,6 +112,9 @@ def test_hostile_rle_recipes() -> None:
         code_by_recipe(RLE, frame, bytes(65) + runs * 2)
     with pytest.raises(CodecError):
         code_by_recipe(RLE, np.zeros((2, 2, 3), np.float64), b"\1\1")
+    for other in (frame[1:], frame[:, 1:], frame.astype("uint32")):
+        with pytest.raises(CodecError):
+            code_by_recipe(RLE, other, found.data)
     random = np.random.default_rng(0)
     for _ in range(500):
         data = bytearray(found.data)
@@ -316,6 +319,9 @@ def test_hostile_jpeg_ls_recipes() -> None:
         code_by_recipe(JPEG_LS, frame, b"\2" + scan + again + bytes(4))
     with pytest.raises(CodecError, match="two SOF55"):
         code_by_recipe(JPEG_LS, frame, b"\2" + scan + scan + bytes(4))
+    for other in (frame[1:], frame[:, 1:], np.stack([frame] * 3, axis=-1)):
+        with pytest.raises(CodecError, match=r"expected .*, found 17 x 33 x 1"):
+            code_by_recipe(JPEG_LS, other, found.data)
     # CharLS relies on samples of at most MAXVAL.
     preset = b"\xff\xf8\0\x0d\1" + struct.pack(">5H", 200, 3, 7, 21, 64)
     segments = scan[4 : 4 + at] + preset + scan[4 + at :]

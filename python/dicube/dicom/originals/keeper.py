@@ -6,6 +6,7 @@ Must not know metadata or dicube files.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicube.codecs.recipes import find_recipe
+from dicube.codecs.records import record_of
 from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.files.coded_frames import CodedPixels, split_frames
 from dicube.dicom.files.instance import Instance
@@ -39,9 +41,10 @@ from dicube.dicom.originals.model import (
     frames_digest,
     frames_in,
     runs_of,
+    size_of,
 )
 from dicube.dicom.originals.section import fault_of
-from dicube.dicom.transfer_syntaxes import RECIPE_KINDS
+from dicube.dicom.transfer_syntaxes import RECIPE_KINDS, coded_syntax_of
 from dicube.exceptions import CubeFileAccessError, DataConsistencyError
 
 # Files without frames are kept in memory, like the headers of images, only if they are small, and
@@ -91,36 +94,53 @@ class OriginalsKeeper:
 
     def originals(self, volume: NDArray[Any]) -> Originals | str:
         """Return the originals after all files were added; or the reason why there can be none."""
+        codec = self._commonest_codec()
+        frames = [b""] * len(volume) if codec else []
+        for index, coded in enumerate(self._coded):
+            if coded is not None and coded.codec.name != codec:
+                syntax = coded_syntax_of(self._instances[index].transfer_syntax)
+                title = coded.codec.label if syntax is None else syntax.title
+                self._keep_coded(index, f"frames in {title} among {record_of(codec).label} frames")
+            elif coded is not None:
+                for number, frame in zip(self._slices[index], coded.frames, strict=True):
+                    frames[number] = frame
         files = []
         for instance, file in zip(self._instances, self._files, strict=True):
             if file is None:
-                if instance.in_memory:
-                    return f"{instance.path} was a dataset in memory and not a file"
-                name = uid_name(instance.transfer_syntax)
-                return f"coded frames in transfer syntax {name} can't be stored unchanged"
+                return f"{instance.path} was a dataset in memory and not a file"
             files.append(file)
-        coded_files = [
-            (coded, slices)
-            for coded, slices in zip(self._coded, self._slices, strict=True)
-            if coded is not None
-        ]
-        codecs = {coded.codec.name for coded, _ in coded_files}
-        if len(codecs) > 1:
-            return "files have coded frames of several codecs"
-        frames = [b""] * len(volume) if codecs else []
-        for coded, slices in coded_files:
-            for index, frame in zip(slices, coded.frames, strict=True):
-                frames[index] = frame
         originals = Originals(
             tuple(files),
             volume.shape,
             volume.dtype,
-            next(iter(codecs), ""),
+            codec,
             tuple(frames),
             self._further_copies(files),
             files_without_frames(self._others, self._names),
         )
         return fault_of(originals) or originals
+
+    def _commonest_codec(self) -> str:
+        """Return the name of the codec of most coded frames; '' if there are none."""
+        counts = Counter[str]()
+        for coded, slices in zip(self._coded, self._slices, strict=True):
+            if coded is not None:
+                counts[coded.codec.name] += len(slices)
+        return max(sorted(counts), key=counts.__getitem__, default="")
+
+    def _keep_coded(self, index: int, why: str) -> None:
+        """Keep the coded frames of a file and its copies as they are."""
+
+        def kept(instance: Instance, file: Original | None) -> Original | None:
+            if file is None:
+                return None
+            return file.keeping(
+                lambda offset, pieces: FileBulk(instance, offset, sum(map(size_of, pieces))), why
+            )
+
+        instances = _with_copies(self._instances[index])
+        files = [self._files[index], *self._copies[index]]
+        self._files[index], *self._copies[index] = map(kept, instances, files)
 
     def _further_copies(self, files: Sequence[Original]) -> tuple[Original, ...]:
         """Return the copies, but for files that were given twice (same name and digest)."""
@@ -131,13 +151,23 @@ class OriginalsKeeper:
 
 
 class FileBulk(Bulk):
-    """A file that is read again when its bytes are needed."""
+    """A file, or some of its bytes, that is read again when the bytes are needed."""
 
-    def __init__(self, instance: Instance) -> None:
-        """Take the file, and its state by which a change can be detected."""
+    def __init__(self, instance: Instance, offset: int = 0, length: int | None = None) -> None:
+        """Take the file, and its state by which a change can be detected.
+
+        Args:
+            instance: the file.
+            offset: of the first byte.
+            length: number of bytes; None for all.
+        """
         assert not isinstance(instance.source, DatasetInMemory)
-        self._path, self._size, self._source = instance.path, instance.size, instance.source
+        self._path, self._source, self._offset = instance.path, instance.source, offset
+        self._size = instance.size - offset if length is None else length
         self._state = self._state_now()
+
+    def __len__(self) -> int:
+        return self._size
 
     def problem(self) -> str:
         """Return that the file is no longer the one that was read; '' if it is."""
@@ -146,7 +176,7 @@ class FileBulk(Bulk):
         return f"{self._path} was changed or removed since it was read"
 
     def chunks(self) -> Iterator[Bytes]:
-        """Yield the bytes of the file.
+        """Yield the bytes.
 
         Raises:
             DataConsistencyError: the file was changed since it was read.
@@ -155,6 +185,7 @@ class FileBulk(Bulk):
         left = self._size
         try:
             with self._source.open() as file:
+                file.seek(self._offset)
                 while left > 0:
                     chunk = file.read(min(left, _RANGE_SIZE)) or b""
                     left -= len(chunk)
@@ -203,7 +234,9 @@ def original_of(
     *,
     hashed: bool,
 ) -> Original | None:
-    """Return what restores a file; None if its pixels are coded by a codec that dicube lacks.
+    """Return what restores a file; None if it is a dataset in memory.
+
+    Coded frames that can't be coded again are kept as they are.
 
     Args:
         instance: the file.
@@ -232,10 +265,13 @@ def original_of(
                 else Coded(slices[part[0]], part[1], part[2], coded.jpeg)
                 for part in coded.layout
             ]
+        why = ""
         if value is None:
-            return None
+            value = [FileBulk(instance, place.offset, place.length)]
+            syntax = uid_name(instance.transfer_syntax)
+            why = f"frames in {syntax}, which can't be coded again to the byte"
         pieces = _without_empty([data[: place.offset], *value, data[end:]])
-        return Original(name, digest_of([data]), pieces, runs, frames_digest(volume, runs))
+        return Original(name, digest_of([data]), pieces, runs, frames_digest(volume, runs), why)
     if place.offset:  # otherwise deflated, and deflating again may give other bytes
         for form in _forms(volume):
             samples = form.encode(frames_in(volume, runs))

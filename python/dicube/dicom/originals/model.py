@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -23,6 +23,7 @@ from dicube.codecs import get_codec
 from dicube.codecs.codestream import probe
 from dicube.codecs.jxl import restore_jpeg
 from dicube.codecs.recipes import KINDS, code_by_recipe
+from dicube.codecs.records import record_of
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError, shown
 from dicube.threads import Threads
 
@@ -117,6 +118,10 @@ class Bulk(ABC):
     """A piece that is kept outside memory because it is large."""
 
     @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of its bytes."""
+
+    @abstractmethod
     def chunks(self) -> Iterator[Bytes]:
         """Yield its bytes, at most `LARGEST_RANGE` at a time."""
 
@@ -149,6 +154,7 @@ class Original:
             the file was read; it detects changes that the pieces don't show. Empty if there are no
             such frames.
         why: of a file that holds no frames of the volume: why its pixels, if any, are not frames.
+            Of one whose coded frames are kept as they are: which frames, and why.
         is_plain: whether the first piece is the bytes before the value of the pixels, and the last
             one, unless it is the pixels, the bytes after it. Set only for files that were read.
     """
@@ -160,6 +166,24 @@ class Original:
     frames_digest: bytes = b""
     why: str = ""
     is_plain: bool = field(default=False, compare=False)
+
+    @property
+    def kept_size(self) -> int:
+        """The number of bytes that coded frames take which are kept as they are."""
+        return sum(len(piece) for piece in self.pieces if isinstance(piece, Bulk) and self.frames)
+
+    def keeping(self, bulk_of: Callable[[int, Sequence[Piece]], Bulk], why: str) -> Original:
+        """Return the file with its coded frames kept as they are, with everything between them.
+
+        Args:
+            bulk_of: makes bulk of an offset in the file, and of pieces that begin there.
+            why: why the frames can't be coded again.
+        """
+        coded = [at for at, piece in enumerate(self.pieces) if isinstance(piece, Coded)]
+        first, end = coded[0], coded[-1] + 1
+        bulk = bulk_of(sum(map(size_of, self.pieces[:first])), self.pieces[first:end])
+        pieces = (*self.pieces[:first], bulk, *self.pieces[end:])
+        return replace(self, pieces=pieces, why=why)
 
     @property
     def label(self) -> str:
@@ -202,6 +226,7 @@ class Original:
 
 
 _ALWAYS_KEPT = 1 << 24  # bytes of restored JPEG frames
+_LARGE_CHUNK = 1 << 24  # bytes of bulk that are made at a time
 
 
 class _RestoredJpegs:
@@ -256,6 +281,28 @@ class Originals:
         """The files, the copies and the others."""
         return self.files + self.copies + self.others
 
+    def keeping(self, codec: str) -> Originals:
+        """Return the originals for a file whose frames are of a codec.
+
+        Coded frames of another codec are kept as they are.
+
+        Args:
+            codec: its name in `dicube.codecs`.
+        """
+        if self.codec in ("", codec):
+            return self
+
+        def kept(file: Original) -> Original:
+            coded = next((piece for piece in file.pieces if isinstance(piece, Coded)), None)
+            if coded is None:
+                return file
+            label = "JPEG" if coded.jpeg else record_of(self.codec).label
+            why = f"{label} frames, which a file with {record_of(codec).label} frames can't store"
+            return file.keeping(lambda _offset, pieces: _CodedBulk(self, pieces), why)
+
+        files, copies = tuple(map(kept, self.files)), tuple(map(kept, self.copies))
+        return replace(self, files=files, copies=copies, codec="", coded=())
+
     @property
     def bulk(self) -> tuple[Bulk, ...]:
         """The pieces that are not in memory."""
@@ -302,6 +349,7 @@ class Originals:
         found: list[Bytes | Bulk] = []
         frames: dict[tuple[int, bool], bytes | None] = {}  # a JPEG is restored once for all pieces
         recoded: bytes | None = None
+        ends = {piece.frame: piece.stop for piece in file.pieces if isinstance(piece, Recoded)}
         for piece in file.pieces:
             part: Bytes | Bulk | None
             if isinstance(piece, Samples):
@@ -319,7 +367,7 @@ class Originals:
                         f"unknown kind ({shown(piece.recipe.kind)})"
                     )
                 if piece.start == 0:  # the other pieces of the frame follow
-                    recoded = _recoded_bytes(piece, volume)
+                    recoded = _recoded_bytes(piece, ends[piece.frame], volume)
                 part = None if recoded is None else recoded[piece.start : piece.stop]
             else:
                 part = piece
@@ -421,12 +469,69 @@ class Originals:
             yield from (file for file, ok in zip(files, restored, strict=True) if not ok)
 
 
-def _recoded_bytes(piece: Recoded, volume: NDArray[Any]) -> bytes | None:
-    """Return a frame as its recipe codes it; None if the recipe is not one of such a frame."""
+class _CodedBulk(Bulk):
+    """Coded frames that the dicube file doesn't hold as frames, and the bytes between them."""
+
+    def __init__(self, originals: Originals, pieces: Sequence[Piece]) -> None:
+        self._originals, self._pieces = originals, pieces
+
+    def __len__(self) -> int:
+        return sum(map(size_of, self._pieces))
+
+    def chunks(self) -> Iterator[Bytes]:
+        """Yield its bytes.
+
+        Raises:
+            InvalidCubeFileError: a frame can't be restored.
+        """
+        gathered = bytearray()
+        for part in self._parts():
+            gathered += part
+            if len(gathered) >= _LARGE_CHUNK:
+                yield bytes(gathered)
+                gathered.clear()
+        if gathered:
+            yield bytes(gathered)
+
+    def _parts(self) -> Iterator[Bytes]:
+        frame: tuple[int, bytes | None] = -1, None
+        for piece in self._pieces:
+            if isinstance(piece, (bytes, memoryview)):
+                yield piece
+                continue
+            if not isinstance(piece, Coded):
+                raise InvalidCubeFileError("an original has other pieces among its coded frames")
+            if frame[0] != piece.frame:
+                frame = piece.frame, self._originals.coded_frame(piece)
+            coded = frame[1]
+            if coded is None or len(coded) < piece.stop:
+                raise InvalidCubeFileError(f"the coded frame of slice {piece.frame} is missing")
+            for start in range(piece.start, piece.stop, _LARGE_CHUNK):
+                yield coded[start : min(start + _LARGE_CHUNK, piece.stop)]
+
+
+def size_of(piece: Piece, frame_size: int = 0) -> int:
+    """Return the number of bytes of a piece; `frame_size` is that of a frame's samples."""
+    if isinstance(piece, Samples):
+        size = frame_size * sum(count for _, count in piece.runs)
+        size = -(-size // 8) if piece.form.packed else size
+        return size + (size % 2 if piece.form.order == PAIRS else 0)
+    return piece.stop - piece.start if isinstance(piece, (Coded, Recoded)) else len(piece)
+
+
+def _recoded_bytes(piece: Recoded, size: int, volume: NDArray[Any]) -> bytes | None:
+    """Return a frame as its recipe codes it; None if the recipe is not one of such a frame.
+
+    Args:
+        piece: of the frame.
+        size: of all its pieces.
+        volume: the samples.
+    """
     try:
-        return code_by_recipe(piece.recipe.kind, volume[piece.frame], piece.recipe.data)
+        coded = code_by_recipe(piece.recipe.kind, volume[piece.frame], piece.recipe.data, size)
     except CodecError:
         return None
+    return coded if len(coded) == size else None
 
 
 def _flat(parts: Iterable[Bytes | Bulk]) -> Iterator[Bytes]:

@@ -34,7 +34,7 @@ from dicube.dicom.originals.model import (
     SampleForm,
     Samples,
 )
-from dicube.exceptions import InvalidCubeFileError, shown
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, shown
 from dicube.strict_json import check_json_memory, parse_json
 
 _PLAIN, _VERSION = 1, 2  # of the index
@@ -111,6 +111,9 @@ def originals_to_bytes(
         volume: the samples, unchanged since the files were read.
         store: stores bytes as a range of `originals_bulk`, and returns a `StoredRange`; needed if
             the originals have bulk.
+
+    Raises:
+        DataConsistencyError: a file with bulk was changed since it was read.
     """
     forms: dict[SampleForm, int] = {}
     recipes: dict[Recipe, int] = {}
@@ -120,7 +123,10 @@ def originals_to_bytes(
     entries = []
     for file in originals.with_digests(volume).all_files:
         pieces: list[Any] = []
-        digest = None if file.digest else hashlib.sha256()  # made while bulk is in memory
+        has_bulk = any(isinstance(piece, Bulk) for piece in file.pieces)
+        is_whole = not any(isinstance(piece, (Samples, Coded, Recoded)) for piece in file.pieces)
+        # Made while bulk is in memory.
+        digest = hashlib.sha256() if is_whole and (has_bulk or not file.digest) else None
         for piece in file.pieces:
             if isinstance(piece, Samples):
                 form = forms.setdefault(piece.form, len(forms))
@@ -148,6 +154,8 @@ def originals_to_bytes(
             entry["frames"] = list(chain.from_iterable(file.frames))
         if file.why:
             entry["why"] = file.why
+        if digest is not None and file.digest and digest.digest() != file.digest:
+            raise DataConsistencyError(f"{file.label} was changed since it was read")
         entries.append(entry)
         digests += [file.digest if digest is None else digest.digest(), file.frames_digest]
     is_plain = not (originals.others or recipes or ranges)

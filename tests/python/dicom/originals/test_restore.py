@@ -382,9 +382,8 @@ def test_files_of_pydicom(path: Path, tmp_path: Path) -> None:
     assert np.array_equal(again.raw_image, image.raw_image)
     is_recoded = syntax in (RLELossless, JPEGLSLossless)
     if syntax.is_encapsulated and coded_syntax_of(syntax) is None and not is_recoded:
-        assert image.why_not_exact() == (
-            f"coded frames in transfer syntax {syntax.name} can't be stored unchanged"
-        )
+        told = f"the original files have frames in {syntax.name}, which can't be coded again to"
+        assert image.why_not_exact().startswith(told)
         assert again.why_not_exact() == "the dicube file holds no original files"
         assert again.dicom_meta.get("TransferSyntaxUID") == syntax
     else:
