@@ -84,6 +84,7 @@ decoding > rescale > image
 writer > frame_coder > loss > image
 frame_coder > codec > image > error
 api > jxl > libjxl > pool, allowance, bytes
+api > lossless_jpeg > image, bytes
 jxl, htj2k > codec
 api, rle, jpeg_ls > recipe > bytes, image
 """

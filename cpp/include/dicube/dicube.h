@@ -289,6 +289,23 @@ DICUBE_API int32_t dicube_jpeg_encode(const void* jpeg, size_t jpeg_size, uint32
 DICUBE_API int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg,
                                        size_t capacity, size_t* size);
 
+/* Describe a JPEG Lossless image: ISO/IEC 10918-1 Annex H with Huffman coding (SOF3), 2 to 16 bits
+ * a sample, 1 to 4 samples per pixel. `image` receives samples of uint8 if they have at most 8
+ * bits, else of uint16; *bits the bits that the JPEG declares. Each may be NULL. Returns
+ * DICUBE_ERROR_CODEC for other JPEGs, and if more samples are declared than the bytes can hold,
+ * which is 8 a byte. @since 0.4.0 */
+DICUBE_API int32_t dicube_lossless_jpeg_probe(const void* jpeg, size_t jpeg_size,
+                                              dicube_image* image, uint32_t* bits);
+
+/* Decode a JPEG Lossless image into `pixels`: the components as they are coded, without a
+ * conversion of colours or of the sign. `image` must describe the JPEG; samples of at most 8 bits
+ * can be decoded as uint16, too. `pixels_size` must be rows x columns x samples x bytes per sample.
+ * Returns DICUBE_ERROR_CODEC if the JPEG is damaged or not of such an image; `pixels` is then
+ * filled with zeros. @since 0.4.0 */
+DICUBE_API int32_t dicube_lossless_jpeg_decode(const void* jpeg, size_t jpeg_size,
+                                               const dicube_image* image, void* pixels,
+                                               size_t pixels_size);
+
 /* ----------------------------------------------------------------------------------- recipes */
 
 /* Kinds of recipes; FORMAT.md describes them. */

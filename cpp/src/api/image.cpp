@@ -4,6 +4,7 @@
 
 #include "arguments.h"
 #include "codecs/jxl_jpeg.h"
+#include "codecs/lossless_jpeg.h"
 #include "fence.h"
 #include "pool.h"
 
@@ -60,6 +61,21 @@ void decode_one(const void* coded, size_t coded_size, const dicube_image* image,
         if (mask != nullptr) std::memset(mask, 0, described.pixel_count());
         throw;
     }
+}
+
+// Unlike images of files, those of JPEG Lossless may have 2 or 4 samples a pixel.
+Image lossless_jpeg_image_in(const dicube_image* image, size_t pixels_size) {
+    constexpr uint64_t most_side = 65535, most_samples = 4;
+    expect_struct(image, "image");
+    Image result = {image->rows, image->columns, image->samples, image->sample_type};
+    bool is_type =
+        result.sample_type == DICUBE_SAMPLE_UINT8 || result.sample_type == DICUBE_SAMPLE_UINT16;
+    if (result.rows > most_side || result.columns > most_side || result.samples > most_samples ||
+        !is_type)
+        fail(DICUBE_ERROR_ARGUMENT, "image: expected up to ", most_side, " rows and columns of ",
+             most_samples, " samples, uint8 or uint16, found ", result.text());
+    expect_size(pixels_size, result.frame_size(), "pixels");
+    return result;
 }
 
 void info_out(Bytes coded, const Codec& codec, const Codestream& found,
@@ -146,6 +162,33 @@ int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, void* jpeg, si
             *size = bytes.size();
         else
             copy_out(bytes, jpeg, capacity, "jpeg", size);
+    });
+}
+
+int32_t dicube_lossless_jpeg_probe(const void* jpeg, size_t jpeg_size, dicube_image* image,
+                                   uint32_t* bits) {
+    return guard([&] {
+        expect(jpeg, "jpeg");
+        if (image != nullptr) expect_struct(image, "image");
+        LosslessJpeg found = probe_lossless_jpeg({static_cast<const uint8_t*>(jpeg), jpeg_size});
+        if (image != nullptr) image_out(found.image, image);
+        if (bits != nullptr) *bits = found.bits;
+    });
+}
+
+int32_t dicube_lossless_jpeg_decode(const void* jpeg, size_t jpeg_size, const dicube_image* image,
+                                    void* pixels, size_t pixels_size) {
+    return guard([&] {
+        expect(jpeg, "jpeg");
+        expect(pixels, "pixels");
+        Image described = lossless_jpeg_image_in(image, pixels_size);
+        try {
+            Bytes source(static_cast<const uint8_t*>(jpeg), jpeg_size);
+            decode_lossless_jpeg(source, described, pixels, nullptr);
+        } catch (...) {
+            std::memset(pixels, 0, pixels_size);
+            throw;
+        }
     });
 }
 

@@ -11,6 +11,8 @@ from dicube._native.images import encode as encode
 from dicube._native.images import encode_roi as encode_roi
 from dicube._native.images import jpeg_encode as jpeg_encode
 from dicube._native.images import jpeg_restore as jpeg_restore
+from dicube._native.images import lossless_jpeg_decode as lossless_jpeg_decode
+from dicube._native.images import lossless_jpeg_probe as lossless_jpeg_probe
 from dicube._native.images import probe as probe
 from dicube._native.images import recipe_code as recipe_code
 from dicube._native.images import recipe_find as recipe_find

@@ -297,6 +297,8 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "dicube_decode_roi": (STATUS, (_DATA, _SIZE, _IMAGE, _U32, _DATA, _SIZE, _DATA, _SIZE)),
     "dicube_jpeg_encode": (STATUS, (_DATA, _SIZE, _U32, _DATA, _SIZE, _OUT_SIZE)),
     "dicube_jpeg_restore": (STATUS, (_DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE)),
+    "dicube_lossless_jpeg_probe": (STATUS, (_DATA, _SIZE, _IMAGE, _OUT_U32)),
+    "dicube_lossless_jpeg_decode": (STATUS, (_DATA, _SIZE, _IMAGE, _DATA, _SIZE)),
     "dicube_recipe_find": (
         STATUS,
         (_U32, _IMAGE, _DATA, _SIZE, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE, _OUT_SIZE),

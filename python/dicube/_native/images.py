@@ -82,6 +82,20 @@ def jpeg_restore(coded: bytes) -> bytes:
     return jpeg.raw
 
 
+def lossless_jpeg_probe(jpeg: int, jpeg_size: int) -> tuple[Image, int]:
+    """Return the image that the JPEG Lossless image at an address declares, and its bits."""
+    image, bits = Image(), ctypes.c_uint32()
+    functions["dicube_lossless_jpeg_probe"](jpeg, jpeg_size, image, bits)
+    return image, bits.value
+
+
+def lossless_jpeg_decode(
+    jpeg: int, jpeg_size: int, image: Image, pixels: int, pixels_size: int
+) -> None:
+    """Decode the JPEG Lossless image at the address `jpeg` to the address `pixels`."""
+    functions["dicube_lossless_jpeg_decode"](jpeg, jpeg_size, image, pixels, pixels_size)
+
+
 # The most bytes that a recipe has besides those of its coded frame.
 _RECIPE_EXCESS = 1024
 # The most bytes that a recipe gives: for each byte of samples, and besides these and its own.

@@ -24,7 +24,7 @@ _JPEG_2000_FILE, _JPEG_2000_BOX = b"\0\0\0\x0cjP  \r\n\x87\n", b"jp2c"
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 # Those with Huffman codes, where each block of 8 x 8 pixels takes a bit or more.
 _HUFFMAN, _MOST_PIXELS_PER_BYTE = frozenset({0xC0, 0xC1, 0xC2, 0xC3}), 512
-_START_OF_SCAN = 0xDA
+_LOSSLESS, _START_OF_SCAN = 0xC3, 0xDA
 _RLE_HEADER = struct.Struct("<16L")  # number of segments, and their offsets (PS3.5 G.5)
 
 
@@ -79,6 +79,11 @@ def least_size(coded: bytes, pixels: int) -> int:
     if not coded.startswith(_JPEG) or _HUFFMAN.isdisjoint(dict(segments_of_jpeg(coded))):
         return 0
     return -(-pixels // _MOST_PIXELS_PER_BYTE)
+
+
+def is_lossless_jpeg(coded: bytes) -> bool:
+    """Return whether an image is JPEG Lossless with Huffman coding."""
+    return coded.startswith(_JPEG) and _LOSSLESS in dict(segments_of_jpeg(coded))
 
 
 def segments_of_jpeg(jpeg: bytes) -> Iterator[tuple[int, bytes]]:

@@ -23,9 +23,12 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
+    JPEGLossless,
+    JPEGLosslessSV1,
     RLELossless,
 )
 
+from dicube.codecs.lossless_jpeg import decode_lossless_jpeg
 from dicube.codecs.samples import new_array
 from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.elements.quiet import pydicom_quiet
@@ -35,7 +38,12 @@ from dicube.dicom.files.coded_frames import (
     coded_pixels,
     reordered_by_table,
 )
-from dicube.dicom.files.coded_images import declared_by, least_size, rle_fault
+from dicube.dicom.files.coded_images import (
+    declared_by,
+    is_lossless_jpeg,
+    least_size,
+    rle_fault,
+)
 from dicube.dicom.files.instance import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
@@ -55,6 +63,7 @@ _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _MOST_LISTED = 8  # files that an error lists
 _OFFSET_TABLE = 0x7FE00001
 _OFFSET_TABLE_TAG = b"\xe0\x7f\x01\x00"  # as encapsulated files have it, in little endian
+_LOSSLESS_JPEG = (JPEGLossless, JPEGLosslessSV1)
 # Bytes that coded frames may decode to: decoders take what a frame declares, and few bytes can
 # declare gigabytes. Frames of one value reach the factor, but images don't.
 _ALWAYS_ALLOWED, _MOST_GROWTH = 1 << 28, 4096
@@ -299,6 +308,9 @@ def _decode(
         return _decode_by_plugins(instance, None, volume, places), None
     value = instance.read(place.offset, place.length)
     frames = _checked_frames(instance, value, volume, len(places))
+    # Plugins that decode these may end the process if a frame is damaged.
+    if instance.transfer_syntax in _LOSSLESS_JPEG and all(map(is_lossless_jpeg, frames)):
+        return _decode_lossless_jpegs(instance, frames, volume, places), None
     try:
         decoded = _decode_ourselves(instance, value, volume, places)
     except (CodecError, DataConsistencyError):
@@ -398,6 +410,30 @@ def _decode_ourselves(
     except CodecError as error:
         raise _undecodable(instance, error) from error
     return coded.interpretation, coded if alike else None
+
+
+def _decode_lossless_jpegs(
+    instance: Instance, coded: list[bytes], volume: NDArray[Any], places: Sequence[int]
+) -> str:
+    """Decode frames of JPEG Lossless, and return their photometric interpretation.
+
+    The codec does not know the sign of samples. If a JPEG declares fewer bits than are allocated,
+    it lacks the bits above BitsStored, which repeat the sign.
+    """
+    size = volume.dtype.itemsize
+    unused = 8 * size - instance.number(_STORED, 8 * size)
+    try:
+        for jpeg, place in zip(coded, places, strict=True):
+            samples, bits = decode_lossless_jpeg(jpeg)
+            frame = samples.astype(f"u{size}", copy=False)
+            if volume.dtype.kind == "i":
+                lacking = unused if bits < 8 * size else 0
+                frame = (frame << lacking).view(volume.dtype) >> lacking
+            _check_frame(instance, frame, volume)
+            volume[place] = frame
+    except CodecError as error:
+        raise _undecodable(instance, error) from error
+    return instance.text(_PHOTOMETRIC)
 
 
 def _decode_by_plugins(
