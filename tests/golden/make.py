@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import imagecodecs
 import jpeg_ls
 import nibabel
 import numpy as np
@@ -30,6 +31,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import (
     BasicTextSRStorage,
     EncapsulatedPDFStorage,
+    JPEGLossless,
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
@@ -245,6 +247,21 @@ def write_kept(path: Path) -> dict[str, Any]:
         return write_restorable(path, Path(work), names, exact="always")
 
 
+def write_recoded_jpeg_lossless(path: Path) -> dict[str, Any]:
+    """Write a file from frames in JPEG Lossless by each predictor, and one that is not coded."""
+    series = make_series(8, shape=(16, 24))
+    for predictor, dataset in enumerate(series[1:], 1):
+        coded = imagecodecs.jpeg8_encode(
+            dataset.pixel_array, lossless=True, predictor=predictor, bitspersample=16
+        )
+        encapsulated(dataset, [coded])
+        dataset.file_meta.TransferSyntaxUID = JPEGLossless
+    names = [f"I{number}" for number in range(1, 9)]
+    with TemporaryDirectory() as work:
+        write_series(Path(work), series)
+        return write_restorable(path, Path(work), names)
+
+
 def write_without_frames(path: Path) -> dict[str, Any]:
     """Write a file without frames from two reports; return its content."""
     document = b"%PDF-1.4" + bytes(70_000)
@@ -351,6 +368,7 @@ def make(folder: Path) -> None:
         ("frames_among_files.dcbs", write_frames_among_files),
         ("recoded.dcbs", write_recoded),
         ("kept.dcba", write_kept),
+        ("recoded_jpeg_lossless.dcbs", write_recoded_jpeg_lossless),
         ("not_finite.dcbs", write_not_finite),
     ):
         if name not in expected:

@@ -84,9 +84,9 @@ decoding > rescale > image
 writer > frame_coder > loss > image
 frame_coder > codec > image > error
 api > jxl > libjxl > pool, allowance, bytes
-api > lossless_jpeg > image, bytes
+api, jpeg_lossless > lossless_jpeg > image, bytes
 jxl, htj2k > codec
-api, rle, jpeg_ls > recipe > bytes, image
+api, rle, jpeg_ls, jpeg_lossless > recipe > bytes, image
 """
 CPP_DOORS = {
     "jxl": ("libjxl",),

@@ -309,8 +309,9 @@ DICUBE_API int32_t dicube_lossless_jpeg_decode(const void* jpeg, size_t jpeg_siz
 /* ----------------------------------------------------------------------------------- recipes */
 
 /* Kinds of recipes; FORMAT.md describes them. */
-#define DICUBE_RECIPE_RLE 1u     /* RLE of DICOM PS3.5 Annex G */
-#define DICUBE_RECIPE_JPEG_LS 2u /* lossless JPEG-LS (ISO/IEC 14495-1) */
+#define DICUBE_RECIPE_RLE 1u           /* RLE of DICOM PS3.5 Annex G */
+#define DICUBE_RECIPE_JPEG_LS 2u       /* lossless JPEG-LS (ISO/IEC 14495-1) */
+#define DICUBE_RECIPE_JPEG_LOSSLESS 3u /* JPEG Lossless (ISO/IEC 10918-1 Annex H) */
 
 /* Find the recipe by which a frame is coded again to the byte from its samples. `coded` is a frame
  * as another program coded it, `pixels` are the samples that it decodes to. `recipe` receives the

@@ -17,9 +17,11 @@ size_t most_coded(const Image& image, Bytes recipe) {
 
 extern const RecipeKind rle_recipe;
 extern const RecipeKind jpeg_ls_recipe;
+extern const RecipeKind jpeg_lossless_recipe;
 
 std::span<const RecipeKind* const> recipe_kinds() {
-    static constexpr const RecipeKind* kinds[] = {&rle_recipe, &jpeg_ls_recipe};
+    static constexpr const RecipeKind* kinds[] = {&rle_recipe, &jpeg_ls_recipe,
+                                                  &jpeg_lossless_recipe};
     return kinds;
 }
 

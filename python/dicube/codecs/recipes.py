@@ -15,8 +15,12 @@ from dicube import _native
 from dicube.codecs.samples import image_of
 from dicube.exceptions import CodecError
 
-RLE, JPEG_LS = "rle", "jpeg-ls"
-_KINDS = {RLE: _native.RECIPE_RLE, JPEG_LS: _native.RECIPE_JPEG_LS}
+RLE, JPEG_LS, JPEG_LOSSLESS = "rle", "jpeg-ls", "jpeg-lossless"
+_KINDS = {
+    RLE: _native.RECIPE_RLE,
+    JPEG_LS: _native.RECIPE_JPEG_LS,
+    JPEG_LOSSLESS: _native.RECIPE_JPEG_LOSSLESS,
+}
 KINDS = frozenset(_KINDS)
 
 

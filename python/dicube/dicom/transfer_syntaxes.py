@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dicube.codecs.recipes import JPEG_LS, RLE
+from dicube.codecs.recipes import JPEG_LOSSLESS, JPEG_LS, RLE
 from dicube.codecs.records import JPH, JXL, CodecRecord
 from dicube.exceptions import DataConsistencyError, shown
 
@@ -102,6 +102,8 @@ TRANSFER_SYNTAXES = (
 # Those of JPEG-LS may be lossy: a recipe is found for none that is.
 RECIPE_KINDS = {
     "1.2.840.10008.1.2.5": RLE,
+    "1.2.840.10008.1.2.4.57": JPEG_LOSSLESS,
+    "1.2.840.10008.1.2.4.70": JPEG_LOSSLESS,
     "1.2.840.10008.1.2.4.80": JPEG_LS,
     "1.2.840.10008.1.2.4.81": JPEG_LS,
 }

@@ -1,0 +1,91 @@
+"""Files in JPEG Lossless, by several encoders, are restored to the byte."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inputs.dicom_series import make_slice, write_series
+from inputs.original_files import contents, encapsulated, originals_of, restored
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1
+
+from dicube.dicom.originals.model import Recoded
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*space is None")
+
+EXTENSIONS = (".dcbs", ".dcba")
+
+
+def check(source: Path, work: Path) -> None:
+    """Restore a series of JPEG Lossless from both kinds of files, and find its recipes small."""
+    for extension in EXTENSIONS:
+        assert restored(source, work, extension) == contents(source)
+        pieces = [p for f in originals_of(work / f"x{extension}").files for p in f.pieces]
+        recipes = [piece.recipe for piece in pieces if isinstance(piece, Recoded)]
+        assert len(recipes) >= len(contents(source))
+        assert {recipe.kind for recipe in recipes} == {"jpeg-lossless"}
+        assert max(len(recipe.data) for recipe in recipes) < 250
+
+
+@pytest.mark.parametrize("predictor", range(1, 8))
+@pytest.mark.parametrize(
+    ("shape", "dtype", "bits"),
+    [
+        *(((40, 50), "uint16", 16), ((40, 50), "int16", 12), ((40, 50), "uint8", 8)),
+        *(((40, 50, 3), "uint8", 8), ((40, 50), "int16", 16)),
+    ],
+    ids=str,
+)
+def test_libjpeg_turbo(
+    shape: tuple[int, ...], dtype: str, bits: int, predictor: int, tmp_path: Path
+) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    options = {"colorspace": "RGB", "outcolorspace": "RGB"} if len(shape) == 3 else {}
+    series = []
+    for number in range(3):
+        dataset = make_slice(number, shape, dtype)
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
+        words = np.random.default_rng(number).integers(0, 1 << bits, shape)
+        words = words.astype("uint8" if bits <= 8 else "uint16")
+        coded = imagecodecs.jpeg8_encode(
+            words, lossless=True, predictor=predictor, bitspersample=bits, **options
+        )
+        series.append(encapsulated(dataset, [coded]))
+        dataset.file_meta.TransferSyntaxUID = JPEGLossless if predictor > 1 else JPEGLosslessSV1
+    check(write_series(tmp_path / "in", series), tmp_path)
+
+
+@pytest.mark.parametrize("predictor", range(8), ids=lambda n: f"predictor{n}" if n else "sv1")
+@pytest.mark.parametrize("name", ["ct_philips_tilt", "mr_siemens_sag"])
+def test_dcmtk(shared_data: Path, tmp_path: Path, name: str, predictor: int) -> None:
+    program = shutil.which("dcmcjpeg")
+    if program is None:
+        pytest.skip("needs dcmcjpeg")
+    form = ["+el", "+sv", str(predictor)] if predictor else ["+e1"]
+    (tmp_path / "in").mkdir()
+    for source in sorted((shared_data / name).iterdir())[1:4]:  # without DIRFILE
+        target = tmp_path / "in" / source.name
+        subprocess.run([program, *form, source, target], check=True, capture_output=True)
+    check(tmp_path / "in", tmp_path)
+
+
+def test_gdcm(shared_data: Path, tmp_path: Path) -> None:
+    gdcm = pytest.importorskip("gdcm")
+    (tmp_path / "in").mkdir()
+    for source in sorted((shared_data / "ct_ge_head").iterdir())[:3]:
+        reader = gdcm.ImageReader()
+        reader.SetFileName(str(source))
+        assert reader.Read()
+        change = gdcm.ImageChangeTransferSyntax()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(tmp_path / "in" / source.name))
+        assert writer.Write()
+    check(tmp_path / "in", tmp_path)
