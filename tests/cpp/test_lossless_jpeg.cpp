@@ -33,6 +33,9 @@ struct Form {
     bool has_long_codes = false;  // else each code has 5 bits
     std::function<uint32_t(uint32_t)> pad = [](uint32_t) { return 0xFFu; };  // of each interval
     Coded before_restart = {}, behind = {};
+    bool has_dnl = false;           // the number of rows is behind the first scan
+    bool has_tables_first = false;  // DHT and DRI before SOF3, and once more before the scan
+    Coded before_scan = {}, behind_scan = {};
 };
 
 Picture picture(uint32_t rows, uint32_t columns, uint32_t components, uint32_t bits, bool noise) {
@@ -147,12 +150,7 @@ void append_scan(Coded& jpeg, const Picture& source, const Form& form,
     }
 }
 
-Coded encoded(const Picture& source, const Form& form) {
-    Coded jpeg;
-    append(jpeg, {0xFF, 0xD8, 0xFF, 0xFE, 0, 5, 1, 2, 3});  // with a comment
-    append(jpeg, {0xFF, 0xC3, 0, 8 + 3 * source.components, source.bits, source.rows >> 8,
-                  source.rows & 255, source.columns >> 8, source.columns & 255, source.components});
-    for (uint32_t c = 0; c < source.components; ++c) append(jpeg, {c + 1, 0x11, 0});
+void append_tables(Coded& jpeg, const Picture& source, const Form& form) {
     append(jpeg, {0xFF, 0xFF, 0xC4, 0, 36, 2});  // behind a fill byte
     auto lengths = code_lengths(form);
     for (uint32_t length = 1; length <= 16; ++length)
@@ -162,12 +160,31 @@ Coded encoded(const Picture& source, const Form& form) {
         uint32_t interval = form.restart_rows * source.columns;
         append(jpeg, {0xFF, 0xDD, 0, 4, interval >> 8, interval & 255});
     }
+}
+
+Coded encoded(const Picture& source, const Form& form) {
+    Coded jpeg;
+    append(jpeg, {0xFF, 0xD8, 0xFF, 0xFE, 0, 5, 1, 2, 3});  // with a comment
+    if (form.has_tables_first) {
+        Form other = form;
+        other.has_long_codes = !form.has_long_codes;
+        append_tables(jpeg, source, other);
+    }
+    uint32_t rows = form.has_dnl ? 0 : source.rows;
+    append(jpeg, {0xFF, 0xC3, 0, 8 + 3 * source.components, source.bits, rows >> 8, rows & 255,
+                  source.columns >> 8, source.columns & 255, source.components});
+    for (uint32_t c = 0; c < source.components; ++c) append(jpeg, {c + 1, 0x11, 0});
+    append_tables(jpeg, source, form);
     std::vector<uint32_t> all;
     for (uint32_t c = 0; c < source.components; ++c) all.push_back(c);
-    if (form.is_interleaved)
-        append_scan(jpeg, source, form, all);
-    else
-        for (uint32_t c : all) append_scan(jpeg, source, form, {c});
+    for (uint32_t c : all) {
+        append(jpeg, form.before_scan);
+        append_scan(jpeg, source, form, form.is_interleaved ? all : std::vector{c});
+        if (form.has_dnl && c == 0)
+            append(jpeg, {0xFF, 0xDC, 0, 4, source.rows >> 8, source.rows & 255});
+        append(jpeg, form.behind_scan);
+        if (form.is_interleaved) break;
+    }
     append(jpeg, {0xFF, 0xD9});
     append(jpeg, form.behind);
     return jpeg;
@@ -237,6 +254,13 @@ void expect_round_trip(const Picture& source, const Form& form) {
     EXPECT(restored(jpeg, found) == jpeg);
 }
 
+size_t segment(const Coded& jpeg, uint8_t code) {
+    for (size_t i = 0; i + 1 < jpeg.size(); ++i)
+        if (jpeg[i] == 0xFF && jpeg[i + 1] == code) return i;
+    EXPECT(false);
+    return 0;
+}
+
 void all_forms_come_back() {
     for (uint32_t bits = 2; bits <= 16; ++bits)
         for (uint32_t predictor = 1; predictor <= 7; ++predictor)
@@ -261,9 +285,51 @@ void unusual_bytes_come_back() {
         source, {.restart_rows = 1, .is_interleaved = false, .before_restart = {0, 7, 0xFF, 0xFF}});
     expect_round_trip(source, {.restart_rows = 3, .before_restart = {0xFF, 0}});
     expect_round_trip(source, {.behind = {0, 0, 0xFF, 0xDA, 1}});
+    // An APP1 segment, fill bytes, an empty table of restart intervals, stray bytes.
+    const Coded segments = {0xFF, 0xE1, 0, 4, 0xFF, 0xC3, 0xFF, 0xFF, 0xFF, 0xE1, 0, 2, 7, 0, 9};
+    for (bool is_interleaved : {false, true})
+        for (bool has_tables_first : {false, true})
+            expect_round_trip(source, {.restart_rows = 3,
+                                       .is_interleaved = is_interleaved,
+                                       .has_tables_first = has_tables_first,
+                                       .before_scan = segments,
+                                       .behind_scan = segments});
     Coded jpeg = encoded(source, {});
     jpeg.resize(jpeg.size() - 2);  // EOI
     EXPECT(restored(jpeg, decoded(jpeg)) == jpeg);
+}
+
+// The number of lines may follow the first scan (B.2.5).
+void lines_behind_the_first_scan() {
+    for (bool is_interleaved : {false, true})
+        for (uint32_t restart_rows : {0, 3}) {
+            Form form = {.predictor = 5,
+                         .restart_rows = restart_rows,
+                         .is_interleaved = is_interleaved,
+                         .behind = {0xFF, 0xDC},
+                         .has_dnl = true};
+            expect_round_trip(picture(300, 9, 3, 10, true), form);
+            Coded jpeg = encoded(picture(7, 9, 3, 10, true), form);
+            size_t dnl = segment(jpeg, 0xDC);
+            for (auto [at, value] : {std::pair{1, 0xDD}, {1, 0xD9}, {3, 5}, {5, 0}, {5, 8}}) {
+                Coded bad = jpeg;
+                bad[dnl + static_cast<size_t>(at)] = static_cast<uint8_t>(value);
+                EXPECT(decoded(bad).status == DICUBE_ERROR_CODEC);
+            }
+            jpeg.resize(dnl + 3);
+            EXPECT(decoded(jpeg).status == DICUBE_ERROR_CODEC);
+        }
+}
+
+// Intervals that are no whole rows are not allowed (H.1.1), but longer ones than a scan are none.
+void interval_that_no_scan_reaches() {
+    Picture source = picture(7, 9, 1, 10, true);
+    Coded jpeg = encoded(source, {.restart_rows = 7});
+    size_t interval = segment(jpeg, 0xDD);
+    jpeg[interval + 4] = jpeg[interval + 5] = 0xFF;
+    Decoded found = decoded(jpeg);
+    EXPECT(found.status == DICUBE_OK && are_samples(found, source));
+    EXPECT(restored(jpeg, found) == jpeg);
 }
 
 // The greatest difference has a category of its own, without additional bits.
@@ -297,13 +363,6 @@ void probe_reports_bits() {
     EXPECT(image.rows == 4 && image.columns == 5 && image.samples == 3 && bits == 7);
     EXPECT(image.sample_type == DICUBE_SAMPLE_UINT8);
     EXPECT(dicube_lossless_jpeg_probe(jpeg.data(), jpeg.size(), nullptr, nullptr) == DICUBE_OK);
-}
-
-size_t segment(const Coded& jpeg, uint8_t code) {
-    for (size_t i = 0; i + 1 < jpeg.size(); ++i)
-        if (jpeg[i] == 0xFF && jpeg[i + 1] == code) return i;
-    EXPECT(false);
-    return 0;
 }
 
 void damage_is_refused() {
@@ -437,6 +496,8 @@ void invalid_arguments_are_refused() {
 int main() {
     all_forms_come_back();
     unusual_bytes_come_back();
+    lines_behind_the_first_scan();
+    interval_that_no_scan_reaches();
     difference_of_32768();
     few_bits_as_uint16();
     probe_reports_bits();

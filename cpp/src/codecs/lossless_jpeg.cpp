@@ -103,6 +103,13 @@ void for_each_difference(Channels& channels, size_t columns, Action&& action) {
     }
 }
 
+Header header_of(ByteReader& cursor) {
+    Header header;
+    header.read_frame(cursor);
+    if (header.image().rows == 0) header.set_rows(header.rows_behind_scan(cursor));
+    return header;
+}
+
 void expect_image(const Header& header, const Image& image) {
     const Image& found = header.image();
     size_t least_size = header.bits() <= 8 ? 1 : 2;
@@ -289,8 +296,7 @@ void restore_scan(const Header& header, const Scan& scan, const ScanRecipe& reci
 
 LosslessJpeg probe_lossless_jpeg(Bytes jpeg) {
     ByteReader cursor(jpeg, what, DICUBE_ERROR_CODEC);
-    Header header;
-    header.read_frame(cursor);
+    Header header = header_of(cursor);
     const Image& image = header.image();
     // Each sample takes at least one bit.
     uint64_t samples = image.rows * image.row_samples();
@@ -303,8 +309,7 @@ LosslessJpeg probe_lossless_jpeg(Bytes jpeg) {
 void decode_lossless_jpeg(Bytes jpeg, const Image& image, void* pixels,
                           std::vector<uint8_t>* recipe) {
     ByteReader cursor(jpeg, what, DICUBE_ERROR_CODEC);
-    Header header;
-    header.read_frame(cursor);
+    Header header = header_of(cursor);
     expect_image(header, image);
     ByteWriter out;
     out.u8(0);  // the number of scans, known below
@@ -330,6 +335,7 @@ std::vector<uint8_t> restore_lossless_jpeg(Bytes recipe, const Image& image, con
         ByteReader reader(segments, what, DICUBE_ERROR_CODEC);
         if (jpeg.empty()) {
             header.read_frame(reader);
+            if (header.image().rows == 0) header.set_rows(image.rows);
             expect_image(header, image);
         }
         Scan scan = header.read_scan(reader);

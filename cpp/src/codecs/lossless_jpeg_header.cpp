@@ -17,12 +17,15 @@ enum Marker : uint8_t {
     SOI = 0xD8,
     EOI = 0xD9,
     SOS = 0xDA,
+    DNL = 0xDC,
     DRI = 0xDD,
     DHP = 0xDE,
     EXP = 0xDF,
 };
 
 constexpr uint32_t most_components = 4;
+
+bool is_restart(uint8_t code) { return code >= first_restart && code <= RST7; }
 
 // Reads up to the end of the next marker, and returns its second byte. A zero byte behind FF, and
 // another FF, make no marker.
@@ -40,6 +43,22 @@ uint8_t next_marker(ByteReader& cursor) {
 void Header::read_frame(ByteReader& cursor) {
     if (cursor.left() < 2 || cursor.u16_big() != (0xFF00 | SOI)) refuse("found no JPEG image");
     read_frame_header(read_until(SOF3, cursor));
+}
+
+uint64_t Header::rows_behind_scan(ByteReader cursor) const {
+    Header(*this).read_scan(cursor);
+    uint8_t found = 0;
+    do {
+        found = next_marker(cursor);
+    } while (is_restart(found));
+    if (found != DNL || cursor.u16_big() != 4)
+        refuse("expected a number of rows in the frame header or behind the first scan");
+    return cursor.u16_big();
+}
+
+void Header::set_rows(uint64_t rows) {
+    if (rows < 1 || rows > 65535) refuse("expected 1 to 65535 rows, found ", rows);
+    image_.rows = rows;
 }
 
 Scan Header::read_scan(ByteReader& cursor) {
@@ -73,17 +92,17 @@ Scan Header::read_scan(ByteReader& cursor) {
 
 uint32_t Header::interval_rows() const {
     auto rows = static_cast<uint32_t>(image_.rows), columns = static_cast<uint32_t>(image_.columns);
-    if (restart_interval_ == 0) return rows;
+    if (restart_interval_ == 0 || restart_interval_ / columns >= rows) return rows;
     if (restart_interval_ % columns != 0)
         refuse("expected restart intervals of whole rows of ", columns, " samples, found ",
                restart_interval_);
-    return std::min(rows, restart_interval_ / columns);
+    return restart_interval_ / columns;
 }
 
 Bytes Header::read_until(uint8_t code, ByteReader& cursor) {
     while (true) {
         uint8_t found = next_marker(cursor);
-        if (found == TEM || (found >= first_restart && found <= RST7)) continue;
+        if (found == TEM || is_restart(found)) continue;
         bool is_frame = found >= SOF0 && found <= SOF15 && found != DHT && found != DAC;
         bool is_wrong = found == SOI || found == EOI || found == DHP || found == EXP;
         if (found != code && (is_frame || found == SOS || is_wrong))
@@ -123,9 +142,7 @@ void Header::read_frame_header(Bytes segment) {
     image_.samples = cursor.u8();
     image_.sample_type = bits_ <= 8 ? DICUBE_SAMPLE_UINT8 : DICUBE_SAMPLE_UINT16;
     if (bits_ < 2 || bits_ > 16) refuse("expected 2 to 16 bits a sample, found ", bits_);
-    if (image_.rows == 0 || image_.columns == 0)
-        refuse("expected rows and columns in the frame header, found ", image_.rows, " and ",
-               image_.columns);
+    if (image_.columns == 0) refuse("expected columns in the frame header, found 0");
     if (image_.samples < 1 || image_.samples > most_components ||
         cursor.left() != 3 * image_.samples)
         refuse("expected 1 to ", most_components, " components, found ", image_.samples,

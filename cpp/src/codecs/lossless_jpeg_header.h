@@ -41,15 +41,18 @@ struct Scan {
 // What the segments declare, as far as they are read.
 class Header {
 public:
-    // Reads from SOI to the end of SOF3.
+    // Reads from SOI to the end of SOF3, which may declare 0 rows: then rows_behind_scan(), given
+    // what follows, or another source has their number.
     void read_frame(ByteReader& cursor);
+    uint64_t rows_behind_scan(ByteReader cursor) const;
+    void set_rows(uint64_t rows);
     // Reads from there, or from the end of a scan, to the end of the next SOS.
     Scan read_scan(ByteReader& cursor);
 
     const Image& image() const { return image_; }
     uint32_t bits() const { return bits_; }
     const HuffmanTable& table(uint32_t number) const { return tables_[number]; }
-    // The rows of a restart interval; all if there is no other interval.
+    // The rows of a restart interval; all if no scan reaches its end.
     uint32_t interval_rows() const;
 
 private:
