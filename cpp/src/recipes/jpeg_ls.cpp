@@ -165,6 +165,8 @@ void encode_scan(const Image& image, const Sample* pixels, const Parameters& par
     uint32_t mask = (uint32_t{1} << parameters.bits) - 1;
     auto stated = static_cast<uint32_t>(parameters.preset.maximum_sample_value);
     uint32_t greatest = stated == 0 ? mask : stated;
+    // CharLS clamps predictions as if all its bits were ones, and would code other samples.
+    if ((greatest & (greatest + 1)) != 0) refuse("MAXVAL ", greatest, " is no power of 2 less 1");
     auto rows = static_cast<uint32_t>(image.rows);
     uint32_t interval = parameters.interval == 0 ? rows : std::min(rows, parameters.interval);
     // Noise takes little more than its samples.

@@ -113,6 +113,11 @@ void put_rows(Bytes bytes, size_t columns, Rule rule, Buffer& out) {
     }
 }
 
+uint8_t repeated_byte(Bytes bytes) {
+    if (equal_bytes(bytes) != bytes.size()) refuse("a run repeats a byte where the bytes differ");
+    return bytes[0];
+}
+
 void put_runs(Bytes bytes, Bytes controls, Buffer& out) {
     for (uint8_t control : controls) {
         out.push_back(control);
@@ -121,7 +126,7 @@ void put_runs(Bytes bytes, Bytes controls, Buffer& out) {
         if (control < 128)
             out.insert(out.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(count));
         else if (control > 128)
-            out.push_back(bytes[0]);
+            out.push_back(repeated_byte(bytes.first(count)));
         bytes = bytes.subspan(count);
     }
     if (!bytes.empty()) refuse("the runs of a segment have fewer bytes than it");

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.codecs.recipes import find_recipe
+from dicube.codecs.recipes import JPEG_LOSSLESS, find_recipe
 from dicube.core.cube_parts import CubeParts
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import uid_name
@@ -381,10 +381,11 @@ def _has_own(
 def _has_recipes(instance: Instance, slices: Sequence[int], volume: NDArray[Any]) -> bool:
     """Return whether the coded frames in a file are what recipes code the slices to.
 
-    They then decode to these, which needs no decoder to be known.
+    They then decode to these, which needs no decoder to be known. Those of JPEG Lossless don't say
+    which samples they decode to if a point transform drops bits, but need no plugin to be decoded.
     """
     kind, place = RECIPE_KINDS.get(instance.transfer_syntax), instance.pixels
-    if kind is None or place is None:
+    if kind is None or kind == JPEG_LOSSLESS or place is None:
         return False
     found = coded_frames(instance.read(place.offset, place.length), len(slices))
     if found is None:

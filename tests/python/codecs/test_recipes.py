@@ -323,12 +323,14 @@ def test_hostile_jpeg_ls_recipes() -> None:
         with pytest.raises(CodecError, match=r"expected .*, found 17 x 33 x 1"):
             code_by_recipe(JPEG_LS, other, found.data)
     # CharLS relies on samples of at most MAXVAL.
-    preset = b"\xff\xf8\0\x0d\1" + struct.pack(">5H", 200, 3, 7, 21, 64)
-    segments = scan[4 : 4 + at] + preset + scan[4 + at :]
-    with pytest.raises(CodecError, match="exceeds MAXVAL"):
-        code_by_recipe(
-            JPEG_LS, frame, b"\1" + struct.pack("<L", len(segments)) + segments + bytes(4)
-        )
+    # It codes other samples than those given unless all bits of MAXVAL are ones.
+    for maxval, fault in ((127, "exceeds MAXVAL"), (254, "MAXVAL 254 is no power of 2 less 1")):
+        preset = b"\xff\xf8\0\x0d\1" + struct.pack(">5H", maxval, 3, 7, 21, 64)
+        segments = scan[4 : 4 + at] + preset + scan[4 + at :]
+        with pytest.raises(CodecError, match=fault):
+            code_by_recipe(
+                JPEG_LS, frame, b"\1" + struct.pack("<L", len(segments)) + segments + bytes(4)
+            )
     random = np.random.default_rng(0)
     for _ in range(2000):
         data = bytearray(found.data)

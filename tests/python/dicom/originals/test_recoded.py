@@ -155,6 +155,20 @@ def test_changed_pixels_are_detected(tmp_path: Path) -> None:
         assert changed.why_not_exact() == "the pixels of the original file of slice 1 were changed"
 
 
+def test_changed_pixels_within_a_run_are_detected(tmp_path: Path) -> None:
+    """The control bytes that a recipe keeps, with the first byte of a run, still give the file."""
+    dataset = make_slice(shape=(12, 30), dtype="uint16")
+    dataset.PixelData = np.full((12, 30), 7, "uint16").tobytes()
+    write_series(tmp_path / "in", [rle(dataset, lambda row: gdcms(row[:9]) + gdcms(row[9:]))])
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    assert image.why_not_exact() == ""
+    image.to_file(tmp_path / "x.dcbs")
+    assert {data[0] for _, data in recipes_in(tmp_path / "x.dcbs")} == {0}
+    for changed in (image, DicomCubeImage.from_file(tmp_path / "x.dcbs")):
+        changed.raw_image[0, 2, 3] += 1
+        assert changed.why_not_exact() == "the pixels of the original file of slice 0 were changed"
+
+
 def test_recipes_are_stored_once(tmp_path: Path) -> None:
     write_series(tmp_path / "in", [rle(dataset, pydicoms) for dataset in make_series(50)])
     DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "x.dcbs")

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from inputs.dicom_series import make_slice, write_series
-from inputs.original_files import contents, encapsulated, originals_of, restored
+from inputs.original_files import contents, encapsulated, originals_of, packed, restored
 from pydicom.uid import JPEGLossless, JPEGLosslessSV1
 
-from dicube.dicom.originals.model import Recoded
+from dicube import DicomCubeImage, verify_file
+from dicube.dicom.originals.model import Recoded, frames_digest
+from dicube.exceptions import InvalidCubeFileError
+from dicube.storage import DcbReader, DcbWriter
+from dicube.storage.packed_text import unpack_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*space is None")
 
@@ -56,6 +60,42 @@ def test_libjpeg_turbo(
         series.append(encapsulated(dataset, [coded]))
         dataset.file_meta.TransferSyntaxUID = JPEGLossless if predictor > 1 else JPEGLosslessSV1
     check(write_series(tmp_path / "in", series), tmp_path)
+
+
+def test_files_that_lie_about_bits_that_are_not_coded(tmp_path: Path) -> None:
+    """A point transform drops the lowest bits; fewer bits than BitsAllocated lack the highest."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    dataset = make_slice(shape=(12, 30), dtype="uint16")
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    words = np.full((12, 30), 2048, "uint16")  # the first prediction, so that all differences are 0
+    coded = imagecodecs.jpeg8_encode(words, lossless=True, predictor=1, bitspersample=12)
+    scan = coded.index(b"\xff\xda")
+    assert coded[scan + 9] == 0
+    coded = coded[: scan + 9] + b"\1" + coded[scan + 10 :]
+    encapsulated(dataset, [coded])
+    dataset.file_meta.TransferSyntaxUID = JPEGLossless
+    source = write_series(tmp_path / "in", [dataset])
+    assert restored(source, tmp_path) == contents(source)
+    assert verify_file(tmp_path / "x.dcbs").ok
+    for bit in (1, 1 << 12):
+        with DcbReader(tmp_path / "x.dcbs") as reader:
+            sections, volume = dict(reader.sections), reader.read_frames()
+        np.testing.assert_array_equal(volume[0], words)
+        (original,) = originals_of(tmp_path / "x.dcbs").files
+        changed = volume.copy()
+        changed[0, 2, 3] ^= bit
+        digests = [frames_digest(frames, original.frames) for frames in (volume, changed)]
+        data = unpack_bytes(sections["originals"])
+        assert digests[0] in data
+        sections["originals"] = packed(data.replace(*digests))
+        with DcbWriter(tmp_path / "y.dcbs", volume.shape, volume.dtype) as writer:
+            for name in ("dicom_status", "dicom_meta", "space", "pixel_header", "originals"):
+                writer.write_section(name, sections[name])
+            writer.write_frames(changed)
+        assert not verify_file(tmp_path / "y.dcbs").ok
+        image = DicomCubeImage.from_file(tmp_path / "y.dcbs")
+        with pytest.raises(InvalidCubeFileError, match=r"slice 0: its pixels|contradicts itself"):
+            image.to_dicom_folder(tmp_path / "out", exact=True)
 
 
 @pytest.mark.parametrize("predictor", range(8), ids=lambda n: f"predictor{n}" if n else "sv1")
