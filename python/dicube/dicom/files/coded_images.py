@@ -82,8 +82,11 @@ def least_size(coded: bytes, pixels: int) -> int:
 
 
 def is_lossless_jpeg(coded: bytes) -> bool:
-    """Return whether an image is JPEG Lossless with Huffman coding."""
-    return coded.startswith(_JPEG) and _LOSSLESS in dict(segments_of_jpeg(coded))
+    """Return whether an image is JPEG Lossless with Huffman coding, its components of one size."""
+    if not coded.startswith(_JPEG):
+        return False
+    sampling_factors = dict(segments_of_jpeg(coded)).get(_LOSSLESS, b"")[7::3]
+    return len(set(sampling_factors)) == 1
 
 
 def segments_of_jpeg(jpeg: bytes) -> Iterator[tuple[int, bytes]]:

@@ -177,7 +177,8 @@ def check_decoders(instances: Sequence[Instance]) -> None:
         if instance.pixels is None or not instance.pixels.encapsulated or syntax in checked:
             continue
         checked.add(syntax)
-        if coded_syntax_of(syntax) is None and not _has_decoder(syntax):
+        is_own = coded_syntax_of(syntax) is not None or syntax in _LOSSLESS_JPEG
+        if not is_own and not _has_decoder(syntax):
             raise CodecError(
                 f"{instance.path}: no decoder for {syntax.name} is installed",
                 suggestion=_MISSING_DECODER,

@@ -14,9 +14,10 @@ from inputs.dicom_series import make_slice, write_series
 from inputs.original_files import encapsulated
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.uid import JPEGLossless, JPEGLosslessSV1
 
-from dicube.dicom.dicom_io import read_series
+from dicube.dicom.dicom_io import check_series, read_series
 from dicube.exceptions import CodecError
 
 imagecodecs = pytest.importorskip("imagecodecs")
@@ -41,7 +42,8 @@ def in_jpeg(dataset: Dataset, words: NDArray[Any], bits: int) -> Dataset:
 
 
 def loaded(folder: Path, dataset: Dataset) -> NDArray[Any]:
-    return read_series(write_series(folder, [dataset])).volume
+    check_series(write_series(folder, [dataset]))
+    return read_series(folder).volume
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
@@ -90,6 +92,18 @@ def test_truncated_frames_are_refused(kept: float, tmp_path: Path) -> None:
     encapsulated(dataset, [coded[: int(len(coded) * kept)]])
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     with pytest.raises(CodecError, match="JPEG Lossless: expected 60 rows"):
+        loaded(tmp_path, dataset)
+
+
+def test_subsampled_components_are_left_to_plugins(tmp_path: Path) -> None:
+    dataset = make_slice(shape=(60, 50, 3), dtype="uint8")
+    samples = np.frombuffer(dataset.PixelData, "uint8").reshape(60, 50, 3)
+    (coded,) = generate_frames(in_jpeg(dataset, samples, 8).PixelData, number_of_frames=1)
+    frame = coded.index(b"\xff\xc3")
+    assert coded[frame + 11] == 0x11
+    encapsulated(dataset, [coded[: frame + 11] + b"\x21" + coded[frame + 12 :]])
+    dataset.file_meta.TransferSyntaxUID = JPEGLossless
+    with pytest.raises(CodecError, match="pip install dicube"):
         loaded(tmp_path, dataset)
 
 
