@@ -1,4 +1,5 @@
 // The headers compile as C++, their functions link, and sample types are checked.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <dicube/dicube.hpp>
@@ -43,6 +44,42 @@ void sample_types() {
     std::remove(path);
 }
 
+// A JPEG Lossless image of 2 x 3 samples of 2 bits, without EOI: SOI, SOF3, DHT with the
+// codes 0 and 10 of categories 0 and 1, SOS; the differences -1, 0, 0, 0, 1, 0.
+const std::vector<uint8_t> jpeg = {
+    0xFF, 0xD8, 0xFF, 0xC3, 0,    11,   2, 0, 2, 0, 3, 1, 1, 0x11, 0,          0xFF,      0xC4,
+    0,    21,   0,    1,    1,    0,    0, 0, 0, 0, 0, 0, 0, 0,    0,          0,         0,
+    0,    0,    0,    1,    0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 0, 0,    0b10000010, 0b10111111};
+
+void lossless_jpeg_and_recipes() {
+    std::span<const std::byte> coded = std::as_bytes(std::span(jpeg));
+    dicube::LosslessJpeg found = dicube::probe_lossless_jpeg(coded);
+    EXPECT(found.bits == 2 && found.image.rows == 2 && found.image.columns == 3);
+    const std::vector<uint8_t> expected = {1, 1, 1, 1, 2, 2};
+    const std::vector<uint16_t> words(expected.begin(), expected.end());
+    EXPECT(dicube::decode_lossless_jpeg<uint8_t>(coded) == expected);
+    EXPECT(dicube::decode_lossless_jpeg<uint16_t>(coded) == words);
+
+    dicube_image image = dicube::image_of<uint16_t>(2, 3);
+    std::span<const std::byte> pixels = std::as_bytes(std::span(words));
+    const uint32_t kind = DICUBE_RECIPE_JPEG_LOSSLESS;
+    dicube::Recipe recipe = dicube::find_recipe(kind, image, pixels, coded);
+    EXPECT(recipe.given == jpeg.size());
+    auto again = dicube::code_by_recipe(kind, image, pixels, recipe.data, recipe.given);
+    EXPECT(std::ranges::equal(again, coded));
+    auto code_status = [&](size_t most) {
+        return status_of([&] { dicube::code_by_recipe(kind, image, pixels, recipe.data, most); });
+    };
+    EXPECT(code_status(recipe.given) == DICUBE_OK);
+    EXPECT(code_status(recipe.given - 1) == DICUBE_ERROR_CODEC);
+    EXPECT(status_of([&] {
+               dicube::find_recipe(kind, image, pixels, coded.first(jpeg.size() - 1));
+           }) == DICUBE_ERROR_CODEC);
+    EXPECT(status_of([&] {
+               dicube::decode_lossless_jpeg<uint8_t>(coded.first(jpeg.size() - 1));
+           }) == DICUBE_ERROR_CODEC);
+}
+
 }  // namespace
 
 int main() {
@@ -50,5 +87,6 @@ int main() {
     EXPECT(std::strstr(dicube_build_info(), "libjxl") != nullptr);
     EXPECT(std::strstr(dicube_build_info(), "OpenJPH") != nullptr);
     sample_types();
+    lossless_jpeg_and_recipes();
     return report();
 }

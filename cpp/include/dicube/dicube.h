@@ -290,18 +290,19 @@ DICUBE_API int32_t dicube_jpeg_restore(const void* coded, size_t coded_size, voi
                                        size_t capacity, size_t* size);
 
 /* Describe a JPEG Lossless image: ISO/IEC 10918-1 Annex H with Huffman coding (SOF3), 2 to 16 bits
- * a sample, 1 to 4 samples per pixel. `image` receives samples of uint8 if they have at most 8
- * bits, else of uint16; *bits the bits that the JPEG declares. Each may be NULL. Returns
- * DICUBE_ERROR_CODEC for other JPEGs, and if more samples are declared than the bytes can hold,
- * which is 8 a byte. @since 0.4.0 */
+ * a sample, 1 to 4 samples per pixel, all components of one size. `image` receives samples of uint8
+ * if they have at most 8 bits, else of uint16; *bits the bits that the JPEG declares. Each may be
+ * NULL. Returns DICUBE_ERROR_CODEC for other JPEGs, and if more samples are declared than the bytes
+ * can hold, which is 8 a byte. @since 0.4.0 */
 DICUBE_API int32_t dicube_lossless_jpeg_probe(const void* jpeg, size_t jpeg_size,
                                               dicube_image* image, uint32_t* bits);
 
-/* Decode a JPEG Lossless image into `pixels`: the components as they are coded, without a
- * conversion of colours or of the sign. `image` must describe the JPEG; samples of at most 8 bits
- * can be decoded as uint16, too. `pixels_size` must be rows x columns x samples x bytes per sample.
- * Returns DICUBE_ERROR_CODEC if the JPEG is damaged or not of such an image; `pixels` is then
- * filled with zeros. @since 0.4.0 */
+/* Decode a JPEG Lossless image into `pixels`, in the order (row, column, sample): the components as
+ * they are coded, without a conversion of colours or of the sign. `image` must describe the JPEG;
+ * samples of at most 8 bits can be decoded as uint16, too. `pixels_size` must be rows x columns x
+ * samples x bytes per sample. Returns DICUBE_ERROR_CODEC if the JPEG is damaged, has restart
+ * intervals that are no whole rows, or is not of such an image; `pixels` is then filled with zeros.
+ * @since 0.4.0 */
 DICUBE_API int32_t dicube_lossless_jpeg_decode(const void* jpeg, size_t jpeg_size,
                                                const dicube_image* image, void* pixels,
                                                size_t pixels_size);
@@ -314,18 +315,23 @@ DICUBE_API int32_t dicube_lossless_jpeg_decode(const void* jpeg, size_t jpeg_siz
 #define DICUBE_RECIPE_JPEG_LOSSLESS 3u /* JPEG Lossless (ISO/IEC 10918-1 Annex H) */
 
 /* Find the recipe by which a frame is coded again to the byte from its samples. `coded` is a frame
- * as another program coded it, `pixels` are the samples that it decodes to. `recipe` receives the
- * recipe, at most coded_size + 1024 bytes; *size is its size, and *given the number of bytes that
- * it gives: all of `coded`, or all but the bytes behind the frame. The frame is coded and compared
- * before the function succeeds. Returns DICUBE_ERROR_CODEC if no recipe gives these bytes, or the
- * frame is damaged. @since 0.4.0 */
+ * as another program coded it. `pixels` are the samples that it decodes to, in the order (row,
+ * column, sample) and the native byte order; `pixels_size` must be the size of one frame
+ * (dicube_image_size). They may be integers of at most 16 bits, for RLE of any type; of JPEG-LS and
+ * JPEG Lossless, the bits above those that the frame declares are ignored, such as those of a sign.
+ * `recipe`, a buffer of `capacity` bytes, receives the recipe, at most coded_size + 1024 bytes;
+ * *size is its size, and *given the number of bytes that it gives: all of `coded`, or all but the
+ * bytes behind the frame. The frame is coded and compared before the function succeeds. Returns
+ * DICUBE_ERROR_CODEC if no recipe gives these bytes, as when the frame is damaged or of other
+ * samples, and DICUBE_ERROR_ARGUMENT if the buffer is too small. @since 0.4.0 */
 DICUBE_API int32_t dicube_recipe_find(uint32_t kind, const dicube_image* image, const void* pixels,
                                       size_t pixels_size, const void* coded, size_t coded_size,
                                       void* recipe, size_t capacity, size_t* size, size_t* given);
 
-/* Code a frame by a recipe into `coded`, and store the coded size in *size, which is at most
- * 16 * pixels_size + recipe_size + 65536. Any bytes are allowed as a recipe: returns
- * DICUBE_ERROR_CODEC if they are none, or none of such an image, or give more than `capacity` bytes.
+/* Code a frame by a recipe into `coded`, a buffer of `capacity` bytes, and store the coded size in
+ * *size, which is at most 16 * pixels_size + recipe_size + 65536 bytes. `image`, `pixels` and
+ * `pixels_size` are those of dicube_recipe_find. Any bytes are allowed as a recipe: returns
+ * DICUBE_ERROR_CODEC if they are none, or none of such samples, or give more than `capacity` bytes.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_recipe_code(uint32_t kind, const dicube_image* image, const void* pixels,
                                       size_t pixels_size, const void* recipe, size_t recipe_size,

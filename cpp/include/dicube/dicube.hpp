@@ -207,6 +207,64 @@ private:
     uint32_t sample_type_ = 0;
 };
 
+// Describes a JPEG Lossless image without decoding it: see dicube_lossless_jpeg_probe.
+struct LosslessJpeg {
+    dicube_image image;
+    uint32_t bits;  // a sample
+};
+inline LosslessJpeg probe_lossless_jpeg(std::span<const std::byte> jpeg) {
+    LosslessJpeg found = {};
+    found.image.struct_size = sizeof found.image;
+    check(dicube_lossless_jpeg_probe(jpeg.data(), jpeg.size(), &found.image, &found.bits));
+    return found;
+}
+
+// Decodes a JPEG Lossless image to its samples, in the order (row, column, sample). `Sample` is
+// uint8_t or uint16_t; uint8_t only if the samples have at most 8 bits.
+template <typename Sample>
+std::vector<Sample> decode_lossless_jpeg(std::span<const std::byte> jpeg) {
+    static_assert(std::is_same_v<Sample, uint8_t> || std::is_same_v<Sample, uint16_t>,
+                  "expected uint8_t or uint16_t");
+    dicube_image image = probe_lossless_jpeg(jpeg).image;
+    image.sample_type = sample_type<Sample>();
+    std::vector<Sample> pixels(image.rows * image.columns * image.samples);
+    check(dicube_lossless_jpeg_decode(jpeg.data(), jpeg.size(), &image, pixels.data(),
+                                      pixels.size() * sizeof(Sample)));
+    return pixels;
+}
+
+// The recipe of a frame, and how many bytes of the frame it gives: see dicube_recipe_find.
+struct Recipe {
+    std::vector<std::byte> data;
+    size_t given;
+};
+
+// Finds the recipe, of one of DICUBE_RECIPE_*, by which a frame that another program coded is coded
+// again from the samples of one frame. Throws an Error of DICUBE_ERROR_CODEC if there is none.
+inline Recipe find_recipe(uint32_t kind, const dicube_image& image,
+                          std::span<const std::byte> pixels, std::span<const std::byte> coded) {
+    constexpr size_t most_excess = 1024;
+    Recipe found = {std::vector<std::byte>(coded.size() + most_excess), 0};
+    size_t size;
+    check(dicube_recipe_find(kind, &image, pixels.data(), pixels.size(), coded.data(), coded.size(),
+                             found.data.data(), found.data.size(), &size, &found.given));
+    found.data.resize(size);
+    return found;
+}
+
+// Codes a frame by a recipe, from any source. Throws an Error of DICUBE_ERROR_CODEC if it is none
+// of such samples, or gives more than `most` bytes, such as Recipe::given.
+inline std::vector<std::byte> code_by_recipe(uint32_t kind, const dicube_image& image,
+                                             std::span<const std::byte> pixels,
+                                             std::span<const std::byte> recipe, size_t most) {
+    std::vector<std::byte> coded(most);
+    size_t size;
+    check(dicube_recipe_code(kind, &image, pixels.data(), pixels.size(), recipe.data(),
+                             recipe.size(), coded.data(), most, &size));
+    coded.resize(size);
+    return coded;
+}
+
 }  // namespace dicube
 
 #endif
