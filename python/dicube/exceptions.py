@@ -7,7 +7,8 @@ file raises an InvalidCubeFileError that is a FileNotFoundError. Imports nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -114,6 +115,20 @@ class CodecError(DicomCubeError):
 
 class MetaDataError(DicomCubeError):
     """DICOM metadata is missing, malformed or contradicts itself."""
+
+
+class NoImagesError(MetaDataError):
+    """The source has no images, or none that can form a volume; `store_files` keeps its files.
+
+    Attributes:
+        reasons: why the pixels of files can't be part of a volume, by the paths of the files.
+    """
+
+    default_suggestion = "dicube.store_files() keeps such files"
+
+    def __init__(self, message: str, reasons: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(message)
+        self.reasons = reasons
 
 
 class DataConsistencyError(DicomCubeError):

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    MPEG4HP41,
     BasicTextSRStorage,
     EncapsulatedPDFStorage,
     JPEGLossless,
@@ -47,7 +48,7 @@ from dicube.storage import DcbReader, DcbWriter
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
 from inputs.dicom_frames import enhanced
-from inputs.dicom_series import make_series, raw_data, without_pixels, write_series
+from inputs.dicom_series import make_series, make_slice, raw_data, without_pixels, write_series
 from inputs.mapped_series import MAPPED
 from inputs.original_files import encapsulated
 from inputs.rle_frames import byte_by_byte, dcmtks, gdcms, pydicoms, rle_frame
@@ -102,7 +103,9 @@ def write_restorable(
     path: Path, source: Path, names: list[str], exact: Exact = True
 ) -> dict[str, Any]:
     """Write a file from DICOM files in a folder; return the expected content."""
-    image = DicomCubeImage.from_dicom_folder([source / name for name in names])
+    image = DicomCubeImage.from_dicom_folder(
+        [source / name for name in names], keep_all=exact == "always"
+    )
     image.to_file(path, exact=exact)
     return {
         "shape": image.shape,
@@ -262,6 +265,18 @@ def write_recoded_jpeg_lossless(path: Path) -> dict[str, Any]:
         return write_restorable(path, Path(work), names)
 
 
+def write_whole_files(path: Path) -> dict[str, Any]:
+    """Write a file from two images, one of another shape and a video; return its content."""
+    video = make_slice(4, shape=(6, 5, 3), dtype="uint8")
+    encapsulated(video, [np.random.default_rng(3).bytes(70_000), b"the end."])
+    video.file_meta.TransferSyntaxUID = MPEG4HP41
+    with TemporaryDirectory() as work, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*outside the volume")
+        series = [*make_series(2), make_slice(3, shape=(9, 4)), video]
+        write_series(Path(work), series, names := ["I1", "I2", "scout", "video"])
+        return write_restorable(path, Path(work), names, exact="always")
+
+
 def write_without_frames(path: Path) -> dict[str, Any]:
     """Write a file without frames from two reports; return its content."""
     document = b"%PDF-1.4" + bytes(70_000)
@@ -369,6 +384,7 @@ def make(folder: Path) -> None:
         ("recoded.dcbs", write_recoded),
         ("kept.dcba", write_kept),
         ("recoded_jpeg_lossless.dcbs", write_recoded_jpeg_lossless),
+        ("whole_files.dcbs", write_whole_files),
         ("not_finite.dcbs", write_not_finite),
     ):
         if name not in expected:

@@ -93,16 +93,20 @@ def file_name_of(uid: str) -> str:
 
 
 def _check_same(series: SeriesFiles, plan: Plan) -> None:
-    """Raise unless an existing dicube file has the UID and the number of slices of a series."""
+    """Raise unless an existing dicube file has the UID and the slices, or files, of a series."""
     if plan.target_kind not in DICUBE_TARGETS:
         return
     summary = summarize_file(plan.target)
     uid = summary.tags.get("SeriesInstanceUID", "")
-    if (uid, summary.shape[0]) != (series.uid, series.slices):
+    files = 0 if summary.originals is None else summary.originals.files
+    held, now, what = summary.shape[0], series.slices, "slices"
+    if plan.options.get("exact") == "always" or files == len(series.files):  # some are no slices
+        held, now, what = files, len(series.files), "files"
+    if (uid, held) != (series.uid, now):
         of_another = "" if uid == series.uid else " of another series"
         raise TargetExistsError(
-            f"{plan.target} exists with {summary.shape[0]} slices{of_another}, "
-            f"and the series now has {series.slices}; --overwrite replaces it"
+            f"{plan.target} exists with {held} {what}{of_another}, "
+            f"and the series now has {now}; --overwrite replaces it"
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Mapping
 
 from dicube import DicomCubeImage, SortMethod
 from dicube.cli.all_series import convert_all
@@ -17,9 +18,9 @@ from dicube.cli.progress_bar import ProgressBar
 from dicube.core.cube_parts import METADATA, ORIGINALS
 from dicube.core.dicom_export import export_coded
 from dicube.core.stored_files import has_frames, restore_files, store_files
-from dicube.dicom.dicom_io import NoImagesError
+from dicube.dicom.files.sources import Source
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, NoImagesError
 from dicube.storage.formats import codec_of_path
 from dicube.verify.file_summary import holds, summarize_file
 
@@ -53,10 +54,12 @@ def _convert(plan: Plan) -> int:
     try:
         with ProgressBar(f"reading {plan.source}") as bar:
             whole = _READERS[plan.source_kind](plan, bar)
-    except NoImagesError:
+    except NoImagesError as error:
         if plan.target_kind not in (TargetKind.DCBS, TargetKind.DCBA) or _is_lossy(plan):
             raise
-        _store_files(plan)
+        _store_files(plan, error.reasons)
+        if error.reasons:
+            _note(f"{plan.target} holds whole files and no volume: {error.message}")
         return 0
     image = whole.intact_part()
     with ProgressBar(f"writing {plan.target}") as bar:
@@ -78,11 +81,16 @@ def _convert(plan: Plan) -> int:
 
 def _read_dicom(plan: Plan, bar: ProgressBar) -> DicomCubeImage:
     return DicomCubeImage.from_dicom_folder(
-        plan.source if plan.files is None else plan.files,
+        _files_of(plan),
         SortMethod[SORT_METHODS[plan.options.get("sort", "instance")]],
         progress=bar,
+        keep_all=plan.options.get("exact") == "always",
         **plan.given("num_threads", "series_uid"),
     )
+
+
+def _files_of(plan: Plan) -> Source:
+    return plan.source if plan.files is None else plan.files
 
 
 def _read_dicube(plan: Plan, bar: ProgressBar) -> DicomCubeImage:
@@ -187,11 +195,13 @@ def _restore_files(plan: Plan) -> None:
     print(f"{plan.target}: {len(paths)} files")
 
 
-def _store_files(plan: Plan) -> None:
+def _store_files(plan: Plan, reasons: Mapping[str, str]) -> None:
     with ProgressBar(f"writing {plan.target}") as bar:
-        count = store_files(plan.source, plan.target, progress=bar, **plan.given("series_uid"))
+        count = store_files(
+            _files_of(plan), plan.target, progress=bar, reasons=reasons, **plan.given("series_uid")
+        )
     size = plan.target.stat().st_size
-    print(f"{plan.target}: {count} files without images, {size:,} bytes")
+    print(f"{plan.target}: {count} files without a volume, {size:,} bytes")
 
 
 # ------------------------------------------------------------------------------------- output

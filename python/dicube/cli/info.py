@@ -58,7 +58,6 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
             ("size", f"{summary.file_size:,} bytes"),
             *summary.tags.items(),
             *_originals_of(summary),
-            *(("original file", name) for name in summary.original_files),
             *_sections_of(summary),
         ]
     lines: list[tuple[str, Any]] = [
@@ -100,6 +99,7 @@ def _originals_of(summary: FileSummary) -> list[tuple[str, Any]]:
     lines += [("kept as coded", f"{n} files: {why}") for why, n in kept.kept.items()]
     if kept.kept:
         lines.append(("kept frames", f"{kept.kept_size:,} bytes"))
+    lines += [("stored whole", f"{name}: {why}") for name, why in kept.whole.items()]
     return lines
 
 

@@ -125,6 +125,8 @@ def contradictions(
     stated = None
     if meta is not None and originals.files and originals.others:
         stated = stated_identity(lambda keyword: meta.get(keyword, force_nonshared=True))
+    if meta is not None and not frames and len(_series_in(meta)) > 1:
+        yield "the metadata describe files of several series"
     for index, file in enumerate(originals.others):
         if names is None or file.name in names:
             yield from filter(None, [_fault_of_other(file, originals, index, stated, shown)])
@@ -227,6 +229,10 @@ def _of_frames(meta: DicomMeta, originals: Originals) -> Iterator[str]:
             range(1, len(slices) + 1)
         ):
             yield f"{file.label}: its frames are not those that the metadata assign to a file"
+
+
+def _series_in(meta: DicomMeta) -> set[str]:
+    return set(map(str, meta.get("SeriesInstanceUID", force_nonshared=True)))
 
 
 def _parts_of(file: Original, originals: Originals, volume: NDArray[Any]) -> list[Part] | None:

@@ -131,6 +131,8 @@ class DicomCubeImage:
         num_threads: int | None = None,
         series_uid: str | None = None,
         progress: Progress | None = None,
+        *,
+        keep_all: bool = False,
     ) -> DicomCubeImage:
         """Read a series of DICOM files.
 
@@ -142,6 +144,10 @@ class DicomCubeImage:
             num_threads: threads for reading; None or 0 for one per processor.
             series_uid: the series to read if there are several.
             progress: called as `progress(done, total)`.
+            keep_all: keep every file of the series. The images of the commonest shape and sample
+                type form the volume (of most files, then of most frames, then of the first file).
+                The others, such as a scout, a video or pixels that can't be decoded, are kept
+                whole with the original files, each with the reason. By default they are an error.
 
         Returns:
             The image. Its stored values are those of the files, as pydicom's `pixel_array` with
@@ -155,7 +161,10 @@ class DicomCubeImage:
             MetaDataError: it holds no DICOM images, or a damaged one, or one with two pixel
                 elements or two values of an element that decides what the image is.
             DataConsistencyError: several series and none chosen, or images of different shape, or
-                coded frames of another size than their file declares.
+                coded frames of another size than their file declares. With `keep_all`: a file is of
+                another series, or a dataset in memory.
+            NoImagesError: (a MetaDataError) with `keep_all`: no file can be part of a volume, or
+                one names another patient or study than the images; `store_files` keeps such series.
 
         Warns:
             UserWarning: the geometry can't be determined, so `space` is None. The text names the
@@ -171,6 +180,7 @@ class DicomCubeImage:
                 num_threads=num_threads,
                 series_uid=series_uid,
                 progress=progress,
+                keep_all=keep_all,
             )
         status = get_dicom_status(meta)
         found, reason = space_or_reason(meta)

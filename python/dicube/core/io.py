@@ -121,16 +121,26 @@ def load_meta(
 
 
 def load_from_dicom_folder(
-    folder_path: Path_, sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC
+    folder_path: Path_,
+    sort_method: SortMethod = SortMethod.INSTANCE_NUMBER_ASC,
+    *,
+    keep_all: bool = False,
 ) -> DicomCubeImage:
     """Read a series of DICOM files; see `DicomCubeImage.from_dicom_folder`.
+
+    Args:
+        folder_path: the folder.
+        sort_method: the order of the slices.
+        keep_all: keep files that can't be part of the volume whole, with the original files.
 
     Example:
         >>> dicube.load_from_dicom_folder("series")
         <DicomCubeImage shape=(5, 48, 40) dtype=int16 status=consistent>
     """
     validate_not_none(folder_path, "folder_path", "load_from_dicom_folder", InvalidCubeFileError)
-    return DicomCubeImage.from_dicom_folder(folder_path, sort_method, num_threads=get_num_threads())
+    return DicomCubeImage.from_dicom_folder(
+        folder_path, sort_method, num_threads=get_num_threads(), keep_all=keep_all
+    )
 
 
 def load_from_nifti(file_path: Path_) -> DicomCubeImage:

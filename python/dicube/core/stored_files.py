@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -40,17 +41,22 @@ def store_files(
     path: Path_,
     series_uid: str | None = None,
     progress: Progress | None = None,
+    *,
+    reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Write the DICOM files of one series, whole, to a dicube file without frames.
 
-    For series without images, such as reports, raw data or plans. `restore_files` restores them to
-    the byte. Images are far smaller if they are stored by `DicomCubeImage.to_file`.
+    For series without images, such as reports, raw data or plans, and for those whose images can't
+    form a volume, such as videos. `restore_files` restores them to the byte. Images are far smaller
+    if they are stored by `DicomCubeImage.to_file`.
 
     Args:
         source: as for `DicomCubeImage.from_dicom_folder`.
         path: ends in .dcba or .dcbs; an existing file is replaced once the new one is complete.
         series_uid: the series to store, if there are several.
         progress: called as `progress(done, total)`, in files read.
+        reasons: why files are not images of a volume, by their paths: `reasons` of the error that
+            `from_dicom_folder` raised. The dicube file holds them.
 
     Returns:
         The number of files stored.
@@ -75,7 +81,7 @@ def store_files(
             f"{os.fspath(path)}: files without frames are stored in {ARCHIVE.extension} or "
             f"{SPEED.extension}"
         )
-    meta, originals = read_files(source, series_uid, progress)
+    meta, originals = read_files(source, series_uid, progress, reasons)
     nothing = np.zeros(originals.shape, originals.dtype)
     with DcbWriter(path, originals.shape, originals.dtype, codec=kind.codec.name) as writer:
         write_meta(writer, meta)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from dicube.dicom.files.sources import (
     start_of,
 )
 from dicube.dicom.series.check import check_dicom
-from dicube.exceptions import DicomCubeError
+from dicube.exceptions import DicomCubeError, MetaDataError
 from dicube.threads import Progress
 
 _INSTANCE_UID, _SERIES_UID = 0x00080018, 0x0020000E
@@ -171,7 +172,7 @@ def _add(
     instance: Instance, file: File, series: dict[str, SeriesFiles], instances: set[str]
 ) -> None:
     """Add a file to its series."""
-    uid, frames = instance.text(_SERIES_UID), instance.frame_count
+    uid = instance.text(_SERIES_UID)
     if uid not in series:
         text = instance.text
         series[uid] = SeriesFiles(
@@ -185,7 +186,8 @@ def _add(
     if instance.pixels is not None:
         one.shapes.add((instance.number(_ROWS), instance.number(_COLUMNS)))
         if not instance_uid or instance_uid not in instances:
-            one.slices += frames
+            with suppress(MetaDataError):  # of a NumberOfFrames that can't be right
+                one.slices += instance.frame_count
     instances.add(instance_uid)
 
 

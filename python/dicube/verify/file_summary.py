@@ -48,6 +48,7 @@ class OriginalsSummary:
         recoded: the number of files whose frames are coded again, by the kind of the recipe.
         kept: the number of files whose coded frames are kept as they are, by the reason.
         kept_size: the bytes of these frames.
+        whole: the names of the files that hold no frames of the volume, and why they don't.
     """
 
     files: int
@@ -55,6 +56,7 @@ class OriginalsSummary:
     recoded: dict[str, int]
     kept: dict[str, int]
     kept_size: int
+    whole: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def _originals(reader: DcbReader) -> OriginalsSummary | None:
         recoded=dict(recoded),
         kept=dict(kept),
         kept_size=sum(file.kept_size for file in originals.all_files),
+        whole={file.name: file.why for file in originals.others},
     )
 
 

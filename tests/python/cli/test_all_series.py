@@ -10,7 +10,7 @@ import pytest
 from inputs.dicom_series import make_series, raw_data, write_series
 from pydicom.uid import generate_uid
 
-from dicube import DicomCubeImage, verify_file
+from dicube import DicomCubeImage, stored_names, verify_file
 from dicube.cli import main
 from dicube.cli.all_series import file_name_of
 
@@ -78,6 +78,16 @@ def test_objects_that_are_left_out_are_an_error(
     errors = capsys.readouterr().err
     assert "1 left out, as they contradict the images" in errors
     assert ("dicube: error: objects were left out of series 1\n" in errors) == (to == "dcbs")
+
+
+def test_a_series_without_images(tree: Path, tmp_path: Path, capsys: Output) -> None:
+    """Its own files are stored, not those of the series with images."""
+    shutil.rmtree(tree / "b2")
+    write_series(tree / "a", [raw_data(number, series_uid="1.4") for number in (1, 2)], ["x", "y"])
+    for _ in range(2):
+        assert convert(tree, tmp_path / "out", "--to", "dcbs") == 0
+        assert sorted(stored_names(tmp_path / "out" / "1.4.dcbs")) == ["x", "y"]
+    assert capsys.readouterr().out.count("exists, left as it is") == 4
 
 
 @pytest.mark.parametrize("to", ["dcba", "dcbs", "dcbl", "dcbr", "nii", "nii.gz", "dcm"])

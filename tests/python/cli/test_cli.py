@@ -245,11 +245,11 @@ class TestConvert:
         source, path, out = write_series(tmp_path / "in", reports), tmp_path / "x.dcba", tmp_path
         stored = run("convert", source, path)
         assert stored.returncode == 0, stored.stderr
-        assert stored.stdout.startswith(f"{path}: 2 files without images, ")
+        assert stored.stdout.startswith(f"{path}: 2 files without a volume, ")
         info = run("info", path)
         assert info.returncode == 0, info.stderr
         lines = [line.split() for line in info.stdout.splitlines()]
-        assert [line[-1] for line in lines if line[:2] == ["original", "file"]] == ["I1", "I2"]
+        assert [line[2] for line in lines if line[:2] == ["stored", "whole"]] == ["I1:", "I2:"]
         assert json.loads(run("info", "--json", path).stdout)["original_files"] == ["I1", "I2"]
         assert run("convert", path, out / "out/").stdout == f"{out / 'out'}: 2 files\n"
         assert contents(out / "out") == contents(source)

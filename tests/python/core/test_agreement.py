@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 from inputs.dicom_frames import enhanced
-from inputs.dicom_series import item, make_series, pixels_of, raw_data, set_pixels, write_series
+from inputs.dicom_series import (
+    item,
+    make_series,
+    make_slice,
+    pixels_of,
+    raw_data,
+    set_pixels,
+    write_series,
+)
 from inputs.original_files import (
     HTJ2K,
     JPEG,
@@ -37,7 +45,9 @@ from dicube.codecs.jph import imencode_jph
 from dicube.codecs.jxl import restore_jpeg
 from dicube.core.agreement import contradictions
 from dicube.core.cube_parts import read_parts
-from dicube.dicom.files.series import IDENTITY
+from dicube.dicom import dicom_io
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.series import IDENTITY, ChosenSeries
 from dicube.dicom.originals.model import (
     BIG,
     IN_MEMORY,
@@ -496,17 +506,35 @@ class TestOriginals:
         )
 
     @pytest.mark.parametrize("what", ["no DICOM", *IDENTITY])
-    def test_others_of_another_patient(self, what: str, path: Path) -> None:
-        dataset = raw_data(1)
+    @pytest.mark.parametrize("other", [raw_data(1), make_slice(8, shape=(9, 4))])
+    def test_others_of_another_patient(self, what: str, other: Dataset, path: Path) -> None:
+        dataset = copy.deepcopy(other)
         if what == "SOPInstanceUID":
             dataset.SOPInstanceUID = first_file(path).SOPInstanceUID
         elif what != "no DICOM":
             setattr(dataset, what, "1.2.3")
         data = data_of(dataset) if what != "no DICOM" else b"#!/bin/sh"
-        other = Original("raw", hashlib.sha256(data).digest(), (data,), why="no pixels")
+        lying = Original("other", hashlib.sha256(data).digest(), (data,), why="no pixels")
         expect_refused(
-            rewritten(path, originals=replace(originals_of(path), others=(other,))), what
+            rewritten(path, originals=replace(originals_of(path), others=(lying,))), what
         )
+
+
+def test_files_of_several_series_without_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metadata agree with each of them, but the file shows that of the first."""
+    source = write_series(tmp_path / "in", [raw_data(1), raw_data(2, series_uid="1.2.3")])
+
+    def all_of(instances: list[Instance], *_: Any, **__: Any) -> ChosenSeries:
+        return ChosenSeries(instances, [], [], [])
+
+    monkeypatch.setattr(dicom_io, "choose_series", all_of)
+    dicube.store_files(source, tmp_path / "x.dcbs")
+    with pytest.raises(InvalidCubeFileError, match="describe files of several series"):
+        dicube.restore_files(tmp_path / "x.dcbs", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert "agreement" in failed_checks(tmp_path / "x.dcbs")
 
 
 class TestCoded:

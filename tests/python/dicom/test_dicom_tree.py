@@ -108,7 +108,7 @@ def test_problems(tree: Path) -> None:
 
 def test_a_missing_decoder(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(str(get_testdata_file("JPEG2000.dcm")), tree / "j")
-    monkeypatch.setattr("dicube.dicom.files.volume._has_decoder", lambda syntax: False)
+    monkeypatch.setattr("dicube.dicom.files.volume._has_decoder", lambda *_, **__: False)
     series = find_series(tree).series[-1]
     (problem,) = problems_of(series)
     assert problem.startswith("can't be read: ") and "no decoder for JPEG 2000" in problem

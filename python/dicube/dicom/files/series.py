@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydicom.config import IGNORE
@@ -37,6 +38,8 @@ _HEADS_DIFFER = 1 << 12  # bytes; the headers of a series seldom differ by more
 _CLASS_UID, _INSTANCE_UID = 0x00080016, 0x00080018
 _SERIES_UID = 0x0020000E
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
+
+_SAME_UID = "another file of the series has its SOPInstanceUID and other content"
 
 IDENTITY = ("SeriesInstanceUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID", "PatientName")
 """Keywords of the elements that identify a file and what it belongs to."""
@@ -68,17 +71,20 @@ class ChosenSeries(NamedTuple):
 
     Attributes:
         images: the files with pixels, each instance once; if none has pixels, all files.
-        others: the files without pixels, of a series with images.
+        others: the files without pixels, of a series with images; and those whose pixels can't be
+            part of its volume, if they were asked for.
         left_out: the files of other series, none of which has pixels; empty if a series was asked
             for.
-        contradicting: files of the series without pixels that contradict its images; see
+        contradicting: the files that would be `others`, but contradict the images; see
             `contradicted`.
+        reasons: why the pixels of files can't be part of the volume, by the paths of the files.
     """
 
     images: list[Instance]
     others: list[Instance]
     left_out: list[Instance]
     contradicting: list[Instance]
+    reasons: Mapping[str, str] = MappingProxyType({})
 
 
 def find_instances(source: Source, progress: Progress | None = None, passes: int = 1) -> FoundFiles:
@@ -123,7 +129,9 @@ def find_instances(source: Source, progress: Progress | None = None, passes: int
     return found
 
 
-def choose_series(instances: Sequence[Instance], series_uid: str | None = None) -> ChosenSeries:
+def choose_series(
+    instances: Sequence[Instance], series_uid: str | None = None, keep_all: bool = False
+) -> ChosenSeries:
     """Return the files of the only series with pixels, or of the one with the given UID.
 
     If several images are the same instance with the same content, the first is returned and lists
@@ -132,6 +140,8 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
     Args:
         instances: the files.
         series_uid: SeriesInstanceUID of the series to choose.
+        keep_all: return files that are the same instance with different content, all of them with
+            a reason; by default they are an error.
 
     Raises:
         DataConsistencyError: there are several series, or none with this UID; lists them. Or files
@@ -152,7 +162,7 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
                 f"no series {series_uid} among the {len(series)} found:{_listed(series)}",
                 suggestion=_LISTING,
             )
-        return _chosen(series[series_uid], [])
+        return _chosen(series[series_uid], [], keep_all)
     with_pixels = {
         uid: members
         for uid, members in series.items()
@@ -165,7 +175,7 @@ def choose_series(instances: Sequence[Instance], series_uid: str | None = None) 
             suggestion=f"choose one by series_uid=; {_LISTING}",
         )
     (uid,) = candidates
-    return _chosen(series[uid], [i for i in instances if i.text(_SERIES_UID) != uid])
+    return _chosen(series[uid], [i for i in instances if i.text(_SERIES_UID) != uid], keep_all)
 
 
 def needs_pixels(instance: Instance) -> bool:
@@ -217,17 +227,27 @@ def warn_of_remarks(members: Sequence[Instance], stacklevel: int) -> None:
         warnings.warn(f"{found[0]}{others}: {remark}", stacklevel=stacklevel + 1)
 
 
-def _chosen(members: Sequence[Instance], left_out: list[Instance]) -> ChosenSeries:
+def _chosen(members: Sequence[Instance], left_out: list[Instance], keep_all: bool) -> ChosenSeries:
     images = [i for i in members if i.pixels is not None or needs_pixels(i)]
     others = [i for i in members if i.pixels is None and not needs_pixels(i)]
     if not others or not any(image.pixels is not None for image in images):
-        return ChosenSeries(_without_copies(members), [], left_out, [])
+        images, reasons = _without_copies(members, keep_all)
+        return ChosenSeries(images, [], left_out, [], reasons)
+    images, reasons = _without_copies(images, keep_all)
+    kept, contradicting = fitting(others, images)
+    return ChosenSeries(images, kept, left_out, contradicting, reasons)
+
+
+def fitting(
+    files: Iterable[Instance], images: Sequence[Instance]
+) -> tuple[list[Instance], list[Instance]]:
+    """Return the files that may be kept with images of their series, and those that may not."""
     stated = stated_identity(lambda keyword: (image.value(get_tag(keyword)) for image in images))
     kept: list[Instance] = []
     contradicting: list[Instance] = []
-    for other in others:
-        (contradicting if contradicted(other, stated) else kept).append(other)
-    return ChosenSeries(_without_copies(images), kept, left_out, contradicting)
+    for file in files:
+        (contradicting if contradicted(file, stated) else kept).append(file)
+    return kept, contradicting
 
 
 def stated_identity(values_of: Callable[[str], Iterable[Any]]) -> dict[str, set[str]]:
@@ -266,30 +286,36 @@ def _identity(value: Any) -> str:
     return str(value or "").casefold().rstrip("^ ")
 
 
-def _without_copies(members: Sequence[Instance]) -> list[Instance]:
-    """Return each instance once, with its copies.
+def _without_copies(
+    members: Sequence[Instance], keep_all: bool
+) -> tuple[list[Instance], dict[str, str]]:
+    """Return each instance once, with its copies; and why others can't be in a volume, by path.
 
     Raises:
-        DataConsistencyError: two files have the same UID and different content.
+        DataConsistencyError: two files have the same UID and different content, and `keep_all` is
+            False.
     """
-    kept: dict[str, Instance] = {}
-    copies: dict[str, list[Instance]] = {}
+    files: dict[str, list[Instance]] = {}
     for instance in members:
         # A file without a UID is never a copy.
         uid = instance.text(_INSTANCE_UID) or f"of {instance.path}"
-        other = kept.setdefault(uid, instance)
-        if other is instance:
-            continue
-        if not same_content(instance, other):
+        files.setdefault(uid, []).append(instance)
+    kept: list[Instance] = []
+    reasons: dict[str, str] = {}
+    for first, *rest in files.values():
+        differing = [instance for instance in rest if not same_content(instance, first)]
+        if not differing:
+            for copy in rest:
+                _log.info("%s is a copy of %s", copy.path, first.path)
+            kept.append(replace(first, copies=tuple(rest)) if rest else first)
+        elif keep_all:  # nobody knows which of them is the slice
+            kept += [first, *rest]
+            reasons |= {instance.path: _SAME_UID for instance in (first, *rest)}
+        else:
             raise DataConsistencyError(
-                f"{other.path} and {instance.path} have the same SOPInstanceUID but differ"
+                f"{first.path} and {differing[0].path} have the same SOPInstanceUID but differ"
             )
-        _log.info("%s is a copy of %s", instance.path, other.path)
-        copies.setdefault(uid, []).append(instance)
-    return [
-        replace(instance, copies=tuple(copies[uid])) if uid in copies else instance
-        for uid, instance in kept.items()
-    ]
+    return kept, reasons
 
 
 def _listed(series: dict[str, list[Instance]]) -> str:

@@ -52,7 +52,13 @@ from dicube.dicom.files.instance import (
 from dicube.dicom.files.series import describe_series
 from dicube.dicom.files.sources import Opened
 from dicube.dicom.transfer_syntaxes import INTERPRETATIONS, coded_syntax_of
-from dicube.exceptions import CodecError, CubeFileAccessError, DataConsistencyError, without_quotes
+from dicube.exceptions import (
+    CodecError,
+    CubeFileAccessError,
+    DataConsistencyError,
+    DicomCubeError,
+    without_quotes,
+)
 from dicube.threads import Threads
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
@@ -157,31 +163,47 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
             f"volume:{listed}",
             suggestion="pass a list of the files of one kind in place of the folder",
         )
-    coded = [i for i in instances if i.pixels is not None and i.pixels.encapsulated]
-    declared = layouts[0].size * sum(instance.frame_count for instance in coded)
-    size = sum(instance.size for instance in coded)
-    if declared > max(_ALWAYS_ALLOWED, _MOST_GROWTH * size):
-        raise DataConsistencyError(
-            f"{coded[0].path}: expected coded frames of at most {_MOST_GROWTH} times the size of "
-            f"their files ({size} bytes), or of {_ALWAYS_ALLOWED >> 20} MiB, but they declare "
-            f"{declared} bytes of pixels"
-        )
+    if excess := growth_fault(instances):
+        first = next(filter(has_coded_frames, instances))
+        raise DataConsistencyError(f"{first.path}: {excess}")
     return layouts[0].shape, layouts[0].dtype
 
 
+def growth_fault(instances: Sequence[Instance]) -> str:
+    """Return that coded frames declare far more pixels than files of their size hold; or ''.
+
+    Args:
+        instances: files with frames of one shape and dtype.
+    """
+    coded = [instance for instance in instances if has_coded_frames(instance)]
+    declared = sum(frame_layout(instance).size * instance.frame_count for instance in coded)
+    size = sum(instance.size for instance in coded)
+    if declared <= max(_ALWAYS_ALLOWED, _MOST_GROWTH * size):
+        return ""
+    return (
+        f"expected coded frames of at most {_MOST_GROWTH} times the size of their files ({size} "
+        f"bytes), or of {_ALWAYS_ALLOWED >> 20} MiB, but they declare {declared} bytes of pixels"
+    )
+
+
+def has_coded_frames(instance: Instance) -> bool:
+    """Return whether the pixels of a file are coded frames."""
+    return instance.pixels is not None and instance.pixels.encapsulated
+
+
 def check_decoders(instances: Sequence[Instance]) -> None:
-    """Raise a CodecError if the package that decodes the pixels of a file is missing."""
+    """Raise a CodecError if nothing is installed that decodes the pixels of a file."""
     checked = set()
     for instance in instances:
         syntax = UID(instance.transfer_syntax, IGNORE)
-        if instance.pixels is None or not instance.pixels.encapsulated or syntax in checked:
+        if not has_coded_frames(instance) or syntax in checked:
             continue
         checked.add(syntax)
         is_own = coded_syntax_of(syntax) is not None or syntax in _LOSSLESS_JPEG
-        if not is_own and not _has_decoder(syntax):
+        if not is_own and not _has_decoder(syntax, unknown=False):
             raise CodecError(
-                f"{instance.path}: no decoder for {syntax.name} is installed",
-                suggestion=_MISSING_DECODER,
+                f"{instance.path}: no decoder for {uid_name(syntax)} is installed",
+                suggestion=None if _has_decoder(syntax) else _MISSING_DECODER,
             )
 
 
@@ -191,6 +213,7 @@ def read_volume(
     num_threads: int,
     on_frame: Callable[[], None] | None = None,
     on_read: Callable[[int, NDArray[Any], CodedPixels | None], None] | None = None,
+    on_error: Callable[[int, DicomCubeError], None] | None = None,
 ) -> tuple[NDArray[Any], set[str]]:
     """Read the pixels of a series.
 
@@ -201,6 +224,8 @@ def read_volume(
         on_frame: called after each file, in the calling thread.
         on_read: called after each file, in many threads, with its number, the volume that now holds
             its frames, and the coded frames if the volume was decoded from them unchanged.
+        on_error: called in place of `on_read`, with the number of a file and why its pixels can't
+            be read; by default that is raised.
 
     Returns:
         The stored values as (slice, row, column) or (slice, row, column, sample), C-contiguous, in
@@ -218,6 +243,14 @@ def read_volume(
     interpretations: set[str] = set()
 
     def read(index: int) -> None:
+        try:
+            read_file(index)
+        except (CodecError, DataConsistencyError) as error:
+            if on_error is None:
+                raise
+            on_error(index, error)
+
+    def read_file(index: int) -> None:
         instance, places = instances[index], slices[index]
         layout, coded = frame_layout(instance), None
         if layout.direct:
@@ -465,7 +498,7 @@ def _decode_by_plugins(
                 volume[place] = frame
                 interpretation = interpreted
                 decoded += 1
-    except DataConsistencyError:
+    except (DataConsistencyError, MemoryError):
         raise
     except Exception as error:  # pydicom and its plugins raise all kinds of exceptions
         missing = coded is not None and not _has_decoder(syntax)

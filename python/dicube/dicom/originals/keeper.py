@@ -9,6 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from dicube.codecs.records import record_of
 from dicube.dicom.dicom_tags import uid_name
 from dicube.dicom.files.coded_frames import CodedPixels, split_frames
 from dicube.dicom.files.instance import Instance
-from dicube.dicom.files.series import class_name
 from dicube.dicom.files.sources import DatasetInMemory, Source
 from dicube.dicom.files.volume import frame_layout
 from dicube.dicom.originals.model import (
@@ -52,6 +52,7 @@ from dicube.exceptions import CubeFileAccessError, DataConsistencyError
 _MOST_IN_MEMORY = 1 << 16
 _MOST_TOGETHER = 1 << 26
 
+_CLASS_UID = 0x00080016
 _RANGE_SIZE = 1 << 24  # bytes of a file read at a time
 
 
@@ -64,6 +65,7 @@ class OriginalsKeeper:
         instances: Sequence[Instance],
         slices: Sequence[Sequence[int]],
         others: Sequence[Instance] = (),
+        reasons: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Prepare for the files of a series.
 
@@ -72,8 +74,9 @@ class OriginalsKeeper:
             instances: the files with the frames of the volume.
             slices: for each file, the slices that its frames become, in the order of the frames.
             others: further files of the series.
+            reasons: why the pixels of `others` are not in the volume, by their paths.
         """
-        self._instances, self._slices = instances, slices
+        self._instances, self._slices, self._reasons = instances, slices, reasons
         self._others = [other for other in others if not other.in_memory]
         paths = [file.path for instance in instances for file in _with_copies(instance)]
         paths += [other.path for other in self._others]
@@ -116,7 +119,7 @@ class OriginalsKeeper:
             codec,
             tuple(frames),
             self._further_copies(files),
-            files_without_frames(self._others, self._names),
+            files_without_frames(self._others, self._names, self._reasons),
         )
         return fault_of(originals) or originals
 
@@ -204,13 +207,14 @@ class FileBulk(Bulk):
 
 
 def files_without_frames(
-    instances: Sequence[Instance], names: Mapping[str, str]
+    instances: Sequence[Instance], names: Mapping[str, str], reasons: Mapping[str, str]
 ) -> tuple[Original, ...]:
     """Return what restores files that hold no frames of a volume.
 
     Args:
         instances: the files.
         names: the name of the original of each path.
+        reasons: why the pixels of files are not frames, by path, where that is known.
     """
     files = []
     room = _MOST_TOGETHER
@@ -219,8 +223,8 @@ def files_without_frames(
         if instance.size <= min(_MOST_IN_MEMORY, room):
             pieces = _without_empty([instance.read(0, instance.size)])
             room -= instance.size
-        pixels = "no pixels" if instance.pixels is None else "not in the volume"
-        why = f"{class_name(instance)}: {pixels}"
+        pixels = "no pixels" if instance.pixels is None else "not in a volume"
+        why = f"{uid_name(instance.text(_CLASS_UID))}: {reasons.get(instance.path) or pixels}"
         files.append(Original(names[instance.path], b"", pieces, why=why))
     return tuple(files)
 
