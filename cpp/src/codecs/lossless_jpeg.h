@@ -16,8 +16,8 @@ struct LosslessJpeg {
     uint32_t bits;  // a sample
 };
 
-// Reads the frame header, and DNL if that declares 0 rows. Fails if it is of another process, or if it declares more samples than
-// the bytes can code.
+// Reads the frame header, and DNL if that declares 0 rows. Fails if it is of another process, or if
+// it declares more samples than the bytes can code.
 LosslessJpeg probe_lossless_jpeg(Bytes jpeg);
 // Gives the samples, and the recipe unless it is null. Samples of 8 bits or less can also be
 // decoded as uint16. The recipe is not proven: some JPEGs, such as those whose Huffman tables have
