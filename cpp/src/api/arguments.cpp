@@ -1,7 +1,7 @@
 #include "arguments.h"
 
+#include <algorithm>
 #include <bit>
-#include <cstring>
 #include <limits>
 
 #include "fence.h"
@@ -105,7 +105,7 @@ void copy_out(const std::vector<uint8_t>& bytes, void* out, size_t capacity, con
     if (bytes.size() > capacity)
         fail(DICUBE_ERROR_ARGUMENT, name, ": expected room for ", bytes.size(), " bytes, found ",
              capacity);
-    std::memcpy(out, bytes.data(), bytes.size());
+    std::ranges::copy(bytes, static_cast<uint8_t*>(out));  // memcpy takes no null for no bytes
     *size = bytes.size();
 }
 
