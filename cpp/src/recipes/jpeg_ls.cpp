@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <span>
 #include <string_view>
 
@@ -224,6 +225,7 @@ Buffer code(const Image& image, const void* pixels, Bytes recipe) {
     } catch (const charls::jpegls_error& error) {
         refuse("CharLS reports: ", error.what());
     }
+    if (!std::ranges::all_of(is_coded, std::identity())) refuse("a component is in no scan");
     Bytes rest = reader.take(reader.u32());
     if (reader.left() != 0) refuse("bytes behind its end");
     out.insert(out.end(), rest.begin(), rest.end());

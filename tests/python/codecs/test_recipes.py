@@ -317,6 +317,8 @@ def test_hostile_jpeg_ls_recipes() -> None:
     again = struct.pack("<L", length - at) + scan[4 + at :]
     with pytest.raises(CodecError, match="two scans of one component"):
         code_by_recipe(JPEG_LS, frame, b"\2" + scan + again + bytes(4))
+    with pytest.raises(CodecError, match="a component is in no scan"):
+        code_by_recipe(JPEG_LS, frame, bytes(5))
     with pytest.raises(CodecError, match="two SOF55"):
         code_by_recipe(JPEG_LS, frame, b"\2" + scan + scan + bytes(4))
     for other in (frame[1:], frame[:, 1:], np.stack([frame] * 3, axis=-1)):
