@@ -26,6 +26,9 @@ enum Marker : uint8_t {
     preset_parameters = 0xF8,
 };
 constexpr uint32_t restart_markers = 8;
+// Entries of CharLS's tables for all restart intervals (FORMAT.md, `originals`).
+constexpr uint64_t table_entries_always_allowed = uint64_t{1} << 20,
+                   most_table_entries = 128;         // of a pixel
 constexpr std::string_view transform_name = "mrfx";  // of HP's colour transforms, in APP8
 
 template <typename... Parts>
@@ -170,6 +173,10 @@ void encode_scan(const Image& image, const Sample* pixels, const Parameters& par
     if ((greatest & (greatest + 1)) != 0) refuse("MAXVAL ", greatest, " is no power of 2 less 1");
     auto rows = static_cast<uint32_t>(image.rows);
     uint32_t interval = parameters.interval == 0 ? rows : std::min(rows, parameters.interval);
+    // CharLS makes a table for each, which takes longer than the samples if these are few.
+    uint64_t entries = (uint64_t{rows} + interval - 1) / interval << parameters.bits;
+    if (entries > table_entries_always_allowed + most_table_entries * image.pixel_count())
+        refuse("too many restart intervals, of ", interval, " lines each");
     // Noise takes little more than its samples.
     Image part{interval, image.columns, image.samples, DICUBE_SAMPLE_UINT16};
     Buffer coded(2 * part.frame_size() + 4096);

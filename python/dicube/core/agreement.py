@@ -393,7 +393,9 @@ def _has_recipes(instance: Instance, slices: Sequence[int], volume: NDArray[Any]
     kind, place = RECIPE_KINDS.get(instance.transfer_syntax), instance.pixels
     if kind is None or kind == JPEG_LOSSLESS or place is None:
         return False
-    found = coded_frames(instance.read(place.offset, place.length), len(slices))
+    value = instance.read(place.offset, place.length)
+    check_order(instance, value, len(slices))
+    found = coded_frames(value, len(slices))
     if found is None:
         return False
     for coded, index in zip(found, slices, strict=True):

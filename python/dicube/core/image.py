@@ -64,6 +64,8 @@ Folder = str | os.PathLike[str]
 # Of the files that `to_file` writes.
 FILE_EXTENSIONS = tuple(FORMATS)
 
+_ONE_FILE = "such a file holds the volume alone"
+
 
 class DicomCubeImage:
     """A volume of stored pixel values with the metadata and geometry of its slices.
@@ -361,11 +363,13 @@ class DicomCubeImage:
             UserWarning: the position of the voxels is unknown (names the voxel size taken);
                 nothing but the order of the slices distinguishes volumes; a slope and intercept
                 can't give the real values of all slices, so that these are written, as float64; or
-                the voxels have changed, and bytes behind them in the NIfTI file read are left out.
+                the voxels have changed, and bytes behind them in the NIfTI file read are left out;
+                or so are files beside the volume, kept with the original files.
         """
         self._origin.damage.check_whole()
         parts = self._parts()
         choice = self._real_world if real_world is None else real_world
+        self._origin.warn_of_dropped(path, _ONE_FILE)
         with reporting_memory:
             nifti, voxels = nifti_of_image(self._raw_image, parts, version, choice)
             write_nifti_file(path, nifti, voxels)
@@ -426,6 +430,10 @@ class DicomCubeImage:
                 contradict the rest of it; `exact=False` leaves them out.
             CodecError: a frame did not decode to what was encoded.
 
+        Warns:
+            UserWarning: files beside the volume, kept with the original files, are left out with
+                these: by `exact=False`, or by lossy coding. A LeftOutWarning if neither was chosen.
+
         Example:
             >>> image = dicube.DicomCubeImage.from_dicom_folder("series")
             >>> image.to_file("head.dcba", effort="fast")
@@ -454,7 +462,7 @@ class DicomCubeImage:
             foreground=foreground,
             background=background,
         )
-        reason = "it is coded lossily"
+        reason = "exact is False" if lossy.options is None else "it is coded lossily"
         if exact and lossy.options is None:
             exactness = self._exactness(num_threads)
             reason = exactness.changes(codec, keep_coded=exact == "always")
@@ -466,8 +474,9 @@ class DicomCubeImage:
             )
         provenance = self._origin.provenance
         kept = None if reason or not exact or provenance is None else provenance.keeping(codec)
-        if exact and kept is None:
-            self._origin.warn_of_dropped(path, reason)
+        if kept is None:
+            chosen = not exact or lossy.options is not None
+            self._origin.warn_of_dropped(path, reason, chosen)
         coded = () if kept is None else kept.originals.coded
         writer = DcbWriter(
             path,
@@ -540,7 +549,7 @@ class DicomCubeImage:
             if exact:
                 raise DataConsistencyError("the original files keep their own transfer syntax")
             exact = False
-        reason = "" if transfer_syntax is None else "new files are made"
+        reason = "new files are made"
         syntax = EXPLICIT if transfer_syntax is None else transfer_syntax_of(transfer_syntax)
         provenance = self._origin.provenance
         if exact is not False:
@@ -557,8 +566,7 @@ class DicomCubeImage:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
         elif given_exact is not False:
             self._exactness(num_threads).check_exported()
-        if reason:
-            self._origin.warn_of_dropped(folder, reason)
+        self._origin.warn_of_dropped(folder, reason)
         volume, seen = self._raw_image, self._pixels.seen
         with reporting_memory:
             export_folder(folder, volume, seen, parts, syntax, overwrite, num_threads, progress)
@@ -594,6 +602,7 @@ class DicomCubeImage:
         """
         parts, syntax = self._parts(), transfer_syntax_of(transfer_syntax)
         self._exactness(num_threads).check_exported()
+        self._origin.warn_of_dropped(path, _ONE_FILE)
         volume, seen = self._raw_image, self._pixels.seen
         with reporting_memory:
             export_file(path, volume, seen, parts, syntax, overwrite, num_threads)

@@ -21,6 +21,7 @@ from dicube.core.lossy.loss import Loss
 from dicube.core.provenance import Provenance
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.series.geometry import Space
+from dicube.exceptions import LeftOutWarning
 from dicube.nifti import NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 
@@ -102,19 +103,21 @@ class Origin:
             intact = None
         return replace(self, provenance=provenance, intact_provenance=intact)
 
-    def warn_of_dropped(self, target: Any, reason: str) -> None:
-        """Warn that files without frames, kept with the originals, are missing in what is written.
+    def warn_of_dropped(self, target: Any, reason: str, chosen: bool = True) -> None:
+        """Warn that files kept beside the volume, with the originals, are not in what is written.
 
         Args:
             target: what is written.
             reason: why the original files are not kept.
+            chosen: whether the caller chose something that can't keep them.
         """
         others = () if self.provenance is None else self.provenance.others
         if not others:
             return
         warnings.warn(
-            f"{os.fspath(target)}: {len(others)} files without frames, which were kept with the "
+            f"{os.fspath(target)}: {len(others)} files beside the volume, which were kept with the "
             f"original files, are left out because {reason}",
+            UserWarning if chosen else LeftOutWarning,
             stacklevel=3,
         )
 

@@ -250,6 +250,17 @@ def test_jpeg_ls_with_restart_intervals() -> None:
     assert code_by_recipe(JPEG_LS, frame, found.data) == whole + b"\0"
 
 
+def test_too_many_restart_intervals_are_refused() -> None:
+    """CharLS makes a table of 2^16 entries for each; all of these would take a minute."""
+    frame = np.zeros((60_000, 1), "uint16")
+    size = struct.pack(">HBHHB", 11, 16, *frame.shape, 1) + b"\1\x11\0"
+    segments = b"\xff\xd8\xff\xf7" + size + b"\xff\xdd\0\4\0\1" + b"\xff\xda\0\x08\1\1\0\0\0\0"
+    recipe = b"\1" + struct.pack("<L", len(segments)) + segments + b"\2\0\0\0\xff\xd9"
+    with pytest.raises(CodecError, match="too many restart intervals, of 1 lines"):
+        code_by_recipe(JPEG_LS, frame, recipe)
+    assert code_by_recipe(JPEG_LS, frame[:16], recipe.replace(b"\xea\x60", b"\0\x10"))
+
+
 def with_long_codes() -> tuple[NDArray[Any], bytes]:
     """Bytes that JPEG-LS makes three times as large, as each line starts with new contexts."""
     coded = jpeg_ls(smooth((65_000, 2), 8))

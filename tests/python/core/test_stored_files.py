@@ -37,6 +37,7 @@ from dicube.dicom.originals import keeper
 from dicube.exceptions import (
     DataConsistencyError,
     InvalidCubeFileError,
+    LeftOutWarning,
     MetaDataError,
     OutOfMemoryError,
 )
@@ -157,7 +158,8 @@ class TestObjectsOfTheImageSeries:
         loaded(tmp_path / "in").to_file(tmp_path / "x.dcbs")
         with pytest.raises(DataConsistencyError, match="no original file nowhere"):
             dicube.restore_files(tmp_path / "x.dcbs", tmp_path / "out", ["1", "nowhere"])
-        loaded(tmp_path / "in").to_file(tmp_path / "x.dcbs", exact=False)
+        with pytest.warns(UserWarning, match="because exact is False"):
+            loaded(tmp_path / "in").to_file(tmp_path / "x.dcbs", exact=False)
         with pytest.raises(DataConsistencyError, match="holds no original files"):
             dicube.restore_files(tmp_path / "x.dcbs", tmp_path / "out")
 
@@ -177,8 +179,7 @@ class TestObjectsOfTheImageSeries:
                 image.to_file(tmp_path / "lossy.dcba", max_error=1)
             with pytest.warns(UserWarning, match="3 files .*because new files are made"):
                 image.to_dicom_folder(tmp_path / "new", overwrite=True, transfer_syntax="htj2k")
-            with warnings.catch_warnings():  # nothing is left out unasked
-                warnings.simplefilter("error")
+            with pytest.warns(UserWarning, match="3 files .*because exact is False"):
                 image.to_file(tmp_path / "asked.dcbs", exact=False)
         assert "originals_bulk" not in DcbReader(tmp_path / "edited.dcbs").sections
 
@@ -284,7 +285,8 @@ def test_verify_fails_on_objects_of_the_series_that_are_missing(tmp_path: Path) 
     assert dicube.verify_file(tmp_path / "exact.dcbs", tmp_path / "in", whole_source=True).ok
     with pytest.warns(UserWarning, match="coded lossily"):
         image.to_file(tmp_path / "lossy.dcba", max_error=2)
-    image.to_file(tmp_path / "new.dcbs", exact=False)
+    with pytest.warns(UserWarning, match="because exact is False"):
+        image.to_file(tmp_path / "new.dcbs", exact=False)
     for name in ("lossy.dcba", "new.dcbs"):
         report = dicube.verify_file(tmp_path / name, tmp_path / "in")
         (failed,) = [check for check in report.checks if check.outcome.value == "failed"]
@@ -472,3 +474,31 @@ def test_images_are_copied_with_them(tmp_path: Path) -> None:
     image = copy.deepcopy(DicomCubeImage.from_file(tmp_path / "x.dcbs"))
     image.to_dicom_folder(tmp_path / "out", exact=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
+
+
+@pytest.mark.parametrize("target", ["x.dcbs", "x.nii.gz", "x.dcm", "out", "coded"])
+def test_a_target_without_them_says_so(target: str, tmp_path: Path) -> None:
+    mixed_series(tmp_path / "in")
+    loaded(tmp_path / "in").to_file(tmp_path / "exact.dcba")
+    image = DicomCubeImage.from_file(tmp_path / "exact.dcba")
+    path = tmp_path / target
+    with pytest.warns(UserWarning, match="3 files beside the volume, .*, are left out"):
+        if target == "x.dcbs":
+            image.to_file(path, exact=False)
+        elif target == "x.nii.gz":
+            image.to_nifti(path)
+        elif target == "x.dcm":
+            image.to_dicom_file(path)
+        elif target == "out":
+            image.to_dicom_folder(path, exact=False)
+        else:
+            image.to_dicom_folder(path, transfer_syntax="explicit")
+    assert path.exists()
+
+
+def test_an_edit_that_drops_them_is_a_warning_of_its_own(tmp_path: Path) -> None:
+    mixed_series(tmp_path / "in")
+    image = loaded(tmp_path / "in")
+    image.dicom_meta.set_shared_item("SeriesDescription", "edited")
+    with pytest.warns(LeftOutWarning, match="3 files beside the volume"):
+        image.to_file(tmp_path / "x.dcbs")

@@ -43,6 +43,9 @@ _DIGEST = 32  # bytes of a SHA-256
 # Copies take no room in the section, but as much as their originals when they are restored.
 _MOST_COPIES = 16  # for each file, on average
 _COPIES_ALWAYS_ALLOWED = 256 << 20  # bytes
+# Equal recipes are stored once, and give their data again with each frame.
+_REPEATED_ALWAYS_ALLOWED = 64 << 20  # bytes of such data
+_LONGEST_REASON = 1024  # characters
 # The writer makes a few for each file and each coded frame; copies hold frames again.
 _PIECES_ALWAYS_ALLOWED, _MOST_PIECES_OF_FRAME, _MOST_PIECES_OF_FILE = 1 << 18, 64, 4
 # No system takes a longer path; the names of 100 bytes of a packed index could have any length.
@@ -153,7 +156,7 @@ def originals_to_bytes(
         if file.frames:
             entry["frames"] = list(chain.from_iterable(file.frames))
         if file.why:
-            entry["why"] = file.why
+            entry["why"] = file.why[:_LONGEST_REASON]
         if digest is not None and file.digest and digest.digest() != file.digest:
             raise DataConsistencyError(f"{file.label} was changed since it was read")
         entries.append(entry)
@@ -239,7 +242,7 @@ def originals_from_bytes(
             ),
             runs,
             frames_digest,
-            str(entry.get("why", "")),
+            _reason(entry.get("why", "")),
         )
         for entry, runs, digest, frames_digest in heads
     )
@@ -305,6 +308,8 @@ def fault_of(originals: Originals) -> str:
             f"{len(originals.copies)} copies hold {size} bytes of samples, more than "
             f"{_COPIES_ALWAYS_ALLOWED} and more than {_MOST_COPIES} times those of the volume"
         )
+    if fault := _fault_of_repeated(originals):
+        return fault
     for other in originals.others:
         if any(other.all_runs()) or any(isinstance(p, (Coded, Recoded)) for p in other.pieces):
             return f"{other.label} holds frames, which files among the others can't"
@@ -339,6 +344,23 @@ def _fault_of_coded(files: Sequence[Original]) -> str:
         if coded.start < end or (coded.start > end and not coded.jpeg) or coded.stop <= coded.start:
             return f"the bytes of frame {coded.frame} are missing or repeated"
         ends[coded.frame] = coded.stop
+    return ""
+
+
+def _fault_of_repeated(originals: Originals) -> str:
+    """Return that equal recipes give too many bytes; '' if they don't."""
+    used = {
+        (number, piece.frame): piece.recipe
+        for number, file in enumerate((*originals.files, *originals.copies))
+        for piece in file.pieces
+        if isinstance(piece, Recoded)
+    }
+    stored = sum(len(recipe.data) for recipe in set(used.values()))
+    repeated = sum(len(recipe.data) for recipe in used.values()) - stored
+    most = math.prod(originals.shape) * originals.dtype.itemsize
+    most = max(_REPEATED_ALWAYS_ALLOWED, most)
+    if repeated > most:
+        return f"equal recipes repeat {repeated} bytes, more than {most}"
     return ""
 
 
@@ -448,6 +470,12 @@ def _recipe(document: Any, cursor: _Cursor) -> Recipe:
         raise _fault(f"expected the number of a recipe's bytes, found {shown(size)}")
     keys = {key: value for key, value in document.items() if key not in ("kind", "bytes")}
     return Recipe(document["kind"], bytes(cursor.take(size)), json.dumps(keys))
+
+
+def _reason(document: Any) -> str:
+    if not isinstance(document, str) or len(document) > _LONGEST_REASON:
+        raise _fault(f"expected a reason of at most {_LONGEST_REASON} characters")
+    return document
 
 
 def _form(document: Any) -> SampleForm:

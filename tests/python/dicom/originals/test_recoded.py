@@ -266,3 +266,21 @@ def test_noise_that_rle_makes_larger(tmp_path: Path) -> None:
     assert restored(tmp_path / "in", tmp_path) == contents(tmp_path / "in")
     image = DicomCubeImage.from_file(tmp_path / "x.dcbs")
     assert image.raw_image.dtype == pixels_of(0, (1, 1), "uint16").dtype
+
+
+def test_frames_in_another_order_than_their_table_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = rle(several_frames(2), pydicoms, has_bot=False)
+    fragments = [len(rle_frame(frame, pydicoms)) for frame in several_frames(2).pixel_array]
+    sizes = [size + size % 2 for size in fragments]
+    dataset.ExtendedOffsetTable = struct.pack("<2Q", 8 + sizes[0], 0)
+    dataset.ExtendedOffsetTableLengths = struct.pack("<2Q", sizes[1], sizes[0])
+    write_series(tmp_path / "in", [dataset])
+    monkeypatch.setattr("dicube.dicom.files.volume.check_order", lambda *_: None)
+    DicomCubeImage.from_dicom_folder(tmp_path / "in").to_file(tmp_path / "x.dcbs")
+    monkeypatch.undo()
+    assert recipes_in(tmp_path / "x.dcbs")
+    image = DicomCubeImage.from_file(tmp_path / "x.dcbs")
+    with pytest.raises(InvalidCubeFileError, match="offset table"):
+        image.to_dicom_folder(tmp_path / "out")

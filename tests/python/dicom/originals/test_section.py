@@ -18,7 +18,7 @@ from inputs.work import lines_run
 
 from dicube import DicomCubeImage, strict_json
 from dicube.core.provenance import pack_originals
-from dicube.dicom.originals import model
+from dicube.dicom.originals import model, section
 from dicube.dicom.originals.model import (
     IN_MEMORY,
     Bulk,
@@ -560,3 +560,29 @@ def test_index_that_shrinks_a_lot_can_be_read_again(monkeypatch: pytest.MonkeyPa
     assert [file.name for file in found.others] == [file.name for file in others]
     with pytest.raises(InvalidCubeFileError, match="parsing its JSON takes"):
         originals_from_bytes(data, (0, 0, 0), VOLUME.dtype, "", None, len(packed) // 2)
+
+
+def test_bytes_that_equal_recipes_repeat_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe("rle", bytes(200), "{}")
+    files = tuple(
+        Original(name, b"", (Recoded(recipe, frame, 0, 9),), ((frame, 1),))
+        for frame, name in enumerate("ab")
+    )
+    originals = Originals(files, (2, 3, 4), VOLUME.dtype)
+    assert fault_of(originals) == ""
+    monkeypatch.setattr(section, "_REPEATED_ALWAYS_ALLOWED", 199)
+    assert fault_of(originals) == "equal recipes repeat 200 bytes, more than 199"
+
+
+def test_reasons_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = Original("a", b"", (Samples(IN_MEMORY, ((0, 2),)),))
+    other = Original("b", b"", (b"bytes",), why="x" * 5000)
+    originals = Originals((samples,), VOLUME.shape, VOLUME.dtype, others=(other,))
+    store = Store()
+    data = originals_to_bytes(originals, VOLUME, store.write)
+    assert read_back(data, store).others[0].why == "x" * 1024
+    monkeypatch.setattr(section, "_LONGEST_REASON", 5000)
+    data = originals_to_bytes(originals, VOLUME, store.write)
+    monkeypatch.undo()
+    with pytest.raises(InvalidCubeFileError, match="a reason of at most 1024 characters"):
+        read_back(data, store)
