@@ -190,6 +190,11 @@ def _restores_files(plan: Plan) -> bool:
 
 
 def _restore_files(plan: Plan) -> None:
+    if "transfer_syntax" in plan.options:
+        raise DataConsistencyError(
+            f"--transfer-syntax applies to frames of a volume, and {plan.source} has only whole "
+            "files, which keep theirs"
+        )
     with ProgressBar(f"writing {plan.target}") as bar:
         paths = restore_files(plan.source, plan.target, progress=bar, **plan.given("overwrite"))
     print(f"{plan.target}: {len(paths)} files")

@@ -101,3 +101,12 @@ def test_what_else_is_there_is_an_error(tree: Path, tmp_path: Path, capsys: Outp
     assert main(["convert", str(tree / "ct"), *options]) == 1
     assert "I4 is truncated" in capsys.readouterr().err
     assert not (tmp_path / "x.dcbs").exists()
+
+
+def test_whole_files_keep_their_transfer_syntax(tmp_path: Path, capsys: Output) -> None:
+    write_series(tmp_path / "in", [without_pixels(BasicTextSRStorage, 1)], ["report"])
+    assert main(["convert", str(tmp_path / "in"), str(tmp_path / "x.dcbs")]) == 0
+    options = ["--transfer-syntax", "htj2k"]
+    assert main(["convert", str(tmp_path / "x.dcbs"), f"{tmp_path}/out/", *options]) == 1
+    assert "has only whole files, which keep theirs" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
