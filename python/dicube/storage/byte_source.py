@@ -273,9 +273,10 @@ class RemoteFile:
 
     def _failure_of(self, error: Exception) -> DicomCubeError:
         """Return an error without the credentials that an error of another library quotes."""
-        if isinstance(error, FileNotFoundError):
-            return CubeFileNotFoundError(f"{self.name}: no such file")
         status, reason = getattr(error, "status", None), str(error).replace(self._url, self.name)
+        # Of a zip, fsspec may raise what zipfile does.
+        if isinstance(error, FileNotFoundError) or "There is no item named" in reason:
+            return CubeFileNotFoundError(f"{self.name}: no such file")
         reason = text_without_credentials(reason) or type(error).__name__
         if isinstance(error, ImportError):
             return MissingPackageError(f"{self.name}: {reason}")

@@ -313,7 +313,8 @@ def _without_copies(
             reasons |= {instance.path: _SAME_UID for instance in (first, *rest)}
         else:
             raise DataConsistencyError(
-                f"{first.path} and {differing[0].path} have the same SOPInstanceUID but differ"
+                f"{first.path} and {differing[0].path} have the same SOPInstanceUID but differ",
+                suggestion="keep_all=True (--exact always) keeps both whole",
             )
     return kept, reasons
 
