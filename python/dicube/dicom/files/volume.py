@@ -161,8 +161,8 @@ def common_layout(instances: Sequence[Instance]) -> tuple[tuple[int, ...], np.dt
         raise DataConsistencyError(
             f"the images of a series ({describe_series(instances)}) differ, so they can't form a "
             f"volume:{listed}",
-            suggestion="keep_all=True (--exact always) keeps the others whole, or pass a list of the "
-            "files of one kind in place of the folder",
+            suggestion="keep_all=True (--exact always) keeps the others whole; or pass a list of "
+            "the files of one kind",
         )
     if excess := growth_fault(instances):
         first = next(filter(has_coded_frames, instances))
