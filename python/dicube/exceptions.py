@@ -166,7 +166,7 @@ reporting_memory = _ReportingMemory()
 
 
 class LeftOutWarning(UserWarning):
-    """Objects of a source are left out of what is read, and so of what is written."""
+    """The image that is read, or the file that is written, lacks objects of its source."""
 
 
 class MissingPackageError(DicomCubeError, ImportError):

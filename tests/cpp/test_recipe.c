@@ -63,6 +63,8 @@ static void frames_come_back(void) {
                                   frames[i].size, recipe, sizeof recipe, &size,
                                   &given) == DICUBE_OK);
         EXPECT(size > 0 && size <= frames[i].most && given == frames[i].size);
+        EXPECT(dicube_recipe_bound(&image, size, &coded_size) == DICUBE_OK && coded_size <= MOST);
+        EXPECT(coded_size == 16 * sizeof samples + size + 65536); /* FORMAT.md */
         EXPECT(dicube_recipe_code(kind, &image, samples, sizeof samples, recipe, size, coded,
                                   sizeof coded, &coded_size) == DICUBE_OK);
         EXPECT(coded_size == given && memcmp(coded, frames[i].coded, given) == 0);
@@ -137,6 +139,8 @@ static void invalid_arguments_are_refused(void) {
     EXPECT(CODE(kind, &image, samples, all, recipe, coded, &size) == DICUBE_OK);
     EXPECT(FIND(0, &image, samples, all, rle, recipe, &size, &given) == DICUBE_ERROR_ARGUMENT);
     EXPECT(CODE(99, &image, samples, all, recipe, coded, &size) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_recipe_bound(NULL, 1, &size) == DICUBE_ERROR_ARGUMENT);
+    EXPECT(dicube_recipe_bound(&image, 1, NULL) == DICUBE_ERROR_ARGUMENT);
     EXPECT(FIND(kind, NULL, samples, all, rle, recipe, &size, &given) == DICUBE_ERROR_ARGUMENT);
     EXPECT(FIND(kind, &swapped, samples, all, rle, recipe, &size, &given) == DICUBE_ERROR_ARGUMENT);
     EXPECT(FIND(kind, &image, NULL, all, rle, recipe, &size, &given) == DICUBE_ERROR_ARGUMENT);

@@ -30,7 +30,9 @@ bool is_refused(int32_t status) {
 
 // As large as any recipe may need.
 std::vector<uint8_t> buffer_for(const Frame& frame, size_t recipe_size) {
-    return std::vector<uint8_t>(16 * frame.pixels.size() + recipe_size + 65536);
+    size_t size = 0;
+    expect(dicube_recipe_bound(&frame.image, recipe_size, &size) == DICUBE_OK);
+    return std::vector<uint8_t>(size);
 }
 
 // The exact size, so that a sanitizer detects what is read behind it.

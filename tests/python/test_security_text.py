@@ -48,7 +48,7 @@ def bits_of(pattern: str) -> int:
         f"{section._MOST_COPIES} times the frames of the volume, or "
         f"{section._COPIES_ALWAYS_ALLOWED >> 20} MiB",
         f"{section._REPEATED_ALWAYS_ALLOWED >> 20} MiB, or the samples of the volume",
-        f"2^{bits_of('table_entries_always_allowed = (1 << n)')}, or "
+        f"2^{bits_of('table_entries_always_allowed = (1 << n)')} and "
         f"{re.findall(r'most_table_entries = (.*);', SOURCES)[0]} for each pixel",
         f"{cube_parts._SLICES_ALWAYS_ALLOWED}, or one for every {cube_parts._BYTES_OF_SLICE} bytes",
         f"2^{dicom_meta._MOST_SLICES.bit_length() - 1} |",

@@ -328,9 +328,13 @@ DICUBE_API int32_t dicube_recipe_find(uint32_t kind, const dicube_image* image, 
                                       size_t pixels_size, const void* coded, size_t coded_size,
                                       void* recipe, size_t capacity, size_t* size, size_t* given);
 
+/* Store in *size the most bytes that a recipe of recipe_size bytes may give for such an image.
+ * @since 0.4.0 */
+DICUBE_API int32_t dicube_recipe_bound(const dicube_image* image, size_t recipe_size, size_t* size);
+
 /* Code a frame by a recipe into `coded`, a buffer of `capacity` bytes, and store the coded size in
- * *size, which is at most 16 * pixels_size + recipe_size + 65536 bytes. `image`, `pixels` and
- * `pixels_size` are those of dicube_recipe_find. Any bytes are allowed as a recipe: returns
+ * *size, which is at most that of dicube_recipe_bound. `image`, `pixels` and `pixels_size` are
+ * those of dicube_recipe_find. Any bytes are allowed as a recipe: returns
  * DICUBE_ERROR_CODEC if they are none, or none of such samples, or give more than `capacity` bytes.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_recipe_code(uint32_t kind, const dicube_image* image, const void* pixels,

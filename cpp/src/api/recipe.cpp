@@ -36,6 +36,13 @@ int32_t dicube_recipe_find(uint32_t kind, const dicube_image* image, const void*
     });
 }
 
+int32_t dicube_recipe_bound(const dicube_image* image, size_t recipe_size, size_t* size) {
+    return guard([&] {
+        expect(size, "size");
+        *size = most_coded(image_in(image), recipe_size);
+    });
+}
+
 int32_t dicube_recipe_code(uint32_t kind, const dicube_image* image, const void* pixels,
                            size_t pixels_size, const void* recipe, size_t recipe_size, void* coded,
                            size_t capacity, size_t* size) {

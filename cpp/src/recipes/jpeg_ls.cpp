@@ -26,9 +26,10 @@ enum Marker : uint8_t {
     preset_parameters = 0xF8,
 };
 constexpr uint32_t restart_markers = 8;
-// Entries of CharLS's tables for all restart intervals (FORMAT.md, `originals`).
-constexpr uint64_t table_entries_always_allowed = uint64_t{1} << 20,
-                   most_table_entries = 128;         // of a pixel
+// Entries of CharLS's tables for all restart intervals, in all and for each pixel (FORMAT.md,
+// `originals`).
+constexpr uint64_t table_entries_always_allowed = uint64_t{1} << 20;
+constexpr uint64_t most_table_entries = 128;
 constexpr std::string_view transform_name = "mrfx";  // of HP's colour transforms, in APP8
 
 template <typename... Parts>

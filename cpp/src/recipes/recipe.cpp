@@ -5,13 +5,8 @@
 namespace dicube {
 namespace {
 
-// The most that a recipe gives (FORMAT.md, `originals`): a multiple of the samples and its own
-// bytes, besides a few.
+// Of the samples, and besides these and the recipe's own bytes (FORMAT.md, `originals`).
 constexpr size_t most_growth = 16, always_allowed = 65536;
-
-size_t most_coded(const Image& image, Bytes recipe) {
-    return most_growth * image.frame_size() + recipe.size() + always_allowed;
-}
 
 }  // namespace
 
@@ -25,6 +20,10 @@ std::span<const RecipeKind* const> recipe_kinds() {
     return kinds;
 }
 
+size_t most_coded(const Image& image, size_t recipe_size) {
+    return most_growth * image.frame_size() + recipe_size + always_allowed;
+}
+
 const RecipeKind& recipe_kind_by_id(uint32_t id) {
     for (const RecipeKind* kind : recipe_kinds())
         if (kind->id == id) return *kind;
@@ -33,7 +32,7 @@ const RecipeKind& recipe_kind_by_id(uint32_t id) {
 
 std::vector<uint8_t> code_by_recipe(const RecipeKind& kind, const Image& image, const void* pixels,
                                     Bytes recipe, size_t most) {
-    most = std::min(most, most_coded(image, recipe));
+    most = std::min(most, most_coded(image, recipe.size()));
     std::vector<uint8_t> coded = kind.code(image, pixels, recipe);
     if (coded.size() > most)
         fail(DICUBE_ERROR_CODEC, "recipe: expected at most ", most, " bytes, it gives ",
@@ -49,7 +48,7 @@ FoundRecipe find_recipe(const RecipeKind& kind, const Image& image, const void* 
             fail(DICUBE_ERROR_CODEC, "recipe: none gives the ", coded.size(),
                  " bytes of the frame");
         std::vector<uint8_t> made = kind.code(image, pixels, *recipe);
-        size_t most = std::min(coded.size(), most_coded(image, *recipe));
+        size_t most = std::min(coded.size(), most_coded(image, recipe->size()));
         if (made.size() <= most && std::equal(made.begin(), made.end(), coded.begin()))
             return {std::move(*recipe), made.size()};
     }

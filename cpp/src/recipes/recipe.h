@@ -31,13 +31,16 @@ std::span<const RecipeKind* const> recipe_kinds();
 
 const RecipeKind& recipe_kind_by_id(uint32_t id);
 
+// The most bytes that a recipe of this size may give.
+size_t most_coded(const Image& image, size_t recipe_size);
+
 struct FoundRecipe {
     std::vector<uint8_t> recipe;
     size_t coded_size;  // bytes that it gives: the coded frame, or all but the bytes behind it
 };
 
 // Codes a frame by a recipe, which may be any bytes. Fails if it gives more than `most` bytes, or
-// more than any recipe may give, which FORMAT.md limits.
+// more than `most_coded`.
 std::vector<uint8_t> code_by_recipe(const RecipeKind& kind, const Image& image, const void* pixels,
                                     Bytes recipe, size_t most);
 

@@ -304,6 +304,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         STATUS,
         (_U32, _IMAGE, _DATA, _SIZE, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE, _OUT_SIZE),
     ),
+    "dicube_recipe_bound": (STATUS, (_IMAGE, _SIZE, _OUT_SIZE)),
     "dicube_recipe_code": (
         STATUS,
         (_U32, _IMAGE, _DATA, _SIZE, _DATA, _SIZE, _DATA, _SIZE, _OUT_SIZE),

@@ -98,8 +98,6 @@ def lossless_jpeg_decode(
 
 # The most bytes that a recipe has besides those of its coded frame.
 _RECIPE_EXCESS = 1024
-# The most bytes that a recipe gives: for each byte of samples, and besides these and its own.
-_MOST_GROWTH, _CODED_EXCESS = 16, 65536
 
 
 def recipe_find(
@@ -119,11 +117,10 @@ def recipe_code(
     kind: int, image: Image, pixels: int, pixels_size: int, recipe: bytes, most: int | None = None
 ) -> bytes:
     """Code by a recipe the image whose samples are at the address `pixels`; fail beyond `most`."""
-    capacity = _MOST_GROWTH * pixels_size + len(recipe) + _CODED_EXCESS
-    if most is not None:
-        capacity = min(most, capacity)
+    bound, size = ctypes.c_size_t(), ctypes.c_size_t()
+    functions["dicube_recipe_bound"](image, len(recipe), bound)
+    capacity = bound.value if most is None else min(most, bound.value)
     coded = ctypes.create_string_buffer(capacity)
-    size = ctypes.c_size_t()
     functions["dicube_recipe_code"](
         kind, image, pixels, pixels_size, recipe, len(recipe), coded, capacity, size
     )

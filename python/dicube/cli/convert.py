@@ -193,7 +193,7 @@ def _restore_files(plan: Plan) -> None:
     if "transfer_syntax" in plan.options:
         raise DataConsistencyError(
             f"--transfer-syntax applies to frames of a volume, and {plan.source} has only whole "
-            "files, which keep theirs"
+            "files, which keep their own"
         )
     with ProgressBar(f"writing {plan.target}") as bar:
         paths = restore_files(plan.source, plan.target, progress=bar, **plan.given("overwrite"))

@@ -611,11 +611,11 @@ class DicomCubeImage:
         """Return why the original files can't be restored to the byte; '' if they can.
 
         They can if the image was read from DICOM files whose pixels are uncompressed, coded by one
-        of dicube's own codecs, or coded again to the byte from the samples (RLE, and lossless
-        JPEG-LS); or from a dicube file written from such an image, or with `exact='always'`; if
-        metadata, space, pixel header and pixels are unchanged since; and if a dicube file does not
-        contradict itself: if these are also what its original files hold. If `exact='always'` would
-        keep coded frames, the reason says how many bytes they take.
+        of dicube's own codecs, or coded again to the byte from the samples (RLE, JPEG Lossless,
+        lossless JPEG-LS); or from a dicube file written from such an image, or with
+        `exact='always'`; if metadata, space, pixel header and pixels are unchanged since; and if a
+        dicube file does not contradict itself: if these are also what its original files hold. If
+        `exact='always'` would keep coded frames, the reason says how many bytes they take.
 
         Args:
             codec: name of the codec that has to keep the files, as `to_file` selects it by the

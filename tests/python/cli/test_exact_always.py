@@ -108,5 +108,5 @@ def test_whole_files_keep_their_transfer_syntax(tmp_path: Path, capsys: Output) 
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "x.dcbs")]) == 0
     options = ["--transfer-syntax", "htj2k"]
     assert main(["convert", str(tmp_path / "x.dcbs"), f"{tmp_path}/out/", *options]) == 1
-    assert "has only whole files, which keep theirs" in capsys.readouterr().err
+    assert "has only whole files, which keep their own" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Pixels and volumes as other programs read them."""
+"""Pixels and volumes as other programs read them, and files as these code them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,32 @@ def pixels_by_gdcm(path: Path) -> NDArray[Any]:
     dtype = image.GetPixelFormat().GetScalarTypeAsString().lower()
     data = image.GetBuffer().encode("utf-8", "surrogateescape")
     return np.frombuffer(data, dtype).reshape(image.GetDimensions()[::-1])
+
+
+def coded_by_gdcm(source: Path, target: Path, syntax: str) -> None:
+    """Code a DICOM file by gdcm in a transfer syntax of its names; skips without it."""
+    gdcm = pytest.importorskip("gdcm")
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(source))
+    assert reader.Read()
+    change = gdcm.ImageChangeTransferSyntax()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer = gdcm.ImageWriter()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(target))
+    assert writer.Write()
+
+
+def coded_by_dcmcjpeg(source: Path, target: Path, predictor: int) -> None:
+    """Code a DICOM file in JPEG Lossless by DCMTK; predictor 0 for SV1. Skips without it."""
+    program = shutil.which("dcmcjpeg")
+    if program is None:
+        pytest.skip("needs dcmcjpeg")
+    form = ["+el", "+sv", str(predictor)] if predictor else ["+e1"]
+    subprocess.run([program, *form, source, target], check=True, capture_output=True)
 
 
 def dcm2niix(folder: Path, target: Path) -> list[Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from inputs.dicom_frames import several_frames
 from inputs.dicom_series import make_slice, write_series
 from inputs.original_files import encapsulated
+from inputs.peers import coded_by_dcmcjpeg
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
@@ -110,12 +109,8 @@ def test_subsampled_components_are_left_to_plugins(tmp_path: Path) -> None:
 @pytest.mark.parametrize("predictor", range(8), ids=lambda n: f"predictor{n}" if n else "sv1")
 @pytest.mark.parametrize("name", ["ct_ge_head/15.dcm", "ct_philips_thin/I100"])
 def test_real_files_by_dcmtk(shared_data: Path, tmp_path: Path, name: str, predictor: int) -> None:
-    program = shutil.which("dcmcjpeg")
-    if program is None:
-        pytest.skip("needs dcmcjpeg")
     source, target = shared_data / name, tmp_path / "x.dcm"
-    form = ["+el", "+sv", str(predictor)] if predictor else ["+e1"]
-    subprocess.run([program, *form, source, target], check=True, capture_output=True)
+    coded_by_dcmcjpeg(source, target, predictor)
     coded, plain = read_series(target), read_series(source)
     syntax = JPEGLossless if predictor else JPEGLosslessSV1
     assert syntax.encode() in target.read_bytes()

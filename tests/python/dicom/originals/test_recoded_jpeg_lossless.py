@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from inputs.dicom_series import make_slice, write_series
 from inputs.original_files import contents, encapsulated, originals_of, packed, restored
+from inputs.peers import coded_by_dcmcjpeg, coded_by_gdcm
 from pydicom.uid import JPEGLossless, JPEGLosslessSV1
 
 from dicube import DicomCubeImage, verify_file
@@ -101,31 +100,14 @@ def test_files_that_lie_about_bits_that_are_not_coded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("predictor", range(8), ids=lambda n: f"predictor{n}" if n else "sv1")
 @pytest.mark.parametrize("name", ["ct_philips_tilt", "mr_siemens_sag"])
 def test_dcmtk(shared_data: Path, tmp_path: Path, name: str, predictor: int) -> None:
-    program = shutil.which("dcmcjpeg")
-    if program is None:
-        pytest.skip("needs dcmcjpeg")
-    form = ["+el", "+sv", str(predictor)] if predictor else ["+e1"]
     (tmp_path / "in").mkdir()
     for source in sorted((shared_data / name).iterdir())[1:4]:  # without DIRFILE
-        target = tmp_path / "in" / source.name
-        subprocess.run([program, *form, source, target], check=True, capture_output=True)
+        coded_by_dcmcjpeg(source, tmp_path / "in" / source.name, predictor)
     check(tmp_path / "in", tmp_path)
 
 
 def test_gdcm(shared_data: Path, tmp_path: Path) -> None:
-    gdcm = pytest.importorskip("gdcm")
     (tmp_path / "in").mkdir()
     for source in sorted((shared_data / "ct_ge_head").iterdir())[:3]:
-        reader = gdcm.ImageReader()
-        reader.SetFileName(str(source))
-        assert reader.Read()
-        change = gdcm.ImageChangeTransferSyntax()
-        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-        change.SetInput(reader.GetImage())
-        assert change.Change()
-        writer = gdcm.ImageWriter()
-        writer.SetFile(reader.GetFile())
-        writer.SetImage(change.GetOutput())
-        writer.SetFileName(str(tmp_path / "in" / source.name))
-        assert writer.Write()
+        coded_by_gdcm(source, tmp_path / "in" / source.name, "JPEGLosslessProcess14_1")
     check(tmp_path / "in", tmp_path)
