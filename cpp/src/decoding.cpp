@@ -17,16 +17,40 @@ size_t decoded_size(const Reader& reader, const Selection& selection) {
         fail(DICUBE_ERROR_NOT_FOUND, "frames ", first, " to ", first, " + ", count,
              ": the file has ", frames, " frames");
     // A file without frames does not say what one would be.
-    return count == 0 ? 0
-                      : decoded_image(reader, selection.level, selection.real_type).frame_size();
+    return count == 0 ? 0 : decoded_image(reader, selection).frame_size();
+}
+
+// With the numbers of rows and columns that 0 stands for.
+Region region_of(const Reader& reader, const Selection& selection) {
+    if (reader.contents().frames.empty()) return {};
+    Image image = reader.image().at_level(selection.level);
+    Region region = selection.region;
+    if (region.row >= image.rows || region.rows > image.rows - region.row ||
+        region.column >= image.columns || region.columns > image.columns - region.column)
+        fail(DICUBE_ERROR_ARGUMENT, "region: expected a part of ", image.rows, " x ", image.columns,
+             " pixels, found ", region.rows, " x ", region.columns, " from row ", region.row,
+             " and column ", region.column);
+    if (region.rows == 0) region.rows = image.rows - region.row;
+    if (region.columns == 0) region.columns = image.columns - region.column;
+    return region;
+}
+
+// Fails if a frame needs more than max_memory.
+void* room_in(std::vector<uint8_t>& buffer, const Image& image, const ReaderSettings& settings) {
+    if (image.frame_size() > settings.max_memory)
+        fail(DICUBE_ERROR_LIMIT, image.frame_size(), " bytes, max_memory is ", settings.max_memory);
+    buffer.resize(image.frame_size());
+    return buffer.data();
 }
 
 }  // namespace
 
-Image decoded_image(const Reader& reader, uint32_t level, uint32_t real_type) {
-    if (reader.contents().frames.empty()) return reader.image();
-    Image image = reader.image().at_level(level);
-    if (real_type != 0) image.sample_type = real_type;
+Image decoded_image(const Reader& reader, const Selection& selection) {
+    Image image = reader.image();
+    Region region = region_of(reader, selection);
+    image.rows = region.rows;
+    image.columns = region.columns;
+    if (selection.real_type != 0 && image.rows != 0) image.sample_type = selection.real_type;
     return image;
 }
 
@@ -34,6 +58,7 @@ Decoding::Decoding(Reader& reader, const Selection& selection, void* pixels)
     : reader_(reader),
       selection_(selection),
       pixels_(static_cast<uint8_t*>(pixels)),
+      region_(region_of(reader, selection)),
       frame_size_(decoded_size(reader, selection)),
       split_(reader.codec().splits_frames && selection.count < reader.settings().threads) {
     unsigned across = split_ ? 1 : reader.settings().threads;
@@ -90,26 +115,37 @@ void Decoding::decode_stored(Reader::Worker& worker, uint64_t i, void* pixels) c
         if (selection_.masks != nullptr)
             worker.decoder->decode_roi(coded, image, pixels,
                                        selection_.masks + i * image.pixel_count());
-        else if (selection_.level == 0)
+        else if (selection_.level == 0 && region_ == Region::whole(image))
             worker.decoder->decode(coded, image, pixels);
+        else if (reader_.codec().has_regions)
+            worker.decoder->decode_region(coded, image, selection_.level, region_, pixels);
         else
-            worker.decoder->decode_reduced(coded, image, selection_.level, pixels);
+            decode_and_cut(worker, coded, pixels);
     });
+}
+
+void Decoding::decode_and_cut(Reader::Worker& worker, Bytes coded, void* pixels) const {
+    if (selection_.level != 0)
+        fail(DICUBE_ERROR_UNSUPPORTED, "level: expected 0, found ", selection_.level,
+             "; frames of this codec have no resolution levels");
+    const Image& image = reader_.image();
+    void* whole = room_in(worker.whole, image, reader_.settings());
+    worker.decoder->decode(coded, image, whole);
+    cut(image, region_, whole, pixels);
 }
 
 // Each frame is converted right after it was decoded, while it is in the processor's cache.
 void Decoding::decode_real(Reader::Worker& worker, uint64_t i, void* real) const {
-    Image image = reader_.image().at_level(selection_.level);
-    uint64_t max_memory = reader_.settings().max_memory;
-    if (image.frame_size() > max_memory)
-        fail(DICUBE_ERROR_LIMIT, "frame ", selection_[i], ": ", image.frame_size(),
-             " bytes, max_memory is ", max_memory);
-    worker.stored.resize(image.frame_size());
-    decode_stored(worker, i, worker.stored.data());
+    Image image = reader_.image();
+    image.rows = region_.rows;
+    image.columns = region_.columns;
+    void* stored =
+        in_frame(selection_[i], [&] { return room_in(worker.stored, image, reader_.settings()); });
+    decode_stored(worker, i, stored);
     Rescale by;
     if (selection_.slopes != nullptr) by.slope = selection_.slopes[i];
     if (selection_.intercepts != nullptr) by.intercept = selection_.intercepts[i];
-    rescale(image, worker.stored.data(), by, selection_.real_type, real);
+    rescale(image, stored, by, selection_.real_type, real);
 }
 
 void Decoding::clear() {

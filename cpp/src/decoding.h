@@ -17,6 +17,7 @@ struct Selection {
     uint64_t first;
     uint64_t count;
     uint32_t level = 0;  // of resolution: each side is halved this many times
+    Region region = {};  // of that level; all zero for the whole frame
     // For real values: their sample type, and slope and intercept of each frame (nullptr: 1 and 0).
     uint32_t real_type = 0;
     const double* slopes = nullptr;
@@ -27,8 +28,8 @@ struct Selection {
     uint64_t operator[](uint64_t i) const { return frames == nullptr ? first + i : frames[i]; }
 };
 
-// What each frame of a file is when it is decoded so; `real_type` 0 for stored samples.
-Image decoded_image(const Reader& reader, uint32_t level, uint32_t real_type);
+// What each frame of a file is when it is decoded so. Fails if the region is not in a frame.
+Image decoded_image(const Reader& reader, const Selection& selection);
 
 // All threads but the caller's begin at once; the caller's joins them in help() and finish().
 // Unless finish() succeeds, the pixels and masks are filled with zeros in the end. All that the
@@ -46,12 +47,14 @@ private:
     void expect_unfinished() const;
     void decode(unsigned number, uint64_t i);
     void decode_stored(Reader::Worker& worker, uint64_t i, void* pixels) const;
+    void decode_and_cut(Reader::Worker& worker, Bytes coded, void* pixels) const;
     void decode_real(Reader::Worker& worker, uint64_t i, void* real) const;
     void clear();
 
     Reader& reader_;
     const Selection selection_;
     uint8_t* const pixels_;
+    const Region region_;
     const size_t frame_size_;
     // With fewer frames than threads, a codec that can split a frame uses all threads on each.
     const bool split_;

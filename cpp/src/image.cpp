@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace dicube {
 namespace {
@@ -48,6 +49,16 @@ Image Image::at_level(uint32_t level) const {
         return level < 32 ? (side + (uint64_t{1} << level) - 1) >> level : 1;
     };
     return {halved(rows), halved(columns), samples, sample_type};
+}
+
+void cut(const Image& image, const Region& region, const void* pixels, void* cut_out) {
+    size_t pixel = image.samples * image.sample_size();
+    size_t row_size = static_cast<size_t>(region.columns) * pixel;
+    auto from =
+        static_cast<const uint8_t*>(pixels) + region.row * image.row_size() + region.column * pixel;
+    auto to = static_cast<uint8_t*>(cut_out);
+    for (uint64_t row = 0; row < region.rows; ++row)
+        std::memcpy(to + row * row_size, from + row * image.row_size(), row_size);
 }
 
 void check_image(const Image& image, int32_t status) {

@@ -33,6 +33,21 @@ struct Image {
     Image at_level(uint32_t level) const;
 };
 
+// A rectangle of pixels.
+struct Region {
+    uint64_t row = 0;
+    uint64_t column = 0;
+    uint64_t rows = 0;
+    uint64_t columns = 0;
+
+    bool operator==(const Region&) const = default;
+
+    static Region whole(const Image& image) { return {0, 0, image.rows, image.columns}; }
+};
+
+// Copies a region out of the pixels of an image.
+void cut(const Image& image, const Region& region, const void* pixels, void* cut_out);
+
 // Fails, with `status`, unless such an image can be stored and its size fits into 64 bits.
 void check_image(const Image& image, int32_t status);
 

@@ -106,7 +106,7 @@ std::unique_ptr<Reader::Worker> Reader::take_worker(unsigned threads) {
         }
     }
     auto decoder = codec_.make_decoder({.threads = threads, .max_memory = settings_.max_memory});
-    return std::make_unique<Worker>(Worker{threads, std::move(decoder), {}, {}});
+    return std::make_unique<Worker>(Worker{threads, std::move(decoder), {}, {}, {}});
 }
 
 void Reader::give_back(std::unique_ptr<Worker> worker) {

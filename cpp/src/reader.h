@@ -25,6 +25,7 @@ public:
         unsigned threads;  // inside one frame
         std::unique_ptr<Decoder> decoder;
         std::vector<uint8_t> coded;
+        std::vector<uint8_t> whole;   // a frame before a region is cut out
         std::vector<uint8_t> stored;  // a frame before it is converted to real values
     };
 

@@ -219,7 +219,7 @@ static void frames_at_levels(const char* path, uint32_t codec) {
     uint32_t levels = 99;
     EXPECT(dicube_reader_levels(reader, &levels) == DICUBE_OK);
     EXPECT(levels == (codec == DICUBE_CODEC_HTJ2K ? 5 : 0));
-    dicube_decode_options half = {sizeof half, 1, 0, NULL, NULL, NULL};
+    dicube_decode_options half = {sizeof half, 1, 0, NULL, NULL, NULL, 0, 0, 0, 0};
     dicube_image image = {sizeof image, 0, 0, 0, 0, 0, 0};
     EXPECT(dicube_reader_decoded_image(reader, &half, &image) == DICUBE_OK);
     EXPECT(image.rows == (ROWS + 1) / 2 && image.columns == (COLUMNS + 1) / 2);
@@ -244,8 +244,8 @@ static void frames_at_levels(const char* path, uint32_t codec) {
 
     static float real[2 * ROWS * COLUMNS];
     const double slopes[2] = {0.1, -2.0}, intercepts[2] = {7.0, 0.5};
-    dicube_decode_options floats = {sizeof floats, 0,          DICUBE_SAMPLE_FLOAT32,
-                                    slopes,        intercepts, NULL};
+    dicube_decode_options floats = {
+        sizeof floats, 0, DICUBE_SAMPLE_FLOAT32, slopes, intercepts, NULL, 0, 0, 0, 0};
     EXPECT(dicube_reader_decoded_image(reader, &floats, &image) == DICUBE_OK);
     EXPECT(image.rows == ROWS && image.sample_type == DICUBE_SAMPLE_FLOAT32);
     EXPECT(dicube_reader_decode_frames(reader, frames, 2, &floats, real, sizeof real) == DICUBE_OK);
@@ -292,6 +292,56 @@ static size_t slurp(const char* path, unsigned char** bytes) {
     return size;
 }
 
+static void regions(const char* path) {
+    const uint64_t frames[2] = {7, 2};
+    const double slopes[2] = {0.5, 2.0};
+    static int16_t pixels[2 * ROWS * COLUMNS];
+    static float real[2 * ROWS * COLUMNS];
+    enum { ROW = 5, COLUMN = 40, SIDE = 9 };
+    const size_t count = 2 * SIDE * SIDE;
+    dicube_decode_options region = {sizeof region, 0, 0, NULL, NULL, NULL, ROW, COLUMN, SIDE, SIDE};
+    dicube_image image = {sizeof image, 0, 0, 0, 0, 0, 0};
+    dicube_reader* reader;
+    EXPECT(dicube_reader_open_path(path, NULL, &reader) == DICUBE_OK);
+    EXPECT(dicube_reader_decoded_image(reader, &region, &image) == DICUBE_OK);
+    EXPECT(image.rows == SIDE && image.columns == SIDE);
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &region, pixels,
+                                       count * sizeof pixels[0]) == DICUBE_OK);
+    region.real_type = DICUBE_SAMPLE_FLOAT32;
+    region.slopes = slopes;
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &region, real, count * sizeof real[0]) ==
+           DICUBE_OK);
+    for (size_t i = 0; i < count; ++i) {
+        size_t frame = i / (SIDE * SIDE), row = i / SIDE % SIDE, column = i % SIDE;
+        int16_t expected = volume[(frames[frame] * ROWS + ROW + row) * COLUMNS + COLUMN + column];
+        EXPECT(pixels[i] == expected && real[i] == (float)(expected * slopes[frame]));
+    }
+    EXPECT(dicube_reader_decode_frames(reader, frames, 2, &region, real, sizeof real) ==
+           DICUBE_ERROR_ARGUMENT);
+
+    /* From a row and column to the last ones. */
+    dicube_decode_options corner = {sizeof corner, 0,        0,           NULL, NULL,
+                                    NULL,          ROWS - 1, COLUMNS - 2, 0,    0};
+    EXPECT(dicube_reader_decoded_image(reader, &corner, &image) == DICUBE_OK);
+    EXPECT(image.rows == 1 && image.columns == 2);
+    EXPECT(dicube_reader_decode_frames(reader, frames, 1, &corner, pixels, 2 * sizeof pixels[0]) ==
+           DICUBE_OK);
+    EXPECT(memcmp(pixels, volume + 8 * ROWS * COLUMNS - 2, 2 * sizeof pixels[0]) == 0);
+
+    const uint64_t beyond[][4] = {{ROWS, 0, 0, 0},    {0, COLUMNS, 0, 0},    {1, 0, ROWS, 0},
+                                  {0, 1, 0, COLUMNS}, {1, 0, UINT64_MAX, 0}, {UINT64_MAX, 0, 2, 0}};
+    for (size_t i = 0; i < sizeof beyond / sizeof beyond[0]; ++i) {
+        const uint64_t* at = beyond[i];
+        dicube_decode_options wrong = {sizeof wrong, 0,     0,     NULL,  NULL,
+                                       NULL,         at[0], at[1], at[2], at[3]};
+        EXPECT(dicube_reader_decoded_image(reader, &wrong, &image) == DICUBE_ERROR_ARGUMENT);
+        EXPECT(strstr(dicube_last_error(), "region: expected a part of 37 x 53 pixels") != NULL);
+        EXPECT(dicube_reader_decode_frames(reader, frames, 1, &wrong, pixels, sizeof pixels) ==
+               DICUBE_ERROR_ARGUMENT);
+    }
+    dicube_reader_close(reader);
+}
+
 static void files(const char* folder, uint32_t codec) {
     char path[2][500];
     unsigned char *first = NULL, *second = NULL;
@@ -308,6 +358,7 @@ static void files(const char* folder, uint32_t codec) {
     read_file(reader, codec);
     dicube_reader_close(reader);
     frames_at_levels(path[0], codec);
+    regions(path[0]);
     parts_of_sections(path[0]);
     EXPECT(dicube_reader_open_memory(first, size, NULL, &reader) == DICUBE_OK);
     read_file(reader, codec);
@@ -389,7 +440,7 @@ static void cancelled(const char* folder) {
     uint32_t cancel = 0;
     static int16_t pixels[2 * ROWS * COLUMNS];
     const uint64_t frames[2] = {7, 2};
-    dicube_decode_options decode = {sizeof decode, 0, 0, NULL, NULL, &cancel};
+    dicube_decode_options decode = {sizeof decode, 0, 0, NULL, NULL, &cancel, 0, 0, 0, 0};
     snprintf(path, sizeof path, "%s/cancelled.dcbs", folder);
     write_file(path, DICUBE_CODEC_HTJ2K, 2);
     EXPECT(dicube_reader_open_path(path, NULL, &reader) == DICUBE_OK);

@@ -41,6 +41,16 @@ void sample_types() {
     reader.section_at("bulk", 2, std::as_writable_bytes(std::span(part)));
     EXPECT(part[0] == pixels[1] && part[1] == pixels[2]);
     EXPECT(status_of([&] { reader.decode<uint16_t>(); }) == DICUBE_ERROR_ARGUMENT);
+    dicube_decode_options options = dicube::decode_options();
+    options.column = 2;
+    const std::vector<uint64_t> frames = {2, 1};
+    EXPECT(reader.levels() == 5 && reader.image(options).columns == 1);
+    EXPECT((reader.decode<int16_t>(frames, options) == std::vector<int16_t>{9, 7}));
+    EXPECT(status_of([&] { reader.decode<uint16_t>(frames, options); }) == DICUBE_ERROR_ARGUMENT);
+    options.level = 1;
+    EXPECT(status_of([&] { reader.decode<int16_t>(frames, options); }) == DICUBE_ERROR_ARGUMENT);
+    options.column = 1;
+    EXPECT(reader.decode<int16_t>(frames, options).size() == 2);
     std::remove(path);
 }
 

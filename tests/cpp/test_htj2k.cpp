@@ -85,21 +85,25 @@ std::vector<uint8_t> coded(const Form& form, const Image& image, const std::vect
     return {file.get_data(), file.get_data() + size};
 }
 
-// Fails with Error. `level` as in Decoder::decode_reduced.
-std::vector<int64_t> decoded(const std::vector<uint8_t>& bytes, const Image& image,
-                             uint32_t level = 0) {
-    Image expected = image.at_level(level);
+// Fails with Error. The arguments are those of Decoder::decode_region.
+std::vector<int64_t> decoded(const std::vector<uint8_t>& bytes, const Image& image, uint32_t level,
+                             const Region& region) {
     return with_sample_type(image.sample_type, [&](auto sample) {
         using Sample = decltype(sample);
         std::vector<int64_t> result;
         if constexpr (std::is_integral_v<Sample>) {
-            std::vector<Sample> pixels(expected.frame_size() / sizeof(Sample));
+            std::vector<Sample> pixels(region.rows * region.columns * image.samples);
             htj2k.make_decoder({0, 1, uint64_t{1} << 32})
-                ->decode_reduced(bytes, image, level, pixels.data());
+                ->decode_region(bytes, image, level, region, pixels.data());
             result.assign(pixels.begin(), pixels.end());
         }
         return result;
     });
+}
+
+std::vector<int64_t> decoded(const std::vector<uint8_t>& bytes, const Image& image,
+                             uint32_t level = 0) {
+    return decoded(bytes, image, level, Region::whole(image.at_level(level)));
 }
 
 std::vector<int64_t> extremes(const Form& form, const Image& image) {
@@ -172,25 +176,30 @@ ojph::size any_precinct(bool is_lowest) {
     return ojph::size(1u << any(least, 7), 1u << any(least, 7));
 }
 
+Form any_form(int i) {
+    Form form;
+    form.bits = i % 3 == 0 ? 12 : 8;
+    form.samples = i % 2 == 0 ? 1 : 3;
+    form.transformed = i % 4 == 3;
+    form.levels = any(0, 5);
+    form.block = ojph::size(1u << any(3, 6), 1u << any(3, 6));
+    form.order = std::array{"LRCP", "RLCP", "RPCL", "PCRL", "CPRL"}[any(0, 4)];
+    form.offset = ojph::point(any(0, 70), any(0, 70));
+    form.tile_offset = ojph::point(any(0, form.offset.x), any(0, form.offset.y));
+    form.tile = ojph::size(form.offset.x - form.tile_offset.x + any(1, 40),
+                           form.offset.y - form.tile_offset.y + any(1, 40));
+    if (i % 5 != 0)
+        for (uint32_t level = 0; level <= form.levels; ++level)
+            form.precincts.push_back(any_precinct(level == 0));
+    return form;
+}
+
 // Small tiles and precincts, and an image and tiles that begin anywhere.
 void any_geometry_comes_back() {
     int wrong = 0;
     for (int i = 0; i < 1000; ++i) {
-        Form form;
-        form.bits = i % 3 == 0 ? 12 : 8;
-        form.samples = i % 2 == 0 ? 1 : 3;
-        form.transformed = i % 4 == 3;
-        form.levels = any(0, 5);
-        form.block = ojph::size(1u << any(3, 6), 1u << any(3, 6));
-        form.order = std::array{"LRCP", "RLCP", "RPCL", "PCRL", "CPRL"}[any(0, 4)];
+        Form form = any_form(i);
         Image image = form.image(any(1, 90), any(1, 90));
-        form.offset = ojph::point(any(0, 70), any(0, 70));
-        form.tile_offset = ojph::point(any(0, form.offset.x), any(0, form.offset.y));
-        form.tile = ojph::size(form.offset.x - form.tile_offset.x + any(1, 40),
-                               form.offset.y - form.tile_offset.y + any(1, 40));
-        if (i % 5 != 0)
-            for (uint32_t level = 0; level <= form.levels; ++level)
-                form.precincts.push_back(any_precinct(level == 0));
         std::vector<int64_t> given = noise(form, image);
         try {
             wrong += decoded(coded(form, image, given), image) != given;
@@ -200,6 +209,62 @@ void any_geometry_comes_back() {
         }
     }
     EXPECT(wrong == 0);
+}
+
+std::vector<int64_t> part_of(const std::vector<int64_t>& samples, const Image& image,
+                             const Region& region) {
+    std::vector<int64_t> part(region.rows * region.columns * image.samples);
+    Image wide = {image.rows, image.columns, image.samples, DICUBE_SAMPLE_INT64};
+    cut(wide, region, samples.data(), part.data());
+    return part;
+}
+
+// A part of `length`: at its start, its end, or anywhere; a single one now and then.
+std::pair<uint64_t, uint64_t> any_interval(uint64_t length, int end) {
+    uint32_t most = static_cast<uint32_t>(length);
+    uint32_t count = any(0, 3) == 0 ? 1 : any(1, most);
+    return {end == 0 ? 0 : end == 1 ? most - count : any(0, most - count), count};
+}
+
+// Also of lossy codestreams, and of those without tiles, whose lines are longer.
+void regions_are_those_of_the_whole_frame() {
+    int wrong = 0;
+    for (int i = 0; i < 1000; ++i) {
+        Form form = any_form(i);
+        form.is_signed = i % 7 == 0;
+        form.step = i % 4 == 2 ? 0.01f : 0;
+        if (i % 9 == 0) form.bits = 24;  // which OpenJPH codes in 64-bit lines
+        bool is_large = any(0, 2) == 0;
+        Image image = form.image(any(1, is_large ? 300 : 90), any(1, is_large ? 300 : 90));
+        if (is_large) form.offset = form.tile_offset = ojph::point(0, 0);
+        if (is_large) form.tile = ojph::size(0, 0);
+        std::vector<uint8_t> bytes = coded(form, image, noise(form, image));
+        for (uint32_t level = 0; level <= htj2k.levels(bytes, image); ++level) {
+            Image whole = image.at_level(level);
+            std::vector<int64_t> pixels = decoded(bytes, image, level);
+            for (int end = 0; end < 9; ++end) {
+                auto [row, rows] = any_interval(whole.rows, end / 3);
+                auto [column, columns] = any_interval(whole.columns, end % 3);
+                Region region = {row, column, rows, columns};
+                wrong += decoded(bytes, image, level, region) != part_of(pixels, whole, region);
+            }
+        }
+    }
+    EXPECT(wrong == 0);
+}
+
+// Two code blocks side by side; what is damaged is the length at the end of the second one.
+void damage_counts_in_blocks_of_the_region() {
+    Form form;
+    form.levels = 0;
+    Image image = form.image(64, 128);
+    std::vector<int64_t> given = noise(form, image);
+    std::vector<uint8_t> bytes = coded(form, image, given);
+    std::fill_n(bytes.end() - 4, 2, uint8_t{0});  // before EOC
+    EXPECT(status_of([&] { decoded(bytes, image); }) == DICUBE_ERROR_CODEC);
+    EXPECT(status_of([&] { decoded(bytes, image, 0, {0, 64, 1, 1}); }) == DICUBE_ERROR_CODEC);
+    Region intact = {0, 0, 64, 64};
+    EXPECT(decoded(bytes, image, 0, intact) == part_of(given, image, intact));
 }
 
 // An image at an offset is halved as long as the offset can be.
@@ -336,6 +401,8 @@ int main() {
     lossy_samples_stay_in_their_range();
     reversible_samples_stay_in_their_range();
     any_geometry_comes_back();
+    regions_are_those_of_the_whole_frame();
+    damage_counts_in_blocks_of_the_region();
     offsets_limit_the_levels();
     vertically_causal_blocks_come_back();
     refinement_without_bytes_changes_nothing();

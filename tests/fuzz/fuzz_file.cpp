@@ -29,6 +29,23 @@ void read_sections(dicube_reader* reader) {
     }
 }
 
+// The pixels are those of the whole frame; a region may decode where the frame doesn't.
+void decode_region(dicube_reader* reader, uint64_t frame, const dicube_image& image, bool is_intact,
+                   const std::vector<uint8_t>& whole) {
+    dicube_decode_options options = {};
+    options.struct_size = sizeof options;
+    options.row = image.rows / 3;
+    options.column = image.columns / 2;
+    options.rows = options.columns = 1;
+    size_t pixel = whole.size() / static_cast<size_t>(image.rows * image.columns);
+    std::vector<uint8_t> found(pixel, 1);
+    if (dicube_reader_decode_frames(reader, &frame, 1, &options, found.data(), pixel) != DICUBE_OK)
+        expect(!is_intact && all_zero(found));
+    else if (is_intact)
+        expect(std::equal(found.begin(), found.end(),
+                          whole.data() + (options.row * image.columns + options.column) * pixel));
+}
+
 void decode_frames(dicube_reader* reader) {
     dicube_image image = {};
     image.struct_size = sizeof image;
@@ -40,6 +57,7 @@ void decode_frames(dicube_reader* reader) {
     for (uint64_t frame = 0; frame < frames && frame < 4; ++frame) {
         bool decoded = dicube_reader_decode(reader, frame, 1, pixels.data(), size) == DICUBE_OK;
         if (!decoded) expect(all_zero(pixels));
+        decode_region(reader, frame, image, decoded, pixels);
         uint64_t offset;
         size_t coded_size;
         if (dicube_reader_coded_range(reader, frame, &offset, &coded_size) != DICUBE_OK) continue;

@@ -450,6 +450,10 @@ typedef struct dicube_decode_options {
     const uint32_t* cancel;   /* NULL, or a number that another thread or a signal handler may set
                                  (atomically) to a value other than 0 to cancel the call: no
                                  further frame is begun, and DICUBE_ERROR_CANCELLED is returned  */
+    uint64_t row;             /* of a region to decode, in pixels of the level: its first row,   */
+    uint64_t column;          /* its first column,                                               */
+    uint64_t rows;            /* its number of rows; default all from `row` on                   */
+    uint64_t columns;         /* its number of columns; default all from `column` on             */
 } dicube_decode_options;
 
 /* Store in *levels the highest level at which the first frame can be decoded. For HTJ2K this is its
@@ -459,7 +463,8 @@ typedef struct dicube_decode_options {
  * decode it. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_levels(dicube_reader* reader, uint32_t* levels);
 
-/* Store the description of frames decoded with these options. @since 0.4.0 */
+/* Store the description of frames decoded with these options: the size of the region, if there is
+ * one. Returns DICUBE_ERROR_ARGUMENT if the region is not within a frame. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decoded_image(dicube_reader* reader,
                                                const dicube_decode_options* options,
                                                dicube_image* image);
@@ -467,8 +472,12 @@ DICUBE_API int32_t dicube_reader_decoded_image(dicube_reader* reader,
 /* Decode the `count` frames whose numbers are in `frames`, in any order, into `pixels`, one after
  * the other. `pixels_size` must be the size of `count` frames of dicube_reader_decoded_image. The
  * pixels of a level are those of the level before it after the wavelet's low-pass filter (ISO/IEC
- * 15444-1 Annex F), clipped to the range of the frame's bits. Returns DICUBE_ERROR_ARGUMENT if a
- * frame has fewer levels, DICUBE_ERROR_UNSUPPORTED if the codec has none and the level is not 0.
+ * 15444-1 Annex F), clipped to the range of the frame's bits. The pixels of a region are those of
+ * the whole frame. HTJ2K decodes only the code blocks that a region needs; JPEG XL frames are
+ * decoded whole and cut. The coded frame is read whole and compared with its checksum; without
+ * checksums, damage outside of the region may go undetected. Returns DICUBE_ERROR_ARGUMENT if a
+ * frame has fewer levels or does not contain the region, DICUBE_ERROR_UNSUPPORTED if the codec has
+ * no levels and the level is not 0.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frames,
                                                uint64_t count, const dicube_decode_options* options,

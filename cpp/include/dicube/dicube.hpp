@@ -63,6 +63,19 @@ dicube_image image_of(uint64_t rows, uint64_t columns, uint32_t samples = 1) {
     return {sizeof(dicube_image), rows, columns, samples, sample_type<Sample>(), 0, 0};
 }
 
+// How to decode: dicube_decode_options with the right struct_size. For example, a region of 64 x 64
+// pixels at half the resolution:
+//
+//     dicube_decode_options options = dicube::decode_options();
+//     options.level = 1;
+//     options.row = 128;
+//     options.rows = options.columns = 64;
+inline dicube_decode_options decode_options() noexcept {
+    dicube_decode_options options = {};
+    options.struct_size = sizeof options;
+    return options;
+}
+
 // An open file. Many threads may use it at once.
 class Reader {
 public:
@@ -133,6 +146,39 @@ public:
     // Decodes frames of any sample type into the caller's memory.
     void decode(uint64_t first, uint64_t count, std::span<std::byte> pixels) const {
         check(dicube_reader_decode(handle_.get(), first, count, pixels.data(), pixels.size()));
+    }
+
+    // The highest level of resolution at which frames can be decoded; see dicube_reader_levels.
+    uint32_t levels() const {
+        uint32_t levels;
+        check(dicube_reader_levels(handle_.get(), &levels));
+        return levels;
+    }
+    // Describes frames that are decoded with these options.
+    dicube_image image(const dicube_decode_options& options) const {
+        dicube_image image = {};
+        image.struct_size = sizeof image;
+        check(dicube_reader_decoded_image(handle_.get(), &options, &image));
+        return image;
+    }
+    // Decodes the frames with these numbers: a region of them, a lower resolution or real values.
+    // `Sample` must be the sample type of image(options).
+    template <typename Sample>
+    std::vector<Sample> decode(std::span<const uint64_t> frames,
+                               const dicube_decode_options& options) const {
+        dicube_image decoded = image(options);
+        if (decoded.sample_type != sample_type<Sample>())
+            throw Error(DICUBE_ERROR_ARGUMENT, "Sample is not the sample type of the pixels");
+        size_t size;
+        check(dicube_image_size(&decoded, frames.size(), &size));
+        std::vector<Sample> pixels(size / sizeof(Sample));
+        decode(frames, options, std::as_writable_bytes(std::span(pixels)));
+        return pixels;
+    }
+    void decode(std::span<const uint64_t> frames, const dicube_decode_options& options,
+                std::span<std::byte> pixels) const {
+        check(dicube_reader_decode_frames(handle_.get(), frames.data(), frames.size(), &options,
+                                          pixels.data(), pixels.size()));
     }
 
     // Returns the coded bytes of a frame.

@@ -26,33 +26,37 @@ ReaderSettings reader_settings(const dicube_reader_options* given) {
     return {max_memory, thread_count(options.num_threads), options.skip_checksums == 0};
 }
 
-dicube_decode_options decode_options(const dicube_decode_options* given) {
-    dicube_decode_options options = copied(given, "decode options");
+// All of a selection but its frames.
+Selection decode_options(const dicube_decode_options* given) {
+    constexpr size_t of_0_4_0 = offsetof(dicube_decode_options, row);
+    dicube_decode_options options = copied(given, "decode options", of_0_4_0);
     if (options.real_type != 0)
         check_real_type(options.real_type);
     else if (options.slopes != nullptr || options.intercepts != nullptr)
         fail(DICUBE_ERROR_ARGUMENT, "decode options: slopes or intercepts without a real_type");
-    return options;
+    return {.frames = nullptr,
+            .first = 0,
+            .count = 0,
+            .level = options.level,
+            .region = {options.row, options.column, options.rows, options.columns},
+            .real_type = options.real_type,
+            .slopes = options.slopes,
+            .intercepts = options.intercepts,
+            .cancel = options.cancel};
 }
 
 Selection selection_in(dicube_reader* reader, const uint64_t* frames, uint64_t count,
                        const dicube_decode_options* options, void* pixels, size_t pixels_size) {
     expect(reader, "reader");
-    dicube_decode_options how = decode_options(options);
+    Selection selection = decode_options(options);
     if (count > 0) {
         expect(frames, "frames");
         expect(pixels, "pixels");
     }
-    Image image = decoded_image(*reader, how.level, how.real_type);
-    expect_size(pixels_size, size_of(image, count), "pixels");
-    return {.frames = frames,
-            .first = 0,
-            .count = count,
-            .level = how.level,
-            .real_type = how.real_type,
-            .slopes = how.slopes,
-            .intercepts = how.intercepts,
-            .cancel = how.cancel};
+    expect_size(pixels_size, size_of(decoded_image(*reader, selection), count), "pixels");
+    selection.frames = frames;
+    selection.count = count;
+    return selection;
 }
 
 }  // namespace
@@ -205,8 +209,7 @@ int32_t dicube_reader_decoded_image(dicube_reader* reader, const dicube_decode_o
     return guard([&] {
         expect(reader, "reader");
         expect_struct(image, "image");
-        dicube_decode_options how = decode_options(options);
-        image_out(decoded_image(*reader, how.level, how.real_type), image);
+        image_out(decoded_image(*reader, decode_options(options)), image);
     });
 }
 

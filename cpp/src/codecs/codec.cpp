@@ -24,9 +24,8 @@ void Encoder::encode_roi(const Image&, const void*, const uint8_t*, std::vector<
          "; the codec has no masks");
 }
 
-void Decoder::decode_reduced(Bytes, const Image&, uint32_t level, void*) {
-    fail(DICUBE_ERROR_UNSUPPORTED, "level: expected 0, found ", level,
-         "; frames of this codec have no resolution levels");
+void Decoder::decode_region(Bytes, const Image&, uint32_t, const Region&, void*) {
+    fail(DICUBE_ERROR_INTERNAL, "region: the codec has no regions");
 }
 
 void Decoder::decode_roi(Bytes, const Image&, void*, uint8_t*) {

@@ -41,8 +41,9 @@ public:
     virtual ~Decoder() = default;
     // Fails unless the codestream holds exactly such an image.
     virtual void decode(Bytes coded, const Image& image, void* pixels) = 0;
-    // The same at a lower resolution: gives the pixels of `image.at_level(level)`.
-    virtual void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels);
+    // The same for a region of `image.at_level(level)`. Only of codecs that have regions.
+    virtual void decode_region(Bytes coded, const Image& image, uint32_t level,
+                               const Region& region, void* pixels);
     // Also gives the mask that encode_roi took, as bytes of 0 and 1; fails if there is none.
     virtual void decode_roi(Bytes coded, const Image& image, void* pixels, uint8_t* mask);
 };
@@ -71,6 +72,7 @@ struct Codec {
     bool splits_frames = false;
     bool is_lossy = false;  // on request
     bool has_masks = false;
+    bool has_regions = false;  // and levels: decodes a part of a frame faster than the whole
     bool (*recognises)(Bytes coded);
     Codestream (*probe)(Bytes coded);
     void (*expect)(Bytes coded, const Image& image);  // fails if it is of another image

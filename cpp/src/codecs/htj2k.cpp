@@ -20,6 +20,9 @@
 #ifndef OJPH_PATCHED_LOW_CODEBLOCKS
 #error "OpenJPH lacks ci/recipes/openjph/all/patches: low code blocks would overrun their buffers"
 #endif
+#ifndef OJPH_PATCHED_REGION
+#error "OpenJPH lacks ci/recipes/openjph/all/patches: it can't decode regions"
+#endif
 
 namespace dicube {
 namespace {
@@ -257,10 +260,11 @@ public:
     explicit Htj2kDecoder(uint64_t max_memory) : max_memory_(max_memory) { take_over_messages(); }
 
     void decode(Bytes coded, const Image& image, void* pixels) override {
-        decode_reduced(coded, image, 0, pixels);
+        decode_region(coded, image, 0, Region::whole(image), pixels);
     }
 
-    void decode_reduced(Bytes coded, const Image& image, uint32_t level, void* pixels) override {
+    void decode_region(Bytes coded, const Image& image, uint32_t level, const Region& region,
+                       void* pixels) override {
         Header header = read_header(coded);
         header.expect(image);
         if (header.memory() > static_cast<double>(max_memory_))
@@ -275,27 +279,41 @@ public:
         codestream_.restart();
         codestream_.read_headers(&input);
         codestream_.restrict_input_resolution(level, level);
+        codestream_.restrict_input_region(on_grid(region, header, level));
         codestream_.create();
         with_sample_type(image.sample_type, [&](auto sample) {
             using Sample = decltype(sample);
-            pull(image.at_level(level), Limits(header), static_cast<Sample*>(pixels));
+            pull(region, image.samples, Limits(header), static_cast<Sample*>(pixels));
         });
     }
 
 private:
+    // On the reference grid, the pixels of a level lie 2^level apart.
+    static ojph::rect on_grid(const Region& region, const Header& header, uint32_t level) {
+        auto start = [level](uint64_t origin, uint64_t first) {
+            return static_cast<ojph::ui32>(origin + (first << level));
+        };
+        auto length = [level](uint64_t count) {
+            return static_cast<ojph::ui32>(((count - 1) << level) + 1);
+        };
+        ojph::rect rect;
+        rect.org = ojph::point(start(header.left, region.column), start(header.top, region.row));
+        rect.siz = ojph::size(length(region.columns), length(region.rows));
+        return rect;
+    }
+
     template <typename Sample>
-    void pull(const Image& image, const Limits& limits, Sample* pixels) {
+    void pull(const Region& region, uint32_t samples, const Limits& limits, Sample* pixels) {
         constexpr uint32_t halves = sizeof(Sample) == 8 ? 2 : 1;
-        std::vector<uint64_t> row(image.samples * halves, 0);
-        for (uint64_t i = 0; i < image.rows * row.size(); ++i) {
+        std::vector<uint64_t> row(samples * halves, 0);
+        for (uint64_t i = 0; i < region.rows * row.size(); ++i) {
             ojph::ui32 component = 0;
-            const ojph::line_buf* line = codestream_.pull(component);
-            Sample* to =
-                pixels + row[component]++ * image.row_samples() + component % image.samples;
-            bool low = component >= image.samples;
-            if (!from_line(line->i32, image.columns, low, limits, to, image.samples)) {
-                limits.enforce(line->i32, image.columns);
-                from_line(line->i32, image.columns, low, limits, to, image.samples);
+            int32_t* line = codestream_.pull(component)->i32 + region.column;
+            Sample* to = pixels + row[component]++ * region.columns * samples + component % samples;
+            bool low = component >= samples;
+            if (!from_line(line, region.columns, low, limits, to, samples)) {
+                limits.enforce(line, region.columns);
+                from_line(line, region.columns, low, limits, to, samples);
             }
         }
     }
@@ -338,6 +356,7 @@ extern const Codec codec_htj2k;
 const Codec codec_htj2k = {
     .id = DICUBE_CODEC_HTJ2K,
     .name = "HTJ2K",
+    .has_regions = true,
     .recognises = recognises,
     .probe = probe,
     .expect = [](Bytes coded, const Image& image) { read_size(coded).expect(image); },

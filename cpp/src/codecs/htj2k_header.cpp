@@ -75,6 +75,8 @@ Header read_siz(Bytes segment) {
     header.tiles_across = x.tiles();
     header.tiles_down = y.tiles();
     if (header.tiles() > 65535) refuse("expected at most 65535 tiles, found ", header.tiles());
+    header.left = x.start;
+    header.top = y.start;
     header.halvings = static_cast<uint32_t>(std::countr_zero(x.start | y.start));
     return header;
 }

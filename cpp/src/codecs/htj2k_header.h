@@ -49,7 +49,8 @@ struct Header {
     bool is_reversible = false;
     bool has_tile_lengths = false;
     uint64_t tiles_across = 1, tiles_down = 1;
-    uint32_t halvings = 0;                       // that the offset allows; 64 without one
+    uint64_t left = 0, top = 0;                  // where the image begins on the reference grid
+    uint32_t halvings = 0;                       // that these allow; 64 if both are 0
     uint32_t block_width = 6, block_height = 6;  // powers of two
     struct Precinct {
         uint32_t width = 15, height = 15;  // powers of two
