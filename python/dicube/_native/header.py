@@ -176,6 +176,10 @@ class DecodeOptions(_Struct):
         ("slopes", _DOUBLES),
         ("intercepts", _DOUBLES),
         ("cancel", _CANCEL),
+        ("row", ctypes.c_uint64),
+        ("column", ctypes.c_uint64),
+        ("rows", ctypes.c_uint64),
+        ("columns", ctypes.c_uint64),
     ]
 
 

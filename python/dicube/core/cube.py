@@ -21,7 +21,7 @@ from dicube.exceptions import DataConsistencyError, reporting_memory
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.frame_cache import FrameCache
-from dicube.storage.frame_index import FrameIndex, frame_index
+from dicube.storage.frame_index import FrameIndex, Region, frame_index
 from dicube.storage.pixel_utils import compute_real_values
 from dicube.storage.real_values import RealValues, real_dtype
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from dicube.dicom.dicom_status import DicomStatus
     from dicube.dicom.series.geometry import Space
 
-# Frames that are cropped are decoded in batches of this size, which fits the processor's cache, but
-# of at least a few frames, to give all threads work.
+# Regions that are cropped further are decoded in batches of this size, which fits the processor's
+# cache, but of at least a few frames, to give all threads work.
 _BATCH_BYTES = 8 << 20
 _LEAST_BATCH = 8
 
@@ -103,8 +103,10 @@ class Cube:
     """An open file as an array: indexing decodes, and nothing is cached by default.
 
     Indices work as in numpy, with the same results and errors: integers, slices of any step,
-    lists, boolean masks, `np.newaxis`, integer arrays. Only the frames touched are decoded, and
-    each result is a new array. `np.asarray(cube)` is the whole volume.
+    lists, boolean masks, `np.newaxis`, integer arrays. Only the frames touched are decoded; of
+    HTJ2K frames (`.dcbs`), only the code blocks that the smallest rectangle around the rows and
+    columns needs. JPEG XL frames are decoded whole, whatever is taken of them. Each result is a new
+    array. `np.asarray(cube)` is the whole volume.
 
     Many threads may use a cube at once. In a forked process, and after unpickling, it opens the
     file again by itself, so workers of a DataLoader can simply index it.
@@ -328,35 +330,36 @@ class Cube:
         real: _ToReal | None,
         out: NDArray[Any] | None,
     ) -> Any:
-        frames, axis = wanted.frames, wanted.frame_axis
+        frames, region, axis = wanted.frames, wanted.region, wanted.frame_axis
+        part = region.rows, region.columns, *self.shape[3:]
         at_once = real is None or (real.is_linear and self._cache is None)
-        whole = at_once and wanted.is_whole(self.shape[1:])
+        whole = at_once and wanted.is_whole(self.shape[3:])
         if whole and (out is None or out.flags.c_contiguous):
             result = self._reader.new_array(wanted.shape, dtype) if out is None else out
-            decoded = result.reshape(len(frames), *self.shape[1:])
-            self._decode(frames, decoded, None if real is None else real.of(frames))
+            decoded = result.reshape(len(frames), *part)
+            self._decode(frames, region, decoded, None if real is None else real.of(frames))
             if real is not None:
                 real.blank_damaged(decoded, frames)
             return result
         if axis is None:
-            stored = self._reader.new_array((len(frames), *self.shape[1:]), self.dtype)
-            self._decode(frames, stored)
+            stored = self._reader.new_array((len(frames), *part), self.dtype)
+            self._decode(frames, region, stored)
             taken = (stored if real is None else real.compute(stored, frames))[wanted.items]
             if out is None:
-                # A view would keep the whole frame in memory. Scalars have no base.
+                # A view would keep the whole region in memory. Scalars have no base.
                 return taken if taken.base is None else taken.copy()
             out[...] = taken
             return out
         result = self._reader.new_array(wanted.shape, dtype) if out is None else out
         along = np.moveaxis(result, axis, 0)
-        frame_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        batch = min(max(_BATCH_BYTES // frame_bytes, _LEAST_BATCH), max(len(frames), 1))
-        scratch = self._reader.new_array((batch, *self.shape[1:]), self.dtype)
+        part_bytes = math.prod(part) * self.dtype.itemsize
+        batch = min(max(_BATCH_BYTES // part_bytes, _LEAST_BATCH), max(len(frames), 1))
+        scratch = self._reader.new_array((batch, *part), self.dtype)
         with self._reader.fetched(self._not_kept(frames) if result.size else ()):
             for first in range(0, len(frames) if result.size else 0, batch):
                 numbers = frames[first : first + batch]
                 stored = scratch[: len(numbers)]
-                self._decode(numbers, stored)
+                self._decode(numbers, region, stored)
                 taken = np.moveaxis(stored[wanted.items], axis, 0)
                 along[first : first + batch] = (
                     taken if real is None else real.compute(taken, numbers)
@@ -364,14 +367,23 @@ class Cube:
         return result
 
     def _decode(
-        self, frames: Sequence[int], out: NDArray[Any], real: RealValues | None = None
+        self,
+        frames: Sequence[int],
+        region: Region,
+        out: NDArray[Any],
+        real: RealValues | None = None,
     ) -> None:
-        """Fill an array with frames; with stored values if there is a cache, which holds these."""
+        """Fill an array with a region of frames.
+
+        If there is a cache, which holds stored values of whole frames, the values are stored ones.
+        """
         if not out.size:
             return
         cache = self._cache_here()
         if cache is None:
-            self._reader.read_frame_list(frames, out=out, level=self.level, real=real)
+            self._reader.read_frame_list(
+                frames, out=out, level=self.level, region=region, real=real
+            )
             return
         missing = []
         for place, frame in enumerate(frames):
@@ -379,16 +391,14 @@ class Cube:
             if kept is None:
                 missing.append(place)
             else:
-                out[place] = kept
+                out[place] = kept[region.slices]
         if not missing:
             return
-        fresh = out if len(missing) == len(frames) else np.empty_like(out[: len(missing)])
         numbers = [frames[place] for place in missing]
-        self._reader.read_frame_list(numbers, out=fresh, level=self.level)
+        fresh = self._reader.read_frame_list(numbers, level=self.level)
         for place, frame, decoded in zip(missing, numbers, fresh, strict=True):
             cache.put((self.level, frame), decoded)
-            if fresh is not out:
-                out[place] = decoded
+            out[place] = decoded[region.slices]
 
     def _not_kept(self, frames: Sequence[int]) -> Sequence[int]:
         """Return the frames that are not in the cache."""

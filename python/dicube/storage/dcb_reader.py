@@ -19,6 +19,7 @@ from dicube.codecs.records import record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.storage.formats import KIND_OF_NUMBER, SPEED
+from dicube.storage.frame_index import Region
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.real_values import RealValues, real_dtype
@@ -145,7 +146,7 @@ class DcbReader:
             As `read_frame_list` does.
         """
         numbers = np.arange(*slice(start, stop).indices(self.shape[0]), dtype=np.uint64)
-        return self._read(numbers, out, level, real, progress)
+        return self._read(numbers, out, level, None, real, progress)
 
     def begin_decoding(self, progress: Progress | None = None) -> Decoding:
         """Begin to decode all frames, and let the caller do something else in the meantime.
@@ -189,6 +190,7 @@ class DcbReader:
         *,
         out: NDArray[Any] | None = None,
         level: int = 0,
+        region: Region | None = None,
         real: RealValues | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any]:
@@ -201,21 +203,25 @@ class DcbReader:
             level: resolution level, 0 to `levels`: 1 for half the rows and columns, 2 for a
                 quarter, and so on, by the wavelet decompositions of HTJ2K (ISO/IEC 15444-1 F.3).
                 Data of finer resolutions is read but not decoded.
+            region: what to return of each frame, in pixels of the level; None for all. HTJ2K
+                decodes what the region needs, JPEG XL everything.
             real: return real values, converted while a frame is in the processor's cache; None for
                 stored values.
             progress: called as `progress(done, total)`, in frames.
 
         Returns:
-            `out`, or a new array: (len(frames), rows, columns[, 3]), rows and columns those of
-            `frame_shape_at(level)`; of `dtype`, or that of the real values.
+            `out`, or a new array: (len(frames), rows, columns[, 3]), rows and columns those of the
+            region, or of `frame_shape_at(level)`; of `dtype`, or that of the real values.
 
         Raises:
             IndexError: there is no frame with such a number.
-            DataConsistencyError: `out` does not fit, or the frames lack this level.
-            InvalidCubeFileError: a checksum differs.
-            CodecError: a frame does not decode. `out` is filled with zeros where it failed.
+            DataConsistencyError: `out` does not fit, the frames lack this level, or the region is
+                not within them.
+            InvalidCubeFileError: a checksum differs; it is that of the whole frame.
+            CodecError: a frame does not decode. Without a checksum, damage outside of the region
+                may not be found. `out` is filled with zeros where it failed.
         """
-        return self._read(self._numbers(frames), out, level, real, progress)
+        return self._read(self._numbers(frames), out, level, region, real, progress)
 
     @property
     def levels(self) -> int:
@@ -353,12 +359,17 @@ class DcbReader:
         numbers: NDArray[np.uint64],
         out: NDArray[Any] | None,
         level: int,
+        region: Region | None,
         real: RealValues | None,
         progress: Progress | None,
     ) -> NDArray[Any]:
-        shape = (len(numbers), *self.frame_shape_at(level))
+        self._check_level(level)
         cancel = _native.Cancel()
-        dtype, options = self.dtype, _native.DecodeOptions(level=level, cancel=cancel.address)
+        options = _native.DecodeOptions(level=level, cancel=cancel.address)
+        if region is not None:
+            options.row, options.column, options.rows, options.columns = region
+        frame_shape = frame_shape_of(self._file.reader.decoded_image(options))
+        shape, dtype = (len(numbers), *frame_shape), self.dtype
         if real is not None:
             dtype = real_dtype(real.dtype).newbyteorder("=")
             options.real_type = sample_type_of(dtype)
