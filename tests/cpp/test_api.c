@@ -484,7 +484,7 @@ static void decodings(const char* folder) {
         const dicube_reader_options options = {sizeof options, 0, threads, 0};
         uint32_t cancel = 0;
         uint64_t left = 9;
-        dicube_decode_options how = {sizeof how, 0, 0, NULL, NULL, &cancel};
+        dicube_decode_options how = {sizeof how, 0, 0, NULL, NULL, &cancel, 0, 0, 0, 0};
         dicube_reader* reader = NULL;
         dicube_decoding* decoding = NULL;
         EXPECT(dicube_reader_open_path(path, &options, &reader) == DICUBE_OK);

@@ -179,6 +179,61 @@ def test_only_the_frames_touched_are_decoded(
     assert decoded == frames
 
 
+@pytest.mark.parametrize(
+    ("index", "region"),
+    [
+        (4, (0, 0, 21, 34)),
+        (np.s_[2:5], (0, 0, 21, 34)),
+        (np.s_[..., 5], (0, 5, 21, 1)),
+        (np.s_[2, 3, -1], (3, 33, 1, 1)),
+        (np.s_[2:5, 3:9, 10:30], (3, 10, 6, 20)),
+        (np.s_[:, None, 3:9, ..., 10:30], (3, 10, 6, 20)),
+        (np.s_[2, 4:20:5, 3::-2], (4, 1, 16, 3)),
+        (np.s_[::2, ::-1, 7:8], (0, 7, 21, 1)),
+        (np.s_[[3, 1], [5, -2]], (5, 0, 15, 34)),
+        (np.s_[:, [5, 9, 5], 2:4], (5, 2, 5, 2)),
+        (np.s_[:, [[5], [9]], [4, 6]], (5, 4, 5, 3)),
+        (np.s_[0, [False, True, False, True] + [False] * 17, 1], (1, 1, 3, 1)),
+        (np.s_[0, np.eye(21, 34, 3, dtype=bool) & (np.arange(34) > 8)], (6, 9, 15, 15)),
+        (np.s_[0, 3:3], (0, 0, 1, 34)),
+    ],
+    ids=repr,
+)
+def test_only_a_rectangle_around_the_pixels_is_decoded(index: Any, region: tuple[int, ...]) -> None:
+    assert frame_index(index, (9, 21, 34)).region == region
+
+
+@pytest.mark.parametrize("extension", [".dcbs", ".dcba"])
+def test_parts_come_from_the_region_alone(
+    extension: str, volume: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DicomCubeImage(volume).to_file(tmp_path / f"x{extension}")
+    asked: list[Any] = []
+    read = DcbReader.read_frame_list
+
+    def recorded(self: DcbReader, frames: Sequence[int], **options: Any) -> Any:
+        asked.append((options["region"], options["out"]))
+        return read(self, frames, **options)
+
+    monkeypatch.setattr(DcbReader, "read_frame_list", recorded)
+    cube = dicube.open(tmp_path / f"x{extension}")
+    part = cube[2:5, 3:9, 10:30]
+    assert np.array_equal(part, volume[2:5, 3:9, 10:30])
+    region, out = asked.pop()
+    assert region == (3, 10, 6, 20)
+    assert np.shares_memory(out, part)  # decoded in place
+    real = cube.get_fdata(np.s_[4, 3:9, 10:30])
+    assert np.array_equal(real, volume[4, 3:9, 10:30].astype("float32"))
+    assert asked.pop()[0] == (3, 10, 6, 20)
+
+
+def test_a_cache_has_whole_frames(path: Path, volume: np.ndarray[Any, Any]) -> None:
+    with dicube.open(path, cache=1 << 20) as cube:
+        for index in (np.s_[2:5, 3:9, 10:30], np.s_[3:7, 5:6], np.s_[4, 1, 2], np.s_[4]):
+            assert np.array_equal(cube[index], volume[index])
+            assert np.array_equal(cube[index], volume[index])
+
+
 def test_a_mask_of_the_volume_touches_frames_with_something_in_it(
     path: Path, volume: np.ndarray[Any, Any], decoded: list[int]
 ) -> None:
@@ -259,7 +314,7 @@ def test_real_values(path: Path, index: Any, dtype: str) -> None:
     assert np.array_equal(found, expected)
 
 
-def test_whole_frames_are_decoded_in_place(
+def test_rectangles_are_decoded_in_place(
     path: Path, volume: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
@@ -271,7 +326,8 @@ def test_whole_frames_are_decoded_in_place(
 
     monkeypatch.setattr(DcbReader, "read_frame_list", recorded)
     cube = dicube.open(path)
-    for index in (4, np.s_[2:5], np.s_[None, 3, ..., None], [7, 2], ..., np.s_[::-2, :, :]):
+    whole = (4, np.s_[2:5], np.s_[None, 3, ..., None], [7, 2], ..., np.s_[::-2, :, :])
+    for index in (*whole, np.s_[2:5, 3:9, 10:30], np.s_[4, 5], np.s_[:, 5, None, 7:8]):
         out = np.empty_like(volume[index])
         assert cube.read(index, out=out) is out
         assert np.array_equal(out, volume[index])

@@ -3,43 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from inputs.arrays import LOSSLESS
-from numpy.typing import NDArray
+from inputs.arrays import LOSSLESS, random_bits
 
 from dicube import DicomCubeImage
 from dicube.codecs.samples import SUPPORTED_DTYPES
 from dicube.exceptions import DataConsistencyError
-
-
-def any_bits(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """Return samples of random bits: of floating-point types NaNs with payloads among them."""
-    kind = np.dtype(dtype)
-    size = int(np.prod(shape)) * kind.itemsize
-    values = np.frombuffer(np.random.default_rng(4).bytes(size), kind).reshape(shape).copy()
-    if kind.kind == "f":
-        bits = kind.itemsize * 8
-        special = values.view(f"u{kind.itemsize}")
-        infinity = int(np.array(np.inf, kind).view(f"u{kind.itemsize}"))
-        for place, pattern in enumerate(
-            (
-                1 << (bits - 1),  # -0.0
-                0,
-                1,  # the smallest subnormal
-                infinity,
-                infinity | 1 << (bits - 1),
-                infinity | 1,  # a signalling NaN
-                (1 << bits) - 1,  # a NaN with all its payload
-            )
-        ):
-            special.flat[place] = pattern
-    else:
-        limits = np.iinfo(kind)
-        values.flat[:2] = limits.min, limits.max
-    return values
 
 
 @pytest.mark.parametrize("extension", LOSSLESS)
@@ -49,7 +20,7 @@ def any_bits(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
 def test_every_bit_comes_back(
     dtype: str, order: str, shape: tuple[int, ...], extension: str, tmp_path: Path
 ) -> None:
-    volume = any_bits(shape, dtype)
+    volume = random_bits(shape, dtype)
     given = volume.astype(volume.dtype.newbyteorder(order))
     DicomCubeImage(given).to_file(tmp_path / f"x{extension}")
     image = DicomCubeImage.from_file(tmp_path / f"x{extension}")
