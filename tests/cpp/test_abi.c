@@ -73,13 +73,17 @@ FIELD(dicube_file_info, format_version, 32);
 FIELD(dicube_file_info, codec, 36);
 FIELD(dicube_file_info, has_checksums, 40);
 FIELD(dicube_file_info, kind, 44);
-SIZE(dicube_decode_options, 40);
+SIZE(dicube_decode_options, 72);
 FIELD(dicube_decode_options, struct_size, 0);
 FIELD(dicube_decode_options, level, 8);
 FIELD(dicube_decode_options, real_type, 12);
 FIELD(dicube_decode_options, slopes, 16);
 FIELD(dicube_decode_options, intercepts, 24);
 FIELD(dicube_decode_options, cancel, 32);
+FIELD(dicube_decode_options, row, 40);
+FIELD(dicube_decode_options, column, 48);
+FIELD(dicube_decode_options, rows, 56);
+FIELD(dicube_decode_options, columns, 64);
 SIZE(dicube_sink, 24);
 FIELD(dicube_sink, struct_size, 0);
 FIELD(dicube_sink, user, 8);
@@ -202,7 +206,7 @@ static void read_file(void) {
     begin(&options, 24);
     begin(&image, 40);
     begin(&info, 48);
-    begin(&how, 40);
+    begin(&how, 72);
     source.is.size = file_size;
     source.is.read_at = read_at;
     options.is.max_memory = 1 << 28;
@@ -238,14 +242,14 @@ static void read_file(void) {
         if (pixels[i] > volume[i] + 2 || volume[i] > pixels[i] + 2) break;
     EXPECT(i == FRAMES * ROWS * COLUMNS);
 #define DECODE dicube_reader_decode_frames(reader, &wanted, 1, &how.is, real, sizeof real)
-    EXPECT_ONLY_KNOWN_SIZES(how, dicube_decode_options, 40, DECODE);
+    EXPECT_ONLY_KNOWN_SIZES(how, dicube_decode_options, 72, DECODE);
     EXPECT(DECODE == DICUBE_OK);
 #undef DECODE
     for (i = 0; i < ROWS * COLUMNS; ++i)
         if (real[i] != pixels[wanted * ROWS * COLUMNS + i] * slope + intercept) break;
     EXPECT(i == ROWS * COLUMNS);
     dicube_reader_close(reader);
-    EXPECT(is_kept(&source, 32) && is_kept(&options, 24) && is_kept(&how, 40));
+    EXPECT(is_kept(&source, 32) && is_kept(&options, 24) && is_kept(&how, 72));
 }
 #else
 static void write_file(void) {}

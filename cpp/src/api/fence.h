@@ -2,7 +2,6 @@
 // Every function uses it. Knows no reader, no writer and no codec.
 #pragma once
 
-#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <system_error>
@@ -49,14 +48,12 @@ void expect_struct(const Struct* given, const char* name) {
              ", found ", given->struct_size);
 }
 
-// The given options, or the defaults. Fields that a struct of 0.4.0 lacks are zero.
+// The given options, or the defaults.
 template <typename Options>
-Options copied(const Options* given, const char* name, size_t size_in_0_4_0 = sizeof(Options)) {
-    Options options = {};
-    if (given == nullptr) return options;
-    if (given->struct_size != size_in_0_4_0) expect_struct(given, name);
-    std::memcpy(&options, given, given->struct_size);
-    return options;
+Options copied(const Options* given, const char* name) {
+    if (given == nullptr) return Options{};
+    expect_struct(given, name);
+    return *given;
 }
 
 inline void expect_flag(uint32_t value, const char* name) {

@@ -28,8 +28,7 @@ ReaderSettings reader_settings(const dicube_reader_options* given) {
 
 // All of a selection but its frames.
 Selection decode_options(const dicube_decode_options* given) {
-    constexpr size_t of_0_4_0 = offsetof(dicube_decode_options, row);
-    dicube_decode_options options = copied(given, "decode options", of_0_4_0);
+    dicube_decode_options options = copied(given, "decode options");
     if (options.real_type != 0)
         check_real_type(options.real_type);
     else if (options.slopes != nullptr || options.intercepts != nullptr)
