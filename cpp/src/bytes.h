@@ -71,6 +71,7 @@ public:
         bytes_.resize(bytes_.size() + (width - text.size()));
     }
     std::vector<uint8_t>& bytes() { return bytes_; }
+    const std::vector<uint8_t>& bytes() const { return bytes_; }
 
 private:
     void little(uint64_t value, size_t count) {

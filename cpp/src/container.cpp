@@ -34,6 +34,11 @@ constexpr uint64_t first_part = 1 << 20;
 constexpr std::string_view frame_offsets = "frame_offsets";
 constexpr std::string_view frame_lengths = "frame_lengths";
 constexpr std::string_view frame_checksums = "frame_checksums";
+constexpr std::string_view frame_levels = "frame_levels";
+
+// The sections that the library itself writes.
+constexpr std::array<std::string_view, 4> own_sections = {frame_offsets, frame_lengths,
+                                                          frame_checksums, frame_levels};
 
 // The sections that the version-1 header itself points to, in its order.
 constexpr std::array<std::string_view, 6> header_sections = {
@@ -316,6 +321,40 @@ Bytes read_extent(const Source& source, const Extent& extent, const std::string&
     return bytes;
 }
 
+FrameLevels read_frame_levels(const Source& source, const Contents& contents, uint64_t max_memory,
+                              bool check) {
+    FrameLevels levels;
+    const Section* section = contents.find(frame_levels);
+    if (section == nullptr) return levels;
+    const uint64_t length = section->extent.length, frames = contents.frames.size();
+    auto refuse = [](const auto&... parts) {
+        fail(DICUBE_ERROR_FORMAT, "section ", frame_levels, ": ", parts...);
+    };
+    as_allowed(length, max_memory / 3, frame_levels);  // the bytes, and an Extent for each 16
+    std::vector<uint8_t> bytes = read_whole(source, section->extent, frame_levels, max_memory,
+                                            check && contents.has_checksums);
+    ByteReader cursor(bytes, frame_levels);
+    levels.count = cursor.u32();
+    uint32_t zero = cursor.u32();
+    if (levels.count == 0 || zero != 0 || frames == 0 || cursor.left() % frames != 0 ||
+        cursor.left() / frames != uint64_t{16} * levels.count)
+        refuse("expected 16 bytes for each level of ", frames, " frames, found ", levels.count,
+               " levels in ", length, " bytes");
+    levels.prefixes.reserve(static_cast<size_t>(frames * levels.count));
+    for (const Extent& frame : contents.frames) {
+        uint64_t most = frame.length;
+        for (uint32_t level = 1; level <= levels.count; ++level) {
+            Extent prefix = {frame.offset, cursor.u64(), cursor.u64()};
+            if (prefix.length == 0 || prefix.length > most)
+                refuse("expected 1 to ", most, " bytes for level ", level, " of frame ",
+                       &frame - contents.frames.data(), ", found ", prefix.length);
+            most = prefix.length;
+            levels.prefixes.push_back(prefix);
+        }
+    }
+    return levels;
+}
+
 struct Layout::RunningChecksum {
     RunningChecksum() { XXH3_64bits_reset(&state); }
     XXH3_state_t state;
@@ -328,7 +367,7 @@ Layout::~Layout() = default;
 
 void Layout::add_section(std::string_view name, Bytes data) {
     check_section_name(name);
-    if (name == frame_offsets || name == frame_lengths || name == frame_checksums)
+    if (contains(own_sections, name))
         fail(DICUBE_ERROR_ARGUMENT, "section ", name, ": is written by the library itself");
     for (const Section& section : sections_)
         if (section.name == name)
@@ -365,8 +404,19 @@ void Layout::append_section(std::string_view name, Bytes data) {
     extent.checksum = XXH3_64bits_digest(&growing_->state);
 }
 
-void Layout::add_frame(Bytes coded) {
-    if (capacity_ == 0) place_front();
+void Layout::add_frame(Bytes coded, const std::vector<uint64_t>& prefixes) {
+    if (capacity_ == 0) {
+        levels_ = static_cast<uint32_t>(prefixes.size());
+        prefixes_.u32(levels_);
+        prefixes_.u32(0);
+        place_front();
+    }
+    uint64_t length = coded.size();
+    for (uint32_t level = 0; level < levels_; ++level) {
+        if (level < prefixes.size()) length = prefixes[level];
+        prefixes_.u64(length);
+        prefixes_.u64(checksum_of(coded.first(static_cast<size_t>(length))));
+    }
     sink_.write_at(end_, coded.data(), coded.size());
     frames_.push_back({end_, coded.size(), checksum_of(coded)});
     end_ += coded.size();
@@ -383,7 +433,7 @@ void Layout::append(Section section, Bytes data) {
 void Layout::place_front() {
     std::vector<Section> sections;
     sections.swap(sections_);
-    uint64_t tables = frames_wanted_ == 0 ? 0 : 3;
+    uint64_t tables = frames_wanted_ == 0 ? 0 : levels_ == 0 ? 3 : 4;
     capacity_ = sections.size() + tables + spare_entries;
     if (capacity_ > most_entries)
         fail(DICUBE_ERROR_ARGUMENT, "file: at most ", most_entries - spare_entries - tables,
@@ -397,6 +447,23 @@ void Layout::place_front() {
         }
     for (size_t i = 0; i < sections.size(); ++i) append(std::move(sections[i]), waiting_[i]);
     waiting_ = {};
+    // Last, as not every reader needs it.
+    if (levels_ > 0) {
+        uint64_t length = 8 + frames_wanted_ * levels_ * 16;
+        sections_.push_back({std::string(frame_levels), {end_, length, 0}});
+        end_ += length;
+    }
+}
+
+// The bytes of one of the library's own sections.
+std::vector<uint8_t> Layout::table_of(std::string_view name) const {
+    if (name == frame_levels) return prefixes_.bytes();
+    uint64_t Extent::*field = name == frame_offsets   ? &Extent::offset
+                              : name == frame_lengths ? &Extent::length
+                                                      : &Extent::checksum;
+    ByteWriter table;
+    for (const Extent& frame : frames_) table.u64(frame.*field);
+    return table.bytes();
 }
 
 void Layout::finish() {
@@ -406,15 +473,10 @@ void Layout::finish() {
     if (capacity_ == 0) place_front();
 
     for (Section& section : sections_) {
-        uint64_t Extent::*field = section.name == frame_offsets     ? &Extent::offset
-                                  : section.name == frame_lengths   ? &Extent::length
-                                  : section.name == frame_checksums ? &Extent::checksum
-                                                                    : nullptr;
-        if (field == nullptr) continue;
-        ByteWriter table;
-        for (const Extent& frame : frames_) table.u64(frame.*field);
-        section.extent.checksum = checksum_of(table.bytes());
-        sink_.write_at(section.extent.offset, table.bytes().data(), table.bytes().size());
+        if (!contains(own_sections, section.name)) continue;
+        std::vector<uint8_t> table = table_of(section.name);
+        section.extent.checksum = checksum_of(table);
+        sink_.write_at(section.extent.offset, table.data(), table.size());
     }
 
     ByteWriter front;

@@ -50,6 +50,16 @@ struct Contents {
 // `max_memory`.
 Contents read_contents(const Source& source, uint64_t max_memory, bool check);
 
+// Where the bytes end that a reduced resolution of a frame needs.
+struct FrameLevels {
+    uint32_t count = 0;            // levels described; those above need as much as the last
+    std::vector<Extent> prefixes;  // of each frame, at levels 1 to `count`
+};
+
+// None if the file has no section `frame_levels`. Allocates no more than `max_memory`.
+FrameLevels read_frame_levels(const Source& source, const Contents& contents, uint64_t max_memory,
+                              bool check);
+
 // Reads the bytes of an extent of a file's contents, and compares their checksum if `check`. `what`
 // names the bytes in errors. `buffer` must have room for them; it is not used if the source is in
 // memory. Returns the bytes.
@@ -67,7 +77,9 @@ public:
     // Appends bytes to the last section if it has this name and was begun here; otherwise begins
     // a section. Fails unless all frames have been added.
     void append_section(std::string_view name, Bytes data);
-    void add_frame(Bytes coded);
+    // `prefixes` has the numbers of bytes that levels 1, 2 and so on need. The first frame decides
+    // how many levels are described; of later ones that have fewer, the last counts.
+    void add_frame(Bytes coded, const std::vector<uint64_t>& prefixes = {});
     // Hides the frame tables from published readers, so that they refuse the file instead of
     // decoding wrong pixels.
     void hide_frames() { frames_hidden_ = true; }
@@ -77,6 +89,7 @@ public:
 
 private:
     void place_front();
+    std::vector<uint8_t> table_of(std::string_view name) const;
     void append(Section section, Bytes data);
 
     Sink& sink_;
@@ -88,6 +101,8 @@ private:
     std::vector<Section> sections_;
     std::vector<std::vector<uint8_t>> waiting_;  // data of the sections before the first frame
     std::vector<Extent> frames_;
+    uint32_t levels_ = 0;  // described of each frame
+    ByteWriter prefixes_;  // of all frames so far
     struct RunningChecksum;
     std::unique_ptr<RunningChecksum> growing_;  // of the last section, while it may grow
 };

@@ -110,17 +110,17 @@ void Decoding::decode(unsigned number, uint64_t i) {
 void Decoding::decode_stored(Reader::Worker& worker, uint64_t i, void* pixels) const {
     uint64_t index = selection_[i];
     const Image& image = reader_.image();
-    Bytes coded = reader_.coded_bytes(index, worker.coded);
+    Prefix coded = reader_.coded_bytes(index, selection_.level, worker.coded);
     in_frame(index, [&] {
         if (selection_.masks != nullptr)
-            worker.decoder->decode_roi(coded, image, pixels,
+            worker.decoder->decode_roi(coded.bytes, image, pixels,
                                        selection_.masks + i * image.pixel_count());
         else if (selection_.level == 0 && region_ == Region::whole(image))
-            worker.decoder->decode(coded, image, pixels);
+            worker.decoder->decode(coded.bytes, image, pixels);
         else if (reader_.codec().has_regions)
             worker.decoder->decode_region(coded, image, selection_.level, region_, pixels);
         else
-            decode_and_cut(worker, coded, pixels);
+            decode_and_cut(worker, coded.bytes, pixels);
     });
 }
 

@@ -18,7 +18,10 @@ void swap_sample_bytes(uint8_t* bytes, size_t size, size_t sample_size) {
 
 FrameCoder::FrameCoder(const Codec& codec, const Image& image, const FrameSettings& settings,
                        unsigned threads)
-    : image_(image), settings_(settings), name_(codec.name) {
+    : image_(image),
+      settings_(settings),
+      name_(codec.name),
+      verifies_(settings.verify || !settings.tolerance.is_lossless()) {
     const Tolerance& tolerance = settings.tolerance;
     const CodecSettings codec_settings = {.effort = settings.effort,
                                           .threads = threads,
@@ -27,7 +30,7 @@ FrameCoder::FrameCoder(const Codec& codec, const Image& image, const FrameSettin
                                           .distance = tolerance.distance,
                                           .range = tolerance.range};
     encoder_ = codec.make_encoder(codec_settings);
-    if (settings.verify || !tolerance.is_lossless()) decoder_ = codec.make_decoder(codec_settings);
+    decoder_ = codec.make_decoder(codec_settings);
 }
 
 Loss FrameCoder::encode(const uint8_t* pixels, const uint8_t* mask, std::vector<uint8_t>& coded) {
@@ -42,7 +45,7 @@ Loss FrameCoder::encode(const uint8_t* pixels, const uint8_t* mask, std::vector<
         encoder_->encode_roi(image_, rounded, mask, coded);
     else
         encoder_->encode(image_, rounded, coded);
-    if (!decoder_) return {};
+    if (!verifies_) return {};
     decode(coded, mask);
     if (settings_.tolerance.distance == 0 && std::memcmp(rounded, decoded_.data(), size) != 0)
         fail(DICUBE_ERROR_CODEC, name_, " encoder: the decoded pixels differ from those given");

@@ -25,6 +25,8 @@ public:
     // `mask`, a byte a pixel, separates pixels coded with max_error from those coded with
     // background_error; null for none.
     Loss encode(const uint8_t* pixels, const uint8_t* mask, std::vector<uint8_t>& coded);
+    // As Decoder::prefixes.
+    std::vector<uint64_t> prefixes(Bytes coded) { return decoder_->prefixes(coded, image_); }
 
 private:
     const uint8_t* within_tolerance(const uint8_t* pixels, const uint8_t* mask);
@@ -34,6 +36,7 @@ private:
     const Image& image_;
     FrameSettings settings_;
     const char* name_;
+    bool verifies_;
     std::unique_ptr<Encoder> encoder_;
     std::unique_ptr<Decoder> decoder_;
     std::vector<uint8_t> native_;

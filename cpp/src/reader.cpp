@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 namespace dicube {
 
@@ -24,7 +25,7 @@ Reader::Reader(std::unique_ptr<Source> source, const ReaderSettings& settings)
     } else {
         // In files of published writers only the codestreams say what a frame is.
         std::vector<uint8_t> buffer;
-        Bytes coded = coded_bytes(0, buffer);
+        Bytes coded = coded_bytes(0, 0, buffer).bytes;
         image_ = in_frame(0, [&] { return codec_.probe(coded).image; });
     }
 }
@@ -69,15 +70,33 @@ const Extent& Reader::frame(uint64_t index) const {
     return contents_.frames[index];
 }
 
-Bytes Reader::coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const {
-    const Extent& extent = frame(index);
+// Read when a level is first asked for; it does not change from then on.
+const FrameLevels& Reader::frame_levels() const {
+    std::lock_guard lock(mutex_);
+    if (!levels_)
+        levels_ = read_frame_levels(*source_, contents_, settings_.max_memory, settings_.check);
+    return *levels_;
+}
+
+Extent Reader::frame_at(uint64_t index, uint32_t level) const {
+    const Extent& whole = frame(index);
+    if (level == 0) return whole;
+    const FrameLevels& levels = frame_levels();
+    if (levels.count == 0) return whole;
+    return levels
+        .prefixes[static_cast<size_t>(index) * levels.count + std::min(level, levels.count) - 1];
+}
+
+Prefix Reader::coded_bytes(uint64_t index, uint32_t level, std::vector<uint8_t>& buffer) const {
+    Extent extent = frame_at(index, level);
     if (extent.length > settings_.max_memory)
         fail(DICUBE_ERROR_LIMIT, "frame ", index, ": ", extent.length, " bytes, max_memory is ",
              settings_.max_memory);
     if (source_->memory() == nullptr && buffer.size() < extent.length)
         buffer.resize(static_cast<size_t>(extent.length));
-    return read_extent(*source_, extent, "frame " + std::to_string(index),
-                       settings_.check && contents_.has_checksums, buffer.data());
+    Bytes bytes = read_extent(*source_, extent, "frame " + std::to_string(index),
+                              settings_.check && contents_.has_checksums, buffer.data());
+    return {bytes, frame(index).length};
 }
 
 void Reader::read_coded(uint64_t index, void* coded) const {
@@ -90,7 +109,7 @@ void Reader::read_coded(uint64_t index, void* coded) const {
 uint32_t Reader::levels() const {
     if (contents_.frames.empty()) return 0;
     std::vector<uint8_t> buffer;
-    Bytes coded = coded_bytes(0, buffer);
+    Prefix coded = coded_bytes(0, std::numeric_limits<uint32_t>::max(), buffer);
     return in_frame(0, [&] { return codec_.levels(coded, image_); });
 }
 

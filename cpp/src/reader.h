@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "codecs/codec.h"
@@ -46,8 +47,10 @@ public:
     void read_section_at(const Section& section, uint64_t offset, void* data, size_t size) const;
     const Extent& frame(uint64_t index) const;
     void read_coded(uint64_t index, void* coded) const;
-    // The coded bytes of a frame: in `buffer`, unless the source is in memory already.
-    Bytes coded_bytes(uint64_t index, std::vector<uint8_t>& buffer) const;
+    // The coded bytes of a frame that a level needs: all of them if the file does not say which.
+    Extent frame_at(uint64_t index, uint32_t level) const;
+    // The bytes themselves: in `buffer`, unless the source is in memory already.
+    Prefix coded_bytes(uint64_t index, uint32_t level, std::vector<uint8_t>& buffer) const;
     // How often the first frame can be halved in resolution; 0 if the file has no frames.
     uint32_t levels() const;
 
@@ -56,13 +59,16 @@ public:
     void give_back(std::unique_ptr<Worker> worker);
 
 private:
+    const FrameLevels& frame_levels() const;
+
     std::unique_ptr<Source> source_;
     ReaderSettings settings_;
     Contents contents_;
     const Kind& kind_;
     const Codec& codec_;
     Image image_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
+    mutable std::optional<FrameLevels> levels_;  // guarded by mutex_ until it is read; see there
     std::vector<std::unique_ptr<Worker>> idle_;  // guarded by mutex_
 };
 

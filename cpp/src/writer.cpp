@@ -9,12 +9,17 @@
 namespace dicube {
 namespace {
 
+struct CodedFrame {
+    std::vector<uint8_t> bytes;
+    std::vector<uint64_t> prefixes;  // as Decoder::prefixes
+};
+
 // Frames are finished in any order; this adds them to the file in their own order.
 class InOrder {
 public:
     InOrder(Layout& layout, size_t most_waiting) : layout_(layout), most_waiting_(most_waiting) {}
 
-    void add(uint64_t i, std::vector<uint8_t> coded) {
+    void add(uint64_t i, CodedFrame coded) {
         std::unique_lock lock(mutex_);
         // The thread with the next frame never waits: there is always progress.
         written_.wait(lock,
@@ -23,7 +28,7 @@ public:
         waiting_.emplace(i, std::move(coded));
         for (auto first = waiting_.begin(); first != waiting_.end() && first->first == next_;
              first = waiting_.erase(first), ++next_)
-            layout_.add_frame(first->second);
+            layout_.add_frame(first->second.bytes, first->second.prefixes);
         written_.notify_all();
     }
 
@@ -38,7 +43,7 @@ private:
     size_t most_waiting_;
     std::mutex mutex_;
     std::condition_variable written_;
-    std::map<uint64_t, std::vector<uint8_t>> waiting_;
+    std::map<uint64_t, CodedFrame> waiting_;
     uint64_t next_ = 0;
     bool stopped_ = false;
 };
@@ -110,10 +115,12 @@ void Writer::encode(uint64_t count, const uint8_t* pixels, const uint8_t* masks)
             std::unique_ptr<FrameCoder>& coder = coders_[worker];
             if (!coder)
                 coder = std::make_unique<FrameCoder>(codec_, image_, settings_.frames, inside);
-            std::vector<uint8_t> coded;
+            CodedFrame coded;
             const uint8_t* mask = masks == nullptr ? nullptr : masks + i * mask_size;
-            in_frame(first + i,
-                     [&] { losses[i] = coder->encode(pixels + i * frame_size, mask, coded); });
+            in_frame(first + i, [&] {
+                losses[i] = coder->encode(pixels + i * frame_size, mask, coded.bytes);
+                coded.prefixes = coder->prefixes(coded.bytes);
+            });
             in_order.add(i, std::move(coded));
         } catch (...) {
             in_order.stop();
@@ -139,8 +146,19 @@ void Writer::add_coded(Bytes coded) {
         fail(DICUBE_ERROR_ARGUMENT, "frame ", layout_.frames_added(), ": ", error.what());
     }
     closed_ = true;
-    layout_.add_frame(coded);
+    layout_.add_frame(coded, prefixes_of(coded));
     closed_ = false;
+}
+
+// A damaged frame is stored as it is, and described as one that is needed whole at any level.
+std::vector<uint64_t> Writer::prefixes_of(Bytes coded) {
+    if (!decoder_) decoder_ = codec_.make_decoder({.threads = 1, .max_memory = default_max_memory});
+    try {
+        return decoder_->prefixes(coded, image_);
+    } catch (const Error&) {
+        decoder_.reset();
+        return {};
+    }
 }
 
 void Writer::finish() {

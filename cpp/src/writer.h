@@ -39,6 +39,7 @@ private:
     void expect_open() const;
     void expect_own_section(std::string_view name) const;
     void expect_room(uint64_t count) const;
+    std::vector<uint64_t> prefixes_of(Bytes coded);
 
     std::unique_ptr<Sink> sink_;
     const Codec& codec_;
@@ -46,6 +47,7 @@ private:
     WriterSettings settings_;
     Layout layout_;
     std::vector<std::unique_ptr<FrameCoder>> coders_;
+    std::unique_ptr<Decoder> decoder_;  // for frames that come coded
     Loss loss_;
     bool closed_ = false;  // finished, or an earlier call failed
 };

@@ -82,6 +82,8 @@ static void read_file(dicube_reader* reader, uint32_t codec) {
     uint64_t frames = 0, offset = 0, i;
     size_t size = 0, frame = ROWS * COLUMNS * sizeof(int16_t);
     char name[17], status[10];
+    uint64_t level_offset;
+    size_t level_size;
     unsigned char* coded;
     int found = 0;
     info.struct_size = sizeof info;
@@ -121,6 +123,13 @@ static void read_file(dicube_reader* reader, uint32_t codec) {
     EXPECT(dicube_reader_decode(reader, 0, UINT64_MAX, pixels, 1) == DICUBE_ERROR_ARGUMENT);
 
     EXPECT(dicube_reader_coded_range(reader, 7, &offset, &size) == DICUBE_OK && offset > 116);
+    EXPECT(dicube_reader_level_range(reader, 7, 0, &level_offset, &level_size) == DICUBE_OK);
+    EXPECT(level_offset == offset && level_size == size);
+    EXPECT(dicube_reader_level_range(reader, 7, 9, &level_offset, &level_size) == DICUBE_OK);
+    EXPECT(level_offset == offset && level_size == size); /* the frames are too small to cut */
+    EXPECT(dicube_reader_level_range(reader, FRAMES, 1, &level_offset, &level_size) ==
+           DICUBE_ERROR_NOT_FOUND);
+    EXPECT(dicube_reader_level_range(reader, 0, 1, NULL, &level_size) == DICUBE_ERROR_ARGUMENT);
     coded = malloc(size);
     EXPECT(dicube_reader_coded_read(reader, 7, coded, size) == DICUBE_OK);
     stream.struct_size = sizeof stream;

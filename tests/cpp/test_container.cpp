@@ -282,6 +282,31 @@ void appended_sections() {
     EXPECT(status_of(sink.bytes) == DICUBE_OK);
 }
 
+// The first frame decides how many levels are described; of a frame with fewer, the last counts.
+void frames_with_different_levels() {
+    MemorySink sink;
+    Layout layout(sink, 'S', 4);
+    layout.add_section("notes", bytes_of("anything"));
+    layout.add_frame(bytes_of("first"), {4, 2});
+    layout.add_frame(bytes_of("second"), {5});
+    layout.add_frame(bytes_of("third"));
+    layout.add_frame(bytes_of("fourth"), {3, 2, 1});
+    layout.finish();
+    EXPECT(status_of(sink.bytes) == DICUBE_OK);
+    std::unique_ptr<Source> source = open_source(Bytes(sink.bytes));
+    Contents contents = read_contents(*source, 1 << 20, true);
+    FrameLevels levels = read_frame_levels(*source, contents, 1 << 20, true);
+    EXPECT(levels.count == 2);
+    std::string found;
+    for (const Extent& prefix : levels.prefixes) {
+        Bytes bytes = read_extent(*source, prefix, "it", true, nullptr);
+        found += std::string(bytes.begin(), bytes.end()) + " ";
+    }
+    EXPECT(found == "firs fi secon secon third third fou fo ");
+    EXPECT(contents.find("frame_levels")->extent.offset > contents.find("notes")->extent.offset);
+    EXPECT(contents.find("frame_levels")->extent.offset < contents.frames[0].offset);
+}
+
 void refused_layouts() {
     MemorySink sink;
     Layout layout(sink, 'S', 1);
@@ -320,6 +345,7 @@ int main() {
     unknown_sections();
     image_of_another_size();
     appended_sections();
+    frames_with_different_levels();
     refused_layouts();
     return report();
 }

@@ -51,6 +51,7 @@ void sample_types() {
     EXPECT(status_of([&] { reader.decode<int16_t>(frames, options); }) == DICUBE_ERROR_ARGUMENT);
     options.column = 1;
     EXPECT(reader.decode<int16_t>(frames, options).size() == 2);
+    EXPECT(reader.level_range(1, 1).second == reader.coded(1).size());
     std::remove(path);
 }
 

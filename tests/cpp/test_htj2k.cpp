@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdlib>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "../../cpp/src/codecs/codec.h"
@@ -33,6 +34,7 @@ struct Form {
     ojph::size tile{0, 0}, block{64, 64};
     std::vector<ojph::size> precincts = {};  // of the lowest resolution first
     const char* order = "RPCL";
+    bool in_parts = false;  // a tile-part for each resolution
 
     int64_t least() const { return is_signed ? -(int64_t{1} << (bits - 1)) : 0; }
     int64_t greatest() const { return least() + (int64_t{1} << bits) - 1; }
@@ -68,6 +70,7 @@ std::vector<uint8_t> coded(const Form& form, const Image& image, const std::vect
     cod.set_reversible(form.step == 0);
     if (form.step != 0) codestream.access_qcd().set_irrev_quant(form.step);
     codestream.set_planar(false);
+    codestream.set_tilepart_divisions(form.in_parts, false);
     ojph::mem_outfile file;
     file.open();
     codestream.write_headers(&file);
@@ -86,7 +89,7 @@ std::vector<uint8_t> coded(const Form& form, const Image& image, const std::vect
 }
 
 // Fails with Error. The arguments are those of Decoder::decode_region.
-std::vector<int64_t> decoded(const std::vector<uint8_t>& bytes, const Image& image, uint32_t level,
+std::vector<int64_t> decoded(Prefix bytes, const Image& image, uint32_t level,
                              const Region& region) {
     return with_sample_type(image.sample_type, [&](auto sample) {
         using Sample = decltype(sample);
@@ -101,8 +104,7 @@ std::vector<int64_t> decoded(const std::vector<uint8_t>& bytes, const Image& ima
     });
 }
 
-std::vector<int64_t> decoded(const std::vector<uint8_t>& bytes, const Image& image,
-                             uint32_t level = 0) {
+std::vector<int64_t> decoded(Bytes bytes, const Image& image, uint32_t level = 0) {
     return decoded(bytes, image, level, Region::whole(image.at_level(level)));
 }
 
@@ -239,18 +241,104 @@ void regions_are_those_of_the_whole_frame() {
         if (is_large) form.offset = form.tile_offset = ojph::point(0, 0);
         if (is_large) form.tile = ojph::size(0, 0);
         std::vector<uint8_t> bytes = coded(form, image, noise(form, image));
-        for (uint32_t level = 0; level <= htj2k.levels(bytes, image); ++level) {
+        for (uint32_t level = 0; level <= htj2k.levels(Bytes(bytes), image); ++level) {
             Image whole = image.at_level(level);
             std::vector<int64_t> pixels = decoded(bytes, image, level);
             for (int end = 0; end < 9; ++end) {
                 auto [row, rows] = any_interval(whole.rows, end / 3);
                 auto [column, columns] = any_interval(whole.columns, end % 3);
                 Region region = {row, column, rows, columns};
-                wrong += decoded(bytes, image, level, region) != part_of(pixels, whole, region);
+                wrong +=
+                    decoded(Bytes(bytes), image, level, region) != part_of(pixels, whole, region);
             }
         }
     }
     EXPECT(wrong == 0);
+}
+
+size_t marker_at(const std::vector<uint8_t>& bytes, uint8_t code) {
+    const uint8_t marker[] = {0xFF, code};
+    return static_cast<size_t>(
+        std::search(bytes.begin(), bytes.end(), std::begin(marker), std::end(marker)) -
+        bytes.begin());
+}
+
+std::vector<uint64_t> prefixes(const std::vector<uint8_t>& bytes, const Image& image) {
+    return htj2k.make_decoder({.max_memory = default_max_memory})->prefixes(bytes, image);
+}
+
+// A prefix decodes to the same samples as the whole frame, and one byte less is an error.
+void prefixes_suffice_for_their_levels() {
+    int wrong = 0, found = 0;
+    for (int i = 0; i < 600; ++i) {
+        Form form = any_form(i);
+        form.step = i % 4 == 2 ? 0.01f : 0;
+        if (i % 9 == 0) form.bits = 24;
+        form.tile = ojph::size(0, 0);
+        form.tile_offset = ojph::point(0, 0);
+        form.offset = i % 6 == 0 ? ojph::point(8, 64) : form.tile_offset;
+        Image image = form.image(any(0, 5) == 0 ? 1 : any(1, 300), any(1, 300));
+        std::vector<uint8_t> bytes = coded(form, image, noise(form, image));
+        bytes.resize(bytes.size() + any(0, 11));  // padding
+        uint32_t level = 0;
+        uint64_t before = bytes.size();
+        for (uint64_t size : prefixes(bytes, image)) {
+            Image whole = image.at_level(++level);
+            std::vector<int64_t> pixels = decoded(bytes, image, level);
+            auto from_first = [&](uint64_t count, const Region& region) {
+                return decoded({Bytes(bytes).first(count), bytes.size()}, image, level, region);
+            };
+            auto [row, rows] = any_interval(whole.rows, 2);
+            auto [column, columns] = any_interval(whole.columns, 2);
+            Region region = {row, column, rows, columns}, all = Region::whole(whole);
+            wrong += from_first(size, all) != pixels || size > before;
+            wrong += from_first(size, region) != part_of(pixels, whole, region);
+            wrong += status_of([&] { from_first(size - 1, all); }) != DICUBE_ERROR_CODEC;
+            before = size;
+            ++found;
+        }
+    }
+    EXPECT(wrong == 0);
+    EXPECT(found > 200);
+}
+
+// Where resolutions do not follow each other, and where data that a level needs could follow the
+// prefix unnoticed, there are none.
+void only_cut_frames_of_one_tile_part() {
+    Form form;
+    Image image = form.image(150, 200);
+    std::vector<int64_t> given = noise(form, image);
+    std::vector<uint8_t> bytes = coded(form, image, given);
+    EXPECT(prefixes(bytes, image).size() == 2);  // of 75 and 38 rows
+    EXPECT(prefixes(bytes, image)[0] < bytes.size() * 2 / 5);
+    bytes.resize(bytes.size() + 11);
+    EXPECT(prefixes(bytes, image).empty());
+    for (auto [order, tile, in_parts] : {std::tuple{"PCRL", 0u, false},
+                                         {"CPRL", 0u, false},
+                                         {"RPCL", 128u, false},
+                                         {"RPCL", 0u, true}}) {
+        form.order = order;
+        form.tile = ojph::size(tile, tile);
+        form.in_parts = in_parts;
+        EXPECT(prefixes(coded(form, image, given), image).empty());
+    }
+    // The last form's first tile-part has nothing but the lowest resolution.
+    bytes = coded(form, image, given);
+    size_t second = marker_at(bytes, 0x90) + 12;
+    second += marker_at({bytes.begin() + static_cast<ptrdiff_t>(second), bytes.end()}, 0x90);
+    auto status = [&](size_t size, size_t frame_size) {
+        Prefix cut(Bytes(bytes).first(size), frame_size);
+        return status_of([&] { decoded(cut, image, 1, Region::whole(image.at_level(1))); });
+    };
+    EXPECT(status(second, bytes.size()) == DICUBE_ERROR_CODEC);
+    EXPECT(status(bytes.size() - 1, bytes.size()) == DICUBE_ERROR_CODEC);
+    // The first of two tiles, as if there were no other.
+    form.tile = ojph::size(128, 150);
+    form.in_parts = false;
+    bytes = coded(form, image, given);
+    second = marker_at(bytes, 0x90) + 12;
+    second += marker_at({bytes.begin() + static_cast<ptrdiff_t>(second), bytes.end()}, 0x90);
+    EXPECT(status(second, second + 2) == DICUBE_ERROR_CODEC);
 }
 
 // Two code blocks side by side; what is damaged is the length at the end of the second one.
@@ -262,9 +350,10 @@ void damage_counts_in_blocks_of_the_region() {
     std::vector<uint8_t> bytes = coded(form, image, given);
     std::fill_n(bytes.end() - 4, 2, uint8_t{0});  // before EOC
     EXPECT(status_of([&] { decoded(bytes, image); }) == DICUBE_ERROR_CODEC);
-    EXPECT(status_of([&] { decoded(bytes, image, 0, {0, 64, 1, 1}); }) == DICUBE_ERROR_CODEC);
+    auto part = [&](const Region& region) { return decoded(Bytes(bytes), image, 0, region); };
+    EXPECT(status_of([&] { part({0, 64, 1, 1}); }) == DICUBE_ERROR_CODEC);
     Region intact = {0, 0, 64, 64};
-    EXPECT(decoded(bytes, image, 0, intact) == part_of(given, image, intact));
+    EXPECT(part(intact) == part_of(given, image, intact));
 }
 
 // An image at an offset is halved as long as the offset can be.
@@ -273,24 +362,17 @@ void offsets_limit_the_levels() {
     Image image = form.image(50, 61);
     std::vector<int64_t> given = noise(form, image);
     std::vector<uint8_t> at_origin = coded(form, image, given);
-    EXPECT(htj2k.levels(at_origin, image) == 5);
+    EXPECT(htj2k.levels(Bytes(at_origin), image) == 5);
     for (auto [x, y, levels] :
          {std::array{64u, 32u, 5u}, {0u, 24u, 3u}, {6u, 0u, 1u}, {7u, 8u, 0u}}) {
         form.offset = form.tile_offset = ojph::point(x, y);
         std::vector<uint8_t> bytes = coded(form, image, given);
-        EXPECT(htj2k.levels(bytes, image) == levels);
+        EXPECT(htj2k.levels(Bytes(bytes), image) == levels);
         EXPECT(decoded(bytes, image) == given);
         for (uint32_t level = 1; level <= levels; ++level)
             EXPECT(decoded(bytes, image, level) == decoded(at_origin, image, level));
         EXPECT(status_of([&] { decoded(bytes, image, levels + 1); }) == DICUBE_ERROR_ARGUMENT);
     }
-}
-
-size_t marker_at(const std::vector<uint8_t>& bytes, uint8_t code) {
-    const uint8_t marker[] = {0xFF, code};
-    return static_cast<size_t>(
-        std::search(bytes.begin(), bytes.end(), std::begin(marker), std::end(marker)) -
-        bytes.begin());
 }
 
 // Code blocks whose contexts end at stripes: no difference where there is a cleanup pass only.
@@ -402,6 +484,8 @@ int main() {
     reversible_samples_stay_in_their_range();
     any_geometry_comes_back();
     regions_are_those_of_the_whole_frame();
+    prefixes_suffice_for_their_levels();
+    only_cut_frames_of_one_tile_part();
     damage_counts_in_blocks_of_the_region();
     offsets_limit_the_levels();
     vertically_causal_blocks_come_back();

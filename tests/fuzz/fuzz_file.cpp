@@ -1,9 +1,12 @@
-// Takes any bytes as a file: opens it, reads its description and sections, and decodes its frames.
-// Does so with and without checking checksums, which would stop most inputs early.
+// Takes any bytes as a file: opens it, reads its description and sections, and decodes its frames
+// and their levels. Does so with and without checking checksums, which would stop most inputs
+// early.
 #include <dicube/dicube.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "target.h"
@@ -46,6 +49,52 @@ void decode_region(dicube_reader* reader, uint64_t frame, const dicube_image& im
                           whole.data() + (options.row * image.columns + options.column) * pixel));
 }
 
+// What a level decodes to; empty if it fails.
+std::vector<uint8_t> at_level(dicube_reader* reader, uint64_t frame, uint32_t level) {
+    dicube_decode_options options = {};
+    options.struct_size = sizeof options;
+    options.level = level;
+    dicube_image image = {};
+    image.struct_size = sizeof image;
+    size_t size;
+    if (dicube_reader_decoded_image(reader, &options, &image) != DICUBE_OK ||
+        dicube_image_size(&image, 1, &size) != DICUBE_OK || size > most_pixel_bytes)
+        return {};
+    std::vector<uint8_t> pixels(size, 1);
+    if (dicube_reader_decode_frames(reader, &frame, 1, &options, pixels.data(), size) ==
+        DICUBE_OK) {
+        uint64_t offset;
+        expect(dicube_reader_level_range(reader, frame, level, &offset, &size) == DICUBE_OK);
+        return pixels;
+    }
+    expect(all_zero(pixels));
+    return {};
+}
+
+// From the part of a frame that the section `frame_levels` gives, a level decodes to what it does
+// from the whole frame, or fails.
+void decode_levels(dicube_reader* reader, const uint8_t* data, size_t size,
+                   const dicube_reader_options& options) {
+    const std::string_view name = "frame_levels";
+    std::vector<uint8_t> file(data, data + size);
+    auto found = std::search(file.begin(), file.end(), name.begin(), name.end());
+    if (found != file.end()) *found = 'x';
+    dicube_image image = {};
+    image.struct_size = sizeof image;
+    uint64_t frames;
+    dicube_reader* whole;
+    if (dicube_reader_image(reader, &image, &frames) != DICUBE_OK ||
+        dicube_reader_open_memory(file.data(), size, &options, &whole) != DICUBE_OK)
+        return;
+    for (uint64_t frame = 0; frame < frames && frame < 4; ++frame)
+        for (uint32_t level = 1; level < 4; ++level) {
+            std::vector<uint8_t> one = at_level(reader, frame, level);
+            std::vector<uint8_t> other = at_level(whole, frame, level);
+            expect(one.empty() || other.empty() || one == other);
+        }
+    dicube_reader_close(whole);
+}
+
 void decode_frames(dicube_reader* reader) {
     dicube_image image = {};
     image.struct_size = sizeof image;
@@ -82,6 +131,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         }
         read_sections(reader);
         decode_frames(reader);
+        decode_levels(reader, data, size, options);
         dicube_reader_close(reader);
     }
     return 0;

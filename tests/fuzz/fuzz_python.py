@@ -116,7 +116,7 @@ def good_file() -> tuple[np.ndarray[Any, Any], tuple[bytes, ...], dict[str, byte
     image = DicomCubeImage.from_dicom_folder(write_series(folder, make_series(SLICES)))
     image.to_file(folder / "x.dcbs", num_threads=1)
     with DcbReader(folder / "x.dcbs", num_threads=1) as reader:
-        own = ("frame_offsets", "frame_lengths", "frame_checksums", "Image")
+        own = ("frame_offsets", "frame_lengths", "frame_checksums", "frame_levels", "Image")
         sections = {name: reader.sections[name] for name in reader.sections if name not in own}
         return reader.read_frames(), reader.coded_frames(), sections
 

@@ -33,10 +33,19 @@ def images() -> list[np.ndarray]:
     return images
 
 
+def frames_with_levels() -> np.ndarray:
+    """Return frames that are large enough for a section `frame_levels`."""
+    ramp = np.add.outer(np.arange(70), np.arange(66))
+    noise = np.random.default_rng(1).integers(0, 3, (2, *ramp.shape))
+    return (ramp // 2 + noise).astype("uint8")
+
+
 def make(folder: Path) -> None:
     """Write the inputs of all targets."""
     for target in ("file", "decode", "round_trip", "lossy"):
         (folder / target).mkdir(parents=True, exist_ok=True)
+    with DcbWriter(folder / "file" / "levels.dcbs", (2, 70, 66), "uint8") as writer:
+        writer.write_frames(frames_with_levels())
     for number, image in enumerate(images()):
         name = f"{image.dtype.name}x{1 if image.ndim == 2 else 3}"
         for codec, encode in (("jxl", imencode_jxl), ("jph", imencode_jph)):

@@ -295,6 +295,23 @@ def write_without_frames(path: Path) -> dict[str, Any]:
         }
 
 
+def write_levels(path: Path) -> dict[str, Any]:
+    """Write a file with a section `frame_levels`; return its content."""
+    ramp = np.add.outer(np.arange(150), np.arange(200)) * 5 - 900
+    noise = np.random.default_rng(5).integers(0, 4, (2, *ramp.shape))
+    volume = (ramp + noise).astype(np.int16)
+    DicomCubeImage(volume).to_file(path)
+    with DcbReader(path) as reader:
+        assert len(reader.sections["frame_levels"]) == 8 + 2 * 2 * 16
+        levels = [reader.read_frames(level=level) for level in range(1, 6)]
+    return {
+        "shape": volume.shape,
+        "dtype": "int16",
+        "sha256": hashlib.sha256(volume.tobytes()).hexdigest(),
+        "levels": [hashlib.sha256(level.tobytes()).hexdigest() for level in levels],
+    }
+
+
 def write_not_finite(path: Path) -> dict[str, Any]:
     """Write a file with NaN and infinities in metadata and header; return its content."""
     series = make_series(3)
@@ -386,6 +403,7 @@ def make(folder: Path) -> None:
         ("recoded_jpeg_lossless.dcbs", write_recoded_jpeg_lossless),
         ("whole_files.dcbs", write_whole_files),
         ("not_finite.dcbs", write_not_finite),
+        ("levels.dcbs", write_levels),
     ):
         if name not in expected:
             expected[name] = write(folder / name)

@@ -459,8 +459,8 @@ typedef struct dicube_decode_options {
 /* Store in *levels the highest level at which the first frame can be decoded. For HTJ2K this is its
  * number of wavelet decompositions, 5 or more in files written by this library; less if the image
  * lies at an offset (of another encoder) that can't be halved as often. It is 0 for JPEG XL, and
- * for samples that are floating-point or have more than 30 bits. Reads the frame, but does not
- * decode it. @since 0.4.0 */
+ * for samples that are floating-point or have more than 30 bits. Reads what the highest level needs
+ * of the frame, but does not decode it. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_levels(dicube_reader* reader, uint32_t* levels);
 
 /* Store the description of frames decoded with these options: the size of the region, if there is
@@ -474,11 +474,10 @@ DICUBE_API int32_t dicube_reader_decoded_image(dicube_reader* reader,
  * pixels of a level are those of the level before it after the wavelet's low-pass filter (ISO/IEC
  * 15444-1 Annex F), clipped to the range of the frame's bits. The pixels of a region are those of
  * the whole frame. HTJ2K decodes only the code blocks that a region needs; JPEG XL frames are
- * decoded whole and cut. The coded frame is read whole and compared with its checksum; without
- * checksums, damage outside of the region may go undetected. Returns DICUBE_ERROR_ARGUMENT if a
- * frame has fewer levels or does not contain the region, DICUBE_ERROR_UNSUPPORTED if the codec has
- * no levels and the level is not 0.
- * @since 0.4.0 */
+ * decoded whole and cut. The bytes of dicube_reader_level_range are read and compared with their
+ * checksum; without checksums, damage outside of the region may go undetected. Returns
+ * DICUBE_ERROR_ARGUMENT if a frame has fewer levels or does not contain the region,
+ * DICUBE_ERROR_UNSUPPORTED if the codec has no levels and the level is not 0. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decode_frames(dicube_reader* reader, const uint64_t* frames,
                                                uint64_t count, const dicube_decode_options* options,
                                                void* pixels, size_t pixels_size);
@@ -518,6 +517,13 @@ DICUBE_API int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t firs
 
 /* Store the offset of the coded bytes of a frame in the file, and their number. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame,
+                                             uint64_t* offset, size_t* size);
+
+/* Store the offset in the file of the bytes that decoding a frame at a level reads, and their
+ * number. They are the first of the coded bytes (37 % for level 1 of a CT, 4 % for level 3) if the
+ * file has the section `frame_levels`, and all of them if not, or for level 0. For callers that
+ * fetch them ahead. @since 0.4.0 */
+DICUBE_API int32_t dicube_reader_level_range(dicube_reader* reader, uint64_t frame, uint32_t level,
                                              uint64_t* offset, size_t* size);
 
 /* Read the coded bytes of a frame into `coded`; `size` must be their number. Returns

@@ -19,6 +19,7 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace dicube {
@@ -181,6 +182,13 @@ public:
                                           pixels.data(), pixels.size()));
     }
 
+    // Where the bytes are that decoding a frame at a level reads: their offset and number.
+    std::pair<uint64_t, size_t> level_range(uint64_t frame, uint32_t level) const {
+        uint64_t offset;
+        size_t size;
+        check(dicube_reader_level_range(handle_.get(), frame, level, &offset, &size));
+        return {offset, size};
+    }
     // Returns the coded bytes of a frame.
     std::vector<std::byte> coded(uint64_t frame) const {
         uint64_t offset;

@@ -11,9 +11,6 @@
 
 namespace dicube::api {
 
-// How many bytes the library may allocate for one file or image, unless the caller sets a limit.
-constexpr uint64_t default_max_memory = uint64_t{1} << 32;
-
 Image image_in(const dicube_image* image);
 void image_out(const Image& image, dicube_image* out);
 // Bytes of so many frames, and of their masks.

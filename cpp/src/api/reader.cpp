@@ -267,11 +267,16 @@ int32_t dicube_reader_decode_roi(dicube_reader* reader, uint64_t first, uint64_t
 
 int32_t dicube_reader_coded_range(dicube_reader* reader, uint64_t frame, uint64_t* offset,
                                   size_t* size) {
+    return dicube_reader_level_range(reader, frame, 0, offset, size);
+}
+
+int32_t dicube_reader_level_range(dicube_reader* reader, uint64_t frame, uint32_t level,
+                                  uint64_t* offset, size_t* size) {
     return guard([&] {
         expect(reader, "reader");
         expect(offset, "offset");
         expect(size, "size");
-        const Extent& extent = reader->frame(frame);
+        Extent extent = reader->frame_at(frame, level);
         *offset = extent.offset;
         *size = static_cast<size_t>(extent.length);
     });

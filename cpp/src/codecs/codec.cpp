@@ -24,9 +24,11 @@ void Encoder::encode_roi(const Image&, const void*, const uint8_t*, std::vector<
          "; the codec has no masks");
 }
 
-void Decoder::decode_region(Bytes, const Image&, uint32_t, const Region&, void*) {
+void Decoder::decode_region(Prefix, const Image&, uint32_t, const Region&, void*) {
     fail(DICUBE_ERROR_INTERNAL, "region: the codec has no regions");
 }
+
+std::vector<uint64_t> Decoder::prefixes(Bytes, const Image&) { return {}; }
 
 void Decoder::decode_roi(Bytes, const Image&, void*, uint8_t*) {
     fail(DICUBE_ERROR_CODEC, "codestream: expected a mask, found no mask; the codec has none");

@@ -14,6 +14,9 @@
 
 namespace dicube {
 
+// How many bytes the library may allocate for one file or image, unless the caller sets a limit.
+constexpr uint64_t default_max_memory = uint64_t{1} << 32;
+
 struct CodecSettings {
     uint32_t effort = 0;              // 0 = the codec's default
     unsigned threads = 1;             // inside one frame; codecs that can't split one use one
@@ -36,14 +39,27 @@ public:
                             std::vector<uint8_t>& coded);
 };
 
+// The first bytes of a coded frame, which may be all of it.
+struct Prefix {
+    Prefix(Bytes whole) : bytes(whole), frame_size(whole.size()) {}
+    Prefix(Bytes first, uint64_t size) : bytes(first), frame_size(size) {}
+    bool is_whole() const { return bytes.size() == frame_size; }
+
+    Bytes bytes;
+    uint64_t frame_size;
+};
+
 class Decoder {
 public:
     virtual ~Decoder() = default;
     // Fails unless the codestream holds exactly such an image.
     virtual void decode(Bytes coded, const Image& image, void* pixels) = 0;
     // The same for a region of `image.at_level(level)`. Only of codecs that have regions.
-    virtual void decode_region(Bytes coded, const Image& image, uint32_t level,
+    virtual void decode_region(Prefix coded, const Image& image, uint32_t level,
                                const Region& region, void* pixels);
+    // How many of a frame's first bytes suffice to decode it at level 1, at level 2 and so on. Ends
+    // at a small level, and is empty if no level needs less than the frame.
+    virtual std::vector<uint64_t> prefixes(Bytes coded, const Image& image);
     // Also gives the mask that encode_roi took, as bytes of 0 and 1; fails if there is none.
     virtual void decode_roi(Bytes coded, const Image& image, void* pixels, uint8_t* mask);
 };
@@ -79,7 +95,7 @@ struct Codec {
     // Whether published readers that know the codec would decode it to wrong pixels.
     bool (*is_misread)(Bytes coded) = [](Bytes) { return false; };
     // How often the frame can be halved when it is decoded.
-    uint32_t (*levels)(Bytes coded, const Image& image) = [](Bytes, const Image&) {
+    uint32_t (*levels)(Prefix coded, const Image& image) = [](Prefix, const Image&) {
         return uint32_t{0};
     };
     std::unique_ptr<Encoder> (*make_encoder)(const CodecSettings& settings);

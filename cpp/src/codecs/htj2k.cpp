@@ -164,6 +164,41 @@ private:
     std::vector<uint8_t>& bytes_;
 };
 
+// A codestream of `size` bytes of which `bytes` come first.
+class Input : public ojph::infile_base {
+public:
+    Input(Bytes bytes, size_t size) : bytes_(bytes), size_(size) {}
+
+    size_t read(void* to, size_t count) override {
+        count = std::min(count, size_ - position_);
+        if (count > bytes_.size() - std::min(position_, bytes_.size()))
+            fail(DICUBE_ERROR_CODEC, what, ": the first ", bytes_.size(),
+                 " bytes of the frame do not suffice to decode it at this level");
+        std::memcpy(to, bytes_.data() + position_, count);
+        position_ += count;
+        return count;
+    }
+    int seek(ojph::si64 offset, enum infile_base::seek origin) override {
+        // OpenJPH skips code blocks by relative positions; behind the packets that it needs, it
+        // goes to the end of the tile-part.
+        if (origin == OJPH_SEEK_SET) reached_ = position_;
+        ojph::si64 start = origin == OJPH_SEEK_CUR ? tell() : 0;
+        if (origin == OJPH_SEEK_END || start + offset < 0 ||
+            start + offset > static_cast<ojph::si64>(size_))
+            return -1;
+        position_ = static_cast<size_t>(start + offset);
+        return 0;
+    }
+    ojph::si64 tell() override { return static_cast<ojph::si64>(position_); }
+    bool eof() override { return position_ == size_; }
+    // The end of the last packet that was read, or if there was none of all that was read.
+    size_t reached() const { return reached_ == 0 ? position_ : reached_; }
+
+private:
+    Bytes bytes_;
+    size_t size_, position_ = 0, reached_ = 0;
+};
+
 constexpr uint8_t tlm_size = 10;
 
 class Htj2kEncoder : public Encoder {
@@ -263,31 +298,57 @@ public:
         decode_region(coded, image, 0, Region::whole(image), pixels);
     }
 
-    void decode_region(Bytes coded, const Image& image, uint32_t level, const Region& region,
+    void decode_region(Prefix coded, const Image& image, uint32_t level, const Region& region,
                        void* pixels) override {
-        Header header = read_header(coded);
-        header.expect(image);
-        if (header.memory() > static_cast<double>(max_memory_))
-            fail(DICUBE_ERROR_LIMIT, what, ": needs up to ", header.memory(),
-                 " bytes, max_memory is ", max_memory_);
+        Header header = checked_header(coded, image);
         if (level > header.levels_for(image))
             fail(DICUBE_ERROR_ARGUMENT, what, ": expected a level of 0 to ",
                  header.levels_for(image), " for ", header.levels, " decompositions of ",
                  header.bits, " bits, found ", level);
-        ojph::mem_infile input;
-        input.open(coded.data(), header.size);
-        codestream_.restart();
-        codestream_.read_headers(&input);
-        codestream_.restrict_input_resolution(level, level);
-        codestream_.restrict_input_region(on_grid(region, header, level));
-        codestream_.create();
+        Input input(coded.bytes, header.size);
+        read_packets(input, level, on_grid(region, header, level));
         with_sample_type(image.sample_type, [&](auto sample) {
             using Sample = decltype(sample);
             pull(region, image.samples, Limits(header), static_cast<Sample*>(pixels));
         });
     }
 
+    std::vector<uint64_t> prefixes(Bytes coded, const Image& image) override {
+        Header header = checked_header(coded, image);
+        std::vector<uint64_t> found;
+        if (!header.can_be_cut || header.progression > DICUBE_PROGRESSION_RPCL) return found;
+        const Region first_pixel = {0, 0, 1, 1};
+        for (uint32_t level = 1; level <= header.levels_for(image); ++level) {
+            Image before = image.at_level(level - 1);
+            if (std::max(before.rows, before.columns) <= smallest_side) break;
+            Input input(coded, header.size);
+            read_packets(input, level, on_grid(first_pixel, header, level));
+            found.push_back(input.reached());
+        }
+        return found;
+    }
+
 private:
+    // Levels below these sides have so few bytes that the ends of their prefixes would cost more.
+    static constexpr uint64_t smallest_side = 64;
+
+    Header checked_header(Prefix coded, const Image& image) const {
+        Header header = read_header(coded);
+        header.expect(image);
+        if (header.memory() > static_cast<double>(max_memory_))
+            fail(DICUBE_ERROR_LIMIT, what, ": needs up to ", header.memory(),
+                 " bytes, max_memory is ", max_memory_);
+        return header;
+    }
+
+    void read_packets(Input& input, uint32_t level, const ojph::rect& region) {
+        codestream_.restart();
+        codestream_.read_headers(&input);
+        codestream_.restrict_input_resolution(level, level);
+        codestream_.restrict_input_region(region);
+        codestream_.create();
+    }
+
     // On the reference grid, the pixels of a level lie 2^level apart.
     static ojph::rect on_grid(const Region& region, const Header& header, uint32_t level) {
         auto start = [level](uint64_t origin, uint64_t first) {
@@ -367,7 +428,7 @@ const Codec codec_htj2k = {
             return header.transforms_components || !header.is_reversible;
         },
     .levels =
-        [](Bytes coded, const Image& image) {
+        [](Prefix coded, const Image& image) {
             Header header = read_header(coded);
             header.expect(image);
             return header.levels_for(image);

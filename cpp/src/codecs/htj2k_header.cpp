@@ -126,9 +126,30 @@ void read_cod(Bytes segment, Header& header) {
     header.transforms_components = transform == 1;
 }
 
-// Follows the tile-parts from the main header to the end, and returns where that is: OpenJPH itself
-// accepts a codestream that was cut short.
-size_t end_of_tile_parts(Bytes coded, size_t position, uint64_t tiles) {
+constexpr size_t sot_size = 12, eoc_size = 2;
+
+// Whether no tile-part can follow one that ends at `end`: there are only EOC and some zeros.
+bool is_last(uint64_t end, uint64_t frame_size) {
+    return end + eoc_size <= frame_size && frame_size < end + sot_size;
+}
+
+struct TilePart {
+    uint16_t tile;
+    uint64_t length;  // 0: it is the last one and ends before EOC
+};
+
+// Reads what follows the marker SOT.
+TilePart read_sot(ByteReader& cursor, size_t position) {
+    if (cursor.u16_big() != 10) refuse("malformed SOT at offset ", position);
+    uint16_t tile = cursor.u16_big();
+    return {tile, cursor.u32_big()};
+}
+
+// Follows the tile-parts from the main header at `position` to the end: OpenJPH itself accepts a
+// codestream that was cut short.
+void read_tile_parts(Bytes coded, size_t position, Header& header) {
+    const uint64_t tiles = header.tiles();
+    const size_t first = position, frame_size = coded.size();
     // DICOM pads an odd codestream by a zero. No codestream ends in one, but in EOC.
     while (!coded.empty() && coded.back() == 0) coded = coded.first(coded.size() - 1);
     std::vector<uint8_t> seen(tiles, 0);
@@ -142,21 +163,33 @@ size_t end_of_tile_parts(Bytes coded, size_t position, uint64_t tiles) {
             break;
         }
         if (marker != SOT) refuse("expected a tile-part at offset ", position);
-        if (cursor.u16_big() != 10) refuse("malformed SOT at offset ", position);
-        uint16_t tile = cursor.u16_big();
-        uint64_t length = cursor.u32_big();
+        auto [tile, length] = read_sot(cursor, position);
         if (tile >= tiles) refuse("expected tiles 0 to ", tiles - 1, ", found tile ", tile);
         seen[tile] = 1;
-        // A length of 0 means that the tile-part is the last one and ends before EOC.
-        if (length == 0) length = coded.size() - position - 2;
-        if (length < 14 || length > coded.size() - position - 2)
-            refuse("expected a tile-part of 14 to ", coded.size() - position - 2,
+        if (length == 0) length = coded.size() - position - eoc_size;
+        if (length < 14 || length > coded.size() - position - eoc_size)
+            refuse("expected a tile-part of 14 to ", coded.size() - position - eoc_size,
                    " bytes at offset ", position, ", found ", length);
+        header.can_be_cut = position == first && is_last(position + length, frame_size);
         position += static_cast<size_t>(length);
     }
     size_t missing = static_cast<size_t>(std::count(seen.begin(), seen.end(), 0));
     if (missing != 0) refuse("expected ", tiles, " tiles, found ", tiles - missing);
-    return coded.size();
+    header.size = coded.size();
+}
+
+// The same for the first bytes of a codestream, which end in its only tile-part.
+void read_cut_tile_part(Prefix coded, size_t position, Header& header) {
+    ByteReader cursor(coded.bytes.subspan(position), what, DICUBE_ERROR_CODEC);
+    cursor.skip(2);
+    auto [tile, length] = read_sot(cursor, position);
+    uint64_t end = length == 0 ? coded.frame_size - eoc_size : position + length;
+    if (header.tiles() != 1 || tile != 0 || end < coded.bytes.size() ||
+        !is_last(end, coded.frame_size))
+        refuse("expected one tile-part in a frame of which ", coded.bytes.size(), " of ",
+               coded.frame_size, " bytes are read, found ", header.tiles(),
+               " tiles, and a tile-part that ends at ", end);
+    header.size = static_cast<size_t>(end);
 }
 
 // A marker segment without its length.
@@ -244,8 +277,8 @@ Header read_size(Bytes coded) {
     return begin(cursor);
 }
 
-Header read_header(Bytes coded) {
-    ByteReader cursor(coded, what, DICUBE_ERROR_CODEC);
+Header read_header(Prefix coded) {
+    ByteReader cursor(coded.bytes, what, DICUBE_ERROR_CODEC);
     Header header = begin(cursor);
     bool has_cod = false, has_qcd = false;
     while (true) {
@@ -254,7 +287,10 @@ Header read_header(Bytes coded) {
         switch (marker) {
             case SOT:
                 if (!has_cod || !has_qcd) refuse("expected COD and QCD, found only one or none");
-                header.size = end_of_tile_parts(coded, position, header.tiles());
+                if (coded.is_whole())
+                    read_tile_parts(coded.bytes, position, header);
+                else
+                    read_cut_tile_part(coded, position, header);
                 return header;
             case COD:
                 if (has_cod) refuse("expected one COD segment, found two");

@@ -40,8 +40,9 @@ Image coded_form(Image image);
 
 // The fields of the main header that matter here.
 struct Header {
-    Image image;      // in coded form
-    size_t size = 0;  // bytes from SOC to EOC
+    Image image;              // in coded form
+    size_t size = 0;          // bytes from SOC to EOC; of a prefix, to the end of its tile-part
+    bool can_be_cut = false;  // has one tile-part, with no room for another behind it
     uint32_t bits = 0;
     bool is_signed = false;
     uint32_t levels = 0;       // of decomposition
@@ -72,7 +73,8 @@ struct Header {
 // Reads SIZ only: image, bits, is_signed and tiles.
 Header read_size(Bytes coded);
 // Reads the main header and the chain of tile-parts, and checks all that OpenJPH does not check.
-// Zeros may pad the codestream.
-Header read_header(Bytes coded);
+// Zeros may pad the codestream. A prefix must end in the only tile-part: in a later one there could
+// be data that a decoder needs, and would not miss.
+Header read_header(Prefix coded);
 
 }  // namespace dicube::htj2k

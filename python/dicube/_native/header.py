@@ -340,6 +340,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "dicube_decoding_close": (None, (_HANDLE,)),
     "dicube_reader_decode_roi": (STATUS, (_HANDLE, _U64, _U64, _DATA, _SIZE, _DATA, _SIZE)),
     "dicube_reader_coded_range": (STATUS, (_HANDLE, _U64, _OUT_U64, _OUT_SIZE)),
+    "dicube_reader_level_range": (STATUS, (_HANDLE, _U64, _U32, _OUT_U64, _OUT_SIZE)),
     "dicube_reader_coded_read": (STATUS, (_HANDLE, _U64, _DATA, _SIZE)),
     "dicube_writer_open_path": (
         STATUS,

@@ -155,6 +155,12 @@ class Reader(Handle):
         self._call("dicube_reader_coded_range", frame, offset, size)
         return offset.value, size.value
 
+    def level_range(self, frame: int, level: int) -> tuple[int, int]:
+        """Return offset and size of the bytes that decoding a frame at a level reads."""
+        offset, size = ctypes.c_uint64(), ctypes.c_size_t()
+        self._call("dicube_reader_level_range", frame, level, offset, size)
+        return offset.value, size.value
+
     def coded(self, frame: int) -> bytes:
         """Return the coded bytes of a frame."""
         size = self.coded_range(frame)[1]

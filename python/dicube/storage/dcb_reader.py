@@ -202,7 +202,8 @@ class DcbReader:
                 dtype.
             level: resolution level, 0 to `levels`: 1 for half the rows and columns, 2 for a
                 quarter, and so on, by the wavelet decompositions of HTJ2K (ISO/IEC 15444-1 F.3).
-                Data of finer resolutions is read but not decoded.
+                Data of finer resolutions is not decoded, and not read if the file says where it
+                begins, as those of this version do.
             region: what to return of each frame, in pixels of the level; None for all. HTJ2K
                 decodes what the region needs, JPEG XL everything.
             real: return real values, converted while a frame is in the processor's cache; None for
@@ -217,7 +218,8 @@ class DcbReader:
             IndexError: there is no frame with such a number.
             DataConsistencyError: `out` does not fit, the frames lack this level, or the region is
                 not within them.
-            InvalidCubeFileError: a checksum differs; it is that of the whole frame.
+            InvalidCubeFileError: a checksum differs: that of the whole frame, or of what the level
+                needs of it.
             CodecError: a frame does not decode. Without a checksum, damage outside of the region
                 may not be found. `out` is filled with zeros where it failed.
         """
@@ -225,7 +227,7 @@ class DcbReader:
 
     @property
     def levels(self) -> int:
-        """The highest resolution level, according to the first frame, which this reads.
+        """The highest resolution level, according to the first frame, whose beginning this reads.
 
         5 or more for HTJ2K as dicube writes it. 0 for JPEG XL, and for samples whose averages
         would be meaningless or overflow: floating-point, 64-bit, and integers of more than 30 bits.
@@ -245,7 +247,7 @@ class DcbReader:
         self._check_level(level)
         return frame_shape_of(self._file.reader.decoded_image(_native.DecodeOptions(level=level)))
 
-    def fetched(self, frames: Iterable[int]) -> AbstractContextManager[None]:
+    def fetched(self, frames: Iterable[int], level: int = 0) -> AbstractContextManager[None]:
         """Return a context in which several reads of frames share one fetch.
 
         From a URL, the coded bytes of all these frames are fetched concurrently, and kept until
@@ -253,8 +255,9 @@ class DcbReader:
 
         Args:
             frames: numbers, from 0 on.
+            level: at which they will be read; a higher one needs fewer bytes.
         """
-        return self._file.fetched(frames)
+        return self._file.fetched(frames, level)
 
     def coded(self, frame: int) -> bytes:
         """Return the coded bytes of a frame, as stored in the file.
@@ -395,7 +398,7 @@ class DcbReader:
             else:
                 call()
 
-        with self.fetched(numbers):
+        with self.fetched(numbers, level):
             self._decode_all(decode, numbers, progress)
         return out
 

@@ -71,15 +71,15 @@ class OpenedFile:
         """
         return self._here()[1]
 
-    def fetched(self, frames: Iterable[int]) -> AbstractContextManager[None]:
-        """Return a context that fetches the coded bytes of frames from a URL, and keeps them.
+    def fetched(self, frames: Iterable[int], level: int) -> AbstractContextManager[None]:
+        """Return a context that fetches what a level of frames needs from a URL, and keeps it.
 
         For other sources it does nothing.
         """
         source, reader = self._here()
         if not isinstance(source, RemoteFile):
             return nullcontext()
-        ranges = (reader.coded_range(int(frame)) for frame in frames)
+        ranges = (reader.level_range(int(frame), level) for frame in frames)
         return source.fetched((offset, offset + size) for offset, size in ranges)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from itertools import islice, pairwise
 
@@ -32,6 +32,7 @@ from dicube.verify.original_comparison import compare_with_originals
 from dicube.verify.report import MOST_PROBLEMS, Check, VerificationReport, judged, unknown
 
 _ORIGINAL_FILES = "original files"  # name of a check
+_FRAME_LEVELS = "frame_levels"  # name of a section
 # Earlier versions didn't find all of these, and stored what they found instead.
 _LATER_STATUSES = frozenset(
     {
@@ -140,6 +141,8 @@ def _checks_of(reader: DcbReader, num_threads: int, progress: Progress | None) -
         undecodable |= damaged_frames
         problems = [*damaged_sections, *undecodable.values()]
     yield judged("frames", decoded + _listed(undecodable), problems)
+    if _FRAME_LEVELS in reader.sections:
+        yield _levels(reader, (damaged_frames | undecodable).keys())
     try:
         parts = read_parts(reader)
     except OSError:
@@ -217,6 +220,34 @@ def _damaged_frames(
         if progress is not None:
             progress(last, count)
     return damaged, undecodable
+
+
+def _levels(reader: DcbReader, damaged: Container[int]) -> Check:
+    """Check that each level decodes from the part of a frame that the file gives for it.
+
+    It then equals that of the whole frame: libdicube reads the same bytes, or fails.
+    """
+    intact = [frame for frame in range(reader.shape[0]) if frame not in damaged]
+    error = failure_of(lambda: reader.levels)
+    if error is not None:
+        return judged("levels", "can't read them", [error.message])
+    problems = []
+    for level in range(1, reader.levels + 1):
+
+        def decode(first: int, last: int, level: int = level) -> None:
+            reader.read_frame_list(intact[first:last], level=level)
+
+        for first in range(0, len(intact), _BATCH):
+            found = failures_of(decode, first, min(first + _BATCH, len(intact)))
+            problems += [
+                f"level {level}: {failure.message}"
+                for _, failure in found
+                # A frame of another encoder may have fewer levels than the first one.
+                if not isinstance(failure, DataConsistencyError)
+            ]
+    return judged(
+        "levels", f"1 to {reader.levels} decoded, each from its part of a frame", problems
+    )
 
 
 def _counts(reader: DcbReader, parts: CubeParts) -> Check:

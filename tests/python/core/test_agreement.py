@@ -65,7 +65,7 @@ from dicube.storage.packed_text import pack_text, unpack_text
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-OWN = ("Image", "frame_offsets", "frame_lengths", "frame_checksums")
+OWN = ("Image", "frame_offsets", "frame_lengths", "frame_checksums", "frame_levels")
 PRIVATE = 0x00091001
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 Sections = dict[str, bytes]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from programs.running import GOLDEN
 
+import dicube
 from dicube import DicomCubeImage, restore_files
 
 
@@ -48,6 +49,9 @@ def test_golden_file_reads_as_it_was_written(
     assert image.dtype == expected["dtype"]
     if "sha256" in expected:
         assert hashlib.sha256(image.raw_image.tobytes()).hexdigest() == expected["sha256"]
+    for level, digest in enumerate(expected.get("levels", ()), 1):
+        with dicube.open(path, level=level) as cube:
+            assert hashlib.sha256(cube[...].tobytes()).hexdigest() == digest
     if "real" in expected:
         real = image.get_fdata("float64")
         assert hashlib.sha256(real.tobytes()).hexdigest() == expected["real"]

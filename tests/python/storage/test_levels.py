@@ -50,7 +50,10 @@ def reduced(volume: Volume, level: int) -> Volume:
     return np.stack(frames).astype(volume.dtype)
 
 
-SHAPES = [(3, 33, 50), (2, 1, 1), (2, 7, 1), (2, 1, 12), (3, 64, 65), (2, 19, 22, 3)]
+SHAPES = [
+    *[(3, 33, 50), (2, 1, 1), (2, 7, 1), (2, 1, 12), (3, 64, 65), (2, 19, 22, 3)],
+    *[(2, 150, 261), (2, 1, 300), (2, 131, 1), (2, 130, 67, 3)],  # of which prefixes are read
+]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16"])

@@ -159,7 +159,7 @@ def sections_replaced(
     change_frames: Callable[[NDArray[Any]], object] = lambda frames: None,
 ) -> None:
     """Write a file anew with right checksums and other sections or frames."""
-    own = ("Image", "frame_offsets", "frame_lengths", "frame_checksums")
+    own = ("Image", "frame_offsets", "frame_lengths", "frame_checksums", "frame_levels")
     with DcbReader(path) as reader:
         sections = {name: reader.sections[name] for name in reader.sections if name not in own}
         frames, codec = reader.read_frames(), reader.codec
