@@ -10,8 +10,10 @@ from __future__ import annotations
 import io
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import get_ident
 from typing import Any, BinaryIO
 
 from dicube import _native
@@ -37,12 +39,17 @@ from dicube.threads import Dropped, Task, Threads
 # it takes as long as the round trip to a near server.
 _FRONT_SIZE = 1 << 18
 
-# Ranges with a gap of at most so many bytes are fetched as one.
+# Ranges with a gap of at most so many bytes, and of this share of the bytes wanted around it, are
+# fetched as one: every other frame, but not all of a frame whose first third is wanted.
 _GREATEST_GAP = 1 << 18
+_GREATEST_SHARE = 0.6
 
 # Large ranges are split across connections: a single one rarely saturates the network.
 _MOST_CONNECTIONS = 8
 _LEAST_PART = 1 << 20
+
+# Many small ranges, for which the server's latency counts, are fetched on more connections.
+_MOST_REQUESTS = 32
 
 _RANGE_NOT_SATISFIABLE = 416  # RFC 9110, 15.5.17: the range begins after the file's end
 
@@ -126,7 +133,7 @@ class RemoteFile:
         self._http: HttpFile | None = None
         self._front = _Block(0, 0, b"")
         self._ahead = _Block(0, 0, b"")
-        self._held: list[_Block] = []
+        self._held: list[list[_Block]] = []  # of each fetch, in the order of the file
         self._lock = threading.Lock()  # for the blocks
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -162,15 +169,10 @@ class RemoteFile:
             CubeFileAccessError: the server or the connection fails.
         """
         stop = offset + len(buffer)
-        with self._lock:
-            held = [self._front, *self._held, self._ahead]
-        for block in held:
-            if block.start <= offset and stop <= block.stop:
-                try:
-                    buffer[:] = block.bytes_at(offset, stop)
-                    return
-                except Dropped:  # the caller that requested the block has failed elsewhere
-                    continue
+        for block in self._blocks_with(offset, stop):
+            with suppress(Dropped):  # the caller that requested the block has failed elsewhere
+                buffer[:] = block.bytes_at(offset, stop)
+                return
         # The front is longer than the first request: the bytes after these will be wanted next.
         wanted = max(len(buffer), _FRONT_SIZE)
         ahead = _Block(offset, offset + wanted, self._request(offset, offset + wanted))
@@ -187,32 +189,39 @@ class RemoteFile:
 
         The context begins before they have arrived; `read_at` waits for the bytes it needs.
         """
-        parts = _parts(wanted for wanted in ranges if not self._is_held(*wanted))
+        parts = _parts(wanted for wanted in ranges if not self._is_mine(*wanted))
         if not parts:
             yield
             return
-        with Threads(min(len(parts), _MOST_CONNECTIONS)) as threads:
+        with Threads(min(len(parts), _MOST_REQUESTS)) as threads:
             blocks = [
                 _Block(start, stop, threads.submit(self._fetch, start, stop))
                 for start, stop in parts
             ]
             with self._lock:
-                self._held += blocks
+                self._held.append(blocks)
             try:
                 yield
             finally:
                 with self._lock:
-                    self._held = [block for block in self._held if block not in blocks]
+                    self._held = [held for held in self._held if held is not blocks]
                 threads.drop()
 
-    def _is_held(self, start: int, stop: int) -> bool:
-        """Return whether a range is in the front, or in a block that this thread requested."""
+    def _blocks_with(self, start: int, stop: int) -> list[_Block]:
+        """Return the blocks that contain a range."""
         with self._lock:
-            return any(
-                block.start <= start and stop <= block.stop
-                for block in (self._front, *self._held)
-                if block is self._front or block.thread == threading.get_ident()
-            )
+            found = [self._front, self._ahead]
+            for blocks in self._held:
+                place = bisect_right(blocks, start, key=_start_of)
+                found += blocks[max(place - 1, 0) : place]
+        return [block for block in found if block.start <= start and stop <= block.stop]
+
+    def _is_mine(self, start: int, stop: int) -> bool:
+        """Return whether a range is in the front, or in a block that this thread requested."""
+        return any(
+            block is self._front or (block is not self._ahead and block.thread == get_ident())
+            for block in self._blocks_with(start, stop)
+        )
 
     def _find_system(self) -> tuple[Any, str]:
         """Return the file system of the URL, and the path within it."""
@@ -299,7 +308,7 @@ class _Block:
 
     def __init__(self, start: int, stop: int, data: bytes | Task[bytes]) -> None:
         self.start, self.stop = start, stop
-        self.thread = threading.get_ident()
+        self.thread = get_ident()
         self._data = data
 
     def bytes_at(self, start: int, stop: int) -> memoryview:
@@ -317,10 +326,18 @@ def _parts(ranges: Iterable[Range]) -> list[Range]:
     total = sum(stop - start for start, stop in ordered)
     enough = max(-(-total // _MOST_CONNECTIONS), _LEAST_PART)
     parts: list[Range] = []
+    wanted = 0  # bytes of the last part
     for start, stop in ordered:
         first, last = parts[-1] if parts else (start, start)
-        if parts and start - last <= _GREATEST_GAP and last - first < enough:
+        wanted += stop - start
+        is_near = start - last <= min(_GREATEST_GAP, _GREATEST_SHARE * wanted)
+        if parts and is_near and last - first < enough:
             parts[-1] = first, max(stop, last)
         else:
             parts.append((start, stop))
+            wanted = stop - start
     return parts
+
+
+def _start_of(block: _Block) -> int:
+    return block.start

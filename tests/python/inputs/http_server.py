@@ -8,6 +8,11 @@ from threading import Thread
 from typing import Any
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # with Python's 5, some of many connections wait for a second
+    daemon_threads = True
+
+
 class HttpServer:
     """Passes each GET and HEAD request to `handle`, in a thread of its own.
 
@@ -20,6 +25,7 @@ class HttpServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or a body waits 40 ms for the headers' receipt
 
             def do_GET(self) -> None:
                 outer.handle(self)
@@ -29,8 +35,7 @@ class HttpServer:
             def log_message(self, *_arguments: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()

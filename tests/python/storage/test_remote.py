@@ -194,14 +194,47 @@ def test_near_frames_are_joined_and_far_ones_are_not(
 ) -> None:
     with DcbReader(server.add("x.dcbs", content)) as reader:
         server.requests.clear()
-        frames = [30, 32, 35, 100, 102]
+        frames = [30, 31, 33, 100, 101]
         assert np.array_equal(reader.read_frame_list(frames), volume[frames])
         assert len(server.requests) == 2
         for (_, start, stop), first, last in zip(
-            sorted(server.requests), (30, 100), (35, 102), strict=True
+            sorted(server.requests), (30, 100), (33, 101), strict=True
         ):
             assert start == reader.coded_range(first)[0]
             assert stop == sum(reader.coded_range(last))
+
+
+def test_levels_fetch_only_the_beginnings_of_frames(server: Server) -> None:
+    """140 frames of 512 x 512, whose third level is 4 % of a frame."""
+    rows = np.arange(512)
+    smooth = np.sin(np.add.outer(rows, rows) / 40) * 900
+    noise = np.random.default_rng(1).normal(0, 12, (4, 512, 512))
+    few = (smooth + noise).astype(np.int16)
+    target = io.BytesIO()
+    with DcbWriter(target, (140, 512, 512), few.dtype, codec="jph") as writer:
+        writer.write_frames(few[np.arange(140) % 4])
+    content = target.getvalue()
+    server.latency = 0.02
+    with DcbReader(content) as local, dicube.open(server.add("x.dcbs", content)) as cube:
+        small = cube.at_level(3)
+        assert len(server.requests) == 1  # which has the section, and the first frame's beginning
+        assert np.array_equal(small[...], local.read_frames(level=3))
+        (_, _, front), *fetched = server.requests
+        assert 1 + -(-len(fetched) // server.at_once) <= 10  # one waits for the other
+        assert front + sum(stop - start for _, start, stop in fetched) < 0.08 * len(content)
+        ends = {local._file.reader.level_range(frame, 3) for frame in range(140)}
+        assert {(start, stop - start) for _, start, stop in fetched} <= ends
+        server.requests.clear()
+        assert np.array_equal(
+            cube.at_level(1)[20:24, 40:60, 9:80],
+            local.read_frames(20, 24, level=1)[:, 40:60, 9:80],
+        )
+        ((_, start, stop), *more) = sorted(server.requests)
+        assert (start, stop - start) == local._file.reader.level_range(20, 1)
+        assert len(more) == 3
+        server.requests.clear()
+        assert np.array_equal(small[90:, ::2, ::3], local.read_frames(90, level=3)[:, ::2, ::3])
+        assert {(start, stop - start) for _, start, stop in server.requests} <= ends
 
 
 def test_several_reads_by_one_fetch(
