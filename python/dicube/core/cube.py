@@ -245,6 +245,35 @@ class Cube:
         """
         return Cube(self._reader, self._parts, self._cache, level)
 
+    def thumbnail(self, side: int = 256) -> NDArray[np.uint8]:
+        """Return a small picture of the middle slice, such as for a list of series.
+
+        Grey values are shown by the first window of the slice (VOI LUT, PS3.3 C.11.2, also SIGMOID
+        and LINEAR_EXACT; a VOI LUT Sequence is not applied). Without a window, the range of values
+        is shown, except 0.5 % at each end. MONOCHROME1 is inverted, so that white is always bright.
+        Palettes and YCbCr become RGB. Rows and columns are those of the stored slice; where pixels
+        are not square, the finer axis is shrunk until they are. Decodes the smallest level that has
+        enough pixels, and fetches no more from a URL.
+
+        Args:
+            side: the most rows and columns; smaller slices are not enlarged.
+
+        Returns:
+            uint8, (rows, columns), or (rows, columns, 3) for colour.
+
+        Raises:
+            DataConsistencyError: `side` is below 1, or the colours can't be converted to RGB.
+
+        Example:
+            >>> with dicube.open("head.dcbs") as cube:
+            ...     picture = cube.thumbnail(24)
+            >>> picture.shape, picture.dtype.name
+            ((19, 24), 'uint8')
+        """
+        from dicube.core.thumbnail import thumbnail
+
+        return thumbnail(self, side)
+
     # ---------------------------------------------------------------------- besides the pixels
 
     @property

@@ -31,12 +31,14 @@ def first_slice(meta: MetadataLookup) -> FirstSlice:
     return FirstSlice(slope, intercept, *first_window(meta))
 
 
-def first_window(meta: MetadataLookup) -> tuple[float | None, float | None]:
-    """Return center and width of the first slice's first window; None if it has none."""
-    return _first(meta, CommonTags.WindowCenter), _first(meta, CommonTags.WindowWidth)
+def first_window(meta: MetadataLookup, index: int = 0) -> tuple[float | None, float | None]:
+    """Return center and width of the first window of a slice; None if it has none."""
+    window = CommonTags.WindowCenter, CommonTags.WindowWidth
+    center, width = (_first(meta, tag, index) for tag in window)
+    return center, width
 
 
-def _first(meta: MetadataLookup, tag: TagLike) -> float | None:
-    value = meta.get_of_slice(tag, 0)
+def _first(meta: MetadataLookup, tag: TagLike, index: int) -> float | None:
+    value = meta.get_of_slice(tag, index)
     value = value[0] if isinstance(value, list) and value else value
     return float(value) if isinstance(value, (int, float)) else None

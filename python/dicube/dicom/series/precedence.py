@@ -28,14 +28,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
 from dicube.dicom.dicom_tags import CommonTags, get_tag_key
 from dicube.dicom.elements.values import number_text
-from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
+from dicube.dicom.metadata.first_slice import FirstSlice, first_slice, first_window
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
 from dicube.dicom.metadata.real_world import (
     MAPPING_KEYS,
@@ -140,6 +140,32 @@ def _is_set(header: PixelDataHeader, meta: DicomMeta) -> bool:
 def has_rescale_of(header: PixelDataHeader, meta: DicomMeta) -> bool:
     """Return whether a header's rescale is that of the metadata, rather than set in the header."""
     return not _is_set(header, meta)
+
+
+class Window(NamedTuple):
+    """What is shown of real values, from black to white (PS3.3 C.11.2.1.2).
+
+    Attributes:
+        center, width: in real values; finite, the width above 0.
+        function: LINEAR, LINEAR_EXACT or SIGMOID.
+    """
+
+    center: float
+    width: float
+    function: str
+
+
+def window_of_slice(meta: DicomMeta | None, header: PixelDataHeader, index: int) -> Window | None:
+    """Return the first window of a slice, by rule 2; None if it has none that can be applied."""
+    center, width = _values(header, WINDOW)
+    function = None
+    if meta is not None:
+        function = meta.get_of_slice("VOILUTFunction", index)
+        if (center, width) == first_window(meta):
+            center, width = first_window(meta, index)
+    if center is None or width is None or not (math.isfinite(center) and 0 < width < math.inf):
+        return None
+    return Window(center, width, function if isinstance(function, str) else "LINEAR")
 
 
 def _chosen(index: int, mappings: Sequence[Mapping], choice: Choice) -> Mapping:

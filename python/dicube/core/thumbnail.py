@@ -1,0 +1,155 @@
+"""Make a small 8-bit picture of the middle slice of a cube.
+
+Knows windows and interpretations of DICOM (PS3.3 C.11.2, C.7.6.3.1.2). Must not know how frames are
+stored.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.dicom.series.colours import has_palette, in_rgb
+from dicube.dicom.series.precedence import Window, window_of_slice
+from dicube.exceptions import DataConsistencyError
+
+if TYPE_CHECKING:
+    from dicube.dicom.dicom_meta import DicomMeta
+    from dicube.dicom.series.geometry import Space
+    from dicube.pixel_header import PixelDataHeader
+
+_WITHOUT_OUTLIERS = 0.5, 99.5  # percentiles that are black and white without a window
+_INVERTED = "MONOCHROME1"
+
+Values = NDArray[np.floating[Any]]
+
+
+class Source(Protocol):
+    """What a cube must have; see `Cube`."""
+
+    shape: tuple[int, ...]
+    level: int
+
+    @property
+    def levels(self) -> int:
+        """The highest resolution level."""
+
+    @property
+    def dicom_meta(self) -> DicomMeta | None:
+        """The metadata."""
+
+    @property
+    def pixel_header(self) -> PixelDataHeader:
+        """Rescale and window."""
+
+    @property
+    def space(self) -> Space | None:
+        """The geometry."""
+
+    def at_level(self, level: int) -> Source:
+        """Return the same at a lower resolution."""
+
+    def get_fdata(self, index: Any, dtype: str) -> Any:
+        """Return real values."""
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return stored values."""
+
+
+def thumbnail(cube: Source, side: int) -> NDArray[np.uint8]:
+    """Return the middle slice as a picture; see `Cube.thumbnail`."""
+    if side < 1:
+        raise DataConsistencyError(f"expected a side of at least 1 pixel, found {side}")
+    middle, meta = cube.shape[0] // 2, cube.dicom_meta
+    part = None if meta is None else meta.select([middle])
+    rows, columns = _picture_shape(cube, side)
+    # Averages of a palette's indices mean nothing.
+    if not has_palette(part):
+        cube = _smallest_level(cube, rows, columns)
+    if len(cube.shape) == 4 or has_palette(part):
+        shown = _colours(cube, middle, part)
+    else:
+        shown = _greys(cube, middle, part)
+    return np.rint(_shrunk(_shrunk(shown, rows, 0), columns, 1) * 255).astype(np.uint8)
+
+
+def _picture_shape(cube: Source, side: int) -> tuple[int, int]:
+    """Return rows and columns of a picture with square pixels, none smaller than the cube's."""
+    _, rows, columns = cube.shape[:3]
+    tall = 1.0  # height of a pixel, whose width is 1
+    if cube.space is not None:
+        tall = cube.space.spacing[1] / cube.space.spacing[2]
+    if not 0 < tall < math.inf:
+        tall = 1.0
+    pixel = max(tall, 1.0, rows * tall / side, columns / side)
+    return max(round(rows * tall / pixel), 1), max(round(columns / pixel), 1)
+
+
+def _smallest_level(cube: Source, rows: int, columns: int) -> Source:
+    """Return the smallest level with at least so many rows and columns."""
+    for level in range(cube.levels, cube.level, -1):
+        smaller = cube.at_level(level)
+        if smaller.shape[1] >= rows and smaller.shape[2] >= columns:
+            return smaller
+    return cube
+
+
+def _colours(cube: Source, index: int, meta: DicomMeta | None) -> Values:
+    """Return a slice as RGB from 0 to 1."""
+    colours: NDArray[Any] = in_rgb(cube[index : index + 1], meta)[0]
+    if colours.dtype == np.uint8:
+        return colours.astype(np.float64) / 255
+    return _stretched(colours.astype(np.float64))
+
+
+def _greys(cube: Source, index: int, meta: DicomMeta | None) -> Values:
+    """Return a slice as grey values from 0, black, to 1, white."""
+    window = None
+    try:
+        values = cube.get_fdata(index, "float64")
+        window = window_of_slice(cube.dicom_meta, cube.pixel_header, index)
+    except DataConsistencyError:  # several mappings to real values
+        values = cube[index].astype(np.float64)
+    shown = _stretched(values) if window is None else _windowed(values, window)
+    is_inverted = meta is not None and meta.get("PhotometricInterpretation") == _INVERTED
+    return 1 - shown if is_inverted else shown
+
+
+def _windowed(values: Values, window: Window) -> Values:
+    """Apply a window (PS3.3 C.11.2.1.2 and C.11.2.1.3); what is not a number is black."""
+    center, width = window.center, window.width
+    if window.function == "SIGMOID":
+        with np.errstate(over="ignore"):
+            return _filled(1 / (1 + np.exp(-4 * (values - center) / width)))
+    if window.function != "LINEAR_EXACT" and width > 1:
+        center, width = center - 0.5, width - 1
+    return _filled((values - center) / width + 0.5)
+
+
+def _stretched(values: Values) -> Values:
+    """Show all but outliers between black and white."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return np.zeros_like(values)
+    low, high = np.percentile(finite, _WITHOUT_OUTLIERS)
+    if low == high:
+        low, high = finite.min(), finite.max()
+    return _filled((values - low) / ((high - low) or 1))
+
+
+def _filled(shown: Values) -> Values:
+    return np.nan_to_num(np.clip(shown, 0, 1), nan=0.0)
+
+
+def _shrunk(values: Values, size: int, axis: int) -> Values:
+    """Average neighbours along an axis, so that `size` are left."""
+    count = values.shape[axis]
+    starts = np.arange(size) * count // size
+    sums = np.add.reduceat(values, starts, axis)
+    shape = [1] * values.ndim
+    shape[axis] = size
+    shrunk: Values = sums / np.diff(starts, append=count).reshape(shape)
+    return shrunk
