@@ -79,6 +79,10 @@ def check_programs(folder: Path, prefix: Path, cube: Path, volume: np.ndarray) -
     run(folder / "decode", cube, raw, **library)
     assert np.array_equal(np.fromfile(raw, volume.dtype).reshape(volume.shape), volume)
 
+    patch = folder / "patch.raw"
+    run(folder / "patch", cube, patch, 1, 3, 20, 7, 40, 5, **library)
+    assert np.fromfile(patch, volume.dtype).tobytes() == volume[1:4, 20:27, 40:45].tobytes()
+
     encoded = folder / "again.dcba"
     run(folder / "encode", raw, *volume.shape, "int16", encoded, **library)
     assert np.array_equal(DicomCubeImage.from_file(encoded).raw_image, volume)
@@ -97,6 +101,12 @@ def test_found_by_cmake(prefix: Path, cube: Path, volume: np.ndarray, tmp_path: 
     check_programs(tmp_path, prefix, cube, volume)
     run(tmp_path / "decode_cpp", cube, tmp_path / "cpp.raw")
     assert (tmp_path / "cpp.raw").read_bytes() == volume.tobytes()
+    run(tmp_path / "thumbnail", cube, tmp_path / "x.pgm", 20)
+    with DcbReader(cube) as reader:
+        level = reader.read_frames(2, 3, level=1)
+    head, picture = b"P5 24 17 255\n", (tmp_path / "x.pgm").read_bytes()
+    assert picture.startswith(head)
+    assert len(picture) == len(head) + level.size
 
 
 def test_found_by_pkg_config(prefix: Path, cube: Path, volume: np.ndarray, tmp_path: Path) -> None:
@@ -131,8 +141,14 @@ def check_round_trip(command: Sequence[object], cube: Path, tmp_path: Path, **mo
     """Run a program that copies the frames of a file, decoding and encoding them."""
     copy = tmp_path / "copy.dcbs"
     shown = run(*command, cube, copy, **more).decode()
-    assert shown == f"libdicube {__version__}: 5 frames of 33 x 47\n"
     with DcbReader(copy) as one, DcbReader(cube) as other:
+        patch = other.read_frames(1, 2)[:, 8:11, 5:9].tobytes()
+        level = other.read_frames(1, 2, level=1).tobytes()
+        assert shown.splitlines() == [
+            f"libdicube {__version__}: 5 frames of 33 x 47",
+            f"patch 3 x 4, sum {sum(patch)}",
+            f"level 17 x 24, sum {sum(level)}",
+        ]
         assert one.dtype == other.dtype
         assert np.array_equal(one.read_frames(), other.read_frames())
 

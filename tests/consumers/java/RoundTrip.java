@@ -1,5 +1,5 @@
 // libdicube from Java, by JNA (which Fiji and many viewers carry): opens a file, tells what it is,
-// decodes one frame and all frames, and writes them to another file.
+// decodes one frame, all frames, a patch and a level, and writes the frames to another file.
 //
 //     javac -cp jna.jar RoundTrip.java
 //     java -cp jna.jar:. -Djna.library.path=LIBRARY_FOLDER RoundTrip FROM TO
@@ -31,6 +31,27 @@ public class RoundTrip {
         }
     }
 
+    @Structure.FieldOrder({
+        "structSize", "level", "realType", "slopes", "intercepts", "cancel",
+        "row", "column", "rows", "columns"
+    })
+    public static class DecodeOptions extends Structure {
+        public long structSize;
+        public int level;
+        public int realType;
+        public Pointer slopes;
+        public Pointer intercepts;
+        public Pointer cancel;
+        public long row;
+        public long column;
+        public long rows;
+        public long columns;
+
+        public DecodeOptions() {
+            structSize = size();
+        }
+    }
+
     // size_t is as wide as a pointer; this example is for 64 bits.
     public interface Dicube extends Library {
         Map<String, ?> UTF8 = Map.of(Library.OPTION_STRING_ENCODING, "UTF-8");
@@ -49,6 +70,16 @@ public class RoundTrip {
         int dicube_reader_image(Pointer reader, Image image, LongByReference frames);
 
         int dicube_reader_decode(Pointer reader, long first, long count, Pointer out, long size);
+
+        int dicube_reader_decoded_image(Pointer reader, DecodeOptions options, Image image);
+
+        int dicube_reader_decode_frames(
+                Pointer reader,
+                long[] frames,
+                long count,
+                DecodeOptions options,
+                Pointer pixels,
+                long size);
 
         int dicube_writer_open_path(
                 String path, Image image, long frames, Pointer options, PointerByReference writer);
@@ -74,6 +105,23 @@ public class RoundTrip {
         Memory pixels = new Memory(size.getValue());
         check(dicube.dicube_reader_decode(reader, first, count, pixels, pixels.size()));
         return pixels;
+    }
+
+    // A region or a level of one frame: its description, and the sum of its bytes.
+    private static String part(Pointer reader, long frame, DecodeOptions options) {
+        Image image = new Image();
+        check(dicube.dicube_reader_decoded_image(reader, options, image));
+        LongByReference size = new LongByReference();
+        check(dicube.dicube_image_size(image, 1, size));
+        Memory pixels = new Memory(size.getValue());
+        long[] frames = {frame};
+        check(dicube.dicube_reader_decode_frames(
+                reader, frames, 1, options, pixels, pixels.size()));
+        long sum = 0;
+        for (byte one : pixels.getByteArray(0, (int) pixels.size())) {
+            sum += Byte.toUnsignedInt(one);
+        }
+        return image.rows + " x " + image.columns + ", sum " + sum;
     }
 
     private static void write(String path, Image image, long frames, Memory volume) {
@@ -105,6 +153,15 @@ public class RoundTrip {
             System.out.printf(
                     "libdicube %s: %d frames of %d x %d%n",
                     dicube.dicube_version(), frames.getValue(), image.rows, image.columns);
+            DecodeOptions patch = new DecodeOptions();
+            patch.row = 8;
+            patch.column = 5;
+            patch.rows = 3;
+            patch.columns = 4;
+            System.out.println("patch " + part(reader, 1, patch));
+            DecodeOptions level = new DecodeOptions();
+            level.level = 1;
+            System.out.println("level " + part(reader, 1, level));
         } finally {
             dicube.dicube_reader_close(reader);
         }

@@ -1,5 +1,5 @@
 // libdicube from Rust, by nothing but `extern "C"` and std: opens a file, tells what it is, decodes
-// one frame and all frames, and writes them to another file.
+// one frame, all frames, a patch and a level, and writes the frames to another file.
 //
 //     rustc -L LIBRARY_FOLDER round_trip.rs && ./round_trip FROM TO
 use std::ffi::{c_char, c_void, CStr, CString};
@@ -15,6 +15,28 @@ struct Image {
     sample_type: u32,
     byte_order: u32,
     reserved: u32,
+}
+
+#[repr(C)]
+struct DecodeOptions {
+    struct_size: usize,
+    level: u32,
+    real_type: u32,
+    slopes: *const f64,
+    intercepts: *const f64,
+    cancel: *const u32,
+    row: u64,
+    column: u64,
+    rows: u64,
+    columns: u64,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        // All zero is the default of each field.
+        let options: Self = unsafe { mem::zeroed() };
+        Self { struct_size: mem::size_of::<Self>(), ..options }
+    }
 }
 
 #[link(name = "dicube")]
@@ -33,6 +55,19 @@ extern "C" {
         reader: *mut c_void,
         first: u64,
         count: u64,
+        pixels: *mut u8,
+        size: usize,
+    ) -> i32;
+    fn dicube_reader_decoded_image(
+        reader: *mut c_void,
+        options: *const DecodeOptions,
+        image: *mut Image,
+    ) -> i32;
+    fn dicube_reader_decode_frames(
+        reader: *mut c_void,
+        frames: *const u64,
+        count: u64,
+        options: *const DecodeOptions,
         pixels: *mut u8,
         size: usize,
     ) -> i32;
@@ -98,6 +133,20 @@ impl Reader {
         check(unsafe { dicube_reader_decode(self.0, first, count, pixels.as_mut_ptr(), size) })?;
         Ok(pixels)
     }
+
+    // A region or a level of one frame: its description, and the sum of its bytes.
+    fn part(&self, frame: u64, options: &DecodeOptions) -> Result<String, Failure> {
+        let mut image = Image { struct_size: mem::size_of::<Image>(), ..Default::default() };
+        check(unsafe { dicube_reader_decoded_image(self.0, options, &mut image) })?;
+        let mut size = 0;
+        check(unsafe { dicube_image_size(&image, 1, &mut size) })?;
+        let mut pixels = vec![0u8; size];
+        check(unsafe {
+            dicube_reader_decode_frames(self.0, &frame, 1, options, pixels.as_mut_ptr(), size)
+        })?;
+        let sum: u64 = pixels.iter().map(|&byte| u64::from(byte)).sum();
+        Ok(format!("{} x {}, sum {sum}", image.rows, image.columns))
+    }
 }
 
 impl Drop for Reader {
@@ -149,5 +198,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     writer.finish()?;
     let version = text(unsafe { dicube_version() });
     println!("libdicube {version}: {frames} frames of {} x {}", image.rows, image.columns);
+    let patch = DecodeOptions { row: 8, column: 5, rows: 3, columns: 4, ..Default::default() };
+    println!("patch {}", reader.part(1, &patch)?);
+    println!("level {}", reader.part(1, &DecodeOptions { level: 1, ..Default::default() })?);
     Ok(())
 }
