@@ -22,9 +22,12 @@ REQUIREMENTS = {
     "nibabel": ["nibabel>=5.2"],
     "imagecodecs": ["imagecodecs>=2025.3"],
     "blosc2": ["blosc2>=3.0"],
+    "nnU-Net": ["blosc2>=3.0", "batchgenerators>=0.25"],
     "zarr": ["zarr>=3.0", "numcodecs>=0.15"],
     "plot": ["matplotlib>=3.8"],
 }
+# nnU-Net's storage does without its dependencies, which take gigabytes.
+WITHOUT_DEPENDENCIES = {"nnU-Net": ["nnunetv2>=2.8"]}
 
 
 class NotInstalled(Exception):
@@ -45,24 +48,30 @@ def python_for(environment: str) -> str:
     """
     if environment == HERE:
         return sys.executable
-    wanted = REQUIREMENTS[environment]
-    key = hashlib.sha256(repr((wanted, sys.version_info[:2])).encode()).hexdigest()[:12]
+    wanted, alone = REQUIREMENTS[environment], WITHOUT_DEPENDENCIES.get(environment, [])
+    key = hashlib.sha256(repr((wanted, alone, sys.version_info[:2])).encode()).hexdigest()[:12]
     folder = cache_folder() / f"{environment}-{key}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     complete = folder / "complete"
     if not complete.exists():
-        print(f"installing {' '.join(wanted)} into {folder}", file=sys.stderr)
+        print(f"installing {' '.join(wanted + alone)} into {folder}", file=sys.stderr)
         # With this environment's pip: some systems' Python can't install pip into a new
         # environment.
         venv.create(folder, with_pip=False, clear=True)
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        install = [*pip, "--python", str(python), "install", *wanted]
-        done = subprocess.run(install, capture_output=True, text=True, check=False)
-        if done.returncode:
-            errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            raise NotInstalled((errors or ["pip failed"])[-1])
+        install = [*pip, "--python", str(python), "install"]
+        for arguments in (wanted, ["--no-deps", *alone] if alone else []):
+            if arguments:
+                _run([*install, *arguments])
         complete.touch()
     return str(python)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise NotInstalled((errors or ["pip failed"])[-1])
 
 
 def variables_for(environment: str) -> dict[str, str] | None:

@@ -32,6 +32,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("a patch, ms", "patch", _milliseconds),
     ("memory, MB", "read", lambda measured: _short(measured.peak / 1e6)),
     ("patches/s", "training", lambda measured: _short(1 / measured.median)),
+    ("held open", "training_held", lambda measured: _short(1 / measured.median)),
 )
 
 
@@ -69,8 +70,8 @@ _LEGEND = """\
 Median of the runs ± half the interquartile range. All use all cores if their library can, and files
 in the page cache. DICOM and dicube write and read all metadata; dicube writes without verifying,
 and to disk. Patch: 64 x 128 x 128. Memory: peak of read all. Patches/s: at random places of eight
-files, reopened each time, by two processes. If a volume has less than 64 MB of pixels, a run
-handles up to 16 volumes in a row."""
+files, reopened each time or held open, by two processes. If a volume has less than 64 MB of pixels,
+a run handles up to 16 volumes in a row."""
 
 
 def markdown(title: str, command: str, results: Results) -> str:

@@ -141,7 +141,17 @@ FIGURES: dict[str, Figure] = {
     "patches/s: .dcbs / blosc2 cut for them": _ratio(
         "Blosc2Patches training", "DicubeSpeed training"
     ),
+    "patches/s: .dcbs / blosc2": _ratio("Blosc2 training", "DicubeSpeed training"),
+    "patches/s: .dcbs / nnU-Net's blosc2": _ratio("NnUnet training", "DicubeSpeed training"),
     "patches/s: .dcbs / .nii.gz": _ratio("NibabelGzip training", "DicubeSpeed training"),
+    "patches/s, files held open: .dcbs / blosc2": _ratio(
+        "Blosc2 training_held", "DicubeSpeed training_held"
+    ),
+    "256 x 256 of a 4096 x 3328 frame, .dcbs, ms": _milliseconds("DicubeSpeed large_patch"),
+    "256 x 256 of a 4096 x 3328 frame: blosc2 / .dcbs": _ratio(
+        "Blosc2 large_patch", "DicubeSpeed large_patch"
+    ),
+    "load: .dcba / .nii.gz, nibabel": _ratio("DicubeArchive read", "NibabelGzip read"),
     ".dcbs decode, one thread, MB/s": _speed("DicubeSpeed read_one_thread"),
     ".dcbs encode, one thread, MB/s": _speed("DicubeSpeed write_one_thread"),
     ".dcba decode, one thread, MB/s": _speed("DicubeArchive read_one_thread"),

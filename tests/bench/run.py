@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from report import machine, markdown
 from results import Results
 from stores import STORES, Series, Store
 from stores.cubes import DicubeSpeed
-from stores.store import Array, Shape
+from stores.store import Array, Range, Shape
 
 PLOT = str(Path(__file__).parent / "plot.py")
 PATCH = (64, 128, 128)
@@ -44,10 +44,20 @@ PATCH = (64, 128, 128)
 BYTES_IN_A_ROW = 64 << 20
 MOST_IN_A_ROW = 16
 
-# Patches for training come from this many files. This many processes read them, with one thread
-# each, like the workers of a data loader; the other rounds let a store use its own threads.
+# Patches for training come from this many files. Each process reads them with one thread, like the
+# workers of a data loader; the other rounds let a store use its own threads.
 PATCH_FILES = 8
-PATCH_PROCESSES = 2
+# Name: the operation, and the number of processes.
+TRAINING = {
+    "training": ("patch", 2),
+    "training_one": ("patch", 1),
+    "training_held": ("patch_held", 2),
+    "training_held_one": ("patch_held", 1),
+}
+
+# A frame as large as a mammogram, and a patch of it.
+LARGE_FRAME = (4096, 3328)
+LARGE_PATCH = (1, 256, 256)
 
 
 @dataclass(frozen=True)
@@ -126,6 +136,7 @@ class Bench:
         for store in self._stores:
             self.results.sizes[store.__name__] = self._size(store)
         self._measure_training()
+        self._measure_large_frame()
 
     def _measure_bare_loop(self, program: Path) -> None:
         """Measure the codec alone, whose speed dicube should approach."""
@@ -139,24 +150,45 @@ class Bench:
         }
 
     def _measure_training(self) -> None:
-        """Measure random patches of several files, read by several processes."""
+        """Measure random patches of several files, opened anew each time or held open."""
         self._series += _mirrored(self._series[0], self._scratch)
         about = self._describe("many")
+        stores = self._write_patch_files(range(1, len(self._series)), about)
+        for name, (operation, processes) in TRAINING.items():
+            self._compete(
+                {
+                    (name, store.__name__): Contestant(
+                        store, operation, about, self._training_jobs(store), 1, processes
+                    )
+                    for store in stores
+                    if hasattr(store, operation)
+                }
+            )
+
+    def _measure_large_frame(self) -> None:
+        """Measure random patches of a large frame, made of mirrored copies of a slice."""
+        number = len(self._series)
+        self._series.append(_enlarged(self._series[0], self._scratch))
+        about = self._describe("large")
+        self._compete(
+            {
+                ("large_patch", store.__name__): Contestant(
+                    store, "patch", about, _large_jobs(number, self._path(store, number)), 1
+                )
+                for store in self._write_patch_files([number], about)
+            }
+        )
+
+    def _write_patch_files(self, numbers: Sequence[int], about: Path) -> list[type[Store]]:
+        """Write series with each store from which patches are read; return these stores."""
         stores = [store for store in self._stores if store.for_patches and self._can(store)]
         for store in stores:
-            # Writes the files; not measured.
-            numbers = range(1, len(self._series))
             jobs = [_job(number, self._path(store, number)) for number in numbers]
             writer = Contestant(store, "write", about, _always(jobs), self._threads)
             compete([writer], repeats=0)
-        self._compete(
-            {
-                ("training", store.__name__): Contestant(
-                    store, "patch", about, self._training_jobs(store), 1, PATCH_PROCESSES
-                )
-                for store in stores
-            }
-        )
+            if writer.measured.error:
+                raise SystemExit(f"{store.title}: {writer.measured.error}")
+        return stores
 
     def _compete(self, contestants: dict[tuple[str, str], Contestant]) -> None:
         """Run a round and keep its measurements."""
@@ -186,7 +218,7 @@ class Bench:
         """Return a function that makes the jobs of a process that reads patches."""
 
         def jobs(run: int, process: int) -> Jobs:
-            chance = random.Random(run * PATCH_PROCESSES + process)
+            chance = random.Random(1000 * run + process)
             files = chance.sample(range(PATCH_FILES), PATCH_FILES)
             return [_job(n, self._path(store, n), *self._arguments("patch", chance)) for n in files]
 
@@ -197,11 +229,7 @@ class Bench:
         if operation == "slice":
             return [chance.randrange(self.shape[0])]
         if operation == "patch":
-            sizes = [min(pair) for pair in zip(PATCH, self.shape, strict=True)]
-            starts = [
-                chance.randint(0, all_ - size) for all_, size in zip(self.shape, sizes, strict=True)
-            ]
-            return [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+            return _box(PATCH, self.shape, chance)
         return []
 
     def _path(self, store: type[Store], number: int) -> Path:
@@ -253,6 +281,34 @@ def _mirrored(series: Series, scratch: Path) -> list[Series]:
         np.save(path, np.flip(volume, axes))
         mirrored.append(replace(series, volume=str(path), as_read=False))
     return mirrored
+
+
+def _enlarged(series: Series, scratch: Path) -> Series:
+    """Return a series of one large frame."""
+    volume: Array = np.load(series.volume, mmap_mode="r")
+    middle = volume[len(volume) // 2]
+    beyond = [(0, max(0, a - b)) for a, b in zip(LARGE_FRAME, middle.shape, strict=True)]
+    large = np.pad(middle, beyond, "reflect")[: LARGE_FRAME[0], : LARGE_FRAME[1]]
+    path = scratch / "large.npy"
+    np.save(path, large[None])
+    return replace(series, volume=str(path), as_read=False)
+
+
+def _large_jobs(number: int, path: Path) -> Callable[[int, int], Jobs]:
+    """Return a function that makes jobs that read patches of a large frame."""
+
+    def jobs(run: int, _process: int) -> Jobs:
+        chance = random.Random(run)
+        return [_job(number, path, *_box(LARGE_PATCH, (1, *LARGE_FRAME), chance)) for _ in range(9)]
+
+    return jobs
+
+
+def _box(sizes: Shape, shape: Shape, chance: random.Random) -> list[Range]:
+    """Return a random box of such sizes, or as large as the volume."""
+    sizes = tuple(map(min, sizes, shape))
+    starts = [chance.randint(0, all_ - size) for all_, size in zip(shape, sizes, strict=True)]
+    return [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
 
 
 def _always(jobs: Jobs) -> Callable[[int, int], Jobs]:

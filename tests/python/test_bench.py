@@ -19,7 +19,7 @@ sys.path.append(str(ROOT / "tests" / "bench"))
 from contest import Contestant, compete
 from report import markdown
 from results import Results
-from run import ROUNDS, Bench
+from run import ROUNDS, TRAINING, Bench
 from stores import STORES, Series, Store
 from worker import Worker
 
@@ -41,13 +41,15 @@ def job(path: Path, *arguments: Any) -> dict[str, Any]:
     return {"series": 0, "path": str(path), "arguments": arguments}
 
 
-ARGUMENTS: dict[str, list[Any]] = {"slice": [2], "patch": [(1, 3), (0, 8), (5, 20)]}
+PATCH = [(1, 3), (0, 8), (5, 20)]
+ARGUMENTS: dict[str, list[Any]] = {"slice": [2], "patch": PATCH, "patch_held": PATCH}
 
 
 @pytest.mark.parametrize("store", HERE)
 def test_operations(store: type[Store], series: Series, tmp_path: Path) -> None:
     path = tmp_path / f"file{store.extension}"
-    for operation in [operation for each in ROUNDS for operation in each.operations]:
+    operations = [operation for each in ROUNDS for operation in each.operations]
+    for operation in [*operations, *(operation for operation, _ in TRAINING.values())]:
         if hasattr(store, operation):
             worker = Worker(store(series, threads=1), operation, [series])
             answer = worker.run([job(path, *ARGUMENTS.get(operation, []))])

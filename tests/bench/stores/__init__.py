@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stores.arrays import Blosc2, Blosc2Patches, Npy, Zarr, ZarrPatches
+from stores.arrays import Blosc2, Blosc2Patches, NnUnet, Npy, Zarr, ZarrPatches, ZarrShards
 from stores.coded_frames import Htj2k, JpegLs, JpegXl
 from stores.cubes import DicubeArchive, DicubeSpeed, Published
 from stores.itk import SimpleItkDicom, SimpleItkNifti, SimpleItkNrrd
@@ -26,8 +26,10 @@ _STORES: tuple[type[Store], ...] = (
     JpegLs,
     Blosc2,
     Blosc2Patches,
+    NnUnet,
     Zarr,
     ZarrPatches,
+    ZarrShards,
     Npy,
 )
 

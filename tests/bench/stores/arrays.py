@@ -14,10 +14,6 @@ class ArrayFile(Store):
 
     for_patches = True
 
-    def opened(self, path: str) -> Any:
-        """Return an object to index."""
-        raise NotImplementedError
-
     def read(self, path: str) -> Array:
         return self.part(path, ...)
 
@@ -29,6 +25,9 @@ class ArrayFile(Store):
 
     def patch(self, path: str, *box: Range) -> Array:
         return self.part(path, index_of(box))
+
+    def patch_held(self, path: str, *box: Range) -> Array:
+        return np.array(self.held(path)[index_of(box)], copy=None)
 
     def part(self, path: str, index: Any) -> Array:
         """Return the part at an index, as a copy."""
@@ -78,6 +77,53 @@ class Blosc2Patches(Blosc2):
     layout: ClassVar = {"chunks": (64, 128, 128), "blocks": (16, 32, 32)}
 
 
+class NnUnet(Blosc2):
+    """nnU-Net's way to store a case for training: its own choice of chunks, blocks and filter.
+
+    It stores float32; here it stores what all store.
+    """
+
+    title = "blosc2, as nnU-Net stores"
+    environment = "nnU-Net"
+    packages = ("nnunetv2", "blosc2")
+    patch_size: ClassVar[Shape] = (64, 128, 128)
+
+    def load_library(self) -> None:
+        super().load_library()
+        from nnunetv2.training.dataloading.nnunet_dataset import (
+            comp_blosc2_params,
+            nnUNetDatasetBlosc2,
+        )
+
+        self._chunk_rule: Any = comp_blosc2_params
+        self._cases: Any = nnUNetDatasetBlosc2
+
+    def write(self, volume: Array, path: str) -> None:
+        case = volume[None]
+        blocks, chunks = self._chunk_rule(case.shape, self.patch_size, volume.itemsize)
+        # As save_case does, which stores a segmentation, too.
+        codec = self._blosc2.Codec.ZSTD
+        settings = {"codec": codec, "clevel": 5, "nthreads": self.threads}
+        settings["filters"] = [self._cases._select_filter(case, blocks, chunks, codec, 5)]
+        self._blosc2.asarray(case, urlpath=path, chunks=chunks, blocks=blocks, cparams=settings)
+
+    def opened(self, path: str) -> Any:
+        one_thread = {"nthreads": 1}  # and a memory map: as nnU-Net reads
+        return _Channel(self._blosc2.open(path, mode="r", dparams=one_thread, mmap_mode="r"))
+
+
+class _Channel:
+    """The first channel of a case."""
+
+    def __init__(self, case: Any) -> None:
+        self._case = case
+        self.shape = case.shape[1:]
+
+    def __getitem__(self, index: Any) -> Array:
+        parts = index if isinstance(index, tuple) else (index,)
+        return self._case[(0, *parts)]
+
+
 class Zarr(ArrayFile):
     """A directory of chunks, one per slice, with zstd at zarr's default level."""
 
@@ -86,6 +132,7 @@ class Zarr(ArrayFile):
     environment = "zarr"
     packages = ("zarr", "numcodecs")
     chunks: ClassVar[Shape] = (1, 1 << 20, 1 << 20)
+    sharded: ClassVar[bool] = False
 
     def load_library(self) -> None:
         import zarr
@@ -97,11 +144,16 @@ class Zarr(ArrayFile):
         return self._zarr.codecs.ZstdCodec()
 
     def write(self, volume: Array, path: str) -> None:
+        chunks = tuple(map(min, self.chunks, volume.shape))
+        whole = tuple(
+            -(-size // chunk) * chunk for size, chunk in zip(volume.shape, chunks, strict=True)
+        )
         array = self._zarr.create_array(
             path,
             shape=volume.shape,
             dtype=volume.dtype,
-            chunks=tuple(map(min, self.chunks, volume.shape)),
+            chunks=chunks,
+            shards=whole if self.sharded else None,
             compressors=self.compressor(),
         )
         array[:] = volume
@@ -118,6 +170,13 @@ class ZarrPatches(Zarr):
 
     def compressor(self) -> Any:
         return self._zarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+
+
+class ZarrShards(ZarrPatches):
+    """The same chunks in one file (Zarr 3's sharding codec)."""
+
+    title = "zarr, the same, one shard"
+    sharded = True
 
 
 class Npy(ArrayFile):

@@ -28,8 +28,12 @@ class Dicube(Store):
 
     def source(self) -> Any:
         image = self._image.from_dicom_folder(self.series.folder)
-        if not self.series.as_read:
-            image.raw_image = self.volume()
+        if self.series.as_read:
+            return image
+        volume = self.volume()
+        if volume.shape != image.raw_image.shape:
+            return self._image(volume)  # metadata of other frames don't fit
+        image.raw_image = volume
         return image
 
     def write(self, image: Any, path: str) -> None:
@@ -70,6 +74,12 @@ class Dicube(Store):
 
     def patch(self, path: str, *box: Range) -> Array:
         return self._part(path, index_of(box))
+
+    def patch_held(self, path: str, *box: Range) -> Array:
+        return self.held(path)[index_of(box)]
+
+    def opened(self, path: str) -> Any:
+        return self._dicube.open(path, num_threads=self.threads)
 
     def _part(self, path: str, index: Any, level: int = 0) -> Array:
         with self._dicube.open(path, level=level, num_threads=self.threads) as cube:

@@ -5,8 +5,8 @@ Stores must not know how often they run, or what they are compared with.
 
 The conditions are the same for all. Files are in the page cache. `threads` is the number of threads
 that a store may use; a single-threaded library (numpy, pydicom, nibabel, zlib) uses one. Each
-method reopens its file. Arrays are (slice, row, column) and own their memory. Settings that differ
-from a library's defaults are explained at the class.
+method but `patch_held` reopens its file. Arrays are (slice, row, column) and own their memory.
+Settings that differ from a library's defaults are explained at the class.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Store:
     def __init__(self, series: Series, threads: int) -> None:
         self.series = series
         self.threads = threads
+        self._held: dict[str, Any] = {}
         self.load_library()
 
     def load_library(self) -> None:
@@ -86,6 +87,16 @@ class Store:
     def source(self) -> Any:
         """Return the argument of `write`, which a caller would already have; not timed."""
         return self.volume()
+
+    def held(self, path: str) -> Any:
+        """Return what `opened` returns for this path; it stays open."""
+        if path not in self._held:
+            self._held[path] = self.opened(path)
+        return self._held[path]
+
+    def opened(self, path: str) -> Any:
+        """Return an open file."""
+        raise NotImplementedError
 
     def volume(self) -> Array:
         """Return the stored values, in memory."""
