@@ -27,6 +27,7 @@ FrameCoder::FrameCoder(const Codec& codec, const Image& image, const FrameSettin
                                           .threads = threads,
                                           .max_memory = encoder_memory,
                                           .least_bits = settings.least_bits,
+                                          .block_side = settings.block_side,
                                           .distance = tolerance.distance,
                                           .range = tolerance.range};
     encoder_ = codec.make_encoder(codec_settings);

@@ -12,6 +12,7 @@ namespace dicube {
 struct FrameSettings {
     uint32_t effort = 0;  // 0 = the codec's default
     uint32_t least_bits = 0;
+    uint32_t block_side = 0;  // 0 = the codec's default
     bool verify = true;       // decode and compare each frame after it was encoded
     bool swap_bytes = false;  // samples come in the other byte order than the machine's
     Tolerance tolerance = {};

@@ -32,7 +32,7 @@ FIELD(dicube_codec_options, kind, 28);
 FIELD(dicube_codec_options, max_error, 32);
 FIELD(dicube_codec_options, background_error, 36);
 FIELD(dicube_codec_options, has_range, 40);
-FIELD(dicube_codec_options, reserved, 44);
+FIELD(dicube_codec_options, block_side, 44);
 FIELD(dicube_codec_options, least, 48);
 FIELD(dicube_codec_options, greatest, 56);
 FIELD(dicube_codec_options, distance, 64);

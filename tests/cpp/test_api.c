@@ -674,6 +674,12 @@ static void misuse(const char* folder) {
     options.effort = 10;
     options.codec = DICUBE_CODEC_JXL;
     EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) == DICUBE_ERROR_ARGUMENT);
+    options.effort = 0;
+    options.block_side = 32;
+    EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) == DICUBE_ERROR_ARGUMENT);
+    options.codec = DICUBE_CODEC_HTJ2K;
+    options.block_side = 16;
+    EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) == DICUBE_ERROR_ARGUMENT);
     options = codec_options(77);
     EXPECT(dicube_writer_open_path(path, &image, 1, &options, &writer) == DICUBE_ERROR_UNSUPPORTED);
 

@@ -194,7 +194,9 @@ typedef struct dicube_codec_options {
     uint32_t max_error;        /* in stored units; with a mask, that inside the mask             */
     uint32_t background_error; /* the max_error outside the mask                                 */
     uint32_t has_range;        /* 1: use least and greatest; 0: each frame has its own range     */
-    uint32_t reserved;         /* zero                                                           */
+    uint32_t block_side;       /* of HTJ2K: rows and columns of its code blocks, 64 or 32; default
+                                  64. From 32, regions are decoded faster, and whole frames slower.
+                                  Must be 0 for JPEG XL                                          */
     int64_t least;             /* smallest and greatest sample of all frames. Lossy coding rounds */
     int64_t greatest;          /* in steps from the smallest on, and never beyond these two      */
     double distance;           /* JPEG XL's distance, instead of max_error                       */

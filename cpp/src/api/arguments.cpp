@@ -21,9 +21,6 @@ bool is_swapped(uint32_t byte_order) {
 Tolerance tolerance_in(const dicube_codec_options& options, const Codec& codec) {
     constexpr double most_distance = 25;
     expect_flag(options.has_range, "has_range");
-    if (options.reserved != 0)
-        fail(DICUBE_ERROR_ARGUMENT, "codec options: expected reserved to be 0, found ",
-             options.reserved);
     Tolerance tolerance = {options.max_error, options.background_error, options.distance};
     if (!(options.distance >= 0 && options.distance <= most_distance))
         fail(DICUBE_ERROR_ARGUMENT, "distance: expected 0 to ", most_distance, ", found ",
@@ -83,11 +80,16 @@ CodingPlan coding_plan(const dicube_codec_options* given, uint32_t byte_order) {
     const Codec& codec = codec_by_id(options.codec);
     const Kind& kind = kind_for(codec, options.kind);
     expect_effort(options.effort, codec);
+    if (uint32_t side = options.block_side;
+        side != 0 && (!codec.has_regions || (side != 32 && side != 64)))
+        fail(DICUBE_ERROR_ARGUMENT, "codec options: expected block_side to be 0",
+             codec.has_regions ? ", 32 or 64" : "", " for ", codec.name, ", found ", side);
     return {codec,
             {.threads = thread_count(options.num_threads),
              .kind = kind,
              .frames = {.effort = options.effort,
                         .least_bits = options.least_bits,
+                        .block_side = options.block_side,
                         .verify = options.skip_verify == 0,
                         .swap_bytes = is_swapped(byte_order),
                         .tolerance = tolerance_in(options, codec)},

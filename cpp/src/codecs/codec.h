@@ -22,6 +22,7 @@ struct CodecSettings {
     unsigned threads = 1;             // inside one frame; codecs that can't split one use one
     uint64_t max_memory = 0;          // bytes that one encoder or decoder may allocate
     uint32_t least_bits = 0;          // bit depth that a codestream declares at least
+    uint32_t block_side = 0;          // rows and columns of code blocks; 0 = the codec's default
     double distance = 0;              // of lossy JPEG XL; 0 = lossless
     std::optional<Range> range = {};  // that the distance refers to; default: the frame's own
 };

@@ -203,7 +203,11 @@ constexpr uint8_t tlm_size = 10;
 
 class Htj2kEncoder : public Encoder {
 public:
-    explicit Htj2kEncoder(uint32_t least_bits) : least_bits_(least_bits) { take_over_messages(); }
+    explicit Htj2kEncoder(const CodecSettings& settings)
+        : least_bits_(settings.least_bits),
+          block_side_(settings.block_side == 0 ? 64 : settings.block_side) {
+        take_over_messages();
+    }
 
     void encode(const Image& image, const void* pixels, std::vector<uint8_t>& coded) override {
         Output output(coded);
@@ -242,7 +246,7 @@ private:
         uint64_t side = std::max(image.rows, image.columns);
         while (((side - 1) >> levels) + 1 > 64 && levels < 12) ++levels;
         cod.set_num_decomposition(levels);
-        cod.set_block_dims(64, 64);
+        cod.set_block_dims(block_side_, block_side_);
         cod.set_progression_order("RPCL");
         cod.set_reversible(true);
         // Published readers decode a component transform to wrong pixels.
@@ -286,7 +290,7 @@ private:
         }
     }
 
-    uint32_t least_bits_;
+    uint32_t least_bits_, block_side_;
     ojph::codestream codestream_;
 };
 
@@ -434,7 +438,7 @@ const Codec codec_htj2k = {
             return header.levels_for(image);
         },
     .make_encoder = [](const CodecSettings& settings) -> std::unique_ptr<Encoder> {
-        return std::make_unique<Htj2kEncoder>(settings.least_bits);
+        return std::make_unique<Htj2kEncoder>(settings);
     },
     .make_decoder = [](const CodecSettings& settings) -> std::unique_ptr<Decoder> {
         return std::make_unique<Htj2kDecoder>(settings.max_memory);

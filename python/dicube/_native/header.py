@@ -144,7 +144,7 @@ class CodecOptions(_Struct):
         ("max_error", ctypes.c_uint32),
         ("background_error", ctypes.c_uint32),
         ("has_range", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("block_side", ctypes.c_uint32),
         ("least", ctypes.c_int64),
         ("greatest", ctypes.c_int64),
         ("distance", ctypes.c_double),

@@ -113,7 +113,7 @@ _READERS = {
 
 
 def _write_dicube(image: DicomCubeImage, plan: Plan, bar: ProgressBar) -> None:
-    options = plan.given("num_threads", "effort", "verify", "exact", *_LOSSY_OPTIONS)
+    options = plan.given("num_threads", "effort", "block_side", "verify", "exact", *_LOSSY_OPTIONS)
     image.to_file(plan.target, progress=bar, **options)
 
 

@@ -188,6 +188,16 @@ OPTIONS = (
         convert=_effort,
     ),
     ConvertOption(
+        "--block-side",
+        "block_side",
+        SOURCES,
+        (TargetKind.DCBS,),
+        "rows and columns of HTJ2K's code blocks, 64 (default) or 32: patches are read a fifth"
+        " faster, whole frames a tenth slower, and the file is one per cent larger",
+        "N",
+        convert=int,
+    ),
+    ConvertOption(
         "--no-verify",
         "verify",
         SOURCES,

@@ -39,6 +39,7 @@ def write_frames(
     effort: int | str | None = None,
     verify: bool = True,
     progress: Progress | None = None,
+    block_side: int | None = None,
 ) -> None:
     """Write a file from frames one after another, for volumes larger than memory.
 
@@ -52,11 +53,11 @@ def write_frames(
         shape: (slices, rows, columns), or (slices, rows, columns, 3) for colour.
         dtype: of the stored values.
         pixel_header, dicom_meta, space, dicom_status, losses: as of `DicomCubeImage`.
-        num_threads, effort, verify, progress: as of `DicomCubeImage.to_file`.
+        num_threads, effort, verify, progress, block_side: as of `DicomCubeImage.to_file`.
 
     Raises:
-        DataConsistencyError: a shape, dtype, extension or effort that isn't supported, a frame of
-            another shape or dtype, or arguments that don't fit each other.
+        DataConsistencyError: a shape, dtype, extension, effort or block_side that isn't supported,
+            a frame of another shape or dtype, or arguments that don't fit each other.
         DicomCubeError: too many or too few frames.
         OSError: (an InvalidCubeFileError too) the system refused to write.
         CodecError: a frame did not decode to what was encoded.
@@ -79,6 +80,7 @@ def write_frames(
         effort=effort,
         verify=verify,
         least_bits=None if dicom_meta is None else most_bits_stored(dicom_meta),
+        block_side=block_side,
     )
     with writer, parts_around_frames(writer, image._parts()):
         if isinstance(frames, np.ndarray):

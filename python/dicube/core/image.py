@@ -383,6 +383,7 @@ class DicomCubeImage:
         progress: Progress | None = None,
         exact: Exact = True,
         *,
+        block_side: int | None = None,
         max_error: float | None = None,
         distance: float | None = None,
         roi: Any = None,
@@ -409,6 +410,10 @@ class DicomCubeImage:
                 keeps, as they are, coded frames that can't be coded again (JPEG 2000, or lossy JPEG
                 in `.dcbs`), so that the file may be larger than its source; or else raises. Lossy
                 files never keep the originals.
+            block_side: of `.dcbs`: rows and columns of the code blocks that HTJ2K decodes
+                independently, 64 or 32; None for 64. With 32, patches of 128 x 128 are read a fifth
+                faster, whole frames a tenth slower, and the file is one per cent larger. Frames
+                that the source has in HTJ2K keep their own.
             max_error: for `.dcba` and `.dcbl`: the largest allowed difference of a stored value.
                 Each value is checked before the file is put in place.
             distance: for `.dcba` and `.dcbl`: JPEG XL's distance, above 0 and at most 25, relative
@@ -420,9 +425,9 @@ class DicomCubeImage:
                 of the range of the image's values.
 
         Raises:
-            DataConsistencyError: an unknown extension or effort; metadata or geometry of another
-                number of slices; a loss that this format or these samples don't allow (only
-                integers of at most 32 bits); the image lacks what was damaged (see
+            DataConsistencyError: an unknown extension, effort or block_side; metadata or geometry
+                of another number of slices; a loss that this format or these samples don't allow
+                (only integers of at most 32 bits); the image lacks what was damaged (see
                 `accept_damage`); or the original files are to be kept always and can't be.
             FileNotFoundError: (an InvalidCubeFileError too) the folder does not exist.
             OSError: (an InvalidCubeFileError too) the system refused to write.
@@ -487,6 +492,7 @@ class DicomCubeImage:
             effort=effort,
             verify=verify,
             least_bits=None if parts.meta is None else most_bits_stored(parts.meta),
+            block_side=block_side,
             lossy=lossy.options,
         )
         with reporting_memory, writer, parts_around_frames(writer, parts, kept, volume):

@@ -51,10 +51,11 @@ class DcbWriter:
             `background_error`, `distance`, `least` and `greatest`; None for lossless.
         least_bits: the fewest bits per sample that a codestream declares, if the dtype has so
             many; None for as few as the frame's samples need.
+        block_side: rows and columns of HTJ2K's code blocks, 64 or 32; None for 64.
 
     Raises:
-        DataConsistencyError: a shape, dtype, effort or extension that can't be written, or can't
-            be written with losses.
+        DataConsistencyError: a shape, dtype, effort, block_side or extension that can't be written,
+            or can't be written with losses.
         CubeFileNotFoundError: the target's folder does not exist.
         CubeFileAccessError: the target can't be written.
 
@@ -73,6 +74,7 @@ class DcbWriter:
         effort: Effort | None = None,
         verify: bool = True,
         least_bits: int | None = None,
+        block_side: int | None = None,
         extension: str | None = None,
         lossy: Mapping[str, int | float] | None = None,
     ) -> None:
@@ -93,6 +95,7 @@ class DcbWriter:
             effort=record_of(codec).effort_number(effort),
             skip_verify=not verify,
             least_bits=least_bits or 0,
+            block_side=block_side or 0,
             kind=kind_number(extension or (str(target) if is_path else ""), codec),
             has_range=lossy is not None,
             cancel=self._cancel.address,

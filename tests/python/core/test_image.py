@@ -355,6 +355,28 @@ class TestTargets:
             assert np.array_equal(back.raw_image, image.raw_image)
         assert (tmp_path / "7.dcba").stat().st_size < (tmp_path / "1.dcba").stat().st_size
 
+    @pytest.mark.parametrize("side", [None, 32, 64])
+    def test_block_side(
+        self, side: int | None, tmp_path: Path, smooth_volume: SmoothVolume
+    ) -> None:
+        image = DicomCubeImage(smooth_volume((2, 130, 70), "uint16"))
+        image.to_file(tmp_path / "x.dcbs", block_side=side)
+        assert np.array_equal(
+            DicomCubeImage.from_file(tmp_path / "x.dcbs").raw_image, image.raw_image
+        )
+        with DcbReader(tmp_path / "x.dcbs") as reader:
+            coded = reader.coded(1)
+        # The exponents, less 2, in COD (ISO/IEC 15444-1 A.6.1).
+        exponents = coded[coded.index(b"\xff\x52") + 10 :][:2]
+        assert [4 << exponent for exponent in exponents] == [side or 64] * 2
+
+    @pytest.mark.parametrize(("extension", "side"), [(".dcbs", 16), (".dcbs", -64), (".dcba", 32)])
+    def test_no_such_block_side(self, extension: str, side: int, tmp_path: Path) -> None:
+        image = DicomCubeImage(np.zeros((1, 4, 4), np.uint8))
+        with pytest.raises(DataConsistencyError, match="block_side"):
+            image.to_file(tmp_path / f"x{extension}", block_side=side)
+        assert list(tmp_path.iterdir()) == []
+
     def test_progress(self, tmp_path: Path, smooth_volume: SmoothVolume) -> None:
         image = DicomCubeImage(smooth_volume((40, 8, 8), "uint16"))
         image.init_meta()
