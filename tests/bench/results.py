@@ -21,12 +21,14 @@ class Results:
         volume: bytes of the stored values.
         measured: measurements by operation and store name.
         sizes: bytes of each store's files.
+        fetched: bytes that an operation fetched, by operation and store name.
         bare_loop: median seconds of each measurement of bare_loop.cpp, by name; empty without it.
     """
 
     volume: int
     measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
+    fetched: dict[tuple[str, str], float] = field(default_factory=dict)
     bare_loop: dict[str, float] = field(default_factory=dict)
 
     def seconds(self, what: str) -> float:
@@ -46,6 +48,11 @@ class Results:
         store, operation = what.split()
         return self.measured[operation, store].peak / 1e6
 
+    def share(self, what: str) -> float:
+        """Return the bytes that an operation fetches, as a percentage of the file."""
+        store, operation = what.split()
+        return 100 * self.fetched[operation, store] / self.sizes[store]
+
     def as_data(self) -> dict[str, Any]:
         """Return everything as JSON types."""
         stores: dict[str, Any] = {}
@@ -62,6 +69,8 @@ class Results:
             about["operations"][operation] = asdict(measured) | (
                 {"median": measured.median, "spread": measured.spread} if measured.seconds else {}
             )
+            if (operation, store) in self.fetched:
+                about["operations"][operation]["fetched"] = self.fetched[operation, store]
         return {
             "volume_bytes": self.volume,
             "stores": stores,
@@ -137,7 +146,18 @@ FIGURES: dict[str, Figure] = {
     "open .dcbs and metadata: published / dicube": _ratio(
         "Published open", "DicubeSpeed open_metadata"
     ),
+    "all .dcbs frames: whole / level 1": _ratio("DicubeSpeed read_cube", "DicubeSpeed level_1"),
     "all .dcbs frames: whole / level 3": _ratio("DicubeSpeed read_cube", "DicubeSpeed level_3"),
+    "over HTTP, 20 ms late: a slice, ms": _milliseconds("DicubeSpeed far_slice"),
+    "over HTTP: all frames, ms": _milliseconds("DicubeSpeed far_read_cube"),
+    "over HTTP: level 1, ms": _milliseconds("DicubeSpeed far_level_1"),
+    "over HTTP: level 3, ms": _milliseconds("DicubeSpeed far_level_3"),
+    "over HTTP: bytes of level 1, % of the file": lambda results: results.share(
+        "DicubeSpeed far_level_1"
+    ),
+    "over HTTP: bytes of level 3, % of the file": lambda results: results.share(
+        "DicubeSpeed far_level_3"
+    ),
     "patches/s: .dcbs / blosc2 cut for them": _ratio(
         "Blosc2Patches training", "DicubeSpeed training"
     ),

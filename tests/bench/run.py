@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from contest import Contestant, Jobs, compete
 from environments import NotInstalled, python_for, variables_for
+from far_server import FarServer
 from report import machine, markdown
 from results import Results
 from stores import STORES, Series, Store
@@ -55,6 +56,9 @@ TRAINING = {
     "training_held_one": ("patch_held", 1),
 }
 
+# What is also read over HTTP from a server with a delay.
+FAR = ("slice", "level_1", "level_2", "level_3", "read_cube")
+
 # A frame as large as a mammogram, and a patch of it.
 LARGE_FRAME = (4096, 3328)
 LARGE_PATCH = (1, 256, 256)
@@ -79,7 +83,7 @@ ROUNDS = (
     Round(
         ("write", "write_without_originals", "write_pixels", "write_checked", "write_one_thread")
     ),
-    Round(("read", "read_one_thread", "read_cube", "real", "level_3")),
+    Round(("read", "read_one_thread", "read_cube", "real", "level_1", "level_2", "level_3")),
     Round(("folder",)),
     Round(("open", "open_metadata"), jobs=5),
     Round(("slice",), jobs=5),
@@ -135,6 +139,8 @@ class Bench:
                 self._measure_bare_loop(self._bare_loop)
         for store in self._stores:
             self.results.sizes[store.__name__] = self._size(store)
+        if DicubeSpeed in self._stores and self._can(DicubeSpeed):
+            self._measure_far(DicubeSpeed)
         self._measure_training()
         self._measure_large_frame()
 
@@ -148,6 +154,18 @@ class Bench:
             for name, runs in json.loads(done.stdout).items()
             if isinstance(runs, list)
         }
+
+    def _measure_far(self, store: type[Store]) -> None:
+        """Measure reading over HTTP, and count the bytes."""
+        about = self._describe("series")
+        for operation in FAR:
+            server = FarServer(self._path(store, 0))
+            jobs = _always([_job(0, server.url, *self._arguments(operation, random.Random(0)))])
+            key = (f"far_{operation}", store.__name__)
+            self._compete({key: Contestant(store, operation, about, jobs, self._threads)})
+            server.close()
+            runs = len(self.results.measured[key].seconds) + 1  # the warm-up
+            self.results.fetched[key] = server.sent / runs
 
     def _measure_training(self) -> None:
         """Measure random patches of several files, opened anew each time or held open."""
@@ -315,7 +333,7 @@ def _always(jobs: Jobs) -> Callable[[int, int], Jobs]:
     return lambda _run, _process: jobs
 
 
-def _job(series: int, path: Path, *arguments: Any) -> dict[str, Any]:
+def _job(series: int, path: Path | str, *arguments: Any) -> dict[str, Any]:
     return {"series": series, "path": str(path), "arguments": arguments}
 
 

@@ -72,7 +72,8 @@ class Worker:
     def __init__(self, store: Store, operation: str, series: list[Series]) -> None:
         self.store = store
         self.call = getattr(store, operation)
-        self.kind = operation.split("_")[0]  # write_checked is a kind of write
+        # write_checked is a kind of write.
+        self.kind = operation if operation.startswith("level") else operation.split("_")[0]
         self.series = series
         self.sources: dict[int, Any] = {}
         self.checked = False

@@ -99,6 +99,12 @@ class DicubeSpeed(Dicube):
     def folder(self, path: str) -> Array:
         return self._image.from_dicom_folder(self.series.folder).raw_image
 
+    def level_1(self, path: str) -> Array:
+        return self._part(path, ..., level=1)
+
+    def level_2(self, path: str) -> Array:
+        return self._part(path, ..., level=2)
+
     def level_3(self, path: str) -> Array:
         return self._part(path, ..., level=3)
 

@@ -109,9 +109,9 @@ class Store:
         volume = np.load(self.series.volume, mmap_mode="r")
         if operation == "open":
             return volume.shape
-        if operation == "level":
+        if operation.startswith("level_"):
             frames, *sides = volume.shape
-            return (frames, *(-(-side // 8) for side in sides))
+            return (frames, *(-(-side // 2 ** int(operation[6:])) for side in sides))
         if operation == "slice":
             volume = volume[arguments[0]]
         elif operation == "patch":
