@@ -196,7 +196,8 @@ def read_meta(reader: DcbReader) -> DicomMeta | None:
         return None
     # The originals are behind the frames. Callers that don't need them must not wait for them.
     originals = read_originals(reader) if ELSEWHERE_KEY in text else None
-    meta = _meta_of(text, OriginalElements(originals), reader, read_header(reader))
+    elements = OriginalElements(originals)
+    meta = _meta_of(text, elements, reader, read_header(reader), reader.name)
     if originals is not None and _has_coded_source(meta):
         originals.coded = reader.coded_frames()
     return meta
@@ -295,8 +296,8 @@ def read_originals(reader: DcbReader) -> StoredOriginals | None:
 
 def _has_coded_source(meta: DicomMeta) -> bool:
     """Return whether the original files may have coded frames that the dicube file has too."""
-    syntaxes = meta.get(_TRANSFER_SYNTAX, force_nonshared=True)
-    return any(coded_syntax_of(str(syntax)) is not None for syntax in syntaxes)
+    syntaxes = set(map(str, meta.get(_TRANSFER_SYNTAX, force_nonshared=True)))
+    return any(coded_syntax_of(syntax) is not None for syntax in syntaxes)
 
 
 def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
@@ -322,11 +323,15 @@ def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
 
 
 def _meta_of(
-    text: str, elements: OriginalElements, reader: DcbReader, header: PixelDataHeader
+    text: str,
+    elements: OriginalElements,
+    reader: DcbReader,
+    header: PixelDataHeader,
+    source: str | None = None,
 ) -> DicomMeta:
-    """Return the metadata of a file, parsed from their JSON."""
+    """Return the metadata of a file, parsed from their JSON; see `DicomMeta.from_json`."""
     most = reader.shape[0] or max(_SLICES_ALWAYS_ALLOWED, reader.file_size // _BYTES_OF_SLICE)
-    meta = DicomMeta.from_json(text, originals=elements, most_slices=most)
+    meta = DicomMeta.from_json(text, originals=elements, most_slices=most, source=source)
     if not reader.has_checksums:
         # The published package stores rescaled values; its metadata still have the rescale of the
         # source, which must not be applied again. The header has the one that counts.

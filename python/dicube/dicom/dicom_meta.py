@@ -38,7 +38,6 @@ from dicube.dicom.merge_utils import (
     MergedElements,
     element_value,
     per_slice_entry,
-    restore_not_finite,
     shared_entry,
     slice_entry,
     slice_items,
@@ -65,13 +64,14 @@ from dicube.dicom.metadata.published_entries import entry_from_published
 from dicube.dicom.metadata.slice_bytes import InstanceEncoder
 from dicube.dicom.metadata.slice_order import slice_order
 from dicube.dicom.metadata.table import metadata_table
+from dicube.dicom.metadata.unparsed_entries import UnparsedEntries, entry_from_json, read_json
 from dicube.exceptions import DataConsistencyError, MetaDataError
-from dicube.strict_json import NOT_FINITE, dump_json, parse_json
+from dicube.strict_json import dump_json
 
 # In the JSON beside "_merged_data" and "slice_count": absent values are null, "raw", "counts" and
 # "vrs" are present where needed (see merge_utils), and sequences are sorted.
 _VERSION_KEY, _VERSION = "merge_version", 2
-_FILE_META_KEY = "_file_meta"
+_MERGED_KEY, _FILE_META_KEY = "_merged_data", "_file_meta"
 # The keys of entries without their long binary values, which the original files have.
 ELSEWHERE_KEY = "in_originals"
 _FRAMES_KEY = "frames"  # only present if a file has several frames
@@ -278,6 +278,7 @@ class DicomMeta(MetadataLookup):
         *,
         originals: OriginalElements | None = None,
         most_slices: int | None = None,
+        source: str | None = None,
     ) -> DicomMeta:
         """Read the JSON of `to_json`, also that of published versions.
 
@@ -286,22 +287,24 @@ class DicomMeta(MetadataLookup):
             filenames: one per slice.
             originals: the source of elements that are incomplete in the JSON.
             most_slices: the most slices that the metadata can have; None if that is unknown.
+            source: the name of the file that has the JSON, for errors. If it is given, long
+                elements are parsed and checked when they are first used, and raise then.
 
         Raises:
             MetaDataError: the JSON is malformed, or has more slices than `most_slices`.
             DataConsistencyError: the number of filenames differs from that of slices.
         """
-        try:
-            document = parse_json(json_str)
-        except ValueError as error:
-            raise MetaDataError(f"the metadata are not JSON: {error}") from None
-        if any(f'"{text}"' in json_str for text in NOT_FINITE):
-            restore_not_finite(document)
-        merged = document.get("_merged_data") if isinstance(document, dict) else None
+        document, texts = read_json(json_str, _MERGED_KEY, whole=source is None)
+        merged = document.get(_MERGED_KEY) if isinstance(document, dict) else None
         if not isinstance(merged, dict):
             raise MetaDataError("the metadata JSON has no '_merged_data' object")
-        count = document.get("slice_count")
-        if type(count) is not int or count < 1:
+        count, is_ours = document.get("slice_count"), _VERSION_KEY in document
+        has_count = type(count) is int and count >= 1
+        elsewhere = document.get(ELSEWHERE_KEY)
+        incomplete = [key for key in elsewhere or () if isinstance(key, str)]
+        needed = incomplete if is_ours and has_count and count <= _MOST_SLICES else list(texts)
+        merged |= {key: entry_from_json(key, texts.pop(key)) for key in needed if key in texts}
+        if not has_count:
             count = slice_count_of(merged)
         elif count > _MOST_SLICES and count != slice_count_of(merged):
             raise MetaDataError(f"the metadata claim {count} slices, but have no values for them")
@@ -313,16 +316,19 @@ class DicomMeta(MetadataLookup):
                 f"{most_slices}"
             )
         check_nested(merged, count)
-        if _VERSION_KEY not in document:
+        if not is_ours:
             merged = {
                 key: entry_from_published(entry, count) for key, entry in wellformed(merged).items()
             }
-        meta = cls(merged, filenames, slice_count=count)
-        elsewhere = document.get(ELSEWHERE_KEY)
-        if isinstance(elsewhere, list):
-            load = originals or OriginalElements()
-            known = [key for key in elsewhere if isinstance(key, str)]
-            meta._merged_data = MergedElements((), dict(meta._merged_data), known, load)
+        merged = checked(merged, count)
+        elements = MergedElements(
+            (),
+            merged,
+            incomplete,
+            (originals or OriginalElements()) if isinstance(elsewhere, list) else None,
+            UnparsedEntries(texts, merged, count, source or ""),
+        )
+        meta = cls(elements, filenames, slice_count=count)
         file_meta = document.get(_FILE_META_KEY)
         if isinstance(file_meta, dict):
             meta._file_meta = MergedElements(entries=checked(file_meta, count))
@@ -350,7 +356,7 @@ class DicomMeta(MetadataLookup):
             entries[key] = without_long_binary(entry) if key in elsewhere else entry
         check_nested(entries, self.slice_count)  # else no reader accepts them
         document: dict[str, Any] = {
-            "_merged_data": checked(entries, self.slice_count),
+            _MERGED_KEY: checked(entries, self.slice_count),
             "slice_count": self.slice_count,
             _VERSION_KEY: _VERSION,
             _FILE_META_KEY: dict(self._file_meta),

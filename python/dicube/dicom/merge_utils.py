@@ -36,6 +36,7 @@ from collections.abc import (
     Sequence,
 )
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 from dicube.dicom.elements.items import (
@@ -77,6 +78,7 @@ class MergedElements(MutableMapping[str, Entry]):
         entries: Entries | None = None,
         elsewhere: Collection[str] = (),
         load: Callable[[str], Entry] | None = None,
+        unparsed: Entries = MappingProxyType({}),
     ) -> None:
         """Take the elements of slices, merged entries, or both; entries take precedence.
 
@@ -85,6 +87,7 @@ class MergedElements(MutableMapping[str, Entry]):
             entries: merged entries.
             elsewhere: the keys of the `entries` that are incomplete.
             load: returns the complete entry of such a key; called on first access.
+            unparsed: further entries, each looked up on first access.
         """
         self._items: list[Item] = list(items)
         found: set[int] = set()
@@ -94,10 +97,15 @@ class MergedElements(MutableMapping[str, Entry]):
         self._entries.update(entries or {})
         self._incomplete = {key: self._entries[key] for key in elsewhere if key in self._entries}
         self._entries.update(dict.fromkeys(self._incomplete))
-        self._load = load
+        self._load, self._unparsed = load, unparsed
+        if unparsed:
+            self._entries.update(dict.fromkeys(unparsed))
+            self._entries = dict(sorted(self._entries.items()))
 
     def __getitem__(self, key: str) -> Entry:
         entry = self._entries[key]
+        if entry is None and key in self._unparsed:
+            entry = self._entries[key] = self._unparsed[key]
         if entry is None and self._load is not None and key in self._incomplete:
             entry = self._entries[key] = self._load(key)
         if entry is None:
@@ -117,7 +125,7 @@ class MergedElements(MutableMapping[str, Entry]):
 
         This needs no merging. Returns None for other entries.
         """
-        if self._entries[key] is not None:
+        if self._entries[key] is not None or key in self._unparsed:
             return None
         if key in self._incomplete:
             return self._incomplete[key]
@@ -162,6 +170,7 @@ class MergedElements(MutableMapping[str, Entry]):
     def fork(self) -> MergedElements:
         """Return an independent copy, without merging entries."""
         forked = MergedElements(load=self._load)
+        forked._unparsed = self._unparsed
         forked._items, forked._incomplete = self._items, self._incomplete
         forked._entries = deepcopy(self._entries)
         return forked
@@ -170,8 +179,10 @@ class MergedElements(MutableMapping[str, Entry]):
         """Return whether the entries are equal, without merging those that neither has merged."""
         if list(self._entries) != list(other._entries):
             return False
-        alike = self._load is other._load and list(map(id, self._items)) == list(
-            map(id, other._items)
+        alike = (
+            self._load is other._load
+            and self._unparsed is other._unparsed
+            and list(map(id, self._items)) == list(map(id, other._items))
         )
         return all(
             (alike and self._entries[key] is None and other._entries[key] is None)
@@ -215,7 +226,7 @@ class MergedElements(MutableMapping[str, Entry]):
         return selected
 
     def _complete(self) -> None:
-        for key in self._incomplete:
+        for key in (*self._incomplete, *self._unparsed):
             if key in self._entries:
                 self[key]
 

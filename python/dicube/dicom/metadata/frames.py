@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, overload
 
 from dicube.dicom.merge_utils import (
     Entries,
@@ -44,8 +44,30 @@ class Frame(NamedTuple):
     number: int
 
 
-def frames_of(counts: Sequence[int]) -> list[Frame]:
+class SingleFrames(Sequence[Frame]):
+    """The frames of files of one frame each, made when they are looked up."""
+
+    def __init__(self, count: int) -> None:
+        """Take the number of files."""
+        self._instances = range(count)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        if isinstance(index, slice):
+            return [Frame(instance, 1) for instance in self._instances[index]]
+        return Frame(self._instances[index], 1)
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+
+def frames_of(counts: Sequence[int]) -> Sequence[Frame]:
     """Return the frames of files, given the number of frames of each file."""
+    if counts.count(1) == len(counts):
+        return SingleFrames(len(counts))
     return [
         Frame(instance, number)
         for instance, count in enumerate(counts)
@@ -55,6 +77,8 @@ def frames_of(counts: Sequence[int]) -> list[Frame]:
 
 def slices_by_instance(frames: Sequence[Frame]) -> list[list[int]]:
     """Return the slices of each file in frame order; files are ordered by their first slices."""
+    if isinstance(frames, SingleFrames):
+        return [[index] for index in range(len(frames))]
     found: dict[int, list[int]] = {}
     for index, frame in enumerate(frames):
         found.setdefault(frame.instance, []).append(index)

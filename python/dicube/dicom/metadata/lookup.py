@@ -24,7 +24,7 @@ from dicube.dicom.metadata.frames import (
     FUNCTIONAL_GROUPS,
     Frame,
     FrameElements,
-    frames_of,
+    SingleFrames,
     slices_by_instance,
 )
 from dicube.dicom.metadata.json_elements import json_values, plain_value
@@ -49,7 +49,7 @@ class MetadataLookup:
         self.slice_count = slice_count
         self._merged_data = merged_data
         self._file_meta = MergedElements()
-        self._frames: Sequence[Frame] = frames_of([1] * slice_count)
+        self._frames: Sequence[Frame] = SingleFrames(slice_count)
         self._frame_elements: FrameElements | None = None
         self._derived: dict[tuple[str, Hashable], tuple[Entry | None, Any]] = {}
 
@@ -75,6 +75,8 @@ class MetadataLookup:
     @property
     def has_frames(self) -> bool:
         """Whether a file has several frames."""
+        if isinstance(self._frames, SingleFrames):
+            return False
         return any(frame.number > 1 for frame in self._frames) or len(
             {frame.instance for frame in self._frames}
         ) < len(self._frames)
