@@ -65,11 +65,14 @@ def without_long_objects(text: bytes, depth: int, longest: int) -> tuple[bytes, 
         depth: of the objects; 1 for the outermost.
         longest: objects of more bytes are left out.
     """
-    plain = text
-    if b"\\" in text:
-        plain = text.replace(rb"\\", b"__").replace(rb"\"", b"__")
-    codes = np.frombuffer(plain, np.uint8)
+    codes = np.frombuffer(text, np.uint8)
     quotes = np.flatnonzero(codes == ord('"'))
+    if b"\\" in text:
+        slashes = np.flatnonzero(codes == ord("\\"))
+        begins_run = np.diff(slashes, prepend=-2) > 1
+        runs = np.maximum.accumulate(np.where(begins_run, slashes, 0))
+        escapes = slashes[(slashes - runs) % 2 == 0]
+        quotes = np.setdiff1d(quotes, escapes + 1, assume_unique=True)
     either = codes | 0x20  # "[" becomes "{", and "]" becomes "}"
     brackets = np.flatnonzero((either == ord("{")) | (either == ord("}")))
     brackets = brackets[np.searchsorted(quotes, brackets) % 2 == 0]  # the others are in strings

@@ -15,7 +15,7 @@ from dicube.dicom.metadata.entry_checks import check_nested, checked
 from dicube.exceptions import MetaDataError, reporting_memory
 from dicube.strict_json import NOT_FINITE, parse_json, without_long_objects
 
-_LEAST_TEXT = 1 << 14  # shorter JSON (bytes) is parsed as a whole, which is as fast
+_LEAST_TEXT = 1 << 15  # shorter JSON (bytes) is parsed as a whole, which is as fast
 _LONGEST_ENTRY = 1 << 9  # bytes
 _DEPTH_OF_ENTRIES = 3  # the document is at 1
 _KEY = re.compile("[0-9A-F]{8}")
