@@ -72,7 +72,9 @@ def without_long_objects(text: bytes, depth: int, longest: int) -> tuple[bytes, 
         begins_run = np.diff(slashes, prepend=-2) > 1
         runs = np.maximum.accumulate(np.where(begins_run, slashes, 0))
         escapes = slashes[(slashes - runs) % 2 == 0]
-        quotes = np.setdiff1d(quotes, escapes + 1, assume_unique=True)
+        escaped = escapes[: np.searchsorted(escapes, len(text) - 1)] + 1
+        escaped = escaped[codes[escaped] == ord('"')]
+        quotes = np.delete(quotes, np.searchsorted(quotes, escaped))
     either = codes | 0x20  # "[" becomes "{", and "]" becomes "}"
     brackets = np.flatnonzero((either == ord("{")) | (either == ord("}")))
     brackets = brackets[np.searchsorted(quotes, brackets) % 2 == 0]  # the others are in strings
