@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import subprocess
 import tracemalloc
 import warnings
@@ -27,6 +28,7 @@ from dicube.strict_json import (
     json_memory,
     least_packed,
     parse_json,
+    without_long_objects,
 )
 
 NUMBERS = [math.nan, math.inf, -math.inf, 1.5]
@@ -228,6 +230,53 @@ def test_small_file_with_metadata_of_many_objects_is_refused(tmp_path: Path) -> 
             writer.write_frames(volume)
         with pytest.raises(InvalidCubeFileError, match=f"section dicom_meta: .*{told}"):
             load_meta(tmp_path / "y.dcbs", max_memory=most)
+
+
+def random_json(chance: random.Random, depth: int) -> Any:
+    """Return a document whose texts have everything that JSON's own characters could hide in."""
+    if depth == 0 or chance.random() < 0.2:
+        texts = "".join(chance.choices('"\\\\[]{}:,\n\u00e9 a0', k=chance.randrange(12)))
+        return chance.choice([texts, texts, texts + "\\", 1.5, None, True])
+    members = [random_json(chance, depth - 1) for _ in range(chance.randrange(5))]
+    if chance.random() < 0.5:
+        return members
+    return {f'{chance.choice(["", "}", "{"])}{i}"\\': one for i, one in enumerate(members)}
+
+
+def test_long_objects_are_left_out() -> None:
+    chance, found = random.Random(1), 0
+    for _ in range(600):
+        document, is_ascii, expected = random_json(chance, 6), chance.random() < 0.5, []
+
+        def cut(node: Any, depth: int, is_ascii: bool = is_ascii, to: Any = expected) -> Any:
+            if depth == 3 and isinstance(node, dict):
+                text = json.dumps(node, ensure_ascii=is_ascii).encode()
+                if len(text) > 30:
+                    to.append(text)
+                    return None
+            if isinstance(node, list):
+                return [cut(one, depth + 1) for one in node]
+            if isinstance(node, dict):
+                return {key: cut(one, depth + 1) for key, one in node.items()}
+            return node
+
+        shorter = cut(document, 1)
+        rest, left_out = without_long_objects(
+            json.dumps(document, ensure_ascii=is_ascii).encode(), depth=3, longest=30
+        )
+        assert left_out == expected
+        assert parse_json(rest) == shorter
+        found += len(left_out)
+    assert found > 300
+
+
+def test_text_that_is_no_json_has_no_long_objects_or_wrong_ones() -> None:
+    chance = random.Random(2)
+    for size in (0, 1, 2, 50, 500):
+        for _ in range(200):
+            text = bytes(chance.choices(b'"\\[]{}', k=size))
+            rest, left_out = without_long_objects(text, 2, 3)
+            assert len(rest) == size - sum(len(one) - 4 for one in left_out)
 
 
 def test_repeated_key_among_many_is_named() -> None:

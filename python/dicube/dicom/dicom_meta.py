@@ -300,8 +300,11 @@ class DicomMeta(MetadataLookup):
             raise MetaDataError("the metadata JSON has no '_merged_data' object")
         count, is_ours = document.get("slice_count"), _VERSION_KEY in document
         has_count = type(count) is int and count >= 1
-        elsewhere = document.get(ELSEWHERE_KEY)
-        incomplete = [key for key in elsewhere or () if isinstance(key, str)]
+        elsewhere, load = document.get(ELSEWHERE_KEY), None
+        incomplete: list[str] = []
+        if isinstance(elsewhere, list):
+            incomplete = [key for key in elsewhere if isinstance(key, str)]
+            load = originals or OriginalElements()
         needed = incomplete if is_ours and has_count and count <= _MOST_SLICES else list(texts)
         merged |= {key: entry_from_json(key, texts.pop(key)) for key in needed if key in texts}
         if not has_count:
@@ -321,13 +324,8 @@ class DicomMeta(MetadataLookup):
                 key: entry_from_published(entry, count) for key, entry in wellformed(merged).items()
             }
         merged = checked(merged, count)
-        elements = MergedElements(
-            (),
-            merged,
-            incomplete,
-            (originals or OriginalElements()) if isinstance(elsewhere, list) else None,
-            UnparsedEntries(texts, merged, count, source or ""),
-        )
+        unparsed = UnparsedEntries(texts, merged, count, source or "")
+        elements = MergedElements((), merged, incomplete, load, unparsed)
         meta = cls(elements, filenames, slice_count=count)
         file_meta = document.get(_FILE_META_KEY)
         if isinstance(file_meta, dict):
