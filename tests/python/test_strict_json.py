@@ -268,6 +268,10 @@ def test_long_objects_are_left_out() -> None:
         assert parse_json(rest) == shorter
         found += len(left_out)
     assert found > 300
+    assert without_long_objects(b'[{"a": 1}, {"a": 12}]', 2, 8) == (
+        b'[{"a": 1}, null]',
+        [b'{"a": 12}'],
+    )
 
 
 def test_text_that_is_no_json_has_no_long_objects_or_wrong_ones() -> None:

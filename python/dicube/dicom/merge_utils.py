@@ -125,7 +125,7 @@ class MergedElements(MutableMapping[str, Entry]):
 
         This needs no merging. Returns None for other entries.
         """
-        if self._entries[key] is not None or key in self._unparsed:
+        if self._entries[key] is not None:
             return None
         if key in self._incomplete:
             return self._incomplete[key]

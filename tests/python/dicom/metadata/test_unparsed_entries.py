@@ -24,7 +24,7 @@ from dicube.storage.packed_text import pack_text, unpack_text
 
 SLICES = 300
 NUMBER, POSITION, SEQUENCE, SEX = "00200013", "00200032", "00081140", "00100040"
-MERGED = "_merged_data"
+MERGED, IN_ORIGINALS = "_merged_data", "00420013"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     datasets = make_series(SLICES)
     for index, dataset in enumerate(datasets):
         dataset.ReferencedImageSequence = [item(ReferencedSOPInstanceUID=f"1.2.{index}")]
+        long = item(ReferencedSOPInstanceUID=f"1.2.{index}")
+        long.add_new(0x00420011, "OB", bytes([index % 256]) * 2000)
+        dataset.add_new(IN_ORIGINALS, "SQ", [long])
         dataset.ImageComments = f'"]}}\\, {index} "\u00e9'
         dataset.add_new(0x00189328, "FD", [1.0, float("nan" if index % 2 else "inf")])
     image = DicomCubeImage.from_dicom_folder(write_series(folder / "dicom", datasets))
@@ -69,10 +72,11 @@ def test_only_what_is_used_is_parsed(file: bytes, text: str) -> None:
 
 def test_all_that_can_be_done_is_as_with_parsed_ones(text: str) -> None:
     def both(use: Callable[[DicomMeta], Any]) -> None:
-        one, other = DicomMeta.from_json(text, source=""), DicomMeta.from_json(text)
+        one, other = DicomMeta.from_json(plain, source=""), DicomMeta.from_json(plain)
         assert str(use(one)) == str(use(other))
         assert one == other
 
+    plain = changed(text, "in_originals", [])
     order = [*range(SLICES - 1, -1, -1)]
     both(lambda meta: meta.to_json())
     both(lambda meta: meta.keys())
@@ -89,13 +93,31 @@ def test_all_that_can_be_done_is_as_with_parsed_ones(text: str) -> None:
     both(lambda meta: copy.copy(meta).to_json())
     both(lambda meta: copy.deepcopy(meta).to_json())
     both(lambda meta: pickle.loads(pickle.dumps(meta)).to_json())
-    meta = DicomMeta.from_json(text, source="")
+    meta = DicomMeta.from_json(plain, source="")
     forked = meta.fork()
     assert meta.same_as(forked)
     assert NUMBER not in parsed_keys(meta)
     forked.reorder(order)
     assert not meta.same_as(forked)
     assert meta.get("InstanceNumber") == list(range(1, SLICES + 1))
+
+
+def test_elements_with_long_binary_are_completed_from_the_originals(file: bytes, text: str) -> None:
+    document = json.loads(text)
+    assert document["in_originals"] == [IN_ORIGINALS]
+    assert len(json.dumps(document[MERGED][IN_ORIGINALS])) > unparsed_entries._LONGEST_ENTRY
+    meta = load_meta(file)
+    assert meta is not None
+    items = meta.get(IN_ORIGINALS)
+    assert [len(found[0]["00420011"]["InlineBinary"]) for found in items] == [2668] * SLICES
+
+
+def test_metadata_that_differ_in_an_unparsed_entry_are_not_equal(text: str) -> None:
+    meta = DicomMeta.from_json(text, source="")
+    numbers = [*range(2, SLICES + 2)]
+    other = DicomMeta.from_json(changed(text, MERGED, NUMBER, "Value", numbers), source="")
+    assert not parsed_keys(other) & {NUMBER}
+    assert not meta.same_as(other)
 
 
 def changed(text: str, *path: Any) -> str:
@@ -128,7 +150,7 @@ ENTRIES = [
 def test_a_malformed_entry_is_found_when_it_is_used(
     path: tuple[Any, ...], told: str, text: str
 ) -> None:
-    wrong = changed(text, MERGED, *path)
+    wrong = changed(changed(text, "in_originals", []), MERGED, *path)
     with pytest.raises(MetaDataError, match=told):
         DicomMeta.from_json(wrong)
     for use in (
@@ -188,13 +210,15 @@ def test_errors_that_are_found_at_once(text: str) -> None:
 
 
 def test_objects_elsewhere_are_no_entries(text: str) -> None:
+    plain = changed(text, "in_originals", [])
     other = {"a": {"x": LONG}, "b": None}
     for name, value in (("other", other), ("other", [[{"x": LONG}]]), ("in_originals", 5)):
-        meta = DicomMeta.from_json(changed(text, name, value), source="")
-        assert meta == DicomMeta.from_json(text)
+        meta = DicomMeta.from_json(changed(plain, name, value), source="")
+        assert meta == DicomMeta.from_json(plain)
 
 
 def test_slice_counts_that_columns_must_confirm(text: str) -> None:
+    text = changed(text, "in_originals", [])
     column = json.loads(text)[MERGED][NUMBER]["Value"]
     assert len(column) == SLICES
     for count in ("many", 0, None):
