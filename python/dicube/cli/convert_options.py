@@ -10,10 +10,12 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dicube.codecs.records import JXL, Effort
-from dicube.core.exactness import Exact
+
+if TYPE_CHECKING:
+    from dicube.core.exactness import Exact
 
 
 class SourceKind(Enum):

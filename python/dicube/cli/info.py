@@ -10,22 +10,19 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dicube.cli.one_line import one_line
 from dicube.cli.progress_bar import ProgressBar
 from dicube.codecs.records import record_of
-from dicube.dicom.dicom_tree import (
-    SeriesFiles,
-    find_series,
-    is_tree,
-    problems_of,
-    text_of_finding,
-)
+from dicube.dicom.files.sources import is_tree
 from dicube.exceptions import DataConsistencyError, DicomCubeError
 from dicube.storage.urls import is_chained, without_credentials
 from dicube.strict_json import dump_json
 from dicube.verify.file_summary import FileSummary, summarize_file
+
+if TYPE_CHECKING:
+    from dicube.dicom.dicom_tree import SeriesFiles
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,6 +110,8 @@ def _sections_of(summary: FileSummary) -> list[tuple[str, Any]]:
 
 def _list_tree(arguments: argparse.Namespace) -> int:
     """Print a line for each series and each dicube file of a tree, and what is wrong with it."""
+    from dicube.dicom.dicom_tree import find_series
+
     with ProgressBar(f"reading {arguments.file}") as bar:
         tree = find_series(arguments.file, progress=bar)
     entries = []
@@ -142,6 +141,8 @@ def _list_tree(arguments: argparse.Namespace) -> int:
 
 def _entry_of_series(series: SeriesFiles, with_patients: bool) -> dict[str, Any]:
     """Return what is shown of a series."""
+    from dicube.dicom.dicom_tree import problems_of
+
     shapes = sorted(series.shapes)
     entry: dict[str, Any] = {
         "series_uid": series.uid,
@@ -159,6 +160,8 @@ def _entry_of_series(series: SeriesFiles, with_patients: bool) -> dict[str, Any]
 
 def _entry_of_file(path: str, with_patients: bool) -> dict[str, Any]:
     """Return what is shown of a dicube file."""
+    from dicube.dicom.dicom_tree import text_of_finding
+
     entry: dict[str, Any] = {"path": path, "size": os.path.getsize(path)}
     try:
         summary = summarize_file(Path(path))

@@ -294,6 +294,12 @@ def read_originals(reader: DcbReader) -> StoredOriginals | None:
     )
 
 
+def names_in_file(reader: DcbReader) -> tuple[str, ...]:
+    """Return the names of the original files in an open dicube file."""
+    stored = read_originals(reader)
+    return () if stored is None else tuple(file.name for file in stored().all_files)
+
+
 def _has_coded_source(meta: DicomMeta) -> bool:
     """Return whether the original files may have coded frames that the dicube file has too."""
     syntaxes = set(map(str, meta.get(_TRANSFER_SYNTAX, force_nonshared=True)))

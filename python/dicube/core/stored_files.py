@@ -17,6 +17,7 @@ from dicube.core.agreement import check_agreement
 from dicube.core.cube_parts import (
     ORIGINALS,
     ORIGINALS_BULK,
+    names_in_file,
     read_originals,
     read_parts,
     write_meta,
@@ -183,12 +184,6 @@ def has_frames(path: Path_) -> bool:
     """
     with DcbReader(path) as reader:
         return reader.shape[0] > 0
-
-
-def names_in_file(reader: DcbReader) -> tuple[str, ...]:
-    """Return the names of the original files in an open dicube file."""
-    stored = read_originals(reader)
-    return () if stored is None else tuple(file.name for file in stored().all_files)
 
 
 def expect_frames(reader: DcbReader) -> None:

@@ -1,14 +1,17 @@
 """DICOM: series of files, their metadata, and where their voxels are. The only user of pydicom."""
 
-from typing import Any
+from __future__ import annotations
 
-from dicube.dicom import dcb_streaming
-from dicube.dicom.dicom_io import read_dicom_dir
-from dicube.dicom.dicom_meta import DicomMeta, SortMethod
-from dicube.dicom.dicom_status import DicomStatus, Finding, get_dicom_status
-from dicube.dicom.dicom_tags import CommonTags
-from dicube.dicom.series.check import check_dicom
-from dicube.dicom.series.geometry import get_space_from_DicomMeta
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dicube.dicom.dicom_io import read_dicom_dir
+    from dicube.dicom.dicom_meta import DicomMeta, SortMethod
+    from dicube.dicom.dicom_status import DicomStatus, Finding, get_dicom_status
+    from dicube.dicom.dicom_tags import CommonTags
+    from dicube.dicom.series.check import check_dicom
+    from dicube.dicom.series.geometry import get_space_from_DicomMeta
 
 __all__ = [
     "CommonTags",
@@ -23,8 +26,22 @@ __all__ = [
     "read_dicom_dir",
 ]
 
+_HOMES = {
+    "CommonTags": "dicube.dicom.dicom_tags",
+    "DcbStreamingReader": "dicube.dicom.dcb_streaming",
+    "DicomMeta": "dicube.dicom.dicom_meta",
+    "DicomStatus": "dicube.dicom.dicom_status",
+    "Finding": "dicube.dicom.dicom_status",
+    "SortMethod": "dicube.dicom.dicom_meta",
+    "check_dicom": "dicube.dicom.series.check",
+    "get_dicom_status": "dicube.dicom.dicom_status",
+    "get_space_from_DicomMeta": "dicube.dicom.series.geometry",
+    "read_dicom_dir": "dicube.dicom.dicom_io",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "DcbStreamingReader":
-        return dcb_streaming.DcbStreamingReader
+    # Reading DICOM files takes pydicom, which reading dicube files must not wait for.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
-from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
 from dicube.dicom.files.instance import Instance, without_large_values
 from dicube.dicom.files.majority import reason_of, with_one_volume
@@ -168,7 +167,7 @@ def read_series(
             break
         del volume  # before the next one takes memory
     if len(interpretations) == 1:
-        meta.set_shared_item(CommonTags.PhotometricInterpretation, interpretations.pop())
+        meta.set_shared_item("PhotometricInterpretation", interpretations.pop())
     header = pixel_header_of(meta, volume.dtype.name)
     if has_unused_bits(volume, meta):
         header.Extras[UNUSED_BITS] = True

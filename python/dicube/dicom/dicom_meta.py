@@ -11,10 +11,7 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
-from typing import Any, Protocol, SupportsIndex
-
-from pydicom.datadict import dictionary_VR
-from pydicom.dataset import Dataset
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
 from dicube.dicom.elements.items import (
@@ -67,6 +64,9 @@ from dicube.dicom.metadata.table import metadata_table
 from dicube.dicom.metadata.unparsed_entries import UnparsedEntries, entry_from_json, read_json
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.strict_json import dump_json
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 # In the JSON beside "_merged_data" and "slice_count": absent values are null, "raw", "counts" and
 # "vrs" are present where needed (see merge_utils), and sequences are sorted.
@@ -670,6 +670,8 @@ class DicomMeta(MetadataLookup):
         if vr is None:
             entry = self._holder(key).get(key)
             present = None if entry is None else str(entry["vr"])
+            from pydicom.datadict import dictionary_VR
+
             try:
                 allowed = dictionary_VR(int(key, 16))
             except KeyError:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dicube.dicom.dicom_tags import CommonTags
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import Mapping, unreadable_slices, values_of_slices
 from dicube.dicom.metadata.slice_order import (
@@ -158,7 +157,7 @@ def grid_findings(meta: DicomMeta) -> Iterator[Finding]:
 
 def _series_uid(meta: DicomMeta) -> Iterator[Finding]:
     yield from same_everywhere(
-        converted(meta.get(CommonTags.SeriesInstanceUID, force_nonshared=True), text_of),
+        converted(meta.get("SeriesInstanceUID", force_nonshared=True), text_of),
         DicomStatus.MISSING_SERIES_UID,
         DicomStatus.NON_UNIFORM_SERIES_UID,
         "SeriesInstanceUID",
@@ -168,7 +167,7 @@ def _series_uid(meta: DicomMeta) -> Iterator[Finding]:
 
 def _instance_numbers(meta: DicomMeta) -> Iterator[Finding]:
     reference = "PS3.3 C.7.6.1"
-    found = [None if n is None else int(n[0]) for n in numbers(meta, CommonTags.InstanceNumber, 1)]
+    found = [None if n is None else int(n[0]) for n in numbers(meta, "InstanceNumber", 1)]
     missing = [i for i, number in enumerate(found) if number is None]
     if missing:
         yield finding_of(
@@ -229,7 +228,7 @@ def _spacing(meta: DicomMeta) -> Iterator[Finding]:
         return bool(np.allclose(one, other, rtol=SPACING_TOLERANCE, atol=0))
 
     yield from same_everywhere(
-        numbers(meta, CommonTags.PixelSpacing, 2),
+        numbers(meta, "PixelSpacing", 2),
         DicomStatus.MISSING_SPACING,
         DicomStatus.NON_UNIFORM_SPACING,
         "PixelSpacing",
@@ -240,7 +239,7 @@ def _spacing(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _shape(meta: DicomMeta) -> Iterator[Finding]:
-    rows, columns = (numbers(meta, tag, 1) for tag in (CommonTags.Rows, CommonTags.Columns))
+    rows, columns = (numbers(meta, tag, 1) for tag in ("Rows", "Columns"))
     found = [
         None if row is None or column is None else (int(row[0]), int(column[0]))
         for row, column in zip(rows, columns, strict=True)
@@ -270,7 +269,7 @@ def _orientation(meta: DicomMeta) -> Iterator[Finding]:
 
 
 def _location(meta: DicomMeta) -> Iterator[Finding]:
-    found = [number[0] for number in numbers(meta, CommonTags.InstanceNumber, 1) if number]
+    found = [number[0] for number in numbers(meta, "InstanceNumber", 1) if number]
     if len(set(found)) == meta.slice_count:
         yield from _locations(meta, sorted(range(meta.slice_count), key=found.__getitem__))
     else:
@@ -376,7 +375,7 @@ def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
     for name, found, wrong, what, reference in (
         (
             "PixelSpacing",
-            numbers(meta, CommonTags.PixelSpacing, 2),
+            numbers(meta, "PixelSpacing", 2),
             spacing_of_nothing,
             "is not positive",
             "PS3.3 10.7.1.3",

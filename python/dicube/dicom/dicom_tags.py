@@ -1,21 +1,23 @@
 """DICOM tags: accepted notations, and names of common tags.
 
-Knows pydicom's data dictionary. Must not know datasets, values or files.
+Knows pydicom's data dictionary. The rest of pydicom is loaded for its types only, as that takes
+longer than reading the metadata of a hundred files. Must not know datasets, values or files.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from functools import lru_cache
-from typing import Any, TypeAlias
-
-from pydicom.config import IGNORE
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
-from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dicube.exceptions import MetaDataError, shown
+
+if TYPE_CHECKING:
+    from pydicom.tag import BaseTag
 
 TagLike: TypeAlias = "str | int | BaseTag | tuple[int, int]"
 """A keyword, a pydicom Tag, (group, element), 0xGGGGEEEE, or hexadecimal text."""
@@ -53,7 +55,21 @@ def get_tag_key(tag: TagLike) -> str:
 # Cached because the same hundred keywords are looked up again and again.
 @lru_cache(maxsize=1 << 12)
 def _key_of_text(tag: str) -> str:
-    return f"{get_tag(tag):08X}"
+    return f"{_number_of_text(tag):08X}"
+
+
+def _number_of_text(tag: str) -> int:
+    hexadecimal = _HEX_TEXT.fullmatch(tag.strip())
+    if hexadecimal:
+        return int(hexadecimal[1] + hexadecimal[2], 16)
+    number = _numbers().get(tag) if tag else None
+    if number is None and tag:
+        from pydicom.datadict import tag_for_keyword  # callers may have added to it
+
+        number = tag_for_keyword(tag)
+    if number is None:
+        raise UnknownTagError(f"{tag!r} is neither a DICOM keyword nor a tag in hexadecimal")
+    return number
 
 
 def get_tag(tag: TagLike) -> BaseTag:
@@ -62,30 +78,39 @@ def get_tag(tag: TagLike) -> BaseTag:
     Raises:
         UnknownTagError: it is not a tag.
     """
+    from pydicom.tag import BaseTag, Tag
+
     if isinstance(tag, BaseTag):
         return tag
     if isinstance(tag, str):
-        hexadecimal = _HEX_TEXT.fullmatch(tag.strip())
-        if hexadecimal:
-            return Tag(int(hexadecimal[1] + hexadecimal[2], 16))
-        number = tag_for_keyword(tag) if tag else None
-        if number is None:
-            raise UnknownTagError(f"{tag!r} is neither a DICOM keyword nor a tag in hexadecimal")
-        return Tag(number)
+        return Tag(_number_of_text(tag))
     try:
         return Tag(_plain(tag))
     except (TypeError, ValueError, OverflowError) as error:
         raise UnknownTagError(f"{tag!r} is not a DICOM tag: {error}") from None
 
 
+def keyword_of(key: str) -> str:
+    """Return the keyword of a tag; '' if it has none."""
+    entry = _dictionary().get(int(key, 16))
+    if entry is None:
+        from pydicom.datadict import keyword_for_tag  # knows repeating groups
+
+        return keyword_for_tag(key)
+    return entry[4]
+
+
 def tag_name(key: str) -> str:
     """Return the name of a tag in messages, such as '(0010,0010) PatientName'."""
-    keyword = keyword_for_tag(key)
+    keyword = keyword_of(key)
     return f"({key[:4]},{key[4:]})" + (f" {keyword}" if keyword else "")
 
 
 def uid_name(uid: str) -> str:
     """Return the standard's name of a UID in messages, which show no UID that it doesn't name."""
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
+
     name = UID(uid, IGNORE).name
     return name if name != uid else f"an unknown UID ({shown(uid)})" if uid else "no UID"
 
@@ -97,66 +122,110 @@ def _plain(tag: Any) -> Any:
     return operator.index(tag)
 
 
+@cache
+def _dictionary() -> Mapping[int, tuple[str, ...]]:
+    """Return pydicom's dictionary: VR, multiplicity, name, retirement and keyword by tag."""
+    package = find_spec("pydicom")
+    assert package is not None
+    spec = PathFinder.find_spec("_dicom_dict", package.submodule_search_locations)
+    if spec is None or spec.loader is None:
+        from pydicom._dicom_dict import DicomDictionary
+
+        return DicomDictionary
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entries: Mapping[int, tuple[str, ...]] = module.DicomDictionary
+    return entries
+
+
+@cache
+def _numbers() -> Mapping[str, int]:
+    """Return the tags of the dictionary by keyword."""
+    return {entry[4]: number for number, entry in _dictionary().items()}
+
+
+class _TagOfPydicom:
+    """A class attribute that is pydicom's Tag when it is looked up."""
+
+    def __init__(self, group: int, element: int) -> None:
+        self._number = group << 16 | element
+
+    def __get__(self, instance: object, owner: type | None = None) -> BaseTag:
+        return get_tag(self._number)
+
+
+class _TagsOfPydicom:
+    """A class attribute that is a set of pydicom's Tags when it is looked up."""
+
+    def __init__(self, *tags: _TagOfPydicom) -> None:
+        self._tags = tags
+
+    def __get__(self, instance: object, owner: type | None = None) -> frozenset[BaseTag]:
+        return frozenset(tag.__get__(instance) for tag in self._tags)
+
+
 class CommonTags:
     """The tags used most in imaging software, as pydicom Tags."""
 
-    MediaStorageSOPClassUID = Tag(0x0002, 0x0002)
-    MediaStorageSOPInstanceUID = Tag(0x0002, 0x0003)
-    TransferSyntaxUID = Tag(0x0002, 0x0010)
-    ImplementationClassUID = Tag(0x0002, 0x0012)
-    SpecificCharacterSet = Tag(0x0008, 0x0005)
-    SOPClassUID = Tag(0x0008, 0x0016)
-    SOPInstanceUID = Tag(0x0008, 0x0018)
-    StudyDate = Tag(0x0008, 0x0020)
-    StudyTime = Tag(0x0008, 0x0030)
-    AccessionNumber = Tag(0x0008, 0x0050)
-    Modality = Tag(0x0008, 0x0060)
-    Manufacturer = Tag(0x0008, 0x0070)
-    StudyDescription = Tag(0x0008, 0x1030)
-    SeriesDescription = Tag(0x0008, 0x103E)
-    ManufacturerModelName = Tag(0x0008, 0x1090)
-    ReferencedImageSequence = Tag(0x0008, 0x1140)
-    ReferencedSOPInstanceUID = Tag(0x0008, 0x1155)
-    PatientName = Tag(0x0010, 0x0010)
-    PatientID = Tag(0x0010, 0x0020)
-    PatientBirthDate = Tag(0x0010, 0x0030)
-    PatientSex = Tag(0x0010, 0x0040)
-    PatientAge = Tag(0x0010, 0x1010)
-    PatientWeight = Tag(0x0010, 0x1030)
-    ContrastBolusAgent = Tag(0x0018, 0x0010)
-    BodyPartExamined = Tag(0x0018, 0x0015)
-    SliceThickness = Tag(0x0018, 0x0050)
-    SpacingBetweenSlices = Tag(0x0018, 0x0088)
-    SoftwareVersions = Tag(0x0018, 0x1020)
-    PatientPosition = Tag(0x0018, 0x5100)
-    StudyInstanceUID = Tag(0x0020, 0x000D)
-    SeriesInstanceUID = Tag(0x0020, 0x000E)
-    StudyID = Tag(0x0020, 0x0010)
-    SeriesNumber = Tag(0x0020, 0x0011)
-    AcquisitionNumber = Tag(0x0020, 0x0012)
-    InstanceNumber = Tag(0x0020, 0x0013)
-    ImagePositionPatient = Tag(0x0020, 0x0032)
-    ImageOrientationPatient = Tag(0x0020, 0x0037)
-    FrameOfReferenceUID = Tag(0x0020, 0x0052)
-    SliceLocation = Tag(0x0020, 0x1041)
-    FrameContentSequence = Tag(0x0020, 0x9111)
-    DimensionIndexSequence = Tag(0x0020, 0x9222)
-    SamplesPerPixel = Tag(0x0028, 0x0002)
-    PhotometricInterpretation = Tag(0x0028, 0x0004)
-    Rows = Tag(0x0028, 0x0010)
-    Columns = Tag(0x0028, 0x0011)
-    PixelSpacing = Tag(0x0028, 0x0030)
-    BitsAllocated = Tag(0x0028, 0x0100)
-    BitsStored = Tag(0x0028, 0x0101)
-    HighBit = Tag(0x0028, 0x0102)
-    PixelRepresentation = Tag(0x0028, 0x0103)
-    WindowCenter = Tag(0x0028, 0x1050)
-    WindowWidth = Tag(0x0028, 0x1051)
-    RescaleIntercept = Tag(0x0028, 0x1052)
-    RescaleSlope = Tag(0x0028, 0x1053)
-    PixelData = Tag(0x7FE0, 0x0010)
+    MediaStorageSOPClassUID = _TagOfPydicom(0x0002, 0x0002)
+    MediaStorageSOPInstanceUID = _TagOfPydicom(0x0002, 0x0003)
+    TransferSyntaxUID = _TagOfPydicom(0x0002, 0x0010)
+    ImplementationClassUID = _TagOfPydicom(0x0002, 0x0012)
+    SpecificCharacterSet = _TagOfPydicom(0x0008, 0x0005)
+    SOPClassUID = _TagOfPydicom(0x0008, 0x0016)
+    SOPInstanceUID = _TagOfPydicom(0x0008, 0x0018)
+    StudyDate = _TagOfPydicom(0x0008, 0x0020)
+    StudyTime = _TagOfPydicom(0x0008, 0x0030)
+    AccessionNumber = _TagOfPydicom(0x0008, 0x0050)
+    Modality = _TagOfPydicom(0x0008, 0x0060)
+    Manufacturer = _TagOfPydicom(0x0008, 0x0070)
+    StudyDescription = _TagOfPydicom(0x0008, 0x1030)
+    SeriesDescription = _TagOfPydicom(0x0008, 0x103E)
+    ManufacturerModelName = _TagOfPydicom(0x0008, 0x1090)
+    ReferencedImageSequence = _TagOfPydicom(0x0008, 0x1140)
+    ReferencedSOPInstanceUID = _TagOfPydicom(0x0008, 0x1155)
+    PatientName = _TagOfPydicom(0x0010, 0x0010)
+    PatientID = _TagOfPydicom(0x0010, 0x0020)
+    PatientBirthDate = _TagOfPydicom(0x0010, 0x0030)
+    PatientSex = _TagOfPydicom(0x0010, 0x0040)
+    PatientAge = _TagOfPydicom(0x0010, 0x1010)
+    PatientWeight = _TagOfPydicom(0x0010, 0x1030)
+    ContrastBolusAgent = _TagOfPydicom(0x0018, 0x0010)
+    BodyPartExamined = _TagOfPydicom(0x0018, 0x0015)
+    SliceThickness = _TagOfPydicom(0x0018, 0x0050)
+    SpacingBetweenSlices = _TagOfPydicom(0x0018, 0x0088)
+    SoftwareVersions = _TagOfPydicom(0x0018, 0x1020)
+    PatientPosition = _TagOfPydicom(0x0018, 0x5100)
+    StudyInstanceUID = _TagOfPydicom(0x0020, 0x000D)
+    SeriesInstanceUID = _TagOfPydicom(0x0020, 0x000E)
+    StudyID = _TagOfPydicom(0x0020, 0x0010)
+    SeriesNumber = _TagOfPydicom(0x0020, 0x0011)
+    AcquisitionNumber = _TagOfPydicom(0x0020, 0x0012)
+    InstanceNumber = _TagOfPydicom(0x0020, 0x0013)
+    ImagePositionPatient = _TagOfPydicom(0x0020, 0x0032)
+    ImageOrientationPatient = _TagOfPydicom(0x0020, 0x0037)
+    FrameOfReferenceUID = _TagOfPydicom(0x0020, 0x0052)
+    SliceLocation = _TagOfPydicom(0x0020, 0x1041)
+    FrameContentSequence = _TagOfPydicom(0x0020, 0x9111)
+    DimensionIndexSequence = _TagOfPydicom(0x0020, 0x9222)
+    SamplesPerPixel = _TagOfPydicom(0x0028, 0x0002)
+    PhotometricInterpretation = _TagOfPydicom(0x0028, 0x0004)
+    Rows = _TagOfPydicom(0x0028, 0x0010)
+    Columns = _TagOfPydicom(0x0028, 0x0011)
+    PixelSpacing = _TagOfPydicom(0x0028, 0x0030)
+    BitsAllocated = _TagOfPydicom(0x0028, 0x0100)
+    BitsStored = _TagOfPydicom(0x0028, 0x0101)
+    HighBit = _TagOfPydicom(0x0028, 0x0102)
+    PixelRepresentation = _TagOfPydicom(0x0028, 0x0103)
+    WindowCenter = _TagOfPydicom(0x0028, 0x1050)
+    WindowWidth = _TagOfPydicom(0x0028, 0x1051)
+    RescaleIntercept = _TagOfPydicom(0x0028, 0x1052)
+    RescaleSlope = _TagOfPydicom(0x0028, 0x1053)
+    PixelData = _TagOfPydicom(0x7FE0, 0x0010)
 
-    PATIENT_LEVEL_TAGS = frozenset({PatientName, PatientID, PatientBirthDate, PatientSex})
-    STUDY_LEVEL_TAGS = frozenset({StudyInstanceUID, StudyID, StudyDate, StudyTime, AccessionNumber})
-    SERIES_LEVEL_TAGS = frozenset({SeriesInstanceUID, SeriesNumber, Modality})
-    INSTANCE_LEVEL_TAGS = frozenset({SOPInstanceUID, SOPClassUID, InstanceNumber})
+    PATIENT_LEVEL_TAGS = _TagsOfPydicom(PatientName, PatientID, PatientBirthDate, PatientSex)
+    STUDY_LEVEL_TAGS = _TagsOfPydicom(
+        StudyInstanceUID, StudyID, StudyDate, StudyTime, AccessionNumber
+    )
+    SERIES_LEVEL_TAGS = _TagsOfPydicom(SeriesInstanceUID, SeriesNumber, Modality)
+    INSTANCE_LEVEL_TAGS = _TagsOfPydicom(SOPInstanceUID, SOPClassUID, InstanceNumber)

@@ -22,9 +22,7 @@ from dicube.dicom.files.sources import (
     File,
     Path,
     files_of,
-    is_archive,
     is_dicube,
-    start_of,
 )
 from dicube.dicom.series.check import check_dicom
 from dicube.exceptions import DicomCubeError, MetaDataError
@@ -91,14 +89,6 @@ class DicomTree:
     unreadable: list[Unreadable] = field(default_factory=list)
     dicube_files: list[str] = field(default_factory=list)
     other_files: int = 0
-
-
-def is_tree(path: Path) -> bool:
-    """Return whether a path is a folder, a zip archive or a DICOM file (PS3.10 7.1)."""
-    if not os.path.isfile(path):
-        return os.path.isdir(path)
-    path = os.fspath(path)
-    return start_of(path)[128:132] == b"DICM" or is_archive(path)
 
 
 def find_series(

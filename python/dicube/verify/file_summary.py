@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dicube.core.cube_parts import CubeParts, read_originals, read_parts
+from dicube.core.cube_parts import CubeParts, names_in_file, read_originals, read_parts
 from dicube.core.lossy.loss import Loss
-from dicube.core.stored_files import names_in_file
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import Finding
 from dicube.dicom.metadata.real_world import values_of_slices

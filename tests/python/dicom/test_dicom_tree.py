@@ -13,7 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from dicube import DicomCubeImage
-from dicube.dicom.dicom_tree import DicomTree, find_series, is_tree, problems_of
+from dicube.dicom.dicom_tree import DicomTree, find_series, problems_of
+from dicube.dicom.files.sources import is_tree
 from dicube.exceptions import CubeFileNotFoundError
 
 

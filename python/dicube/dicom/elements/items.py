@@ -15,15 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
-from typing import Any, NamedTuple, TypeAlias
-
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filereader import read_sequence
-from pydicom.filewriter import write_data_element
-from pydicom.tag import BaseTag
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from dicube.dicom.elements.parser import (
     SEQUENCE_DELIMITER,
@@ -45,11 +37,14 @@ from dicube.dicom.elements.values import (
 )
 from dicube.exceptions import MetaDataError
 
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement, RawDataElement
+    from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
+
 CHARACTER_SET = 0x00080005
-_COMPARED = [
-    operator.itemgetter(RawDataElement._fields.index(name))
-    for name in ("value", "VR", "is_little_endian", "is_implicit_VR")
-]
+# Of a RawDataElement: value, VR, is_little_endian, is_implicit_VR.
+_COMPARED = [operator.itemgetter(place) for place in (3, 1, 6, 5)]
 PIXEL_REPRESENTATION = 0x00280103
 NUMBER_OF_FRAMES = 0x00280008
 PIXEL_DATA = 0x7FE00010
@@ -101,6 +96,8 @@ def item_of(dataset: Dataset, parent: Item | None = None) -> Item:
         parent: the item that contains it and whose character set it inherits; None for a dataset
             that is no sequence item.
     """
+    from pydicom.dataelem import RawDataElement
+
     found: dict[int, Element] = {}
     converted: dict[int, DataElement] = {}
     element: Any
@@ -141,11 +138,11 @@ def item_of_elements(found: dict[int, Element], parent: Item | None = None) -> I
         item.encodings = parent.encodings
         item.pixel_representation = parent.pixel_representation
     charset = found.get(CHARACTER_SET)
-    if isinstance(charset, RawDataElement):
+    if charset is not None and not isinstance(charset, SequenceElement):
         check_character_set(charset.tag, len(charset.value or b""))
         item.encodings = encodings_of(charset.value or b"")
     signed = found.get(PIXEL_REPRESENTATION)
-    if isinstance(signed, RawDataElement):
+    if signed is not None and not isinstance(signed, SequenceElement):
         item.pixel_representation = int(any(signed.value or b""))
     apart = PIXEL_ELEMENTS if parent is None else ()
     item.elements = {tag: found[tag] for tag in sorted(found) if tag & 0xFFFF and tag not in apart}
@@ -246,6 +243,8 @@ def sequence_items(element: Element, item: Item) -> tuple[Item, ...]:
     """
     if isinstance(element, SequenceElement):
         return element.items
+    from pydicom.filereader import read_sequence
+
     data, unknown = element.value or b"", element.VR == "UN"  # implicit and little endian then
     try:
         sequence = read_sequence(
@@ -318,6 +317,8 @@ def same_item(one: Item, other: Item) -> bool:
 
 
 def _dictionary_vr(tag: BaseTag, item: Item) -> str:
+    from pydicom.datadict import dictionary_VR, private_dictionary_VR
+
     if not tag.is_private:
         try:
             return dictionary_VR(tag)
@@ -326,7 +327,7 @@ def _dictionary_vr(tag: BaseTag, item: Item) -> str:
     if tag.is_private_creator:
         return "LO"
     creator = item.elements.get(tag.group << 16 | tag.element >> 8)
-    if isinstance(creator, RawDataElement) and creator.value:
+    if creator is not None and not isinstance(creator, SequenceElement) and creator.value:
         try:
             return private_dictionary_VR(tag, creator.value.decode("latin-1").strip(" \0"))
         except KeyError:
@@ -336,6 +337,10 @@ def _dictionary_vr(tag: BaseTag, item: Item) -> str:
 
 def _unconverted(element: DataElement, item: Item) -> Element:
     """Return the bytes of an element that pydicom has converted or a caller has created."""
+    from pydicom.dataelem import DataElement, RawDataElement
+    from pydicom.filebase import DicomBytesIO
+    from pydicom.filewriter import write_data_element
+
     if element.VR == "SQ":
         return SequenceElement(tuple(item_of(nested, item) for nested in element.value or ()))
     if element.VR == "UI" and isinstance(element.value, str):  # a short cut, as most are UIDs

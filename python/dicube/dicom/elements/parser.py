@@ -10,14 +10,15 @@ Must not know tags, values or files.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from struct import Struct
-from typing import NamedTuple
-
-from pydicom.dataelem import RawDataElement
-from pydicom.tag import BaseTag
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dicube.dicom.elements.values import LONG_LENGTH
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import BaseTag
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -37,7 +38,15 @@ _length_field = Struct("<L").unpack_from
 
 # Creating a RawDataElement this way takes a quarter of the time of calling the class.
 _new_tuple = tuple.__new__
-_REST = RawDataElement(BaseTag(0), None, 0, None, 0, True, True)[7:]
+
+
+@cache
+def _raw_element() -> tuple[type[RawDataElement], tuple[Any, ...]]:
+    """Return the class, and the fields that are the same in all its objects here."""
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import BaseTag
+
+    return RawDataElement, RawDataElement(BaseTag(0), None, 0, None, 0, True, True)[7:]
 
 
 class Unusual(Exception):
@@ -96,6 +105,7 @@ def parse_elements(
         Unusual: the bytes are not well-formed little-endian elements, or neither in ascending order
             of tags nor repeated.
     """
+    raw_element, rest = _raw_element()
     elements: dict[int, RawDataElement] = {}
     earlier: list[RawDataElement] = []
     nested: list[tuple[int, ...]] = []
@@ -130,9 +140,9 @@ def parse_elements(
             if vr == "SQ" or (implicit and value.startswith(_ITEM_BYTES)):
                 repeated_in = _repeated_in if length < _CACHED else _repeated_in.__wrapped__
                 nested += [(tag, *path) for path in repeated_in(value, implicit)]
-        # Unpacking _REST would take longer.
-        fields = (key, vr, length, value, value_at, implicit, True) + _REST  # noqa: RUF005
-        elements[tag] = _new_tuple(RawDataElement, fields)
+        # Unpacking the rest would take longer.
+        fields = (key, vr, length, value, value_at, implicit, True) + rest  # noqa: RUF005
+        elements[tag] = _new_tuple(raw_element, fields)
     repeated = [(e.tag,) for e in earlier if e[1:4] != elements[e.tag][1:4]]
     return ParsedElements(elements, position, [*repeated, *nested])
 
@@ -314,6 +324,8 @@ def _fields(header: bytes, implicit: bool) -> tuple[int, BaseTag, str | None, in
     Returns:
         The length is None if it follows in the next four bytes.
     """
+    from pydicom.tag import BaseTag
+
     if len(header) < 8:
         raise CutOff
     if implicit:

@@ -20,9 +20,6 @@ from functools import lru_cache
 from numbers import Number
 from typing import Any, NamedTuple
 
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
-from pydicom.valuerep import PersonName, format_number_as_ds
-
 from dicube.dicom.elements.quiet import pydicom_quiet
 from dicube.exceptions import MetaDataError, shown
 
@@ -94,6 +91,8 @@ def encodings_of(charset: bytes) -> Encodings:
     """
     parts = charset.decode("latin-1").split("\\", MOST_CHARACTER_SETS)[:MOST_CHARACTER_SETS]
     names = [name.strip(" \0") for name in parts]
+    from pydicom.charset import convert_encodings
+
     with pydicom_quiet():
         try:
             return tuple(convert_encodings(names))
@@ -182,6 +181,8 @@ def value_of(vr: str, given: Any, encodings: Encodings = DEFAULT_ENCODINGS) -> E
         if not isinstance(given, (bytes, bytearray, memoryview)):
             raise MetaDataError(f"expected bytes for VR {vr}, found {type(given).__name__}")
         return decode_value(vr, bytes(given))
+    from pydicom.valuerep import PersonName
+
     plain = given.tolist() if hasattr(given, "tolist") else given
     several = not isinstance(plain, (str, bytes, dict, PersonName)) and isinstance(plain, Iterable)
     values = [_value_of(vr, one) for one in (plain if several else [plain])]
@@ -201,8 +202,11 @@ def _value_of(vr: str, given: Any) -> Any:
         return None
     if vr == "PN" and isinstance(given, dict):
         return given
-    if vr == "PN" and isinstance(given, (str, PersonName)):
-        return person_name_value(str(given))
+    if vr == "PN":
+        from pydicom.valuerep import PersonName
+
+        if isinstance(given, (str, PersonName)):
+            return person_name_value(str(given))
     if vr == "AT":
         return given if isinstance(given, str) else f"{int(given):08X}"
     if vr in DECIMAL_TEXT:
@@ -252,7 +256,11 @@ def number_text(number: float | int) -> str:
     if isinstance(number, int) or (number.is_integer() and abs(number) < 1e15):
         return str(int(number))
     text = repr(number)
-    return text if len(text) <= 16 else str(format_number_as_ds(number))
+    if len(text) <= 16:
+        return text
+    from pydicom.valuerep import format_number_as_ds
+
+    return str(format_number_as_ds(number))
 
 
 def person_name_text(value: Any) -> Any:
@@ -332,6 +340,9 @@ def _decoded(vr: str, data: bytes, encodings: Encodings) -> str:
         return data.decode("latin-1")
     if data.isascii() and _ESCAPE not in data:
         return data.decode("ascii")
+    from pydicom.charset import decode_bytes
+    from pydicom.valuerep import PersonName
+
     with pydicom_quiet():
         if vr == "PN":
             names = (PersonName(name, encodings).decode() for name in data.split(b"\\"))
@@ -373,6 +384,9 @@ def _text_bytes(vr: str, values: Sequence[Any], encodings: Encodings) -> bytes:
         return text.encode("ascii")
     if vr not in TEXT_IN_CHARSET:
         return text.encode("latin-1", "replace")
+    from pydicom.charset import encode_string
+    from pydicom.valuerep import PersonName
+
     with pydicom_quiet("error"):  # it only warns, and writes question marks
         try:
             if vr == "PN":

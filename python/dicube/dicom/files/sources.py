@@ -10,15 +10,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from pydicom.dataset import Dataset
-
-from dicube.dicom.files.archives import ZipMember, members_of
-from dicube.dicom.files.dicomdir import is_dicomdir, named_files
 from dicube.dicom.files.file_in_parts import FileInParts
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError
 from dicube.regular_files import open_regular, open_unbuffered
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from dicube.dicom.files.archives import ZipMember
 
 Path: TypeAlias = "str | os.PathLike[str]"
 Source: TypeAlias = "Path | Dataset | Iterable[Path | Dataset | File]"
@@ -109,6 +110,10 @@ def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMe
     Warns:
         UserWarning: files that a DICOMDIR names are missing.
     """
+    from pydicom.dataset import Dataset
+
+    from dicube.dicom.files.archives import ZipMember
+
     several = [source] if isinstance(source, (str, os.PathLike, Dataset)) else list(source)
     found: list[File | DatasetInMemory] = []
     for number, one in enumerate(several):
@@ -144,6 +149,9 @@ def name_of(source: Source) -> str:
 
 
 def _files_at(path: str, refuse: Refuse) -> Iterator[File]:
+    from dicube.dicom.files.archives import members_of
+    from dicube.dicom.files.dicomdir import is_dicomdir, named_files
+
     if not os.path.exists(path):
         raise CubeFileNotFoundError(f"{path} does not exist")
     if os.path.isdir(path):
@@ -191,6 +199,14 @@ def start_of(path: str) -> bytes:
             return file.read(512) or b""
     except OSError as error:
         raise CubeFileAccessError(f"can't read {path}: {error.strerror}") from error
+
+
+def is_tree(path: Path) -> bool:
+    """Return whether a path is a folder, a zip archive or a DICOM file (PS3.10 7.1)."""
+    if not os.path.isfile(path):
+        return os.path.isdir(path)
+    path = os.fspath(path)
+    return start_of(path)[128:132] == b"DICM" or is_archive(path)
 
 
 def is_archive(path: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.dicom_tags import TagLike
 from dicube.dicom.metadata.lookup import MetadataLookup
 from dicube.dicom.metadata.real_world import header_values
 
@@ -33,9 +33,7 @@ def first_slice(meta: MetadataLookup) -> FirstSlice:
 
 def first_window(meta: MetadataLookup, index: int = 0) -> tuple[float | None, float | None]:
     """Return center and width of the first window of a slice; None if it has none."""
-    window = CommonTags.WindowCenter, CommonTags.WindowWidth
-    center, width = (_first(meta, tag, index) for tag in window)
-    return center, width
+    return _first(meta, "WindowCenter", index), _first(meta, "WindowWidth", index)
 
 
 def _first(meta: MetadataLookup, tag: TagLike, index: int) -> float | None:

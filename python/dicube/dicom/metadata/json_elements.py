@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any
-
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
+from typing import TYPE_CHECKING, Any
 
 from dicube.dicom.elements.items import Item, item_of
 from dicube.dicom.elements.quiet import pydicom_quiet
 from dicube.dicom.elements.values import plain_values
 from dicube.dicom.merge_utils import Entry, JsonElement, element_value, merge_items
 from dicube.exceptions import MetaDataError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 
 def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list[dict[str, Entry]]:
@@ -25,6 +25,8 @@ def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list
     Raises:
         MetaDataError: an item is neither a Dataset nor DICOM JSON.
     """
+    from pydicom.dataset import Dataset
+
     merged = []
     for item in items or ():
         if not isinstance(item, Dataset):
@@ -40,6 +42,8 @@ def merge_items_of(items: Sequence[Dataset | Mapping[str, JsonElement]]) -> list
 
 def dataset_of(encoded: bytes) -> Dataset:
     """Return the pydicom Dataset of elements in explicit VR little endian."""
+    from pydicom.filereader import read_dataset
+
     with pydicom_quiet():
         return read_dataset(BytesIO(encoded), False, True)
 

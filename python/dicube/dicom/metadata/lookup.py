@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
 from dicube.dicom.merge_utils import (
@@ -19,7 +19,6 @@ from dicube.dicom.merge_utils import (
     of_slices,
     slice_entry,
 )
-from dicube.dicom.metadata.compared_elements import ComparedElements
 from dicube.dicom.metadata.frames import (
     FUNCTIONAL_GROUPS,
     Frame,
@@ -29,6 +28,9 @@ from dicube.dicom.metadata.frames import (
 )
 from dicube.dicom.metadata.json_elements import json_values, plain_value
 from dicube.exceptions import MetaDataError
+
+if TYPE_CHECKING:
+    from dicube.dicom.metadata.compared_elements import ComparedElements
 
 T = TypeVar("T")
 
@@ -83,6 +85,8 @@ class MetadataLookup:
 
     def compared(self) -> ComparedElements:
         """Return what compares the elements with those of files."""
+        from dicube.dicom.metadata.compared_elements import ComparedElements
+
         return ComparedElements(self._merged_data, self._file_meta)
 
     def instances(self) -> list[list[int]]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dicube.dicom.elements.items import Item
 from dicube.dicom.elements.parser import CutOff, Unusual
-from dicube.dicom.files.instance import item_around
 from dicube.dicom.merge_utils import LONG_BINARY, Entry, map_entries, merge_element
 from dicube.dicom.originals.model import Coded, Original, Originals, Samples
 from dicube.exceptions import DicomCubeError, InvalidCubeFileError
@@ -56,6 +55,8 @@ class OriginalElements:
             return False
 
     def _read(self) -> list[Item]:
+        from dicube.dicom.files.instance import item_around
+
         if self._originals is None:
             raise InvalidCubeFileError(
                 "the metadata refer to original files that the file does not contain"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.dicom.dicom_tags import CommonTags, TagLike, get_tag_key, tag_name
+from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
 from dicube.dicom.merge_utils import JsonElement
 from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.dicom.metadata.slice_order import numbers
@@ -276,7 +276,7 @@ def _values(meta: MetadataLookup, slices: Sequence[int]) -> Iterator[SliceValues
 
 
 def _sop_class(meta: MetadataLookup) -> str:
-    return str(meta.get_of_slice(CommonTags.SOPClassUID, 0))
+    return str(meta.get_of_slice("SOPClassUID", 0))
 
 
 def _number(meta: MetadataLookup, tag: TagLike, index: int) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.dicom_tags import TagLike
 from dicube.dicom.metadata.frame_positions import spread_over_frames, values_of_detector
 from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.exceptions import MetaDataError
@@ -42,7 +42,7 @@ def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float,
 
 def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
     """Return ImagePositionPatient of each slice in mm (x, y, z); None if it has none."""
-    found = _plane_numbers(meta, CommonTags.ImagePositionPatient, 3)
+    found = _plane_numbers(meta, "ImagePositionPatient", 3)
     if not meta.has_frames:
         return found
 
@@ -57,7 +57,7 @@ def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
 
 def orientations(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
     """Return ImageOrientationPatient of each slice (row, then column direction), or None."""
-    return _plane_numbers(meta, CommonTags.ImageOrientationPatient, 6)
+    return _plane_numbers(meta, "ImageOrientationPatient", 6)
 
 
 def normal_of(orientation: tuple[float, ...]) -> Floats | None:
@@ -96,7 +96,7 @@ def slice_order(meta: MetadataLookup, by_position: bool, descending: bool) -> li
             suggestion="sort by instance number",
         )
     sign = -1.0 if descending else 1.0
-    numbered = [None] * len(places) if by_position else numbers(meta, CommonTags.InstanceNumber, 1)
+    numbered = [None] * len(places) if by_position else numbers(meta, "InstanceNumber", 1)
 
     if meta.has_frames and not by_position:
         return _order_of_files(meta, numbered, sign)

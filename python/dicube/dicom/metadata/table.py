@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydicom.datadict import keyword_for_tag
-
+from dicube.dicom.dicom_tags import keyword_of
 from dicube.dicom.merge_utils import Entry, is_uniform
 from dicube.dicom.metadata.lookup import MetadataLookup
 
@@ -17,7 +16,7 @@ def metadata_table(
 ) -> str:
     """Return one line per element: tag, value representation, keyword, value."""
     rows = [
-        (key, entry["vr"], keyword_for_tag(key), _summary(meta, key, entry))
+        (key, entry["vr"], keyword_of(key), _summary(meta, key, entry))
         for key, entry in meta.items()
         if (show_shared if is_uniform(entry) else show_non_shared)
     ]

@@ -19,7 +19,7 @@ from dicube.dicom.dicom_status import (
     same_everywhere,
     text_of,
 )
-from dicube.dicom.dicom_tags import CommonTags, TagLike
+from dicube.dicom.dicom_tags import TagLike
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
@@ -107,7 +107,7 @@ def _texts(meta: DicomMeta, tag: TagLike) -> list[str | None]:
 
 
 def _instance_uids(meta: DicomMeta) -> Iterator[Finding]:
-    found = _texts(meta, CommonTags.SOPInstanceUID)
+    found = _texts(meta, "SOPInstanceUID")
     missing = [i for i, uid in enumerate(found) if uid is None]
     if missing:
         message = f"{len(missing)} of {len(found)} slices have no SOPInstanceUID"

@@ -23,7 +23,7 @@ from spacetransformer import Space as Space
 from spacetransformer.core.exceptions import SpaceTransformerError
 
 from dicube.dicom.dicom_status import SAME_PLACE, grid_findings
-from dicube.dicom.dicom_tags import CommonTags, get_tag_key, tag_name
+from dicube.dicom.dicom_tags import get_tag_key, tag_name
 from dicube.dicom.metadata.slice_order import (
     normal_of,
     numbers,
@@ -109,7 +109,7 @@ def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
     for finding in grid_findings(meta):
         return None, f"{finding.kind}: {finding.message}"
     orientation, point = orientations(meta)[0], positions(meta)[0]
-    row_spacing, column_spacing = numbers(meta, CommonTags.PixelSpacing, 2)[0] or (0.0, 0.0)
+    row_spacing, column_spacing = numbers(meta, "PixelSpacing", 2)[0] or (0.0, 0.0)
     last = positions(meta)[-1]
     assert orientation is not None and point is not None and last is not None
     if meta.slice_count > 1:
@@ -316,7 +316,7 @@ def voxel_size(meta: DicomMeta) -> tuple[tuple[float, float, float], str]:
     z is the usual distance of positions along the normal; without these what the metadata state. A
     size that is unknown is 1.
     """
-    spacing = next((found for found in numbers(meta, CommonTags.PixelSpacing, 2) if found), (1, 1))
+    spacing = next((found for found in numbers(meta, "PixelSpacing", 2) if found), (1, 1))
     places = {place for place in positions_along_normal(meta) if place is not None}
     steps = np.diff(sorted(places))
     steps = steps[steps > SAME_PLACE]
@@ -328,7 +328,7 @@ def voxel_size(meta: DicomMeta) -> tuple[tuple[float, float, float], str]:
 
 def _stated_distance(meta: DicomMeta) -> tuple[float, str]:
     """Return the distance of slices in mm that the metadata state, and the element; else 1."""
-    for tag in (CommonTags.SpacingBetweenSlices, CommonTags.SliceThickness):
+    for tag in ("SpacingBetweenSlices", "SliceThickness"):
         found = numbers(meta, tag, 1)[0]
         if found is not None and found[0]:
             return abs(found[0]), tag_name(get_tag_key(tag))

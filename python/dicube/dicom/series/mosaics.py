@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.dicom.dicom_tags import CommonTags, get_tag_key
+from dicube.dicom.dicom_tags import get_tag_key
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
 from dicube.dicom.series.csa import CsaValues, csa_numbers, csa_values
@@ -30,7 +30,7 @@ from dicube.exceptions import DataConsistencyError
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
-_POSITION = get_tag_key(CommonTags.ImagePositionPatient)
+_POSITION = get_tag_key("ImagePositionPatient")
 # Largest distance of a slice from an even grid, in steps.
 _EVEN = 0.1
 _REMEDY = "raw_image has the images as they are, with the slices as tiles"
@@ -89,9 +89,9 @@ def _mosaic(
     """Return the slices of one image, by its CSA header (Siemens) or its frames (UIH)."""
     orientation, spacing = (
         orientations(meta)[index],
-        numbers(meta, CommonTags.PixelSpacing, 2)[index],
+        numbers(meta, "PixelSpacing", 2)[index],
     )
-    sizes = [numbers(meta, tag, 1)[index] for tag in (CommonTags.Rows, CommonTags.Columns)]
+    sizes = [numbers(meta, tag, 1)[index] for tag in ("Rows", "Columns")]
     normal = None if orientation is None else normal_of(orientation)
     if orientation is None or normal is None or spacing is None or None in sizes:
         raise _refused(f"image {index} has no orientation, pixel spacing or size")
@@ -120,10 +120,7 @@ def _mosaic(
 def _step(meta: DicomMeta, index: int, header: CsaValues, normal: Vector) -> Vector:
     """Return the step from slice to slice in a mosaic of Siemens."""
     direction = csa_numbers(header, "SliceNormalVector")
-    distances = (
-        numbers(meta, tag, 1)[index]
-        for tag in (CommonTags.SpacingBetweenSlices, CommonTags.SliceThickness)
-    )
+    distances = (numbers(meta, tag, 1)[index] for tag in ("SpacingBetweenSlices", "SliceThickness"))
     distance = next((found[0] for found in distances if found and found[0] > 0), None)
     if distance is None or len(direction) != 3:
         raise _refused(

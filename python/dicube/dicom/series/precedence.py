@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dicube.dicom.dicom_meta import ANY_ELEMENT, DicomMeta
-from dicube.dicom.dicom_tags import CommonTags, get_tag_key
+from dicube.dicom.dicom_tags import get_tag_key
 from dicube.dicom.elements.values import number_text
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice, first_window
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
@@ -67,11 +67,11 @@ _GEOMETRY = {
     *map(
         get_tag_key,
         (
-            CommonTags.ImagePositionPatient,
-            CommonTags.ImageOrientationPatient,
-            CommonTags.PixelSpacing,
-            CommonTags.SpacingBetweenSlices,
-            CommonTags.SliceThickness,
+            "ImagePositionPatient",
+            "ImageOrientationPatient",
+            "PixelSpacing",
+            "SpacingBetweenSlices",
+            "SliceThickness",
         ),
     ),
 }
@@ -226,14 +226,14 @@ def write_space(space: Space, meta: DicomMeta) -> None:
     if _is_placed(meta, space):
         return
     plane = plane_attributes(space)
-    meta.set_nonshared_item(CommonTags.ImagePositionPatient, plane.positions)
-    meta.set_shared_item(CommonTags.ImageOrientationPatient, plane.orientation)
-    meta.set_shared_item(CommonTags.PixelSpacing, plane.pixel_spacing)
-    meta.set_shared_item(CommonTags.SpacingBetweenSlices, plane.slice_distance)
-    if not meta.is_missing(CommonTags.SliceLocation):
-        meta.set_nonshared_item(CommonTags.SliceLocation, plane.locations)
-    if meta.is_missing(CommonTags.SliceThickness):
-        meta.set_shared_item(CommonTags.SliceThickness, plane.slice_distance)
+    meta.set_nonshared_item("ImagePositionPatient", plane.positions)
+    meta.set_shared_item("ImageOrientationPatient", plane.orientation)
+    meta.set_shared_item("PixelSpacing", plane.pixel_spacing)
+    meta.set_shared_item("SpacingBetweenSlices", plane.slice_distance)
+    if not meta.is_missing("SliceLocation"):
+        meta.set_nonshared_item("SliceLocation", plane.locations)
+    if meta.is_missing("SliceThickness"):
+        meta.set_shared_item("SliceThickness", plane.slice_distance)
 
 
 def pixel_header_of(meta: DicomMeta, dtype: str) -> PixelDataHeader:
