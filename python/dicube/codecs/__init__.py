@@ -5,12 +5,13 @@ Codecs convert single images to bytes and back. They know no files and no DICOM.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from dicube.codecs.jph import JphCodec
 from dicube.codecs.jxl import JxlCodec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "ImageCodec",

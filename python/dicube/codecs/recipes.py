@@ -6,14 +6,16 @@ describes the kinds. Knows single frames, no file.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.samples import image_of
 from dicube.exceptions import CodecError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RLE, JPEG_LS, JPEG_LOSSLESS = "rle", "jpeg-ls", "jpeg-lossless"
 _KINDS = {

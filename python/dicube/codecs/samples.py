@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
 from dicube.exceptions import DataConsistencyError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 _SAMPLE_TYPES = {
     "uint8": _native.SAMPLE_UINT8,

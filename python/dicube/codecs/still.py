@@ -5,16 +5,18 @@ Knows no file, and not how the codecs work.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.records import CodecRecord, Effort, record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, image_of, new_array
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError
 from dicube.threads import thread_count
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def encode_image(

@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
 from dicube.core.lossy.loss import has_plain_frames
 from dicube.exceptions import DicomCubeError
 from dicube.storage.dcb_reader import DcbReader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class VolumeFrames:

@@ -9,9 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from dicube.core.lossy.loss import Loss, read_losses
 from dicube.core.origin import Origin
@@ -39,6 +37,9 @@ from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text
 from dicube.strict_json import check_json_memory, least_packed
 from dicube.threads import Threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _STATUS = "dicom_status"  # the status value as text
 METADATA = "dicom_meta"  # JSON, packed with zstd

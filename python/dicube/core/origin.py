@@ -11,9 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from dicube.core.coded_source import CodedSource, VolumeFrames, frames_of_codec
 from dicube.core.damage import Damage
@@ -24,6 +22,9 @@ from dicube.dicom.series.geometry import Space
 from dicube.exceptions import LeftOutWarning
 from dicube.nifti import NiftiHeader
 from dicube.pixel_header import PixelDataHeader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.metadata.original_elements import OriginalElements
@@ -28,6 +27,9 @@ from dicube.pixel_header import PixelDataHeader
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
 from dicube.storage.pixel_utils import frame_checksums
 from dicube.strict_json import least_packed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def pack_originals(

@@ -19,6 +19,7 @@ import numpy as np
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import Mapping, unreadable_slices, values_of_slices
 from dicube.dicom.metadata.slice_order import (
+    median,
     numbers,
     orientations,
     parts_of_concatenations,
@@ -317,7 +318,7 @@ def _locations(meta: DicomMeta, order: Sequence[int]) -> Iterator[Finding]:
     off = np.linalg.norm(ordered - even, axis=1) / (abs(along[-1] - along[0]) / len(steps))
     if off.max() > GRID_TOLERANCE:
         sizes = np.abs(steps)
-        usual = float(np.median(sizes))
+        usual = median(sizes)
         uneven = np.flatnonzero(np.abs(sizes - usual) > GRID_TOLERANCE * usual) + 1
         message = (
             f"uneven slice spacing: steps of {sizes.min():.6g} to {sizes.max():.6g} mm, "

@@ -11,13 +11,15 @@ import math
 import struct
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 from dicube.nifti.nibabel_door import nibabel_class, refusing, single_file_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _SIZES = {1: 348, 2: 540}  # of the header by version; its first number is this size
 _EXTENDER = 4  # bytes after the header that say whether extensions follow

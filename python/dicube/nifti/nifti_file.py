@@ -12,10 +12,9 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.codecs.samples import new_array
 from dicube.exceptions import (
@@ -33,6 +32,9 @@ from dicube.nifti.header import (
 )
 from dicube.regular_files import open_regular
 from dicube.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NIFTI_EXTENSIONS = (".nii", ".nii.gz")
 _PAIR = (".hdr", ".img")

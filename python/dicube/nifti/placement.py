@@ -8,13 +8,15 @@ axis change their sign. Must not know files.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.dicom.series.geometry import Grid
 from dicube.nifti.header import NiftiHeader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 

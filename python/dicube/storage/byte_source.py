@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import get_ident
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dicube import _native
 from dicube.exceptions import (
@@ -25,8 +25,6 @@ from dicube.exceptions import (
     InvalidCubeFileError,
     MissingPackageError,
 )
-from dicube.storage.http_ranges import HttpFile
-from dicube.storage.redirects import options_within_origin
 from dicube.storage.urls import (
     check_links,
     protocols_of,
@@ -34,6 +32,9 @@ from dicube.storage.urls import (
     without_credentials,
 )
 from dicube.threads import Dropped, Task, Threads
+
+if TYPE_CHECKING:
+    from dicube.storage.http_ranges import HttpFile
 
 # Size of the first request. It covers header, tables and metadata of a thousand slices; at 10 MB/s
 # it takes as long as the round trip to a near server.
@@ -155,6 +156,8 @@ class RemoteFile:
         """
         self._system, self._path = self._find_system()
         if protocols_of(self._url) in (["http"], ["https"]):
+            from dicube.storage.http_ranges import HttpFile
+
             self._http = HttpFile(self._system, self._url, self.name, self._storage_options)
         data = self._request(0, _FRONT_SIZE)
         # A server without range requests sends the whole file, which then is the front.
@@ -232,6 +235,8 @@ class RemoteFile:
                 f"{self.name}: reading a URL needs the package fsspec",
                 suggestion="pip install 'dicube[remote]'",
             ) from None
+        from dicube.storage.redirects import options_within_origin
+
         check_links(self._url, self._storage_options)
         options = options_within_origin(self._url, self._storage_options)
         system, path = self._called(url_to_fs, self._url, **options)

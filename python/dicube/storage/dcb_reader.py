@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
 from dicube.codecs.codestream import probe
@@ -24,6 +23,9 @@ from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
 from dicube.storage.opened_file import OpenedFile
 from dicube.storage.real_values import RealValues, real_dtype
 from dicube.threads import Progress, batches, interruptible, thread_count
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 # Larger arrays are decoded into only if they are not far larger than the file, or the first frame
 # has the shape that the file states.

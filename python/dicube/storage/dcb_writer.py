@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, cycle, groupby
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs import get_codec
@@ -23,6 +22,9 @@ from dicube.exceptions import DataConsistencyError
 from dicube.storage.byte_source import SeekableFile
 from dicube.storage.formats import codec_of_path, kind_number
 from dicube.threads import Progress, Task, Threads, batches, interruptible, thread_count
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Several small frames are gathered and encoded together, up to so many bytes.
 _MOST_WAITING = 8 << 20

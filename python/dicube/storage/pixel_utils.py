@@ -6,16 +6,18 @@ Knows arrays and the pixel header; no file, no DICOM.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from dicube import _native
 from dicube.codecs.samples import check_dtype
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.real_values import RealValues, real_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 # float32 represents all integers up to this exactly.
 _EXACT_IN_FLOAT32 = 1 << 24

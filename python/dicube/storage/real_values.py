@@ -6,12 +6,14 @@ Knows numbers; no file, no pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from dicube.exceptions import DataConsistencyError
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 _FLOAT_DTYPES = ("float16", "float32", "float64")
 

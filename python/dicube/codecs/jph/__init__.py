@@ -5,13 +5,14 @@ Lossless. Knows single images, no file.
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from dicube.codecs.records import JPH
 from dicube.codecs.still import decode_image, encode_image, library_version
 from dicube.exceptions import CodecError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def imencode_jph(

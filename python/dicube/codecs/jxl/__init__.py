@@ -5,10 +5,9 @@ Lossless by default. Knows single images, no file.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube import _native
 from dicube.codecs.records import JXL, Effort
@@ -19,6 +18,9 @@ from dicube.codecs.still import (
     library_version,
 )
 from dicube.exceptions import DataConsistencyError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # The greatest `max_error` in libdicube; samples of 32 bits can't differ by more.
 _MOST_ERROR = 2**32 - 1

@@ -5,11 +5,11 @@ Must not know what pydicom is called for.
 
 from __future__ import annotations
 
-import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 _here = threading.local()
@@ -20,8 +20,12 @@ def _action_here() -> str:
     return getattr(_here, "action", "")
 
 
-# Drops only what is logged within `pydicom_quiet`, in the same thread.
-logging.getLogger("pydicom").addFilter(lambda _record: not _action_here())
+@cache
+def _filter_log() -> None:
+    """Drop what is logged within `pydicom_quiet`, in the same thread."""
+    import logging
+
+    logging.getLogger("pydicom").addFilter(lambda _record: not _action_here())
 
 
 class _OfThread(type):
@@ -55,6 +59,7 @@ def pydicom_quiet(action: Literal["ignore", "error"] = "ignore") -> Iterator[Non
     Args:
         action: 'error' to raise what it would warn of.
     """
+    _filter_log()
     if {*warnings.filters[:2]} != _FILTERS:  # callers may have put others first
         for category in (_Ignored, _Raised):
             warnings.simplefilter(category.action, category)  # type: ignore[arg-type]

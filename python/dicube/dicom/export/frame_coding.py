@@ -7,10 +7,9 @@ know files or elements.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.codecs.codestream import Codestream, probe
 from dicube.codecs.records import CodecRecord
@@ -23,6 +22,9 @@ from dicube.dicom.transfer_syntaxes import (
 )
 from dicube.exceptions import CodecError, DataConsistencyError
 from dicube.threads import Progress, Threads, thread_count
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Frames(Protocol):

@@ -6,9 +6,7 @@ PS3.3 C.7.6.3.1 (image pixel), C.11.1 (modality LUT). Must not know files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.elements.values import NUMBER_FORMAT
@@ -19,6 +17,9 @@ from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.stored_bits import UNUSED_BITS
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Key in a pixel header's Extras: the source stored 8-bit samples with VR OW instead of OB.
 BYTES_AS_OW = "BytesAsOW"

@@ -14,16 +14,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
 from dicube.dicom.merge_utils import JsonElement
 from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.exceptions import shown
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Choice: TypeAlias = "int | str"
 """The number of a mapping among those of a slice, or its LUTLabel."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.dicom.dicom_tags import TagLike
 from dicube.dicom.metadata.frame_positions import spread_over_frames, values_of_detector
 from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.exceptions import MetaDataError
 
-Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float64]"
 
 
 def numbers(meta: MetadataLookup, tag: TagLike, count: int) -> list[tuple[float, ...] | None]:
@@ -58,6 +60,17 @@ def positions(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
 def orientations(meta: MetadataLookup) -> list[tuple[float, ...] | None]:
     """Return ImageOrientationPatient of each slice (row, then column direction), or None."""
     return _plane_numbers(meta, "ImageOrientationPatient", 6)
+
+
+def median(values: Floats) -> float:
+    """Return the median of numbers; NaN if there are none.
+
+    numpy's own loads numpy.ma first, which takes longer than reading a file.
+    """
+    if not len(values):
+        return math.nan
+    ordered = np.sort(values)
+    return float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
 
 
 def normal_of(orientation: tuple[float, ...]) -> Floats | None:

@@ -14,10 +14,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.codecs import get_codec
 from dicube.codecs.codestream import probe
@@ -26,6 +25,9 @@ from dicube.codecs.recipes import KINDS, code_by_recipe
 from dicube.codecs.records import record_of
 from dicube.exceptions import CodecError, DataConsistencyError, InvalidCubeFileError, shown
 from dicube.threads import Threads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Bytes: TypeAlias = "bytes | memoryview"
 

@@ -14,10 +14,9 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.dicom.originals.model import (
     LARGEST_RANGE,
@@ -36,6 +35,9 @@ from dicube.dicom.originals.model import (
 )
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, shown
 from dicube.strict_json import check_json_memory, parse_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _PLAIN, _VERSION = 1, 2  # of the index
 

@@ -22,7 +22,7 @@ from dicube.dicom.dicom_status import (
 from dicube.dicom.dicom_tags import TagLike
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import values_of_slices
-from dicube.dicom.metadata.slice_order import normal_of, numbers, orientations, positions
+from dicube.dicom.metadata.slice_order import median, normal_of, numbers, orientations, positions
 from dicube.dicom.series.volumes import series_volumes
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _stacking(meta: DicomMeta) -> Iterator[Finding]:
         )
     steps = np.diff(along[order])
     steps = steps[steps > SAME_PLACE]
-    usual = float(np.median(steps))
+    usual = median(steps)
     given = [None if n is None else abs(n[0]) for n in numbers(meta, "SpacingBetweenSlices", 1)]
     wrong = [
         i

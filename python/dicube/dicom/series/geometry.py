@@ -18,13 +18,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from spacetransformer import Space as Space
 from spacetransformer.core.exceptions import SpaceTransformerError
 
 from dicube.dicom.dicom_status import SAME_PLACE, grid_findings
 from dicube.dicom.dicom_tags import get_tag_key, tag_name
 from dicube.dicom.metadata.slice_order import (
+    median,
     normal_of,
     numbers,
     orientations,
@@ -36,6 +36,8 @@ from dicube.exceptions import DataConsistencyError, MetaDataError, shown
 from dicube.strict_json import parse_json
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
     from dicube.dicom.dicom_meta import DicomMeta
 
 _FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation", "z_orientation")
@@ -322,7 +324,7 @@ def voxel_size(meta: DicomMeta) -> tuple[tuple[float, float, float], str]:
     steps = steps[steps > SAME_PLACE]
     distance, source = _stated_distance(meta)
     if len(steps):
-        distance, source = float(np.median(steps)), "positions"
+        distance, source = median(steps), "positions"
     return (float(spacing[1]), float(spacing[0]), distance), source
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicube.dicom.metadata.slice_order import numbers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from dicube.dicom.dicom_meta import DicomMeta
 
 # Key in the Extras of a pixel header: words hold more than their values.
