@@ -16,8 +16,6 @@ from dicube.core.origin import Origin
 from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
 from dicube.dicom.dicom_status import PUBLISHED_STATUSES, DicomStatus, get_dicom_status
-from dicube.dicom.export.pixel_attributes import Replaced
-from dicube.dicom.export.replaced import lossy_attributes
 from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.originals.section import BulkSource
 from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
@@ -29,7 +27,6 @@ from dicube.exceptions import (
     reporting_memory,
     shown,
 )
-from dicube.nifti import BytesBehind, NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.bulk import BulkReader, BulkWriter
 from dicube.storage.dcb_reader import DcbReader
@@ -40,6 +37,9 @@ from dicube.threads import Threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dicube.dicom.export.pixel_attributes import Replaced
+    from dicube.nifti import NiftiHeader
 
 _STATUS = "dicom_status"  # the status value as text
 METADATA = "dicom_meta"  # JSON, packed with zstd
@@ -135,6 +135,8 @@ def write_meta(writer: DcbWriter, meta: DicomMeta, elsewhere: Sequence[str] = ()
 
 def derived_attributes(meta: DicomMeta, losses: Sequence[Loss]) -> list[Replaced]:
     """Return the elements that record losses, for each DICOM file."""
+    from dicube.dicom.export.replaced import lossy_attributes
+
     return lossy_attributes(meta, [(loss.ratio, str(loss)) for loss in losses])
 
 
@@ -312,6 +314,8 @@ def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
     packed = reader.sections.get(_NIFTI)
     if not packed:
         return None
+    from dicube.nifti import BytesBehind, NiftiHeader
+
     name = _NIFTI
     try:
         header = NiftiHeader(unpack_bytes(packed, reader.max_memory))

@@ -20,11 +20,12 @@ from dicube.core.provenance import Provenance
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.series.geometry import Space
 from dicube.exceptions import LeftOutWarning
-from dicube.nifti import NiftiHeader
 from dicube.pixel_header import PixelDataHeader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dicube.nifti import NiftiHeader
 
 
 @dataclass(frozen=True)
