@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from dicube.dicom.files.file_in_parts import FileInParts
 from dicube.exceptions import CubeFileAccessError, CubeFileNotFoundError
 from dicube.regular_files import open_regular, open_unbuffered
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from dicube.dicom.files.archives import ZipMember
+    from dicube.dicom.files.file_in_parts import FileInParts
 
 Path: TypeAlias = "str | os.PathLike[str]"
 Source: TypeAlias = "Path | Dataset | Iterable[Path | Dataset | File]"
@@ -113,6 +113,7 @@ def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMe
     from pydicom.dataset import Dataset
 
     from dicube.dicom.files.archives import ZipMember
+    from dicube.dicom.files.file_in_parts import FileInParts
 
     several = [source] if isinstance(source, (str, os.PathLike, Dataset)) else list(source)
     found: list[File | DatasetInMemory] = []

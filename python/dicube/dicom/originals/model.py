@@ -9,7 +9,6 @@ Knows hashes and how files store samples. Must not know elements, dicube files o
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -546,6 +545,8 @@ def _flat(parts: Iterable[Bytes | Bulk]) -> Iterator[Bytes]:
 
 def digest_of(parts: Iterable[Bytes]) -> bytes:
     """Return the SHA-256 of bytes given in parts."""
+    import hashlib
+
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

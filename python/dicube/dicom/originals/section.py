@@ -6,7 +6,6 @@ with them raises an InvalidCubeFileError. Must not know elements, pixels or comp
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -120,6 +119,8 @@ def originals_to_bytes(
     Raises:
         DataConsistencyError: a file with bulk was changed since it was read.
     """
+    import hashlib
+
     forms: dict[SampleForm, int] = {}
     recipes: dict[Recipe, int] = {}
     literals: list[bytes | memoryview] = []

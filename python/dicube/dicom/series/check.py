@@ -23,7 +23,6 @@ from dicube.dicom.dicom_tags import TagLike
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.dicom.metadata.slice_order import median, normal_of, numbers, orientations, positions
-from dicube.dicom.series.volumes import series_volumes
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
@@ -202,6 +201,8 @@ def _repeated_positions(meta: DicomMeta) -> Iterator[Finding]:
     repeated = sorted(i for slices in members if len(slices) > 1 for i in slices)
     if not repeated:
         return
+    from dicube.dicom.series.volumes import series_volumes
+
     sizes = sorted({len(slices) for slices in members})
     count = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     volumes = series_volumes(meta)
