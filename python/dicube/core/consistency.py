@@ -5,10 +5,14 @@ Must not know pixels or files.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError, MetaDataError
 from dicube.pixel_header import PixelDataHeader
+
+if TYPE_CHECKING:
+    from dicube.dicom.series.geometry import Space
 
 
 def checked_header(header: PixelDataHeader | None, dtype: str) -> PixelDataHeader:
@@ -37,6 +41,8 @@ def checked_space(space: Space | None, shape: tuple[int, ...]) -> Space | None:
     """Return a space; raise unless it has the shape of the volume."""
     if space is None:
         return None
+    from dicube.dicom.series.geometry import Space
+
     if not isinstance(space, Space):
         raise DataConsistencyError(f"expected a Space, found {type(space).__name__}")
     if tuple(space.shape) != shape[:3]:

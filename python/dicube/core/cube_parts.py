@@ -18,7 +18,7 @@ from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
 from dicube.dicom.dicom_status import PUBLISHED_STATUSES, DicomStatus, get_dicom_status
 from dicube.dicom.metadata.original_elements import OriginalElements
 from dicube.dicom.originals.section import BulkSource
-from dicube.dicom.series.geometry import Space, space_from_json, space_to_json
+from dicube.dicom.series.geometry import space_from_json, space_to_json
 from dicube.dicom.series.precedence import write_rescale
 from dicube.dicom.transfer_syntaxes import coded_syntax_of
 from dicube.exceptions import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dicube.dicom.export.pixel_attributes import Replaced
+    from dicube.dicom.series.geometry import Space
     from dicube.nifti import NiftiHeader
 
 _STATUS = "dicom_status"  # the status value as text

@@ -18,13 +18,13 @@ from dicube.core.damage import Damage
 from dicube.core.lossy.loss import Loss
 from dicube.core.provenance import Provenance
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.series.geometry import Space
 from dicube.exceptions import LeftOutWarning
 from dicube.pixel_header import PixelDataHeader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from dicube.dicom.series.geometry import Space
     from dicube.nifti import NiftiHeader
 
 

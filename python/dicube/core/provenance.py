@@ -21,7 +21,7 @@ from dicube.dicom.originals.section import (
     originals_from_bytes,
     originals_to_bytes,
 )
-from dicube.dicom.series.geometry import Space, space_fields
+from dicube.dicom.series.geometry import space_fields
 from dicube.exceptions import InvalidCubeFileError, reporting_memory
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.packed_text import pack_bytes, unpack_bytes
@@ -30,6 +30,8 @@ from dicube.strict_json import least_packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from dicube.dicom.series.geometry import Space
 
 
 def pack_originals(

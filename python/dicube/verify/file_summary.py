@@ -6,7 +6,7 @@ import math
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from dicube.dicom.dicom_status import Finding
 from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.dicom.originals.model import Recoded, size_of
 from dicube.dicom.series.check import check_dicom
-from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.precedence import UNITS, mappings_of_slices
 from dicube.exceptions import DataConsistencyError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.urls import name_of_source
+
+if TYPE_CHECKING:
+    from dicube.dicom.series.geometry import Space
 
 _SHOWN_TAGS = (
     "PatientName",

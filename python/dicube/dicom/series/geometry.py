@@ -14,12 +14,11 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from spacetransformer import Space as Space
-from spacetransformer.core.exceptions import SpaceTransformerError
 
 from dicube.dicom.dicom_status import SAME_PLACE, grid_findings
 from dicube.dicom.dicom_tags import get_tag_key, tag_name
@@ -37,10 +36,17 @@ from dicube.strict_json import parse_json
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from spacetransformer import Space as Space
 
     from dicube.dicom.dicom_meta import DicomMeta
 
 _FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation", "z_orientation")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Space":  # loaded only when it is needed
+        return import_module("spacetransformer").Space
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_space_from_DicomMeta(  # noqa: N802 (the published name)
@@ -145,6 +151,9 @@ def space_or_reason(meta: DicomMeta) -> tuple[Space | None, str]:
 
 def space_of_grid(grid: Grid) -> tuple[Space | None, str]:
     """Return the Space in xyz order; or None and the reason why a Space can't describe the grid."""
+    from spacetransformer import Space
+    from spacetransformer.core.exceptions import SpaceTransformerError
+
     if not np.isfinite(grid.origin).all():
         return None, f"the origin is {grid.origin.tolist()}"
     x, y, z = (tuple(axis) for axis in grid.axes.tolist())
@@ -180,6 +189,8 @@ def space_to_json(space: Space) -> str:
     Raises:
         MetaDataError: a field is invalid, such as NaN.
     """
+    from spacetransformer.core.exceptions import SpaceTransformerError
+
     try:
         fields = space_fields(space.reverse_axis_order())
         for name, values in fields.items():
@@ -195,6 +206,9 @@ def space_from_json(text: str) -> Space:
     Raises:
         MetaDataError: the JSON does not describe a Space.
     """
+    from spacetransformer import Space
+    from spacetransformer.core.exceptions import SpaceTransformerError
+
     try:
         found = parse_json(text)
         fields = {name: tuple(found[name]) for name in _FIELDS}

@@ -28,7 +28,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +48,6 @@ from dicube.dicom.metadata.real_world import (
     values_of_slices,
 )
 from dicube.dicom.series.geometry import (
-    Space,
     plane_attributes,
     same_space,
     space_fields,
@@ -56,6 +55,9 @@ from dicube.dicom.series.geometry import (
 )
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
+
+if TYPE_CHECKING:
+    from dicube.dicom.series.geometry import Space
 
 RESCALE, WINDOW = RESCALE_NAMES, FirstSlice._fields[2:]
 # In a pixel header's Extras: the units of real values that a mapping makes. RescaleType has those
