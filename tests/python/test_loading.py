@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("import dicube.dicom, dicube.core", NUMPY),
         ("import dicube; dicube.open(file)[1:3, ::2]", NUMPY),
         ("import dicube; dicube.open(file).dicom_meta.get('PatientName')", NUMPY),
-        ("import dicube; dicube.load_meta(file).get('ImagePositionPatient')", NUMPY),
+        ("import dicube; dicube.open(file).dicom_meta.get('ImagePositionPatient')", NUMPY),
         ("import dicube; dicube.open(file).get_fdata(1)", NUMPY),
         ("import dicube; dicube.open(file).space", WITH_SPACE),
         ("from dicube.cli import main; main(['info', file])", WITH_SPACE),

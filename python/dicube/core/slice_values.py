@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.metadata.real_world import Choice
@@ -20,6 +19,9 @@ from dicube.dicom.series.stored_bits import UNUSED_BITS, StoredBits, stored_bits
 from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.real_values import RealValues
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 def real_values(

@@ -9,9 +9,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.pixels.processing import convert_color_space
 
 from dicube.dicom.metadata.json_elements import dataset_of
 from dicube.dicom.metadata.lookup import converted
@@ -20,6 +17,9 @@ from dicube.dicom.transfer_syntaxes import known_interpretation
 from dicube.exceptions import DataConsistencyError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
+
     from dicube.dicom.dicom_meta import DicomMeta
 
 _PALETTE, _LUMINANCE = "PALETTE COLOR", ("YBR_FULL", "YBR_FULL_422")
@@ -67,6 +67,8 @@ def in_rgb(volume: NDArray[Any], meta: DicomMeta | None) -> NDArray[Any]:
             f"can't convert {known_interpretation(interpretation)} of {volume.dtype.name} to RGB",
             suggestion=_REMEDY,
         )
+    from pydicom.pixels.processing import convert_color_space
+
     return convert_color_space(volume.copy(), interpretation, "RGB", per_frame=True)
 
 
