@@ -317,9 +317,9 @@ def same_item(one: Item, other: Item) -> bool:
 
 
 def _dictionary_vr(tag: BaseTag, item: Item) -> str:
-    from pydicom.datadict import dictionary_VR, private_dictionary_VR
-
     if not tag.is_private:
+        from pydicom.datadict import dictionary_VR
+
         try:
             return dictionary_VR(tag)
         except KeyError:
@@ -328,6 +328,8 @@ def _dictionary_vr(tag: BaseTag, item: Item) -> str:
         return "LO"
     creator = item.elements.get(tag.group << 16 | tag.element >> 8)
     if creator is not None and not isinstance(creator, SequenceElement) and creator.value:
+        from pydicom.datadict import private_dictionary_VR
+
         try:
             return private_dictionary_VR(tag, creator.value.decode("latin-1").strip(" \0"))
         except KeyError:
