@@ -280,6 +280,9 @@ class Cube:
     def dicom_meta(self) -> DicomMeta | None:
         """The metadata, parsed when first needed; None if there are none.
 
+        Long elements, such as those with a value for each of many slices, are parsed and checked
+        when they are first used: a MetaDataError of a malformed one is raised then.
+
         Raises:
             MetaDataError: they can't be parsed.
             DataConsistencyError: they have another number of slices.

@@ -107,7 +107,7 @@ def load_meta(
     Raises:
         FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
         InvalidCubeFileError: not a dicube file, or a damaged or newer one.
-        MetaDataError: the metadata can't be parsed.
+        MetaDataError: the metadata can't be parsed; `Cube.dicom_meta` describes long elements.
 
     Example:
         >>> dicube.load_meta("head.dcbs").get("PatientName")

@@ -39,9 +39,14 @@ _HOMES = {
     "read_dicom_dir": "dicube.dicom.dicom_io",
 }
 
+# Modules that callers of the published package use without importing them.
+_MODULES = ("dcb_streaming", "dicom_io", "dicom_meta", "dicom_status", "dicom_tags", "merge_utils")
+
 
 def __getattr__(name: str) -> Any:
     # Reading DICOM files takes pydicom, which reading dicube files must not wait for.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
