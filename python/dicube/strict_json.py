@@ -99,9 +99,15 @@ def json_memory(text: bytes | memoryview) -> int:
     are counted too.
     """
     data = bytes(text)
+    codes = np.frombuffer(data, np.uint8)
+
+    def count(character: str) -> int:
+        """Count a character, several times as fast as `bytes.count` does if it is frequent."""
+        return int(np.count_nonzero(codes == ord(character)))
+
     texts = len(data) * (2 if data.isascii() else 5)
-    containers = 232 * data.count(b"{") - 160 * data.count(b"{}") + 88 * data.count(b"[")
-    values = 40 * data.count(b",") + 80 * data.count(b":") + 28 * data.count(b'"')
+    containers = 232 * count("{") - 160 * data.count(b"{}") + 88 * count("[")
+    values = 40 * count(",") + 80 * count(":") + 28 * count('"')
     return texts + containers + values
 
 
