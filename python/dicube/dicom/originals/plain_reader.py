@@ -54,11 +54,10 @@ class PlainElement(NamedTuple):
 
         Raises:
             MetaDataError: the value is not a sequence.
+            RecursionError: sequences are nested too deeply.
         """
         try:
             return _items(self.value, 0, len(self.value), *_encoding_within(self.vr, self.order))[0]
-        except RecursionError:
-            raise MetaDataError("sequences are nested too deeply") from None
         except struct.error as error:
             raise MetaDataError(f"malformed sequence: {error}") from None
 

@@ -224,7 +224,7 @@ def test_few_character_sets_count(monkeypatch: pytest.MonkeyPatch) -> None:
         looked_up.append(len(names))
         return ["iso8859"]
 
-    monkeypatch.setattr("dicube.dicom.elements.values.convert_encodings", convert)
+    monkeypatch.setattr("pydicom.charset.convert_encodings", convert)
     encodings_of(b"X\\" * 100_000)
     assert looked_up == [64]
 

@@ -184,7 +184,7 @@ def test_a_deflated_one_takes_no_memory(medium: Path) -> None:
         file.seek(at)
         file.write(bomb)
     script = """
-import resource, sys
+import pydicom, resource, sys
 from dicube.dicom.files.sources import files_of
 from dicube.exceptions import DicomCubeError
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
