@@ -363,15 +363,17 @@ def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
     """Check for invalid values, beyond any rounding."""
 
     def spacing_of_nothing(spacing: Any) -> bool:
-        return bool(min(spacing) <= 0)
+        return spacing is not None and min(spacing) <= 0
 
     def not_orthonormal(orientation: Any) -> bool:
+        if orientation is None:
+            return False
         directions = np.reshape(orientation, (2, 3))
         off = np.abs(directions @ directions.T - np.eye(2)).max()
         return bool(off > ORTHONORMAL_TOLERANCE)
 
     def no_pixels(size: Any) -> bool:
-        return int(size[0]) <= 0
+        return size is not None and int(size[0]) <= 0
 
     for name, found, wrong, what, reference in (
         (
@@ -391,7 +393,7 @@ def _contradictions(meta: DicomMeta) -> Iterator[Finding]:
         ("Rows", numbers(meta, "Rows", 1), no_pixels, "is not positive", "PS3.3 C.7.6.3.1"),
         ("Columns", numbers(meta, "Columns", 1), no_pixels, "is not positive", "PS3.3 C.7.6.3.1"),
     ):
-        slices = [i for i, value in enumerate(found) if value is not None and wrong(value)]
+        slices = [i for i, is_wrong in enumerate(converted(found, wrong)) if is_wrong]
         if slices:
             yield finding_of(
                 DicomStatus.INCONSISTENT,
