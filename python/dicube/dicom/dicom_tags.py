@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.machinery import PathFinder
@@ -124,18 +125,21 @@ def _plain(tag: Any) -> Any:
 
 @cache
 def _dictionary() -> Mapping[int, tuple[str, ...]]:
-    """Return pydicom's dictionary: VR, multiplicity, name, retirement and keyword by tag."""
-    package = find_spec("pydicom")
-    assert package is not None
-    spec = PathFinder.find_spec("_dicom_dict", package.submodule_search_locations)
-    if spec is None or spec.loader is None:
-        from pydicom._dicom_dict import DicomDictionary
+    """Return pydicom's dictionary: VR, multiplicity, name, retirement and keyword by tag.
 
-        return DicomDictionary
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    entries: Mapping[int, tuple[str, ...]] = module.DicomDictionary
-    return entries
+    Importing it as a module of pydicom would load all of pydicom.
+    """
+    package = None if "pydicom" in sys.modules else find_spec("pydicom")
+    folders = None if package is None else package.submodule_search_locations
+    spec = None if folders is None else PathFinder.find_spec("_dicom_dict", folders)
+    if spec is not None and spec.loader is not None:
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        entries: Mapping[int, tuple[str, ...]] = module.DicomDictionary
+        return entries
+    from pydicom._dicom_dict import DicomDictionary
+
+    return DicomDictionary
 
 
 @cache

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from programs.running import run_python
+from pydicom.datadict import DicomDictionary, dictionary_keyword
 from pydicom.tag import Tag
 
-from dicube.dicom.dicom_tags import CommonTags, get_tag_key
+from dicube.dicom.dicom_tags import CommonTags, get_tag_key, keyword_of
 from dicube.exceptions import MetaDataError
 
 
@@ -43,6 +45,28 @@ def test_what_is_no_tag(tag: Any) -> None:
     assert isinstance(caught.value, KeyError)
     assert isinstance(caught.value, ValueError)
     assert "KeyError" not in str(caught.value)
+
+
+def test_keywords_are_those_of_pydicom() -> None:
+    for number in DicomDictionary:
+        assert keyword_of(f"{number:08X}") == dictionary_keyword(number)
+        if keyword := dictionary_keyword(number):
+            assert get_tag_key(keyword) == f"{Tag(keyword):08X}"
+    assert keyword_of("60020010") == "OverlayRows"  # of a repeating group
+    assert keyword_of("00091001") == ""
+
+
+@pytest.mark.parametrize("first", ["", "import pydicom"])
+def test_keywords_that_callers_add_to_pydicom(first: str) -> None:
+    code = f"""
+{first}
+from dicube.dicom.dicom_tags import get_tag_key, keyword_of
+print(get_tag_key("PatientName"), keyword_of("00100010"), end=" ")
+from pydicom.datadict import add_dict_entry
+add_dict_entry(0x10021001, "UL", "TestOne", "Test One")
+print(get_tag_key("TestOne"), keyword_of("10021001"))
+"""
+    assert run_python("-c", code).stdout == "00100010 PatientName 10021001 TestOne\n"
 
 
 def test_common_tags() -> None:

@@ -21,6 +21,7 @@ from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian
 
 from dicube import DicomCubeImage, DicomMeta
+from dicube.dicom.elements import items
 from dicube.dicom.elements.parser import is_implicit_sequence
 
 SENT_AS_UN = (
@@ -29,6 +30,11 @@ SENT_AS_UN = (
     *("RescaleSlope", "RescaleIntercept", "Rows", "Columns", "BitsAllocated", "BitsStored"),
     *("HighBit", "PixelRepresentation", "SamplesPerPixel", "PhotometricInterpretation"),
 )
+
+
+def test_parts_that_are_compared() -> None:
+    parts = [part(RawDataElement._fields) for part in items._COMPARED]
+    assert parts == ["value", "VR", "is_little_endian", "is_implicit_VR"]
 
 
 def value_field(dataset: Dataset, keyword: str) -> bytes:

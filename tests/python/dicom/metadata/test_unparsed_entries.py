@@ -113,6 +113,9 @@ def test_elements_with_long_binary_are_completed_from_the_originals(file: bytes,
 
 
 def test_metadata_that_differ_in_an_unparsed_entry_are_not_equal(text: str) -> None:
+    document = json.loads(text)
+    del document["in_originals"]
+    text = json.dumps(document)
     meta = DicomMeta.from_json(text, source="")
     numbers = [*range(2, SLICES + 2)]
     other = DicomMeta.from_json(changed(text, MERGED, NUMBER, "Value", numbers), source="")
