@@ -22,7 +22,14 @@ from dicube.dicom.dicom_status import (
 from dicube.dicom.dicom_tags import TagLike
 from dicube.dicom.metadata.lookup import converted
 from dicube.dicom.metadata.real_world import values_of_slices
-from dicube.dicom.metadata.slice_order import median, normal_of, numbers, orientations, positions
+from dicube.dicom.metadata.slice_order import (
+    Floats,
+    median,
+    normal_of,
+    numbers,
+    orientations,
+    positions,
+)
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
@@ -185,19 +192,33 @@ def _stacking(meta: DicomMeta) -> Iterator[Finding]:
         )
 
 
+def _equal_places(places: Floats) -> Iterator[list[int]]:
+    """Yield the rows that are close to each other, in order of the first of each group."""
+    # Rows that differ are far apart along a direction that fits no grid, so that few are compared.
+    direction = np.sqrt(np.arange(2, 2 + places.shape[1]))
+    along = places @ direction
+    order = np.argsort(along)
+    reach = 2 * SAME_PLACE * direction.sum()
+    first = np.searchsorted(along, along - reach, sorter=order)
+    last = np.searchsorted(along, along + reach, "right", sorter=order)
+    left = np.ones(len(places), bool)
+    for index in range(len(places)):
+        if left[index]:
+            near = order[first[index] : last[index]]
+            near = near[left[near]]
+            near = near[np.abs(places[near] - places[index]).max(axis=1) <= SAME_PLACE]
+            left[near] = False
+            yield sorted(near.tolist())
+
+
 def _repeated_positions(meta: DicomMeta) -> Iterator[Finding]:
     """Check for slices at the same position, and report the volumes that they form."""
     points = positions(meta)
     turned = orientations(meta)
     known = [i for i, point in enumerate(points) if point is not None]
-    places = np.array([(*(points[i] or ()), *(turned[i] or [0.0] * 6)) for i in known], float)
-    members: list[list[int]] = []
-    left = np.ones(len(known), bool)
-    for index in range(len(known)):
-        if left[index]:
-            here = left & (np.abs(places - places[index]).max(axis=1) <= SAME_PLACE)
-            left &= ~here
-            members.append([known[i] for i in np.flatnonzero(here)])
+    rows = [(*(points[i] or ()), *(turned[i] or [0.0] * 6)) for i in known]
+    places = np.array(rows, float).reshape(-1, 9)
+    members = [[known[i] for i in group] for group in _equal_places(places)]
     repeated = sorted(i for slices in members if len(slices) > 1 for i in slices)
     if not repeated:
         return

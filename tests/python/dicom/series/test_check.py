@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from inputs.dicom_series import each, make_series
 from pydicom.dataset import Dataset
@@ -13,6 +14,7 @@ from pydicom.dataset import Dataset
 import dicube
 from dicube import DicomStatus, check_dicom, get_dicom_status, read_dicom_dir
 from dicube.dicom import DicomMeta, Finding
+from dicube.dicom.series.check import _equal_places
 
 COUNT = 6
 Fault = Callable[[list[Dataset]], object]
@@ -155,6 +157,18 @@ class TestRepeatedPositions:
         (finding,) = (f for f in checked(positions(points))[1] if f.kind == "repeated_positions")
         assert finding.slices == (0, 1)
         assert "1 to 2 at each: no element distinguishes them" in finding.message
+
+    def test_groups_are_those_of_all_pairs(self) -> None:
+        chance = np.random.default_rng(1)
+        for _ in range(50):
+            places = chance.integers(0, 3, (40, 9)) * chance.choice([0, 1], 9)
+            places = places + chance.choice([0, 4e-4, 9.9e-4, 1.1e-3], (40, 9))
+            expected, left = [], list(range(40))
+            while left:
+                near = np.abs(places[left] - places[left[0]]).max(axis=1) <= 1e-3
+                expected.append([index for index, same in zip(left, near, strict=True) if same])
+                left = [index for index, same in zip(left, near, strict=True) if not same]
+            assert list(_equal_places(places)) == expected
 
 
 def test_frames_of_one_instance_share_its_uid() -> None:
