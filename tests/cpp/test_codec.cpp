@@ -382,10 +382,25 @@ void no_allowance_is_beyond_the_address_space() {
     Allowance::release(&allowance, block);
 }
 
+void blocks_are_used_again_within_the_allowance() {
+    constexpr size_t large = size_t{1} << 20;
+    Allowance allowance(3 * large);
+    void* block = Allowance::allocate(&allowance, large);
+    Allowance::release(&allowance, block);
+    EXPECT(Allowance::allocate(&allowance, large) == block);
+    Allowance::release(&allowance, block);
+    // What is kept makes room for what is needed.
+    block = Allowance::allocate(&allowance, 2 * large + large / 2);
+    EXPECT(block != nullptr && !allowance.exceeded());
+    EXPECT(Allowance::allocate(&allowance, large) == nullptr && allowance.exceeded());
+    Allowance::release(&allowance, block);
+}
+
 }  // namespace
 
 int main() {
     no_allowance_is_beyond_the_address_space();
+    blocks_are_used_again_within_the_allowance();
     bits_are_tight();
     claims_are_within_max_memory();
     masks_come_back();
