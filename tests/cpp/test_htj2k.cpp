@@ -1,5 +1,6 @@
 // HTJ2K as other encoders write it: lossy, with component transforms, tiles, precincts and offsets.
 // The codestreams are OpenJPH's own; the samples that it was given are the judge.
+#include <openjph/ojph_arch.h>
 #include <openjph/ojph_codestream.h>
 #include <openjph/ojph_file.h>
 #include <openjph/ojph_mem.h>
@@ -8,12 +9,34 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <memory>
 #include <random>
 #include <tuple>
 #include <vector>
 
 #include "../../cpp/src/codecs/codec.h"
 #include "expect.h"
+
+#ifdef OJPH_ARCH_X86_64
+// Functions of OpenJPH and of its patches that no installed header declares.
+namespace ojph::local {
+struct coded_block {
+    ui8* coded_data;
+    ui32* decoded_data;
+    ui32 missing_msbs, num_passes, lengths1, lengths2, width, height, stride;
+    bool stripe_causal, decoded;
+};
+void ojph_encode_codeblock32(ui32* buf, ui32 missing_msbs, ui32 num_passes, ui32 width, ui32 height,
+                             ui32 stride, ui32* lengths, mem_elastic_allocator* elastic,
+                             coded_lists*& coded);
+bool ojph_decode_codeblock32(ui8* coded_data, ui32* decoded_data, ui32 missing_msbs,
+                             ui32 num_passes, ui32 lengths1, ui32 lengths2, ui32 width, ui32 height,
+                             ui32 stride, bool stripe_causal);
+void ojph_decode_codeblocks_avx2(coded_block* blocks, ui32 count, void* scratch);
+extern const size_t avx512_decoder_scratch_size;
+void ojph_decode_codeblocks_avx512(coded_block* blocks, ui32 count, void* scratch);
+}  // namespace ojph::local
+#endif
 
 using namespace dicube;
 
@@ -457,6 +480,130 @@ void impossible_geometry_is_refused() {
     }
 }
 
+#ifdef OJPH_ARCH_X86_64
+// A code block, coded as OpenJPH does, and room for its samples.
+struct CodeBlock {
+    CodeBlock(uint32_t width, uint32_t height, uint32_t bits) : stride((width + 15) / 16 * 16) {
+        size_t size = stride * rows(height);
+        size_t density = random_bits() % 5, depth = 1 + random_bits() % bits;
+        ojph::ui32* from = buffer(given, size);
+        for (uint32_t y = 0; y < height; ++y)
+            for (uint32_t x = 0; x < width; ++x) {
+                bool is_zero = random_bits() % 4 >= density || (density == 3 && x > width / 2);
+                uint32_t value = is_zero ? 0 : random_bits() % (uint64_t{1} << depth);
+                if (random_bits() % 16 != 0) value >>= random_bits() % depth;
+                if (value != 0)
+                    from[y * stride + x] = (random_bits() << 31) | (value << (31 - bits));
+            }
+        from[0] |= 1u << (31 - bits);  // the encoder needs one
+        ojph::mem_elastic_allocator elastic(1 << 16);
+        ojph::coded_lists* coded = nullptr;
+        ojph::ui32 lengths[2] = {0, 0};
+        ojph::local::ojph_encode_codeblock32(from, bits - 1, 1, width, height, stride, lengths,
+                                             &elastic, coded);
+        // Decoders read up to 16 bytes before and after.
+        bytes.assign(16 + lengths[0] + 100, 0);
+        std::copy_n(coded->buf, lengths[0], bytes.begin() + 16);
+        block = {nullptr, nullptr, bits - 1, 1, lengths[0], 0, width, height, stride, false, false};
+    }
+
+    // Decoders write stripes of four rows.
+    static uint32_t rows(uint32_t height) { return (height + 3) / 4 * 4; }
+
+    // Aligned as the decoders need it.
+    static ojph::ui32* buffer(std::vector<ojph::ui32>& memory, size_t size) {
+        memory.assign(size + 16, 0);
+        void* start = memory.data();
+        size_t space = memory.size() * 4;
+        return static_cast<ojph::ui32*>(std::align(64, size * 4, start, space));
+    }
+
+    ojph::local::coded_block to_decode() {
+        ojph::local::coded_block result = block;
+        result.coded_data = bytes.data() + 16;
+        result.decoded_data = buffer(found, stride * rows(block.height));
+        return result;
+    }
+
+    uint32_t stride;
+    std::vector<ojph::ui32> given, found;
+    std::vector<uint8_t> bytes;
+    ojph::local::coded_block block;
+};
+
+std::vector<ojph::ui32> samples_of(const ojph::local::coded_block& block) {
+    std::vector<ojph::ui32> samples;
+    for (uint32_t y = 0; y < block.height; ++y) {
+        const ojph::ui32* row = block.decoded_data + y * block.stride;
+        samples.insert(samples.end(), row, row + block.width);
+    }
+    return samples;
+}
+// Several code blocks at once, of any sizes, whole or damaged, come out as one by one.
+void code_blocks_together_are_those_alone() {
+    using namespace ojph::local;
+    bool has_lanes = ojph::get_cpu_ext_level() >= ojph::X86_CPU_EXT_LEVEL_AVX512VBMI2;
+    if (ojph::get_cpu_ext_level() < ojph::X86_CPU_EXT_LEVEL_AVX2) return;
+    std::vector<ojph::ui32> memory;
+    void* scratch = CodeBlock::buffer(memory, avx512_decoder_scratch_size / 4 + 1);
+    for (int i = 0; i < 600; ++i) {
+        uint32_t count = 1 + random_bits() % 16, log_width = 2 + random_bits() % 9;
+        // Wider ones overrun a buffer of OpenJPH's encoder.
+        uint32_t widest = std::min(1u << log_width, 1020u);
+        uint32_t highest = std::min(4096u >> log_width, 1024u);
+        bool same_size = random_bits() % 2;
+        std::vector<CodeBlock> blocks;
+        for (uint32_t k = 0; k < count; ++k) {
+            uint32_t width = 1 + random_bits() % widest, height = 1 + random_bits() % highest;
+            if (same_size && k > 0) width = blocks[0].block.width, height = blocks[0].block.height;
+            blocks.emplace_back(width, height, 2 + random_bits() % (i % 4 == 0 ? 27 : 13));
+            CodeBlock& last = blocks.back();
+            if (i % 3 == 1) {  // damaged
+                for (int times = random_bits() % 4; times > 0; --times)
+                    last.bytes[16 + random_bits() % last.block.lengths1] =
+                        random_bits() % 3 == 0 ? 0xFF : static_cast<uint8_t>(random_bits());
+                if (random_bits() % 4 == 0)
+                    last.block.lengths1 = 2 + random_bits() % (last.block.lengths1 - 1);
+            }
+            if (i % 3 == 2 && last.block.missing_msbs < 27) {  // refined
+                last.block.num_passes = 2 + random_bits() % 2;
+                last.block.lengths2 = 1 + random_bits() % 80;
+                for (uint32_t b = 0; b < last.block.lengths2; ++b)
+                    last.bytes[16 + last.block.lengths1 + b] = static_cast<uint8_t>(random_bits());
+                last.block.stripe_causal = random_bits() % 2;
+            }
+        }
+        std::vector<std::vector<ojph::ui32>> alone;
+        std::vector<bool> decoded;
+        for (CodeBlock& one : blocks) {
+            coded_block b = one.to_decode();
+            ojph_decode_codeblocks_avx2(&b, 1, nullptr);
+            decoded.push_back(b.decoded);
+            alone.push_back(samples_of(b));
+            if (i % 3 == 0) {
+                b = one.to_decode();
+                EXPECT(decoded.back());
+                EXPECT(ojph_decode_codeblock32(b.coded_data, b.decoded_data, b.missing_msbs,
+                                               b.num_passes, b.lengths1, b.lengths2, b.width,
+                                               b.height, b.stride, b.stripe_causal));
+                EXPECT(samples_of(b) == alone.back());
+            }
+        }
+        for (bool lanes : {false, true}) {
+            if (lanes && !has_lanes) continue;
+            std::vector<coded_block> together;
+            for (CodeBlock& one : blocks) together.push_back(one.to_decode());
+            (lanes ? ojph_decode_codeblocks_avx512 : ojph_decode_codeblocks_avx2)(together.data(),
+                                                                                  count, scratch);
+            for (uint32_t k = 0; k < count; ++k) {
+                EXPECT(together[k].decoded == decoded[k]);
+                if (decoded[k]) EXPECT(samples_of(together[k]) == alone[k]);
+            }
+        }
+    }
+}
+#endif
+
 // The memory for many tiles or precincts is known before OpenJPH allocates it.
 void small_pieces_are_within_max_memory() {
     for (bool tiles : {false, true}) {
@@ -490,6 +637,9 @@ int main() {
     offsets_limit_the_levels();
     vertically_causal_blocks_come_back();
     refinement_without_bytes_changes_nothing();
+#ifdef OJPH_ARCH_X86_64
+    code_blocks_together_are_those_alone();
+#endif
     impossible_geometry_is_refused();
     small_pieces_are_within_max_memory();
     return report();

@@ -230,7 +230,7 @@ Image coded_form(Image image) {
 
 double Header::memory() const {
     constexpr double tile_size = 4096, resolution_size = 2048, block_size = 512, block_record = 64,
-                     precinct_size = 128, lines = 8, spare = 1.05;
+                     precinct_size = 128, lines = 8, spare = 1.05, scratch = 270'000;
     double sample = bits > 20 ? 8 : 4;
     double all = static_cast<double>(tiles()) * tile_size;
     uint32_t most_ratio = 0;  // of a precinct's side to a code block's
@@ -250,16 +250,18 @@ double Header::memory() const {
         uint64_t band_width = (width >> halved) + 1, band_height = (height >> halved) + 1;
         double tile_rows = static_cast<double>(std::min(tiles_down, band_height));
         double across = pieces(band_width, tiles_across, log_width);
+        double down = pieces(band_height, tiles_down, log_height);
+        // With AVX-512, up to five blocks of a band may be decoded at once instead of one row.
+        double band_tiles = tile_rows * static_cast<double>(std::min(tiles_across, band_width));
+        double blocks = std::min(across * down, across * tile_rows + 5 * band_tiles);
         all += static_cast<double>(tiles()) * resolution_size +
                static_cast<double>(tiles_down * (width + 2 * tiles_across)) * sample * lines +
-               bands * across *
-                   (tile_rows * (block * sample + block_size) +
-                    pieces(band_height, tiles_down, log_height) * block_record) +
+               bands * (blocks * (block * sample + block_size) + across * down * block_record) +
                pieces(width, tiles_across, precinct_width) *
                    pieces(height, tiles_down, precinct_height) * precinct_size;
     }
     double tag_trees = 16.0 / 3 * std::exp2(2.0 * most_ratio);
-    return spare * (all * image.samples + tag_trees);
+    return spare * (all * image.samples + tag_trees + scratch);
 }
 
 uint32_t Header::levels_for(const Image& expected) const {
