@@ -36,6 +36,7 @@ RULES: dict[str, tuple[list[str], str, Any, tuple[str, ...], tuple[str, ...]]] =
     "--sort": (["--sort", "instance-reverse"], "sort_method", None, ("dicom",), TARGETS),
     "--on-error": (["--on-error", "skip"], "on_error", "skip", ("dicube",), TARGETS),
     "--effort": (["--effort", "2"], "effort", 2, SOURCES, ("x.dcba", "x.dcbl", "x.dcbr")),
+    "--block-side": (["--block-side", "32"], "block_side", 32, SOURCES, ("x.dcbs",)),
     "--no-verify": (["--no-verify"], "verify", False, SOURCES, ("x.dcbs", "x.dcba")),
     "--exact": (["--exact", "no"], "exact", False, ("dicom", "dicube"), ("x.dcbs", "x.dcba")),
     "--max-error": (["--max-error", "2"], "max_error", 2, SOURCES, BOUNDED),
