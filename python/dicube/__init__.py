@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         save_to_nifti,
     )
     from dicube.core.num_threads import get_num_threads, set_num_threads
+    from dicube.core.one_instance import extract_instance, instance_bytes
     from dicube.core.stored_files import restore_files, store_files, stored_names
     from dicube.dicom.dicom_io import read_dicom_dir
     from dicube.dicom.dicom_meta import DicomMeta, SortMethod
@@ -59,8 +60,10 @@ __all__ = [
     "__version__",
     "build_info",
     "check_dicom",
+    "extract_instance",
     "get_dicom_status",
     "get_num_threads",
+    "instance_bytes",
     "load",
     "load_from_dicom_folder",
     "load_from_nifti",
@@ -89,8 +92,10 @@ _HOMES = {
     "SortMethod": "dicube.dicom",
     "build_info": "dicube._native",
     "check_dicom": "dicube.dicom",
+    "extract_instance": "dicube.core.one_instance",
     "get_dicom_status": "dicube.dicom",
     "get_num_threads": "dicube.core.num_threads",
+    "instance_bytes": "dicube.core.one_instance",
     "load": "dicube.core.io",
     "load_from_dicom_folder": "dicube.core.io",
     "load_from_nifti": "dicube.core.io",

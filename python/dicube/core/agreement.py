@@ -54,6 +54,7 @@ from dicube.pixel_header import PixelDataHeader
 from dicube.threads import Threads, thread_count
 
 _INTERPRETATION, _STORED = 0x00280004, 0x00280101
+_OTHER_SLICES = "the metadata describe {} slices, which are not those of the file"
 _MOST_DIFFERENCE = 8  # of 256, between decoders of lossy frames
 _ELEMENT_HEADER, _SMALLEST_HEAD = 12, 1 << 10  # bytes
 # Distance in mm, and difference of two directions, that the geometry of a file may have from the
@@ -70,10 +71,49 @@ def check_agreement(
 ) -> None:
     """Raise InvalidCubeFileError unless originals agree with a file; see `contradictions`."""
     for problem in contradictions(parts, originals, volume, num_threads, names):
-        raise InvalidCubeFileError(
-            f"the file contradicts itself: {problem}",
-            suggestion="dicube writes no such file: don't trust it",
-        )
+        raise _contradiction(problem)
+
+
+def check_one(
+    meta: DicomMeta | None,
+    originals: Originals,
+    file: Original,
+    volume: NDArray[Any] | None,
+    index: int = 0,
+) -> None:
+    """Raise InvalidCubeFileError unless an original agrees with the metadata and its frames.
+
+    The quick part of `check_agreement`: what no single file is needed for is left out.
+
+    Args:
+        meta: of the file that holds the original.
+        originals: its originals; those that don't matter here may be missing.
+        file: the original.
+        volume: the pixels, of which only the frames of the original have to be decoded; None for a
+            file without frames.
+        index: of the original among those of a file without frames.
+    """
+    frames = originals.shape[0]
+    if meta is not None and frames and meta.slice_count != frames:
+        raise _contradiction(_OTHER_SLICES.format(meta.slice_count))
+    shown = None if meta is None else meta.compared()
+    if file in originals.others:
+        stated = None if meta is None or not frames else _identity_in(meta)
+        problem = _fault_of_other(file, originals, index, stated, shown)
+    else:
+        is_copy = file in originals.copies
+        problem = _fault_of_image(file, is_copy, originals, volume, meta, shown, [])
+        if not problem and not is_copy and meta is not None:
+            problem = next(_of_frames(meta, [file]), "")
+    if problem:
+        raise _contradiction(problem)
+
+
+def _contradiction(problem: str) -> InvalidCubeFileError:
+    return InvalidCubeFileError(
+        f"the file contradicts itself: {problem}",
+        suggestion="dicube writes no such file: don't trust it",
+    )
 
 
 def contradictions(
@@ -102,7 +142,7 @@ def contradictions(
     meta = parts.meta
     frames = originals.shape[0]
     if meta is not None and meta.slice_count != (frames or len(originals.others)):
-        yield f"the metadata describe {meta.slice_count} slices, which are not those of the file"
+        yield _OTHER_SLICES.format(meta.slice_count)
         return
     if originals.files:
         yield from _of_sections(parts, originals, volume)
@@ -110,7 +150,7 @@ def contradictions(
     every = [(file, False) for file in originals.files] + [(f, True) for f in originals.copies]
     files = [(file, is_copy) for file, is_copy in every if names is None or file.name in names]
     if meta is not None and originals.files:
-        yield from _of_frames(meta, originals)
+        yield from _of_frames(meta, originals.files)
 
     unread = [] if not_compared is None else not_compared
 
@@ -124,7 +164,7 @@ def contradictions(
         yield from filter(None, map(fault, files))
     stated = None
     if meta is not None and originals.files and originals.others:
-        stated = stated_identity(lambda keyword: meta.get(keyword, force_nonshared=True))
+        stated = _identity_in(meta)
     if meta is not None and not frames and len(_series_in(meta)) > 1:
         yield "the metadata describe files of several series"
     for index, file in enumerate(originals.others):
@@ -220,15 +260,20 @@ def _is_placed(space: Space, meta: DicomMeta) -> bool:
 # ---------------------------------------------------------------------------------------- files
 
 
-def _of_frames(meta: DicomMeta, originals: Originals) -> Iterator[str]:
+def _of_frames(meta: DicomMeta, files: Sequence[Original]) -> Iterator[str]:
     """Yield the files whose frames the metadata assign to others, or in another order."""
     stated = {tuple(slices) for slices in meta.instances()}
-    for file in originals.files:
+    for file in files:
         slices = tuple(file.all_numbers())
         if slices not in stated or [meta.frames[index].number for index in slices] != list(
             range(1, len(slices) + 1)
         ):
             yield f"{file.label}: its frames are not those that the metadata assign to a file"
+
+
+def _identity_in(meta: DicomMeta) -> dict[str, set[str]]:
+    """Return what the metadata of images identify these by."""
+    return stated_identity(lambda keyword: meta.get(keyword, force_nonshared=True))
 
 
 def _series_in(meta: DicomMeta) -> set[str]:

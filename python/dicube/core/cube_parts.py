@@ -208,6 +208,16 @@ def read_meta(reader: DcbReader) -> DicomMeta | None:
 
 
 @_naming_source
+def read_stated_meta(reader: DcbReader) -> DicomMeta | None:
+    """Return the metadata of a file without what they leave to the original files.
+
+    To compare them with these; nothing of the originals is read. None and Raises: see `read_meta`.
+    """
+    text = _read_meta_text(reader)
+    return None if text is None else _meta_of(text, OriginalElements(), reader, read_header(reader))
+
+
+@_naming_source
 def read_header(reader: DcbReader) -> PixelDataHeader:
     """Return the pixel header of a file, or one without rescale if it has none."""
     name = reader.dtype.name

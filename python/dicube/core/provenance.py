@@ -82,17 +82,28 @@ class StoredOriginals:
             InvalidCubeFileError: the section is malformed.
         """
         if self._unpacked is None:
-            try:
-                data = unpack_bytes(self.packed, self._max_memory)
-            except InvalidCubeFileError as error:
-                raise type(error)(f"section originals: {error.message}") from error
-            with reporting_memory:
-                originals = originals_from_bytes(
-                    data, *self._volume, self._bulk, len(self.packed), self._max_memory
-                )
-            originals.coded = self.coded if originals.codec else ()
-            self._unpacked = originals
+            self._unpacked = self._unpack()
         return self._unpacked
+
+    def holding(self, text: bytes) -> Originals:
+        """Return only those files that have a text among the bytes in the section.
+
+        Raises:
+            InvalidCubeFileError: the section is malformed; the other files are not checked.
+        """
+        return self._unpack(text)
+
+    def _unpack(self, holding: bytes = b"") -> Originals:
+        try:
+            data = unpack_bytes(self.packed, self._max_memory)
+        except InvalidCubeFileError as error:
+            raise type(error)(f"section originals: {error.message}") from error
+        with reporting_memory:
+            originals = originals_from_bytes(
+                data, *self._volume, self._bulk, len(self.packed), self._max_memory, holding
+            )
+        originals.coded = self.coded if originals.codec else ()
+        return originals
 
 
 class StoredMeta:

@@ -50,16 +50,31 @@ def write_originals(
     with WholeFiles(target) as writer:
         for done, file in enumerate(originals.all_files, 1):
             try:
-                parts = originals.parts(file, volume)
+                parts = checked_parts(originals, file, volume)
             except InvalidCubeFileError as error:
                 unknown.append(error)
                 continue
-            paths.append(writer.write(file.name, _checked(file, parts), file.label))
+            paths.append(writer.write(file.name, parts, file.label))
             if progress is not None:
                 progress(done, len(originals.all_files))
     if unknown:
         raise unknown[0]
     return paths
+
+
+def checked_parts(originals: Originals, file: Original, volume: NDArray[Any]) -> Iterator[Bytes]:
+    """Return the bytes of a file in parts; the end of the iterator checks their SHA-256.
+
+    Args:
+        originals: those that the file is one of.
+        file: the file.
+        volume: the samples of its frames.
+
+    Raises:
+        InvalidCubeFileError: the file needs an unknown recipe; or, from the iterator, its bytes
+            can't be restored or have another SHA-256.
+    """
+    return _checked(file, originals.parts(file, volume))
 
 
 def _checked(file: Original, parts: Iterable[Bytes] | None) -> Iterator[Bytes]:

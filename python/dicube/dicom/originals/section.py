@@ -11,6 +11,7 @@ import math
 import os
 import re
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -190,6 +191,7 @@ def originals_from_bytes(
     bulk: BulkSource | None = None,
     packed: int | None = None,
     max_memory: int | None = None,
+    holding: bytes = b"",
 ) -> Originals:
     """Return the originals from the bytes of the section.
 
@@ -201,6 +203,8 @@ def originals_from_bytes(
         bulk: the source of the ranges of `originals_bulk`; None if the file has no such section.
         packed: the size of the section before decompression; None for that of `data`.
         max_memory: the most bytes that parsing the index may take; None for a limit by `packed`.
+        holding: return only the files that have these bytes among those stored in the section, and
+            check only their pieces; b"" for all files.
 
     Raises:
         InvalidCubeFileError: the bytes don't describe originals of such a volume.
@@ -223,50 +227,84 @@ def originals_from_bytes(
     files = _list(index.get("files"))
     copies, others = _list(index.get("copies", [])), _list(index.get("others", []))
     cursor = _Cursor(memoryview(data), _LENGTH.size + len(text))
-    heads = []
-    for entry in (*files, *copies, *others):
+    entries = [*files, *copies, *others]
+    # Where the digests of each file begin; and, if they are needed, the literals of each.
+    digests: list[int] = []
+    place, count, literals, ends = cursor.position, 0, 0, [0]
+    for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise _fault("a file has no name")
-        runs = _runs(_list(entry["frames"])) if entry.get("frames") else ()
-        digest = bytes(cursor.take(_DIGEST))
-        heads.append((entry, runs, digest, bytes(cursor.take(_DIGEST)) if runs else b""))
-    count = sum(len(_list(entry.get("pieces"))) for entry, *_ in heads)
-    if fault := _fault_of_count(count, shape[0], len(heads)):
+        digests.append(place)
+        place += _DIGEST * 2 if entry.get("frames") else _DIGEST
+        count += len(_list(entry.get("pieces")))
+        if holding:
+            literals += sum(p for p in entry["pieces"] if p.__class__ is int and p > 0)
+            ends.append(literals)
+    cursor.take(place - cursor.position)
+    if fault := _fault_of_count(count, shape[0], len(entries)):
         raise _fault(fault)
     ranges = _Ranges(cursor, index.get("bulk", 0), bulk)
     recipes = [_recipe(recipe, cursor) for recipe in _list(index.get("recipes", []))]
-    found = tuple(
-        Original(
+
+    def original(number: int) -> Original:
+        entry, place = entries[number], digests[number]
+        runs = _runs(_list(entry["frames"])) if entry.get("frames") else ()
+        middle = place + _DIGEST
+        return Original(
             entry["name"],
-            digest,
-            tuple(
-                _piece(piece, forms, recipes, ranges, cursor)
-                for piece in _list(entry.get("pieces"))
-            ),
+            bytes(data[place:middle]),
+            tuple(_piece(piece, forms, recipes, ranges, cursor) for piece in entry["pieces"]),
             runs,
-            frames_digest,
+            bytes(data[middle : middle + _DIGEST]) if runs else b"",
             _reason(entry.get("why", "")),
         )
-        for entry, runs, digest, frames_digest in heads
-    )
-    ranges.check_used()
+
+    found: dict[int, Original] = {}
+    if holding:
+        first = cursor.position
+        for number in _numbers_holding(holding, data, first, ends):
+            cursor.position = first + ends[number]
+            found[number] = original(number)
+    else:
+        found = {number: original(number) for number in range(len(entries))}
+        ranges.check_used()
     # Originals with uncompressed samples have no coded frames, whatever the dicube file's codec.
-    are_coded = any(isinstance(piece, Coded) for file in found for piece in file.pieces)
-    first_other = len(files) + len(copies)
+    are_coded = any(isinstance(piece, Coded) for file in found.values() for piece in file.pieces)
+    first_copy, first_other = len(files), len(files) + len(copies)
     originals = Originals(
-        found[: len(files)],
+        tuple(file for number, file in found.items() if number < first_copy),
         shape,
         dtype,
         codec if are_coded else "",
-        copies=found[len(files) : first_other],
-        others=found[first_other:],
+        copies=tuple(f for number, f in found.items() if first_copy <= number < first_other),
+        others=tuple(file for number, file in found.items() if number >= first_other),
     )
-    if not cursor.at_end:
-        raise _fault("there are bytes that belong to no file")
-    fault = fault_of(originals)
+    if holding:
+        fault = _fault_of_each(originals)
+    else:
+        if not cursor.at_end:
+            raise _fault("there are bytes that belong to no file")
+        fault = fault_of(originals)
     if fault:
         raise _fault(fault)
     return originals
+
+
+def _numbers_holding(text: bytes, data: bytes, first: int, ends: Sequence[int]) -> list[int]:
+    """Return the numbers of the files that have a text in their bytes.
+
+    Args:
+        text: the text.
+        data: the section.
+        first: where the bytes of the first file begin.
+        ends: how far behind that those of each file begin, and where those of the last one end.
+    """
+    found: dict[int, None] = {}
+    at = data.find(text, first)
+    while 0 <= at < first + ends[-1]:
+        found[bisect_right(ends, at - first) - 1] = None
+        at = data.find(text, at + 1)
+    return list(found)
 
 
 def index_of(data: bytes) -> memoryview:
@@ -313,18 +351,26 @@ def fault_of(originals: Originals) -> str:
         )
     if fault := _fault_of_repeated(originals):
         return fault
+    if fault := _fault_of_each(originals):
+        return fault
+    return _fault_of_coded(originals.files)
+
+
+def _fault_of_each(originals: Originals) -> str:
+    """Return what is wrong with any file on its own; '' if all are valid."""
     for other in originals.others:
         if any(other.all_runs()) or any(isinstance(p, (Coded, Recoded)) for p in other.pieces):
             return f"{other.label} holds frames, which files among the others can't"
     for file in (*originals.files, *originals.copies):
+        if any(first + count > originals.shape[0] for first, count in file.all_runs()):
+            return f"expected files with {originals.shape[0]} frames, found a further one"
         own = set(file.all_numbers())
         coded = (piece for piece in file.pieces if isinstance(piece, (Coded, Recoded)))
         if not all(piece.frame in own for piece in coded):
             return f"{file.label} has bytes of frames that it does not hold"
-        if fault := _fault_of_recoded(file):
+        if fault := _fault_of_recoded(file) or _fault_of_coded((file,)):
             return fault
-    groups = (originals.files, *((copy,) for copy in originals.copies))
-    return next(filter(None, map(_fault_of_coded, groups)), "")
+    return ""
 
 
 def _fault_of_count(pieces: int, frames: int, files: int) -> str:
@@ -406,19 +452,19 @@ class _Cursor:
     """Reads bytes part by part."""
 
     def __init__(self, data: memoryview, position: int) -> None:
-        self._data, self._position = data, position
+        self._data, self.position = data, position
 
     def take(self, length: int) -> memoryview:
         """Return the next `length` bytes."""
-        start, stop = self._position, self._position + length
+        start, stop = self.position, self.position + length
         if stop > len(self._data):
             raise _fault(f"expected {length} bytes at {start}, found {len(self._data) - start}")
-        self._position = stop
+        self.position = stop
         return self._data[start:stop]
 
     @property
     def at_end(self) -> bool:
-        return self._position == len(self._data)
+        return self.position == len(self._data)
 
 
 class _Ranges:
