@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from dicube.cli.convert_options import DICUBE_TARGETS
 from dicube.cli.one_line import one_line
@@ -41,14 +42,15 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
     Raises:
         MetaDataError: the source has no DICOM files.
     """
+    folder = Path(plan.target)
     with ProgressBar(f"reading {plan.source}") as bar:
-        tree = find_series(plan.source, leave_out=plan.target, progress=bar)
+        tree = find_series(plan.source, leave_out=folder, progress=bar)
     if not (tree.series or tree.unreadable):
         raise MetaDataError(f"{plan.source}: no DICOM file among {tree.other_files} files")
-    plan.target.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     failed, incomplete = [], []
     for number, series in enumerate(tree.series, 1):
-        target = plan.target / f"{file_name_of(series.uid)}.{plan.options['to']}"
+        target = folder / f"{file_name_of(series.uid)}.{plan.options['to']}"
         one = replace(plan, target=target, files=series.files)
         label = f"series {number} of {len(tree.series)} ({series.files[0].name})"
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from dicube.cli.convert_options import (
@@ -19,6 +18,7 @@ from dicube.cli.convert_options import (
     text_value,
     thread_count,
 )
+from dicube.cli.places import place
 
 # The packages that --version lists if they are installed: results depend on their versions.
 _PACKAGES = ("numpy", "pydicom", "spacetransformer-core", "zstandard", "nibabel")
@@ -34,6 +34,8 @@ examples:
   dicube info tree/                           list the series in a folder
   dicube convert tree/ out/ --all-series --to dcba
   dicube verify head.dcba --against series/   compare with the original files
+  dicube extract head.dcba --instance UID -o one.dcm
+  dicube append head.dcba late/               add files that came late
 
 'dicube COMMAND --help' lists the options of a command.
 """
@@ -50,6 +52,9 @@ of SRC and DST select the formats:
   head.dcbr       dicube file, JPEG XL: lossless in the body, lossy outside
   head.nii[.gz]   NIfTI file (needs the package extra dicube[nifti]); SRC may also
                   be a file of a pair, .hdr or .img
+
+Each file may be at a URL, such as s3://bucket/head.dcba. It is written there
+when it is complete.
 
 examples:
   dicube convert series/ head.dcbs                   compress a series
@@ -91,8 +96,8 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument(
         "file",
         metavar="FILE",
-        type=text_value,
-        help="dicube file, or its URL; folder, .zip or DICOM file",
+        type=place,
+        help="dicube file, .zip or DICOM file, or its URL; or a folder",
     )
     info.add_argument(
         "--patient",
@@ -114,12 +119,13 @@ def parser() -> argparse.ArgumentParser:
         " files that it was made from. The exit status is 1 if a check fails, else 0; the last line"
         " lists the checks that could not be made.",
     )
-    verify.add_argument("file", metavar="FILE", type=_path, help="dicube file")
+    verify.add_argument("file", metavar="FILE", type=place, help="dicube file, or its URL")
     verify.add_argument(
         "--against",
         metavar="SOURCE",
-        type=_path,
-        help="the original files to compare with: a folder or .zip of DICOM files, or a NIfTI file",
+        type=place,
+        help="the original files to compare with: a folder of DICOM files, or a .zip of them or a"
+        " NIfTI file, or its URL",
     )
     verify.add_argument(
         "--require-checksums", action="store_true", help="fail if the file has no checksums"
@@ -144,6 +150,39 @@ def parser() -> argparse.ArgumentParser:
     _add_threads(verify)
     verify.add_argument("--json", action="store_true", help="print one JSON object")
 
+    extract = subparsers.add_parser(
+        "extract",
+        help="restore one DICOM file of a dicube file",
+        description="Restore the original DICOM file of one instance, to the byte. Only what this"
+        " takes is read, also from a URL.",
+    )
+    extract.add_argument("file", metavar="FILE", type=place, help="dicube file, or its URL")
+    extract.add_argument(
+        "--instance",
+        metavar="UID",
+        type=text_value,
+        required=True,
+        help="SOPInstanceUID of the instance",
+    )
+    extract.add_argument(
+        "-o", "--output", metavar="OUT", type=place, required=True, help="DICOM file to write"
+    )
+    extract.add_argument("--overwrite", action="store_true", help="replace an existing file OUT")
+
+    append = subparsers.add_parser(
+        "append",
+        help="add DICOM files of the same series to a dicube file",
+        description="Add instances that came late to the dicube file of their series. The new file"
+        " replaces the old one when it has been read back and restores every original file to the"
+        " byte. An instance that FILE has already counts once. One that FILE has with other bytes"
+        " is refused, and the exit status is then 3.",
+    )
+    append.add_argument("file", metavar="FILE", type=place, help="dicube file with original files")
+    append.add_argument(
+        "sources", metavar="SRC", type=place, nargs="+", help="DICOM file, folder or .zip of them"
+    )
+    _add_threads(append)
+
     demo = subparsers.add_parser(
         "demo",
         help="compress a series, restore it, compare, and show sizes and times",
@@ -154,7 +193,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "folder",
         metavar="FOLDER",
-        type=_path,
+        type=place,
         nargs="?",
         help="DICOM folder (default: a small CT series that comes with pydicom)",
     )
@@ -172,7 +211,7 @@ def _add_convert(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    convert.add_argument("source", metavar="SRC", type=_path, help="file or folder to read")
+    convert.add_argument("source", metavar="SRC", type=place, help="file or folder to read")
     convert.add_argument(
         "target", metavar="DST", help="file or folder to write; end the name of a folder in /"
     )
@@ -235,10 +274,3 @@ class _ShowVersion(argparse.Action):
             with suppress(PackageNotFoundError):
                 print(f"{package} {version(package)}")
         parser.exit()
-
-
-def _path(text: str) -> Path:
-    """Return a path from the command line."""
-    if not text:  # Path would take an unset shell variable for the working folder
-        raise argparse.ArgumentTypeError("expected a path, found an empty text")
-    return Path(text)

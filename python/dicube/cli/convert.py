@@ -9,6 +9,7 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 from dicube import DicomCubeImage, SortMethod
 from dicube.cli.all_series import convert_all
@@ -22,6 +23,7 @@ from dicube.dicom.files.sources import Source
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, NoImagesError
 from dicube.storage.formats import codec_of_path
+from dicube.storage.url_files import local_copy, size_of
 from dicube.verify.file_summary import holds, summarize_file
 
 _PARTLY_DONE = 3  # the exit status
@@ -36,14 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
         failed.
     """
     plan = make_plan(arguments)
-    return convert_all(plan, _convert) if "all_series" in plan.options else _convert(plan)
+    if plan.source_kind is SourceKind.DICUBE:
+        return _convert(plan)
+    with local_copy(plan.source) as source:
+        plan = replace(plan, source=source)
+        return convert_all(plan, _convert) if "all_series" in plan.options else _convert(plan)
 
 
 def _convert(plan: Plan) -> int:
     """Carry out the plan for one image; return the exit status."""
     if "modality" in plan.options and _has_metadata(plan):
         raise DataConsistencyError(
-            f"--modality applies to images without DICOM metadata, and {plan.source} has metadata"
+            "--modality applies to images without DICOM metadata, and "
+            f"{plan.source_name} has metadata"
         )
     if plan.source_kind is SourceKind.DICUBE and _restores_files(plan):
         _restore_files(plan)
@@ -52,26 +59,26 @@ def _convert(plan: Plan) -> int:
         _copy_frames(plan)
         return 0
     try:
-        with ProgressBar(f"reading {plan.source}") as bar:
+        with ProgressBar(f"reading {plan.source_name}") as bar:
             whole = _READERS[plan.source_kind](plan, bar)
     except NoImagesError as error:
         if plan.target_kind not in (TargetKind.DCBS, TargetKind.DCBA) or _is_lossy(plan):
             raise
         _store_files(plan, error.reasons)
         if error.reasons:
-            _note(f"{plan.target} holds whole files and no volume: {error.message}")
+            _note(f"{plan.target_name} holds whole files and no volume: {error.message}")
         return 0
     image = whole.intact_part()
-    with ProgressBar(f"writing {plan.target}") as bar:
+    with ProgressBar(f"writing {plan.target_name}") as bar:
         _WRITERS[plan.target_kind](image, plan, bar)
     _print_result(image, plan)
     if image is not whole:
-        _note(f"{plan.target} holds only the intact slices of {plan.source}")
+        _note(f"{plan.target_name} holds only the intact slices of {plan.source_name}")
     elif _lost_originals(plan):
-        reason = image.why_not_exact(codec_of_path(plan.target))
+        reason = image.why_not_exact(codec_of_path(plan.target_name))
         _note(
-            f"{plan.target} holds every element and sample, but can't restore the original files "
-            f"to the byte: {reason}"
+            f"{plan.target_name} holds every element and sample, but can't restore the original "
+            f"files to the byte: {reason}"
         )
     return 0 if image is whole else _PARTLY_DONE
 
@@ -170,7 +177,7 @@ def _copies_frames(plan: Plan) -> bool:
 def _copy_frames(plan: Plan) -> None:
     """Write DICOM files from a dicube file; frames in another coding are recoded."""
     syntax = transfer_syntax_of(plan.options["transfer_syntax"])
-    with ProgressBar(f"writing {plan.target}") as bar:
+    with ProgressBar(f"writing {plan.target_name}") as bar:
         slices = export_coded(
             plan.source,
             plan.target,
@@ -178,7 +185,7 @@ def _copy_frames(plan: Plan) -> None:
             progress=bar,
             **plan.given("overwrite", "num_threads"),
         )
-    print(f"{plan.target}: {slices} slices")
+    print(f"{plan.target_name}: {slices} slices")
 
 
 # ------------------------------------------------------------------- files without images
@@ -192,21 +199,21 @@ def _restores_files(plan: Plan) -> bool:
 def _restore_files(plan: Plan) -> None:
     if "transfer_syntax" in plan.options:
         raise DataConsistencyError(
-            f"--transfer-syntax applies to frames of a volume, and {plan.source} has only whole "
-            "files, which keep their own"
+            f"--transfer-syntax applies to frames of a volume, and {plan.source_name} has only "
+            "whole files, which keep their own"
         )
-    with ProgressBar(f"writing {plan.target}") as bar:
+    with ProgressBar(f"writing {plan.target_name}") as bar:
         paths = restore_files(plan.source, plan.target, progress=bar, **plan.given("overwrite"))
-    print(f"{plan.target}: {len(paths)} files")
+    print(f"{plan.target_name}: {len(paths)} files")
 
 
 def _store_files(plan: Plan, reasons: Mapping[str, str]) -> None:
-    with ProgressBar(f"writing {plan.target}") as bar:
+    with ProgressBar(f"writing {plan.target_name}") as bar:
         count = store_files(
             _files_of(plan), plan.target, progress=bar, reasons=reasons, **plan.given("series_uid")
         )
-    size = plan.target.stat().st_size
-    print(f"{plan.target}: {count} files without a volume, {size:,} bytes")
+    size = size_of(plan.target)
+    print(f"{plan.target_name}: {count} files without a volume, {size:,} bytes")
 
 
 # ------------------------------------------------------------------------------------- output
@@ -214,9 +221,9 @@ def _store_files(plan: Plan, reasons: Mapping[str, str]) -> None:
 
 def _print_result(image: DicomCubeImage, plan: Plan) -> None:
     """Print what was written."""
-    result = f"{plan.target}: {image.shape[0]} slices"
+    result = f"{plan.target_name}: {image.shape[0]} slices"
     if plan.target_kind in (*DICUBE_TARGETS, TargetKind.NIFTI):
-        size = plan.target.stat().st_size
+        size = size_of(plan.target)
         pixel_size = math.prod(image.shape) * image.dtype.itemsize
         result += f", {size:,} bytes, compression ratio {pixel_size / size:.2f}"
     if plan.options.get("exact") == "always":

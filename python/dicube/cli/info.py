@@ -13,28 +13,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicube.cli.one_line import one_line
+from dicube.cli.places import expect_single
 from dicube.cli.progress_bar import ProgressBar
 from dicube.codecs.records import record_of
 from dicube.dicom.files.sources import is_tree
-from dicube.exceptions import DataConsistencyError, DicomCubeError
-from dicube.storage.urls import is_chained, without_credentials
+from dicube.exceptions import DicomCubeError
+from dicube.storage.url_files import local_copy
+from dicube.storage.urls import is_url, without_credentials
 from dicube.strict_json import dump_json
 from dicube.verify.file_summary import FileSummary, summarize_file
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_tree import SeriesFiles
 
+_OF_TREES = (".zip", ".dcm")  # the ends of URLs of files that are no dicube files
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `dicube info`; return the exit status."""
-    if is_tree(arguments.file):
-        return _list_tree(arguments)
-    if is_chained(arguments.file) and not arguments.allow_chained:
-        raise DataConsistencyError(
-            f"{without_credentials(arguments.file)}: expected a path or one URL, found a chain",
-            suggestion="--allow-chained",
-        )
-    summary = summarize_file(arguments.file)
+    if not arguments.allow_chained:
+        expect_single(arguments.file, suggestion="--allow-chained")
+    if is_url(arguments.file) and without_credentials(arguments.file).endswith(_OF_TREES):
+        with local_copy(arguments.file) as path:
+            return _show(path, arguments)
+    return _show(arguments.file, arguments)
+
+
+def _show(place: Path | str, arguments: argparse.Namespace) -> int:
+    """Show what is at a path or a URL."""
+    if is_tree(place):
+        return _list_tree(place, arguments)
+    summary = summarize_file(place)
     if arguments.json:
         # The statuses of the findings are all that JSON can't hold as it is.
         print(dump_json(dataclasses.asdict(summary), indent=2, default=lambda s: s.value))
@@ -108,14 +117,14 @@ def _sections_of(summary: FileSummary) -> list[tuple[str, Any]]:
 # -------------------------------------------------------------------------------------- trees
 
 
-def _list_tree(arguments: argparse.Namespace) -> int:
+def _list_tree(place: Path | str, arguments: argparse.Namespace) -> int:
     """Print a line for each series and each dicube file of a tree, and what is wrong with it."""
     from dicube.dicom.dicom_tree import find_series
 
-    with ProgressBar(f"reading {arguments.file}") as bar:
-        tree = find_series(arguments.file, progress=bar)
+    with ProgressBar(f"reading {place}") as bar:
+        tree = find_series(place, progress=bar)
     entries = []
-    with ProgressBar(f"checking {arguments.file}") as bar:
+    with ProgressBar(f"checking {place}") as bar:
         for done, series in enumerate(tree.series, 1):
             entries.append(_entry_of_series(series, arguments.patient))
             bar(done, len(tree.series))

@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 
 from dicube.cli.one_line import one_line
+from dicube.cli.places import expect_single
 from dicube.cli.progress_bar import ProgressBar
+from dicube.storage.urls import name_of_source
 from dicube.strict_json import dump_json
 from dicube.verify.verification import verify_file
 
@@ -17,7 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit status: 0, or 1 if a check failed.
     """
-    with ProgressBar(f"checking {arguments.file}") as bar:
+    expect_single(arguments.file, arguments.against)
+    with ProgressBar(f"checking {name_of_source(arguments.file)}") as bar:
         report = verify_file(
             arguments.file,
             arguments.against,

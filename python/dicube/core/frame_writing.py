@@ -21,6 +21,7 @@ from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.stored_bits import most_bits_stored
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_writer import DcbWriter
+from dicube.storage.url_files import written_to
 from dicube.threads import Progress
 
 
@@ -47,7 +48,8 @@ def write_frames(
     `DicomCubeImage(volume, pixel_header, ...).to_file(path)`.
 
     Args:
-        path: its extension selects the format: `.dcbs` (HTJ2K) or `.dcba` (JPEG XL).
+        path: its extension selects the format: `.dcbs` (HTJ2K) or `.dcba` (JPEG XL). Or a URL, as
+            for `DicomCubeImage.to_file`.
         frames: shape[0] arrays of (rows, columns[, 3]), consumed while earlier ones are encoded; or
             a memory map of the whole volume.
         shape: (slices, rows, columns), or (slices, rows, columns, 3) for colour.
@@ -72,19 +74,19 @@ def write_frames(
     # One repeated sample, which takes no memory, to check everything else against the shape.
     stand_in = np.broadcast_to(np.zeros((), dtype), shape)
     image = DicomCubeImage(stand_in, pixel_header, dicom_meta, space, dicom_status, losses=losses)
-    writer = DcbWriter(
-        path,
-        image.shape,
-        image.dtype,
-        num_threads=num_threads,
-        effort=effort,
-        verify=verify,
-        least_bits=None if dicom_meta is None else most_bits_stored(dicom_meta),
-        block_side=block_side,
-    )
-    with writer, parts_around_frames(writer, image._parts()):
-        if isinstance(frames, np.ndarray):
-            writer.write_frames(frames, progress=progress)
-        else:
-            writer.write_each(frames, progress=progress)
-        write_losses(writer, image.losses)
+    with written_to(path) as local:
+        writer = DcbWriter(
+            local,
+            image.shape,
+            image.dtype,
+            num_threads=num_threads,
+            effort=effort,
+            verify=verify,
+            least_bits=None if dicom_meta is None else most_bits_stored(dicom_meta),
+        )
+        with writer, parts_around_frames(writer, image._parts()):
+            if isinstance(frames, np.ndarray):
+                writer.write_frames(frames, progress=progress)
+            else:
+                writer.write_each(frames, progress=progress)
+            write_losses(writer, image.losses)

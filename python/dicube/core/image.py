@@ -56,6 +56,7 @@ from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import FORMATS, kind_of_path
 from dicube.storage.pixel_utils import stored_volume
+from dicube.storage.url_files import written_to
 from dicube.storage.urls import name_of_source
 from dicube.threads import Progress
 
@@ -345,7 +346,7 @@ class DicomCubeImage:
         and YBR_FULL become RGB. A tilted gantry is written as a sheared sform.
 
         Args:
-            path: ends in .nii or .nii.gz.
+            path: ends in .nii or .nii.gz; or a URL, as for `to_file`.
             version: 1 or 2; None for that of the file read, otherwise 1, or 2 if a side is longer
                 than 32767. NIfTI-1 stores affine, slope and intercept in 32-bit numbers, NIfTI-2
                 in 64-bit numbers.
@@ -369,10 +370,10 @@ class DicomCubeImage:
         self._origin.damage.check_whole()
         parts = self._parts()
         choice = self._real_world if real_world is None else real_world
-        self._origin.warn_of_dropped(path, _ONE_FILE)
-        with reporting_memory:
+        self._origin.warn_of_dropped(name_of_source(path), _ONE_FILE)
+        with reporting_memory, written_to(path) as local:
             nifti, voxels = nifti_of_image(self._raw_image, parts, version, choice)
-            write_nifti_file(path, nifti, voxels)
+            write_nifti_file(local, nifti, voxels)
 
     def to_file(
         self,
@@ -389,6 +390,7 @@ class DicomCubeImage:
         roi: Any = None,
         foreground: float = 0,
         background: float | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Write a dicube file; an existing one is replaced once the new one is complete.
 
@@ -397,7 +399,9 @@ class DicomCubeImage:
 
         Args:
             path: its extension selects the format: `.dcbs` (HTJ2K), `.dcba` (JPEG XL), `.dcbl`
-                (JPEG XL, lossy) or `.dcbr` (JPEG XL, a region of interest apart from the rest).
+                (JPEG XL, lossy) or `.dcbr` (JPEG XL, a region of interest apart from the rest). A
+                URL that fsspec writes, such as s3://bucket/head.dcba, gets the file when it is
+                complete on this machine.
             num_threads: threads for encoding; None or 0 for one per processor. The bytes written
                 do not depend on it.
             effort: of JPEG XL: 2 (fast) to 9 (small), or 'fast' (2), 'balanced' (3), 'best' (7);
@@ -423,6 +427,7 @@ class DicomCubeImage:
             foreground, background: for `.dcbr`: `max_error` inside and outside the mask.
                 `math.inf` makes the background of a slice a single value; None means a hundredth
                 of the range of the image's values.
+            storage_options: for the file system of a URL, as in fsspec.
 
         Raises:
             DataConsistencyError: an unknown extension, effort or block_side; metadata or geometry
@@ -450,7 +455,8 @@ class DicomCubeImage:
             raise DataConsistencyError(
                 f"expected exact of True, False or 'always', found {exact!r}"
             )
-        kind = kind_of_path(path)
+        name = name_of_source(path)
+        kind = kind_of_path(name)
         codec = kind.codec.name
         volume = self._raw_image
         checked_meta(self._dicom_meta, len(volume))
@@ -458,7 +464,7 @@ class DicomCubeImage:
         parts = without_stale_nifti(self._parts(), volume)
         parts.header.to_json()  # raises before anything is written if it can't be stored
         lossy = lossy_coding(
-            path,
+            name,
             volume,
             bool(parts.header.Extras.get(UNUSED_BITS)),
             max_error=max_error,
@@ -475,32 +481,33 @@ class DicomCubeImage:
                 exactness.check_stored()
         if exact == "always" and reason:
             raise DataConsistencyError(
-                f"{os.fspath(path)} can't keep the original files (exact='always'): {reason}"
+                f"{name} can't keep the original files (exact='always'): {reason}"
             )
         provenance = self._origin.provenance
         kept = None if reason or not exact or provenance is None else provenance.keeping(codec)
         if kept is None:
             chosen = not exact or lossy.options is not None
-            self._origin.warn_of_dropped(path, reason, chosen)
+            self._origin.warn_of_dropped(name, reason, chosen)
         coded = () if kept is None else kept.originals.coded
-        writer = DcbWriter(
-            path,
-            volume.shape,
-            volume.dtype,
-            codec=codec,
-            num_threads=num_threads,
-            effort=effort,
-            verify=verify,
-            least_bits=None if parts.meta is None else most_bits_stored(parts.meta),
-            block_side=block_side,
-            lossy=lossy.options,
-        )
-        with reporting_memory, writer, parts_around_frames(writer, parts, kept, volume):
-            if coded:
-                writer.write_kept_frames(volume, coded, progress=progress)
-            else:
-                writer.write_frames(volume, masks=lossy.masks, progress=progress)
-            write_losses(writer, [*self.losses, *lossy.losses(writer, volume.nbytes)])
+        with reporting_memory, written_to(path, storage_options) as local:
+            writer = DcbWriter(
+                local,
+                volume.shape,
+                volume.dtype,
+                codec=codec,
+                num_threads=num_threads,
+                effort=effort,
+                verify=verify,
+                least_bits=None if parts.meta is None else most_bits_stored(parts.meta),
+                block_side=block_side,
+                lossy=lossy.options,
+            )
+            with writer, parts_around_frames(writer, parts, kept, volume):
+                if coded:
+                    writer.write_kept_frames(volume, coded, progress=progress)
+                else:
+                    writer.write_frames(volume, masks=lossy.masks, progress=progress)
+                write_losses(writer, [*self.losses, *lossy.losses(writer, volume.nbytes)])
 
     def to_dicom_folder(
         self,
@@ -594,7 +601,7 @@ class DicomCubeImage:
         class.
 
         Args:
-            path: of the file.
+            path: of the file; or a URL, as for `to_file`.
             transfer_syntax, num_threads: see `to_dicom_folder`.
             overwrite: replace an existing file.
 
@@ -608,10 +615,10 @@ class DicomCubeImage:
         """
         parts, syntax = self._parts(), transfer_syntax_of(transfer_syntax)
         self._exactness(num_threads).check_exported()
-        self._origin.warn_of_dropped(path, _ONE_FILE)
+        self._origin.warn_of_dropped(name_of_source(path), _ONE_FILE)
         volume, seen = self._raw_image, self._pixels.seen
-        with reporting_memory:
-            export_file(path, volume, seen, parts, syntax, overwrite, num_threads)
+        with reporting_memory, written_to(path, overwrite=overwrite) as local:
+            export_file(local, volume, seen, parts, syntax, overwrite, num_threads)
 
     def why_not_exact(self, codec: str | None = None, num_threads: int | None = None) -> str:
         """Return why the original files can't be restored to the byte; '' if they can.

@@ -30,7 +30,8 @@ from dicube.exceptions import (
     reporting_memory,
 )
 from dicube.storage.dcb_reader import DcbReader
-from dicube.storage.urls import name_of_source
+from dicube.storage.url_files import written_to
+from dicube.storage.urls import is_url, name_of_source
 from dicube.whole_files import write_whole
 
 _INSTANCE_UID = 0x00080018
@@ -51,7 +52,7 @@ def extract_instance(
 
     Args:
         path, uid, compare, storage_options, num_threads, max_memory: as for `instance_bytes`.
-        target: the file to write. It appears when it is complete and has its SHA-256.
+        target: the file to write, or a URL. It appears when it is complete and has its SHA-256.
         overwrite: replace an existing file.
 
     Raises:
@@ -63,11 +64,13 @@ def extract_instance(
         >>> uid = dicube.load_meta("head.dcbs").get_of_slice("SOPInstanceUID", 1)
         >>> dicube.extract_instance("head.dcbs", uid, "one.dcm")
     """
-    where = os.fspath(target)
-    if not overwrite and os.path.lexists(where):
-        raise TargetExistsError(f"{where} already exists", suggestion="overwrite=True")
-    with _parts_of(path, uid, compare, storage_options, num_threads, max_memory) as parts:
-        write_whole(where, parts)
+    if not overwrite and not is_url(target) and os.path.lexists(target):
+        raise TargetExistsError(f"{os.fspath(target)} already exists", suggestion="overwrite=True")
+    with (
+        _parts_of(path, uid, compare, storage_options, num_threads, max_memory) as parts,
+        written_to(target, overwrite=overwrite) as local,
+    ):
+        write_whole(os.fspath(local), parts)
 
 
 def instance_bytes(

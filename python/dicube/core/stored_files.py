@@ -32,6 +32,8 @@ from dicube.storage.bulk import BulkWriter
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
 from dicube.storage.formats import ARCHIVE, SPEED, kind_of_path
+from dicube.storage.url_files import written_to
+from dicube.storage.urls import name_of_source
 from dicube.threads import Progress
 
 Path_ = str | os.PathLike[str]
@@ -53,7 +55,8 @@ def store_files(
 
     Args:
         source: as for `DicomCubeImage.from_dicom_folder`.
-        path: ends in .dcba or .dcbs; an existing file is replaced once the new one is complete.
+        path: ends in .dcba or .dcbs; an existing file is replaced once the new one is complete. Or
+            a URL, as for `DicomCubeImage.to_file`.
         series_uid: the series to store, if there are several.
         progress: called as `progress(done, total)`, in files read.
         reasons: why files are not images of a volume, by their paths: `reasons` of the error that
@@ -76,15 +79,18 @@ def store_files(
         >>> dicube.store_files("series", "whole.dcba")
         5
     """
-    kind = kind_of_path(path)
+    name = name_of_source(path)
+    kind = kind_of_path(name)
     if kind not in (ARCHIVE, SPEED):
         raise DataConsistencyError(
-            f"{os.fspath(path)}: files without frames are stored in {ARCHIVE.extension} or "
-            f"{SPEED.extension}"
+            f"{name}: files without frames are stored in {ARCHIVE.extension} or {SPEED.extension}"
         )
     meta, originals = read_files(source, series_uid, progress, reasons)
     nothing = np.zeros(originals.shape, originals.dtype)
-    with DcbWriter(path, originals.shape, originals.dtype, codec=kind.codec.name) as writer:
+    with (
+        written_to(path) as local,
+        DcbWriter(local, originals.shape, originals.dtype, codec=kind.codec.name) as writer,
+    ):
         write_meta(writer, meta)
         store = BulkWriter(writer, ORIGINALS_BULK).write
         writer.write_section(ORIGINALS, pack_originals(originals, nothing, store))

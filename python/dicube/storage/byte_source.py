@@ -124,7 +124,13 @@ class RemoteFile:
     Args:
         url: any URL that fsspec opens.
         storage_options: options of the fsspec file system.
+
+    Attributes:
+        name: the URL without credentials.
+        action: what errors say the file is opened for.
     """
+
+    action = "read"
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._url, self._storage_options = url, dict(storage_options or {})
@@ -186,6 +192,20 @@ class RemoteFile:
             with self._lock:
                 self._ahead = ahead
 
+    def parts(self, size: int) -> Iterator[bytes]:
+        """Fetch the whole file, and yield it in parts of a size.
+
+        Raises:
+            DicomCubeError: as `size` and `read_at` do.
+        """
+        is_whole = self.size() != _native.SIZE_UNKNOWN
+        start = self._front.stop
+        yield bytes(self._front.bytes_at(0, start))
+        while not is_whole and (part := self._request(start, start + size)):
+            yield part
+            start += len(part)
+            is_whole = len(part) < size
+
     @contextmanager
     def fetched(self, ranges: Iterable[Range]) -> Iterator[None]:
         """Fetch ranges concurrently, and keep them for `read_at` until the context ends.
@@ -232,7 +252,7 @@ class RemoteFile:
             from fsspec.core import url_to_fs
         except ImportError:
             raise MissingPackageError(
-                f"{self.name}: reading a URL needs the package fsspec",
+                f"{self.name}: a URL needs the package fsspec",
                 suggestion="pip install 'dicube[remote]'",
             ) from None
         from dicube.storage.redirects import options_within_origin
@@ -300,7 +320,7 @@ class RemoteFile:
             reason = f"{status} {getattr(error, 'message', '')}"
         # Further lines quote what a server sent.
         reason = reason.strip().partition("\n")[0][:_LONGEST_REASON]
-        return CubeFileAccessError(f"{self.name}: cannot read: {reason}")
+        return CubeFileAccessError(f"{self.name}: cannot {self.action}: {reason}")
 
 
 class _Block:

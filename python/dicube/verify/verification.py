@@ -12,6 +12,7 @@ import os
 from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError
 from dicube.nifti import is_nifti_name
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
+from dicube.storage.url_files import local_copy
 from dicube.storage.urls import name_of_source
 from dicube.threads import Progress, thread_count
 from dicube.verify.nifti_comparison import compare_with_nifti
@@ -57,6 +59,7 @@ def verify_file(
     require_originals: bool = False,
     whole_source: bool = False,
     show_values: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> VerificationReport:
     """Check a dicube file: structure, checksums, frames, metadata, counts, geometry, originals.
 
@@ -64,12 +67,13 @@ def verify_file(
     package 0.3.0, for example, have no checksums; all other checks apply to them too.
 
     Args:
-        path: the file.
+        path: the file, or its URL.
         against: a folder or zip archive with the DICOM files that the file was made from. Each is
             compared with the file that is restored: byte by byte if the dicube file keeps its
             originals, else element by element and sample by sample. Or the NIfTI file that it was
             made from: .nii, .nii.gz, or either file of a pair of .hdr and .img. A DICOM file of the
-            same study and series that is not in the dicube file is a failure.
+            same study and series that is not in the dicube file is a failure. An archive or a NIfTI
+            file may be at a URL.
         num_threads: threads for decoding; None or 0 for one per available processor.
         progress: called as `progress(done, total)`, in frames.
         require_checksums: fail if the file has no checksums.
@@ -79,6 +83,7 @@ def verify_file(
             otherwise they are counted.
         show_values: show the values of elements, and of fields of a NIfTI header, that differ from
             those of `against`. They may identify a patient; the report names them and their size.
+        storage_options: for the file system of a `path` that is a URL, as in fsspec.
 
     Returns:
         A report, true if no check failed. Damage is reported there, not raised.
@@ -101,7 +106,7 @@ def verify_file(
     if whole_source and against is None:
         raise DataConsistencyError("whole_source needs a folder to compare with, given as against")
     try:
-        reader = DcbReader(path, num_threads=num_threads)
+        reader = DcbReader(path, num_threads=num_threads, storage_options=storage_options)
     except OSError:
         raise
     except DicomCubeError as error:
@@ -113,10 +118,14 @@ def verify_file(
     if against is not None:
         if not report.ok:
             compared = [unknown("originals", "not compared, because the file is damaged")]
-        elif is_nifti_name(against) and not os.path.isdir(against):
-            compared = compare_with_nifti(path, against, num_threads, show_values)
         else:
-            compared = compare_with_originals(path, against, num_threads, whole_source, show_values)
+            with local_copy(path, storage_options) as file, local_copy(against) as source:
+                if is_nifti_name(source) and not os.path.isdir(source):
+                    compared = compare_with_nifti(file, source, num_threads, show_values)
+                else:
+                    compared = compare_with_originals(
+                        file, source, num_threads, whole_source, show_values
+                    )
         report = VerificationReport(report.path, (*checks, *compared))
     if require_checksums:
         report = report.requiring("checksums")
