@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         save_to_dicom_folder,
         save_to_nifti,
     )
+    from dicube.core.late_instances import append_files
     from dicube.core.num_threads import get_num_threads, set_num_threads
     from dicube.core.one_instance import extract_instance, instance_bytes
     from dicube.core.stored_files import restore_files, store_files, stored_names
@@ -58,6 +59,7 @@ __all__ = [
     "PixelDataHeader",
     "SortMethod",
     "__version__",
+    "append_files",
     "build_info",
     "check_dicom",
     "extract_instance",
@@ -90,6 +92,7 @@ _HOMES = {
     "DicomStatus": "dicube.dicom",
     "PixelDataHeader": "dicube.pixel_header",
     "SortMethod": "dicube.dicom",
+    "append_files": "dicube.core.late_instances",
     "build_info": "dicube._native",
     "check_dicom": "dicube.dicom",
     "extract_instance": "dicube.core.one_instance",

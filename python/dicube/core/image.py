@@ -10,6 +10,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,7 @@ class DicomCubeImage:
         progress: Progress | None = None,
         *,
         keep_all: bool = False,
+        apart: Mapping[str, str] = MappingProxyType({}),
     ) -> DicomCubeImage:
         """Read a series of DICOM files.
 
@@ -151,6 +153,8 @@ class DicomCubeImage:
                 type form the volume (of most files, then of most frames, then of the first file).
                 The others, such as a scout, a video or pixels that can't be decoded, are kept
                 whole with the original files, each with the reason. By default they are an error.
+            apart: with `keep_all`, files that are kept whole although they could be part of the
+                volume: the reason, by the path of each.
 
         Returns:
             The image. Its stored values are those of the files, as pydicom's `pixel_array` with
@@ -184,6 +188,7 @@ class DicomCubeImage:
                 series_uid=series_uid,
                 progress=progress,
                 keep_all=keep_all,
+                apart=apart,
             )
         status = get_dicom_status(meta)
         found, reason = space_or_reason(meta)

@@ -149,15 +149,15 @@ def _find_with_frames(
 
     Nearly all images have their UID among the bytes stored, and no file beside them has it.
     """
-    some = stored.holding(uid.encode()) if uid else stored()
+    some = stored.holding(uid.encode("utf-8", "surrogateescape")) if uid else stored()
     for file in (*some.files, *some.copies):
-        if _uid_of(reader, some, file) == uid:
+        if uid_of_original(reader, some, file) == uid:
             return some, file
     every = stored()
     for file in (*every.files, *every.copies):
-        if _uid_of(reader, every, file) == uid:
+        if uid_of_original(reader, every, file) == uid:
             return every, file
-    return every, _only([f for f in every.others if _uid_of(reader, every, f) == uid], name)
+    return every, _only([f for f in every.others if uid_of_original(reader, every, f) == uid], name)
 
 
 def _find_without_frames(
@@ -168,7 +168,7 @@ def _find_without_frames(
     uids = [] if meta is None else meta.get("SOPInstanceUID", force_nonshared=True)
     files = [file for file, one in zip(every.others, uids, strict=False) if one == uid]
     file = _only(files, name)
-    if _uid_of(reader, every, file) != uid:
+    if uid_of_original(reader, every, file) != uid:
         raise InvalidCubeFileError(
             f"{name} contradicts itself: {file.label} has another SOPInstanceUID than its metadata"
         )
@@ -187,7 +187,7 @@ def _only(files: Sequence[Original], name: str) -> Original:
     return files[0]
 
 
-def _uid_of(reader: DcbReader, originals: Originals, file: Original) -> str:
+def uid_of_original(reader: DcbReader, originals: Originals, file: Original) -> str:
     """Return the SOPInstanceUID of an original; '' if it has none."""
     head = file.pieces[0] if file.pieces else b""
     try:

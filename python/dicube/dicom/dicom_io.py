@@ -79,7 +79,7 @@ def read_dicom_dir(
         >>> meta.slice_count, meta.get("Modality")
         (5, 'CT')
     """
-    found = _found_files(source, progress, passes=1)
+    found = found_files(source, progress, passes=1)
     images = choose_series(found.instances, series_uid).images
     warn_of_remarks(images, stacklevel=2)
     _warn_of_excess(images, stacklevel=3)
@@ -97,7 +97,7 @@ def check_series(source: Source) -> DicomMeta:
         MetaDataError, DataConsistencyError: see `read_series`.
         CodecError: the package that decodes the pixels is missing.
     """
-    found = _found_files(source, None, passes=2)
+    found = found_files(source, None, passes=2)
     chosen = _chosen_images(source, found, None)
     meta, instances = _meta_of(chosen.images, SortMethod.INSTANCE_NUMBER_ASC)
     check_decoders(instances)
@@ -128,6 +128,7 @@ def read_series(
     progress: Progress | None = None,
     series_uid: str | None = None,
     keep_all: bool = False,
+    apart: Mapping[str, str] = MappingProxyType({}),
 ) -> Series:
     """Read a DICOM series: metadata, stored pixel values, and what restores its files.
 
@@ -137,6 +138,7 @@ def read_series(
         progress: called as `progress(done, total)`; each file counts twice.
         keep_all: keep every file of the series: those that can't be part of the volume are among
             the originals' `others`, with the reason.
+        apart: with `keep_all`, why further files are no part of the volume, by their paths.
 
     Raises:
         CubeFileNotFoundError, MetaDataError: see `read_dicom_dir`.
@@ -147,9 +149,9 @@ def read_series(
         NoImagesError: no file has pixels. With `keep_all`: or no file can be part of a volume, or
             files contradict the images.
     """
-    found = _found_files(source, progress, passes=2)
+    found = found_files(source, progress, passes=2)
     every, files = _chosen_images(source, found, series_uid, keep_all), len(found)
-    failed: dict[str, str] = {}
+    failed = dict(apart)
     while True:
         chosen = _forming_volume(source, every, failed) if keep_all else every
         known = len(failed)
@@ -199,7 +201,7 @@ def read_files(
         DataConsistencyError: there are several series and `series_uid` is None; or a dataset in
             memory.
     """
-    found = _found_files(source, progress, passes=1)
+    found = found_files(source, progress, passes=1)
     chosen = choose_series(found.instances, series_uid, keep_all=True)
     files = [f for image in chosen.images for f in (image, *image.copies)]
     files += chosen.others + chosen.contradicting
@@ -243,7 +245,7 @@ def _collecting(
     return collect
 
 
-def _found_files(source: Source, progress: Progress | None, passes: int) -> FoundFiles:
+def found_files(source: Source, progress: Progress | None = None, passes: int = 1) -> FoundFiles:
     """Return the files of a source; raise if a dicube file is among them."""
     found = find_instances(source, progress, passes)
     if found.cubes:

@@ -8,17 +8,15 @@ import pickle
 import struct
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from inputs.arrays import SmoothVolume
-from inputs.http_server import HttpServer, range_of
+from inputs.http_server import FileServer
 from programs.running import run_python
 
 import dicube
@@ -42,73 +40,9 @@ pytest.importorskip("aiohttp")
 FRAMES = 120  # of 30 KB: together far more than comes with the first request
 
 
-class Server(HttpServer):
-    """A server of files that records its requests.
-
-    Attributes:
-        files: content by path.
-        latency: seconds before each answer.
-        requests: (method, start, stop) of each request so far; None and None for a whole file.
-        at_once: the most requests that were under way together.
-        ranges: whether it knows ranges.
-        failing: the status it answers, if not what was asked for.
-        lost: bytes that are missing at each file's end.
-    """
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.latency = 0.0
-        self.ranges, self.failing, self.lost = True, 0, 0
-        self.requests: list[tuple[str, int | None, int | None]] = []
-        self.at_once = self._under_way = 0
-        self._lock = threading.Lock()
-        super().__init__()
-
-    def url(self, name: str) -> str:
-        return f"{self.origin}/{name}"
-
-    def add(self, name: str, content: bytes) -> str:
-        self.files[name] = content
-        return self.url(name)
-
-    def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        start, stop = range_of(handler) or (None, None)
-        with self._lock:
-            self.requests.append((handler.command, start, stop))
-            self._under_way += 1
-            self.at_once = max(self.at_once, self._under_way)
-        time.sleep(self.latency)
-        status, body, told = self._content(handler.path.split("?")[0][1:], start, stop)
-        with self._lock:
-            self._under_way -= 1
-        handler.send_response(status)
-        for name, value in {**told, "Content-Length": str(len(body))}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(body)
-
-    def _content(
-        self, name: str, start: int | None, stop: int | None
-    ) -> tuple[int, bytes, dict[str, str]]:
-        if self.failing:
-            return self.failing, b"no", {}
-        if name not in self.files:
-            return 404, b"", {}
-        content = self.files[name]
-        content = content[: len(content) - self.lost]
-        if start is None or stop is None or not self.ranges:
-            return 200, content, {}
-        if start >= len(content):
-            return 416, b"", {"Content-Range": f"bytes */{len(content)}"}
-        part = content[start:stop]
-        told = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
-        return 206, part, {"Content-Range": told}
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[FileServer]:
+    server = FileServer()
     yield server
     server.close()
 
@@ -133,7 +67,7 @@ def content(volume: np.ndarray[Any, Any]) -> bytes:
 
 
 def test_frames_of_a_file_whose_metadata_are_bad_are_not_fetched(
-    volume: np.ndarray[Any, Any], server: Server
+    volume: np.ndarray[Any, Any], server: FileServer
 ) -> None:
     target = io.BytesIO()
     with DcbWriter(target, volume.shape, volume.dtype, codec="jph") as writer:
@@ -157,7 +91,7 @@ def published_bytes(frames: list[bytes], count: int | None = None) -> bytes:
 
 
 def test_one_frame_takes_two_requests(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any]
 ) -> None:
     server.latency = 0.02
     with DcbReader(server.add("x.dcbs", content)) as reader:
@@ -173,7 +107,7 @@ def test_one_frame_takes_two_requests(
 
 
 def test_requests_do_not_grow_with_the_frames(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any]
 ) -> None:
     server.latency = 0.02
     counts = []
@@ -190,7 +124,7 @@ def test_requests_do_not_grow_with_the_frames(
 
 
 def test_near_frames_are_joined_and_far_ones_are_not(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any]
 ) -> None:
     with DcbReader(server.add("x.dcbs", content)) as reader:
         server.requests.clear()
@@ -238,7 +172,7 @@ def test_levels_fetch_only_the_beginnings_of_frames(server: Server) -> None:
 
 
 def test_several_reads_by_one_fetch(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any]
 ) -> None:
     with DcbReader(server.add("x.dcbs", content)) as reader:
         server.requests.clear()
@@ -250,7 +184,7 @@ def test_several_reads_by_one_fetch(
         assert len(server.requests) == 2
 
 
-def test_many_threads(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:
+def test_many_threads(server: FileServer, content: bytes, volume: np.ndarray[Any, Any]) -> None:
     wrong = []
     with DcbReader(server.add("x.dcbs", content)) as reader:
 
@@ -269,7 +203,10 @@ def test_many_threads(server: Server, content: bytes, volume: np.ndarray[Any, An
 
 
 def test_front_longer_than_the_first_request(
-    server: Server, monkeypatch: pytest.MonkeyPatch, volume: np.ndarray[Any, Any], content: bytes
+    server: FileServer,
+    monkeypatch: pytest.MonkeyPatch,
+    volume: np.ndarray[Any, Any],
+    content: bytes,
 ) -> None:
     monkeypatch.setattr(byte_source, "_FRONT_SIZE", 500)
     with DcbReader(server.add("x.dcbs", content)) as reader:
@@ -278,7 +215,7 @@ def test_front_longer_than_the_first_request(
         assert np.array_equal(reader.read_frames(7, 9), volume[7:9])
 
 
-def test_published_files_do_not_say_their_size(server: Server, content: bytes) -> None:
+def test_published_files_do_not_say_their_size(server: FileServer, content: bytes) -> None:
     reader = DcbReader(content)
     published = published_bytes([reader.coded(frame) for frame in range(FRAMES)])
     with DcbReader(server.add("x.dcbs", published)) as remote:
@@ -288,7 +225,7 @@ def test_published_files_do_not_say_their_size(server: Server, content: bytes) -
         assert np.array_equal(remote.read_frames(), reader.read_frames())
 
 
-def test_small_file_comes_at_once(server: Server, smooth_volume: SmoothVolume) -> None:
+def test_small_file_comes_at_once(server: FileServer, smooth_volume: SmoothVolume) -> None:
     volume = smooth_volume((5, 20, 30), "int16")
     with DcbReader(server.add("x.dcbs", file_bytes(volume))) as reader:
         assert np.array_equal(reader.read_frames(), volume)
@@ -296,7 +233,7 @@ def test_small_file_comes_at_once(server: Server, smooth_volume: SmoothVolume) -
 
 
 def test_server_without_ranges(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any]
 ) -> None:
     server.ranges = False
     with DcbReader(server.add("x.dcbs", content)) as reader:
@@ -304,21 +241,21 @@ def test_server_without_ranges(
     assert len(server.requests) == 1
 
 
-def test_server_that_forgets_ranges(server: Server, content: bytes) -> None:
+def test_server_that_forgets_ranges(server: FileServer, content: bytes) -> None:
     with DcbReader(server.add("x.dcbs", content)) as reader:
         server.ranges = False
         with pytest.raises(CubeFileAccessError, match="support range requests"):
             reader.read_frames(50, 60)
 
 
-def test_no_such_file(server: Server) -> None:
+def test_no_such_file(server: FileServer) -> None:
     with pytest.raises(CubeFileNotFoundError, match=r"nothing\.dcbs: no such file") as raised:
         DcbReader(server.url("nothing.dcbs?key=secret"))
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("status", [500, 503, 403])
-def test_failing_server(server: Server, content: bytes, status: int) -> None:
+def test_failing_server(server: FileServer, content: bytes, status: int) -> None:
     url = server.add("x.dcbs", content)
     with DcbReader(url) as reader:
         server.failing = status
@@ -332,7 +269,7 @@ def test_failing_server(server: Server, content: bytes, status: int) -> None:
         assert reader.read_frames(3, 5).any()
 
 
-def test_no_server(server: Server, content: bytes) -> None:
+def test_no_server(server: FileServer, content: bytes) -> None:
     url = server.add("x.dcbs", content)
     with DcbReader(url) as reader:
         server.close()
@@ -342,7 +279,7 @@ def test_no_server(server: Server, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 100_000, 2_000_000])
-def test_truncated(server: Server, content: bytes, lost: int) -> None:
+def test_truncated(server: FileServer, content: bytes, lost: int) -> None:
     server.lost = lost
     url = server.add("x.dcbs", content)
     with (
@@ -354,12 +291,12 @@ def test_truncated(server: Server, content: bytes, lost: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 5, 115, 300])
-def test_truncated_front(server: Server, content: bytes, size: int) -> None:
+def test_truncated_front(server: FileServer, content: bytes, size: int) -> None:
     with pytest.raises(InvalidCubeFileError):
         DcbReader(server.add("x.dcbs", content[:size]))
 
 
-def test_not_a_dicube_file(server: Server) -> None:
+def test_not_a_dicube_file(server: FileServer) -> None:
     with pytest.raises(InvalidCubeFileError, match="not a dicube file"):
         DcbReader(server.add("x.dcbs", b"<html>" * 100_000))
 
@@ -386,7 +323,7 @@ READS = {
 
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_errors_name_the_url(server: Server, content: bytes, damage: str, read: str) -> None:
+def test_errors_name_the_url(server: FileServer, content: bytes, damage: str, read: str) -> None:
     with DcbReader(content) as reader:
         offset, _ = reader.coded_range(2)
     url = server.add("x.dcbs", DAMAGES[damage](content, offset))
@@ -396,7 +333,7 @@ def test_errors_name_the_url(server: Server, content: bytes, damage: str, read: 
 
 
 @pytest.mark.parametrize("name", ["dicom_meta", "space", "pixel_header", "dicom_status"])
-def test_errors_of_sections_name_the_url(server: Server, tmp_path: Path, name: str) -> None:
+def test_errors_of_sections_name_the_url(server: FileServer, tmp_path: Path, name: str) -> None:
     frames = np.zeros((2, 3, 4), np.uint16)
     with DcbWriter(tmp_path / "x.dcbs", frames.shape, frames.dtype) as writer:
         writer.write_section(name, b"{")
@@ -408,13 +345,13 @@ def test_errors_of_sections_name_the_url(server: Server, tmp_path: Path, name: s
         assert str(caught.value).startswith(source)
 
 
-def test_pickled(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:
+def test_pickled(server: FileServer, content: bytes, volume: np.ndarray[Any, Any]) -> None:
     packed = pickle.dumps(DcbReader(server.add("x.dcbs", content)))
     with pickle.loads(packed) as again:
         assert np.array_equal(again.read_frames(80, 85), volume[80:85])
 
 
-def test_cube(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> None:
+def test_cube(server: FileServer, content: bytes, volume: np.ndarray[Any, Any]) -> None:
     with dicube.open(server.add("x.dcbs", content)) as cube:
         assert np.array_equal(cube[70], volume[70])
         assert len(server.requests) == 2
@@ -427,7 +364,7 @@ def test_cube(server: Server, content: bytes, volume: np.ndarray[Any, Any]) -> N
 
 
 def test_cache_spares_requests(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any]
 ) -> None:
     with dicube.open(server.add("x.dcbs", content), cache=1 << 24) as cube:
         assert np.array_equal(cube[40:60, 3:], volume[40:60, 3:])
@@ -438,7 +375,7 @@ def test_cache_spares_requests(
 
 
 def test_image_metadata_and_summary(
-    server: Server, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: FileServer, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = DicomCubeImage.from_dicom_folder(shared_data / "mr_siemens_sag")
     image.to_file(tmp_path / "x.dcbs")
@@ -478,7 +415,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_forked(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "forks.py").write_text(_FORKS)
     url = server.add("x.dcbs", content)
@@ -504,14 +441,14 @@ def test_chained_url(content: bytes, volume: np.ndarray[Any, Any], tmp_path: Pat
 
 
 def test_file_object_of_fsspec(
-    server: Server, content: bytes, volume: np.ndarray[Any, Any]
+    server: FileServer, content: bytes, volume: np.ndarray[Any, Any]
 ) -> None:
     server.add("x.dcbs", content)
     with fsspec.open(server.url("x.dcbs"), "rb") as file, DcbReader(file) as reader:
         assert np.array_equal(reader.read_frames(50, 60), volume[50:60])
 
 
-def test_storage_options(server: Server, content: bytes) -> None:
+def test_storage_options(server: FileServer, content: bytes) -> None:
     url = server.add("x.dcbs", content)
     with DcbReader(url, storage_options={"headers": {"X-Key": "1"}}) as reader:
         assert reader.shape[0] == FRAMES
@@ -531,7 +468,7 @@ def test_without_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(raised.value, ImportError)
 
 
-def test_claims_of_a_server_allocate_nothing(server: Server) -> None:
+def test_claims_of_a_server_allocate_nothing(server: FileServer) -> None:
     claimed = published_bytes([b"x"], count=1 << 24) + bytes(1 << 18)
     with pytest.raises(InvalidCubeFileError, match=f"expected {1 << 20} bytes at offset 120"):
         DcbReader(server.add("x.dcbs", claimed))
