@@ -127,10 +127,10 @@ class RemoteFile:
 
     Attributes:
         name: the URL without credentials.
-        action: what errors say the file is opened for.
+        action, missing: what errors say the file is opened for, and that there is none.
     """
 
-    action = "read"
+    action, missing = "read", "no such file"
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         self._url, self._storage_options = url, dict(storage_options or {})
@@ -310,7 +310,7 @@ class RemoteFile:
         status, reason = getattr(error, "status", None), str(error).replace(self._url, self.name)
         # Of a zip, fsspec may raise what zipfile does.
         if isinstance(error, FileNotFoundError) or "There is no item named" in reason:
-            return CubeFileNotFoundError(f"{self.name}: no such file")
+            return CubeFileNotFoundError(f"{self.name}: {self.missing}")
         reason = text_without_credentials(reason) or type(error).__name__
         if isinstance(error, ImportError):
             return MissingPackageError(f"{self.name}: {reason}")

@@ -110,7 +110,7 @@ class _RemoteTarget(RemoteFile):
         local_path: its path, if the URL is of this machine; else ''.
     """
 
-    action = "write"
+    action, missing = "write", "cannot write: no such bucket or folder"
 
     def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
         super().__init__(url, storage_options)
