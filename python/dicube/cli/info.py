@@ -17,6 +17,7 @@ from dicube.cli.places import expect_single
 from dicube.cli.progress_bar import ProgressBar
 from dicube.codecs.records import record_of
 from dicube.dicom.files.sources import is_tree
+from dicube.dicom.identifiers import SHOWN_OF_ONE, identifiers
 from dicube.exceptions import DicomCubeError
 from dicube.storage.url_files import local_copy
 from dicube.storage.urls import is_url, without_credentials
@@ -62,7 +63,7 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
             ("file", summary.path),
             ("format", f"no frames, container version {summary.format_version}"),
             ("size", f"{summary.file_size:,} bytes"),
-            *summary.tags.items(),
+            *_shown_tags(summary),
             *_originals_of(summary),
             *_sections_of(summary),
         ]
@@ -89,8 +90,12 @@ def _lines_of(summary: FileSummary) -> list[tuple[str, Any]]:
             ("spacing", _numbers(summary.space["spacing"]) + " mm (slice, row, column)"),
             ("origin", _numbers(summary.space["origin"]) + " mm (LPS)"),
         ]
-    lines += summary.tags.items()
+    lines += _shown_tags(summary)
     return [*lines, *_originals_of(summary), *_sections_of(summary)]
+
+
+def _shown_tags(summary: FileSummary) -> list[tuple[str, Any]]:
+    return [(keyword, tag) for keyword, tag in summary.tags.items() if keyword in SHOWN_OF_ONE]
 
 
 def _originals_of(summary: FileSummary) -> list[tuple[str, Any]]:
@@ -161,6 +166,7 @@ def _entry_of_series(series: SeriesFiles, with_patients: bool) -> dict[str, Any]
         "classes": dict(series.classes),
         "files": len(series.files),
         "size": series.size,
+        "tags": identifiers(series.tags.get, with_patient=with_patients),
         "problems": problems_of(series, with_patients),
     }
     patient = {"patient_name": series.patient_name, "patient_id": series.patient_id}
@@ -182,6 +188,7 @@ def _entry_of_file(path: str, with_patients: bool) -> dict[str, Any]:
         "modality": tags.get("Modality", ""),
         "description": tags.get("SeriesDescription", ""),
         "shape": list(summary.shape),
+        "tags": identifiers(tags.get, with_patient=with_patients),
         "problems": [text_of_finding(finding, with_patients) for finding in summary.findings],
     }
     patient = {"patient_name": tags.get("PatientName", ""), "patient_id": tags.get("PatientID", "")}

@@ -83,6 +83,7 @@ def write_frames(
             effort=effort,
             verify=verify,
             least_bits=None if dicom_meta is None else most_bits_stored(dicom_meta),
+            block_side=block_side,
         )
         with writer, parts_around_frames(writer, image._parts()):
             if isinstance(frames, np.ndarray):

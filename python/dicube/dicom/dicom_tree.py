@@ -11,10 +11,11 @@ import warnings
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dicube.dicom.dicom_io import check_series
 from dicube.dicom.dicom_status import Finding
+from dicube.dicom.dicom_tags import get_tag
 from dicube.dicom.files.instance import Instance, read_instance
 from dicube.dicom.files.series import class_name
 from dicube.dicom.files.sources import (
@@ -24,6 +25,7 @@ from dicube.dicom.files.sources import (
     files_of,
     is_dicube,
 )
+from dicube.dicom.identifiers import identifiers
 from dicube.dicom.series.check import check_dicom
 from dicube.exceptions import DicomCubeError, MetaDataError
 from dicube.threads import Progress
@@ -43,6 +45,7 @@ class SeriesFiles:
         uid: SeriesInstanceUID; '' of files that have none.
         modality, description: Modality and SeriesDescription; '' if absent.
         patient_name, patient_id: PatientName and PatientID; '' if absent.
+        tags: the values that `identifiers` knows, by keyword.
         files: the files, in natural order of their paths.
         size: of all files, in bytes.
         slices: number of frames; copies of an instance count once.
@@ -60,6 +63,7 @@ class SeriesFiles:
     slices: int = 0
     shapes: set[tuple[int, int]] = field(default_factory=set)
     classes: Counter[str] = field(default_factory=Counter)
+    tags: dict[str, Any] = field(default_factory=dict)
 
 
 class Unreadable(NamedTuple):
@@ -168,6 +172,12 @@ def _add(
         series[uid] = SeriesFiles(
             uid, text(_MODALITY), text(_DESCRIPTION), text(_PATIENT_NAME), text(_PATIENT_ID)
         )
+
+        def value_of(keyword: str) -> Any:
+            with suppress(MetaDataError):  # of a value that can't be read
+                return instance.value(get_tag(keyword))
+
+        series[uid].tags = identifiers(value_of)
     one = series[uid]
     one.files.append(file)
     one.size += instance.size

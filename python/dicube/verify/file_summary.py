@@ -14,6 +14,7 @@ from dicube.core.cube_parts import CubeParts, names_in_file, read_originals, rea
 from dicube.core.lossy.loss import Loss
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import Finding
+from dicube.dicom.identifiers import identifiers
 from dicube.dicom.metadata.real_world import values_of_slices
 from dicube.dicom.originals.model import Recoded, size_of
 from dicube.dicom.series.check import check_dicom
@@ -24,17 +25,6 @@ from dicube.storage.urls import name_of_source
 
 if TYPE_CHECKING:
     from dicube.dicom.series.geometry import Space
-
-_SHOWN_TAGS = (
-    "PatientName",
-    "PatientID",
-    "StudyDate",
-    "StudyDescription",
-    "Modality",
-    "Manufacturer",
-    "SeriesDescription",
-    "SeriesInstanceUID",
-)
 
 _SPACE_FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation", "z_orientation")
 
@@ -83,7 +73,8 @@ class FileSummary:
         space: the geometry's fields, in (z, y, x) order; None where it isn't known.
         originals: how the original files are kept; None if they are not.
         original_files: the names of the files stored, of a file without frames.
-        tags: the values that identify the series, by keyword; only those present.
+        tags: what identifies patient, study and series, and their dates and times, by keyword:
+            texts and integers, of the first slice if slices differ; only those present.
     """
 
     path: str
@@ -105,7 +96,7 @@ class FileSummary:
     space: dict[str, list[float]] | None
     originals: OriginalsSummary | None
     original_files: tuple[str, ...]
-    tags: dict[str, str]
+    tags: dict[str, Any]
 
 
 def summarize_file(path: str | os.PathLike[str]) -> FileSummary:
@@ -203,11 +194,5 @@ def _space_fields(space: Space) -> dict[str, list[float]]:
     return {name: [float(number) for number in getattr(space, name)] for name in _SPACE_FIELDS}
 
 
-def _tags_of(meta: DicomMeta) -> dict[str, str]:
-    """Return the texts of the tags that are shown; the first slice's where slices differ."""
-    found = {}
-    for keyword in _SHOWN_TAGS:
-        value = meta.get_of_slice(keyword, 0)
-        if value not in (None, "", []):
-            found[keyword] = str(value)
-    return found
+def _tags_of(meta: DicomMeta) -> dict[str, Any]:
+    return identifiers(lambda keyword: meta.get_of_slice(keyword, 0))
