@@ -240,6 +240,15 @@ class TestTheVolumeKeepsItsFrames:
         assert (result.present, result.slices) == (1, (3, 4))
         expect_all(path, tmp_path, early, late)
 
+    def test_the_volume_is_a_single_slice(self, tmp_path: Path) -> None:
+        series = make_series(3)
+        series[1].ImageOrientationPatient = [1, 0, 0, 0, 0, 1]
+        early, late = split(tmp_path, series, 1)
+        path = stored(early, tmp_path / "x.dcbs")
+        result = append_files(path, late)
+        assert (result.slices, [*result.whole]) == ((1, 2), [str(late / "I2")])
+        expect_all(path, tmp_path, early, late)
+
     def test_a_gap_is_filled_later(self, tmp_path: Path) -> None:
         series = make_series(6)
         early, late = split(tmp_path, series, 3)
@@ -368,15 +377,17 @@ class TestWhatIsWrittenIsReadBack:
         split(tmp_path, make_series(4), 3)
         return stored(tmp_path / "early", tmp_path / "x.dcbs")
 
-    @pytest.mark.parametrize("fault", ["other pixels", "a file less", "no such slice"])
+    @pytest.mark.parametrize(
+        "fault", ["other pixels", "a file less", "a late file less", "no such slice"]
+    )
     def test_before_it_replaces_the_old_file(
         self, fault: str, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before, write = path.read_bytes(), late_instances._write
 
         def wrong(folder: str, *arguments: Any) -> None:
-            if fault == "a file less":
-                os.unlink(Path(folder) / "I1")
+            if fault.endswith("file less"):
+                os.unlink(Path(folder) / ("I4" if "late" in fault else "I1"))
             if fault == "other pixels":
                 dataset = make_slice(0)
                 set_pixels(dataset, np.zeros((6, 5), np.uint16))

@@ -19,6 +19,7 @@ from inputs.dicom_series import (
 from inputs.http_server import FileServer
 from inputs.original_files import SYNTAXES, contents, packed
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import BasicTextSRStorage, JPEG2000Lossless, RLELossless
 
 import dicube
@@ -84,6 +85,16 @@ def test_coded_frames(extension: str, transfer_syntax: str, tmp_path: Path) -> N
     image = DicomCubeImage.from_dicom_folder(tmp_path / "plain")
     image.to_dicom_folder(tmp_path / "in", transfer_syntax=transfer_syntax)
     expect_each(stored(tmp_path / "in", tmp_path / f"x{extension}"), tmp_path / "in")
+
+
+def test_files_that_name_each_other(tmp_path: Path) -> None:
+    series = make_series(4)
+    for dataset in series:
+        dataset.ReferencedImageSequence = [Dataset() for _ in series]
+        for other, reference in zip(series, dataset.ReferencedImageSequence, strict=True):
+            reference.ReferencedSOPInstanceUID = other.SOPInstanceUID
+    write_series(tmp_path / "in", [*series, raw_data(1)])
+    expect_each(stored(tmp_path / "in", tmp_path / "x.dcbs"), tmp_path / "in")
 
 
 def test_several_frames_in_one_file_and_beside_others(tmp_path: Path) -> None:

@@ -194,10 +194,12 @@ class TestAStore:
         image = DicomCubeImage.from_dicom_folder(series)
         (tmp_path / "x.dcbs").write_bytes(b"old")
         (tmp_path / "x.dcbs").chmod(0o600)
+        os.link(tmp_path / "x.dcbs", tmp_path / "linked")
         url = (tmp_path / "x.dcbs").as_uri()
         image.to_file(url)
         assert DicomCubeImage.from_file(url).shape == image.shape
         assert stat.S_IMODE((tmp_path / "x.dcbs").stat().st_mode) == 0o600
+        assert (tmp_path / "linked").read_bytes() == b"old"  # replaced at once, not overwritten
 
 
 class TestRefusals:

@@ -248,12 +248,15 @@ def originals_from_bytes(
 
     def original(number: int) -> Original:
         entry, place = entries[number], digests[number]
+        pieces = (_piece(piece, forms, recipes, ranges, cursor) for piece in entry["pieces"])
+        if holding:  # a view would keep the section in memory for one file
+            pieces = (bytes(p) if isinstance(p, memoryview) else p for p in pieces)
         runs = _runs(_list(entry["frames"])) if entry.get("frames") else ()
         middle = place + _DIGEST
         return Original(
             entry["name"],
             bytes(data[place:middle]),
-            tuple(_piece(piece, forms, recipes, ranges, cursor) for piece in entry["pieces"]),
+            tuple(pieces),
             runs,
             bytes(data[middle : middle + _DIGEST]) if runs else b"",
             _reason(entry.get("why", "")),
