@@ -26,10 +26,15 @@ from dicube.core.stored_files import restore_files, store_files
 from dicube.dicom.dicom_io import found_files
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.files.instance import Instance
-from dicube.dicom.files.sources import DatasetInMemory, File, Source
+from dicube.dicom.files.sources import (
+    SEVERAL_SOURCES,
+    DatasetInMemory,
+    File,
+    FileOnDisk,
+    Source,
+)
 from dicube.dicom.files.volume import frame_layout
 from dicube.dicom.metadata.slice_order import numbers
-from dicube.dicom.originals.keeper import names_in
 from dicube.dicom.series.geometry import Space, grid_of_space, space_or_reason
 from dicube.exceptions import (
     CodecError,
@@ -139,10 +144,10 @@ def append_files(
         return Appended(0, present, (held.slices, held.slices), {}, conflicts)
     with temporary_folder("dicube-append-") as work, _naming(work, name):
         folder = os.path.join(work, "series")
-        restore_files(path, folder, num_threads=num_threads)
-        _copy(new, source, folder)
+        paths = restore_files(path, folder, num_threads=num_threads) + _copied(new, folder)
+        files = [FileOnDisk(one) for one in paths]
         written = os.path.join(work, f"new{held.extension}")
-        _write(folder, written, held, effort, num_threads, progress)
+        _write(files, written, held, effort, num_threads, progress)
         whole, slices = _check(written, held, [digest for _, digest in new], num_threads)
         if _state_of(path) != state:
             raise CubeFileAccessError(f"{name}: another process changed it meanwhile")
@@ -164,7 +169,8 @@ class _Held:
         identity: study and series of each slice or file.
         uids: the SOPInstanceUIDs.
         files: name and SHA-256 of each original.
-        images: the same of each original with frames of the volume.
+        images: the same of each original with frames of the volume, copies too.
+        volume: the number of those that are no copies; they come first.
     """
 
     extension: str
@@ -176,6 +182,7 @@ class _Held:
     uids: frozenset[str]
     files: frozenset[tuple[str, bytes]]
     images: frozenset[tuple[str, bytes]]
+    volume: int
 
     @staticmethod
     def read(path: Path_, name: str) -> _Held:
@@ -211,6 +218,7 @@ class _Held:
                 frozenset(uids - {""}),
                 frozenset((file.name, file.digest) for file in originals.all_files),
                 frozenset((file.name, file.digest) for file in images),
+                len(originals.files),
             )
 
 
@@ -260,70 +268,68 @@ def _identity_of(instance: Instance) -> tuple[str, str]:
     return instance.text(_STUDY_UID), instance.text(_SERIES_UID)
 
 
-def _copy(new: Sequence[tuple[File, bytes]], source: Source, folder: str) -> None:
-    """Copy files into the folder of the restored ones, under names that these don't have."""
-    taken = {
-        os.path.relpath(os.path.join(root, one), folder).casefold()
-        for root, folders, files in os.walk(folder)
-        for one in (*folders, *files)
-    }
-    names = names_in(source, [file.name for file, _ in new])
-    for (file, digest), name in zip(new, names, strict=True):
-        parts = name.split("/")
-        above = {os.path.join(*parts[:end]).casefold() for end in range(1, len(parts) + 1)}
-        if above & taken:
-            parts = [f"{digest.hex()}-{parts[-1]}"]
-        taken.add(os.path.join(*parts).casefold())
-        path = os.path.join(folder, *parts)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with file.open() as opened, open(path, "xb") as copy:
+def _copied(new: Sequence[tuple[File, bytes]], folder: str) -> list[str]:
+    """Copy files into the folder of the restored ones, under names that it doesn't have yet.
+
+    The names have no folders. So the names of all files are those relative to the folder, which is
+    the only one that holds them all.
+    """
+    taken = {name.casefold() for name in os.listdir(folder)}
+    paths = []
+    for file, digest in new:
+        name = os.path.basename(file.name)
+        if name.casefold() in taken:
+            name = f"{digest.hex()}-{name}"
+        taken.add(name.casefold())
+        paths.append(os.path.join(folder, name))
+        with file.open() as opened, open(paths[-1], "xb") as copy:
             shutil.copyfileobj(opened, copy, _CHUNK)
+    return paths
 
 
 def _write(
-    folder: str,
+    files: Sequence[FileOnDisk],
     path: str,
     held: _Held,
     effort: int | str | None,
     num_threads: int | None,
     progress: Progress | None,
 ) -> None:
-    """Write the dicube file of a folder.
+    """Write the dicube file of a series.
 
     Args:
-        folder: has the DICOM files.
+        files: the DICOM files, those of the volume before among the first.
         path: to write.
         held: of the file before.
         effort, num_threads, progress: see `append_files`.
     """
     try:
         image = DicomCubeImage.from_dicom_folder(
-            folder,
+            files,
             held.order,
             num_threads,
             keep_all=True,
-            apart=_misfits(folder, held),
+            apart=_misfits(files, held),
         )
     except (MetaDataError, DataConsistencyError, CodecError) as error:
         if held.slices:
             raise
-        store_files(folder, path, reasons=error.reasons if isinstance(error, NoImagesError) else {})
+        store_files(files, path, reasons=error.reasons if isinstance(error, NoImagesError) else {})
         return
     image.to_file(path, num_threads, effort, exact="always", progress=progress)
 
 
-def _misfits(folder: str, held: _Held) -> dict[str, str]:
+def _misfits(files: Sequence[FileOnDisk], held: _Held) -> dict[str, str]:
     """Return why files can't join the volume that the dicube file has, by their paths."""
     if held.layout is None:
         return {}
     reasons: dict[str, str] = {}
     fitting: list[Instance] = []
     volume: list[Instance] = []
-    images = {os.path.join(folder, *name.split("/")) for name, _ in held.images}
-    for instance in found_files(folder).instances:
-        if instance.path in images:
+    for number, instance in enumerate(found_files(files).instances):
+        if number < held.volume:
             volume.append(instance)
-        if instance.pixels is None or instance.path in images:
+        if number < len(held.images) or instance.pixels is None:
             continue
         try:
             layout = frame_layout(instance)
@@ -426,7 +432,8 @@ def _naming(work: str, name: str) -> Iterator[None]:
     series = os.path.join(work, "series")
 
     def named(text: str) -> str:
-        return text.replace(series + os.sep, "").replace(series, name).replace(work, name)
+        text = text.replace(SEVERAL_SOURCES, name).replace(series + os.sep, "")
+        return text.replace(series, name).replace(work, name)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

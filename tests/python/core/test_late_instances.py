@@ -105,9 +105,32 @@ def test_slices_between_and_sources_of_all_kinds(tmp_path: Path) -> None:
     assert image.dicom_meta.get("InstanceNumber", force_nonshared=True) == [*range(1, 8)]
     assert image.space is not None
     dicube.restore_files(path, tmp_path / "out")
-    folders = map(contents, (early, late, last))
-    expected = [data for files in folders for data in files.values()]
-    assert sorted(contents(tmp_path / "out").values()) == sorted(expected)
+    assert contents(tmp_path / "out") == {
+        name: data for folder in (early, late, last) for name, data in contents(folder).items()
+    }
+
+
+@pytest.mark.parametrize("names", [[".a/1", ".a/2", ".b"], ["a/b/1", "a/b/2", "a/3"]])
+def test_names_of_the_stored_files_stay(names: list[str], tmp_path: Path) -> None:
+    series = make_series(4)
+    early = write_series(tmp_path / "early", series[:3], names)
+    late = write_series(tmp_path / "late", series[3:], ["late"])
+    image = DicomCubeImage.from_dicom_folder([early / name for name in names])
+    image.to_file(tmp_path / "x.dcbs")
+    before = set(dicube.stored_names(tmp_path / "x.dcbs"))
+    assert append_files(tmp_path / "x.dcbs", late).slices == (3, 4)
+    assert set(dicube.stored_names(tmp_path / "x.dcbs")) == before | {"late"}
+
+
+def test_slices_between_join_a_volume_with_copies(tmp_path: Path) -> None:
+    series = make_series(5)
+    early = write_series(tmp_path / "early", series[::2], ["1", "3", "5"])
+    series[0].file_meta.ImplementationVersionName = "OTHER"
+    write_series(early, series[:1], ["copy"])
+    late = write_series(tmp_path / "late", series[1::2], ["2", "4"])
+    path = stored(early, tmp_path / "x.dcbs")
+    assert append_files(path, late).slices == (3, 5)
+    expect_all(path, tmp_path, early, late)
 
 
 def test_nothing_new_writes_nothing(tmp_path: Path) -> None:
@@ -129,12 +152,12 @@ def test_identical_late_files_count_once(tmp_path: Path) -> None:
 def test_names_that_exist_are_kept_apart(tmp_path: Path) -> None:
     series = make_series(4)
     early = write_series(tmp_path / "early", series[:2], ["a/1", "b"])
-    late = write_series(tmp_path / "late", series[2:], ["A/1", "B/2"])
+    late = write_series(tmp_path / "late", series[2:], ["x/1", "x/B"])
     path = stored(early, tmp_path / "x.dcbs")
     append_files(path, late)
     names = dicube.stored_names(path)
     assert {"a/1", "b"} < set(names)
-    assert sorted(name.rpartition("-")[2] for name in names) == ["1", "2", "a/1", "b"]
+    assert sorted(name.rpartition("-")[2] for name in names) == ["1", "B", "a/1", "b"]
     dicube.restore_files(path, tmp_path / "out")
     assert sorted(contents(tmp_path / "out").values()) == sorted(
         [*contents(early).values(), *contents(late).values()]
@@ -385,9 +408,10 @@ class TestWhatIsWrittenIsReadBack:
     ) -> None:
         before, write = path.read_bytes(), late_instances._write
 
-        def wrong(folder: str, *arguments: Any) -> None:
+        def wrong(files: list[Any], *arguments: Any) -> None:
+            folder = os.path.dirname(files[0].name)
             if fault.endswith("file less"):
-                os.unlink(Path(folder) / ("I4" if "late" in fault else "I1"))
+                files = files[:-1] if "late" in fault else files[1:]
             if fault == "other pixels":
                 dataset = make_slice(0)
                 set_pixels(dataset, np.zeros((6, 5), np.uint16))
@@ -396,7 +420,7 @@ class TestWhatIsWrittenIsReadBack:
                 monkeypatch.setattr(
                     late_instances, "_misfits", lambda *_: {str(Path(folder) / "I2"): "forgotten"}
                 )
-            write(folder, *arguments)
+            write(files, *arguments)
 
         monkeypatch.setattr(late_instances, "_write", wrong)
         with pytest.raises(DicomCubeError, match=r"lacks 1 original|would leave the volume"):

@@ -25,6 +25,9 @@ Path: TypeAlias = "str | os.PathLike[str]"
 Source: TypeAlias = "Path | Dataset | Iterable[Path | Dataset | File]"
 """A folder, a DICOM file, a DICOMDIR, a zip archive, a pydicom dataset, or several of them."""
 
+SEVERAL_SOURCES = "the given sources"
+"""What messages call several sources."""
+
 Opened: TypeAlias = "BinaryIO | FileIO"
 
 # Folders at the root of a disk that only the system may list.
@@ -146,7 +149,7 @@ def name_of(source: Source) -> str:
     """Return the name of a source for messages."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
-    return "the given sources"
+    return SEVERAL_SOURCES
 
 
 def _files_at(path: str, refuse: Refuse) -> Iterator[File]:
