@@ -166,7 +166,7 @@ def _entry_of_series(series: SeriesFiles, with_patients: bool) -> dict[str, Any]
         "classes": dict(series.classes),
         "files": len(series.files),
         "size": series.size,
-        "tags": identifiers(series.tags.get, with_patient=with_patients),
+        "tags": _tags_of_entry(series.tags, with_patients),
         "problems": problems_of(series, with_patients),
     }
     patient = {"patient_name": series.patient_name, "patient_id": series.patient_id}
@@ -188,11 +188,17 @@ def _entry_of_file(path: str, with_patients: bool) -> dict[str, Any]:
         "modality": tags.get("Modality", ""),
         "description": tags.get("SeriesDescription", ""),
         "shape": list(summary.shape),
-        "tags": identifiers(tags.get, with_patient=with_patients),
+        "tags": _tags_of_entry(tags, with_patients),
         "problems": [text_of_finding(finding, with_patients) for finding in summary.findings],
     }
     patient = {"patient_name": tags.get("PatientName", ""), "patient_id": tags.get("PatientID", "")}
     return entry | patient if with_patients else entry
+
+
+def _tags_of_entry(tags: dict[str, Any], with_patients: bool) -> dict[str, Any]:
+    """Return the tags that an entry shows; name and ID of the patient have keys of their own."""
+    shown = identifiers(tags.get, with_patient=with_patients)
+    return {k: tag for k, tag in shown.items() if k not in ("PatientName", "PatientID")}
 
 
 def _line_of(entry: dict[str, Any]) -> str:

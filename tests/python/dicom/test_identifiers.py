@@ -80,4 +80,5 @@ def test_listings_show_no_patient_unless_asked(
     assert main(["info", "--json", "--patient", str(series)]) == 0
     listed = json.loads(capsys.readouterr().out)
     for entry in (*listed["series"], *listed["dicube_files"]):
-        assert entry["tags"].items() >= {**SECRETS, **UIDS}.items()
+        found = {"PatientName": entry["patient_name"], "PatientID": entry["patient_id"]}
+        assert {**entry["tags"], **found}.items() >= {**SECRETS, **UIDS}.items()
