@@ -18,7 +18,11 @@ def run(arguments: argparse.Namespace) -> int:
     expect_single(arguments.file, *arguments.sources)
     with ProgressBar(f"writing {arguments.file}") as bar:
         result = append_files(
-            arguments.file, arguments.sources, num_threads=arguments.num_threads, progress=bar
+            arguments.file,
+            arguments.sources,
+            effort=arguments.effort,
+            num_threads=arguments.num_threads,
+            progress=bar,
         )
     before, now = result.slices
     print(

@@ -15,6 +15,7 @@ from dicube.cli.convert_options import (
     THREADS_HELP,
     ConvertOption,
     TargetKind,
+    effort_value,
     text_value,
     thread_count,
 )
@@ -180,6 +181,12 @@ def parser() -> argparse.ArgumentParser:
     append.add_argument("file", metavar="FILE", type=place, help="dicube file with original files")
     append.add_argument(
         "sources", metavar="SRC", type=place, nargs="+", help="DICOM file, folder or .zip of them"
+    )
+    append.add_argument(
+        "--effort",
+        type=effort_value,
+        metavar="E",
+        help="of JPEG XL, as for convert; a file doesn't tell the one that it was written with",
     )
     _add_threads(append)
 

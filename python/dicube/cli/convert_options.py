@@ -92,7 +92,7 @@ def thread_count(text: str) -> int:
 THREADS_HELP = "number of threads; 0 for one per available processor (default: 0)"
 
 
-def _effort(text: str) -> Effort:
+def effort_value(text: str) -> Effort:
     """Return an effort from the command line."""
     effort: Effort = int(text) if text.isdecimal() else text
     if effort not in (*range(1, 10), *JXL.efforts):
@@ -187,7 +187,7 @@ OPTIONS = (
         f"2 (fast) to 9 (small), 1 means 2; or {', '.join(JXL.efforts)} (default: balanced; best if"
         " a distance applies)",
         "E",
-        convert=_effort,
+        convert=effort_value,
     ),
     ConvertOption(
         "--block-side",

@@ -508,6 +508,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "does not exist" in capsys.readouterr().err
 
 
+def test_the_effort_is_that_of_the_caller(tmp_path: Path) -> None:
+    early, late = split(tmp_path, make_series(4, shape=(64, 60)), 2)
+    path = stored(early, tmp_path / "x.dcba", effort="best")
+    assert main(["append", str(path), str(late), "--effort", "best"]) == 0
+    shutil.copytree(early, late, dirs_exist_ok=True)
+    assert path.read_bytes() == stored(late, tmp_path / "y.dcba", effort="best").read_bytes()
+
+
 def test_warnings_name_the_dicube_file(tmp_path: Path) -> None:
     early, late = split(tmp_path, [*make_series(2), make_slice(5)], 2)
     path = stored(early, tmp_path / "x.dcbs")
