@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from dicube.core.lossy.loss import Loss, read_losses
@@ -289,15 +289,21 @@ def _read_meta_text(reader: DcbReader) -> str | None:
         raise type(error)(f"section {METADATA}: {error.message}") from error
 
 
-def read_originals(reader: DcbReader) -> StoredOriginals | None:
-    """Return the original files in a dicube file; None if it has none."""
+def read_originals(reader: DcbReader, remembering: bool = False) -> StoredOriginals | None:
+    """Return the original files in a dicube file; None if it has none.
+
+    Args:
+        reader: of the file.
+        remembering: keep the range of bulk that was read last, for callers who read it again.
+    """
     packed = reader.sections.get(ORIGINALS)
     if not packed:
         return None
     bulk = None
     if ORIGINALS_BULK in reader.sections:  # the image then keeps the file open
         section = BulkReader(reader.sections, ORIGINALS_BULK, reader.max_memory)
-        bulk = BulkSource(section.size, section.read)
+        read = lru_cache(1)(section.read) if remembering else section.read
+        bulk = BulkSource(section.size, read)
     return StoredOriginals(
         packed,
         reader.shape,

@@ -48,7 +48,7 @@ from dicube.exceptions import (
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.urls import is_url, without_credentials
 from dicube.threads import Progress, thread_count
-from dicube.whole_files import temporary_folder, write_whole
+from dicube.whole_files import refusals_named, temporary_folder, write_whole
 
 Path_ = str | os.PathLike[str]
 
@@ -282,7 +282,7 @@ def _copied(new: Sequence[tuple[File, bytes]], folder: str) -> list[str]:
             name = f"{digest.hex()}-{name}"
         taken.add(name.casefold())
         paths.append(os.path.join(folder, name))
-        with file.open() as opened, open(paths[-1], "xb") as copy:
+        with refusals_named(paths[-1]), file.open() as opened, open(paths[-1], "xb") as copy:
             shutil.copyfileobj(opened, copy, _CHUNK)
     return paths
 

@@ -130,7 +130,7 @@ def _parts_of(
         ) as reader,
         reporting_memory,
     ):
-        stored = read_originals(reader)
+        stored = read_originals(reader, remembering=True)
         if stored is None:
             raise DataConsistencyError(f"{name} holds no original files")
         find = _find_with_frames if reader.shape[0] else _find_without_frames

@@ -19,7 +19,7 @@ from dicube.exceptions import (
 )
 from dicube.storage.byte_source import RemoteFile
 from dicube.storage.urls import is_chained, is_url, protocols_of, without_credentials
-from dicube.whole_files import temporary_folder
+from dicube.whole_files import refusals_named, temporary_folder
 
 _CHUNK = 1 << 24  # bytes fetched at a time
 _OF_THIS_MACHINE = ("file", "local")
@@ -42,7 +42,7 @@ def local_copy(source: Any, storage_options: Mapping[str, Any] | None = None) ->
         return
     with temporary_folder("dicube-url-") as folder:
         path = os.path.join(folder, _file_name(source))
-        with open(path, "xb") as copy:
+        with refusals_named(path), open(path, "xb") as copy:
             for part in RemoteFile(source, storage_options).parts(_CHUNK):
                 copy.write(part)
         with _naming(path, source):

@@ -178,6 +178,19 @@ class TestWhatIsRead:
         assert dicube.instance_bytes(url, uid, compare=True) in contents(source).values()
         assert len(server.requests) <= 4
 
+    def test_few_requests_for_files_kept_whole(self, server: Any, tmp_path: Path) -> None:
+        noise = np.random.default_rng(6).bytes(900_000)
+        write_series(tmp_path / "in", [raw_data(1, noise), raw_data(2, noise[::-1])])
+        dicube.store_files(tmp_path / "in", tmp_path / "whole.dcba")
+        write_series(tmp_path / "in", [raw_data(1, noise), *make_series(2)])
+        stored(tmp_path / "in", tmp_path / "beside.dcba")
+        for name in ("whole.dcba", "beside.dcba"):
+            url = server.add(name, (tmp_path / name).read_bytes())
+            server.requests.clear()
+            found = dicube.instance_bytes(url, f"{SERIES_UID}.7.1")
+            assert found == contents(tmp_path / "in")["I1"]
+            assert len(server.requests) == 3
+
 
 class TestFaults:
     @pytest.fixture
