@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +238,33 @@ class TestFaults:
             dicube.instance_bytes(tmp_path / "y.dcbs", forged.decode())
         assert (tmp_path / "one").read_text() == "mine"
         assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "one", "x.dcbs", "y.dcbs"]
+
+    @pytest.mark.parametrize(
+        ("pieces", "message"),
+        [
+            ([[0, 0, 1]], "its SHA-256 differs"),
+            ([[0, *[1, 1] * 1000]], "expected files with 3 frames, found a further one"),
+            ([[0, 1, 3]], "expected files with 3 frames, found a further one"),
+            ([[0, 2, 1 << 40]], "expected files with 3 frames, found a further one"),
+            ([{"coded": [0, 0, 1]}], "has bytes of frames that it does not hold"),
+            ([{}], "expected a piece of a file"),
+            ([-1], "expected a piece of a file"),
+        ],
+    )
+    def test_pieces_that_no_writer_makes(
+        self, pieces: list[Any], message: str, path: Path, tmp_path: Path
+    ) -> None:
+        with DcbReader(path) as reader:
+            data = unpack_bytes(reader.sections["originals"])
+            (length,) = struct.unpack_from("<L", data)
+            index = json.loads(data[4 : 4 + length])
+            head = index["files"][1]["pieces"][0]
+            index["files"][1]["pieces"] = [head, *pieces]
+            text = json.dumps(index).encode()
+            forged = struct.pack("<L", len(text)) + text + data[4 + length :]
+            rewrite(reader, tmp_path / "y.dcbs", forged)
+        with pytest.raises(InvalidCubeFileError, match=message):
+            dicube.instance_bytes(tmp_path / "y.dcbs", f"{SERIES_UID}.2")
 
     def test_other_frames_have_another_digest(self, path: Path, tmp_path: Path) -> None:
         with DcbReader(path) as reader:

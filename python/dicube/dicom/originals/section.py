@@ -283,7 +283,7 @@ def originals_from_bytes(
         others=tuple(file for number, file in found.items() if number >= first_other),
     )
     if holding:
-        fault = _fault_of_each(originals)
+        fault = _fault_of_repeated(originals) or _fault_of_each(originals)
     else:
         if not cursor.at_end:
             raise _fault("there are bytes that belong to no file")
@@ -365,7 +365,10 @@ def _fault_of_each(originals: Originals) -> str:
         if any(other.all_runs()) or any(isinstance(p, (Coded, Recoded)) for p in other.pieces):
             return f"{other.label} holds frames, which files among the others can't"
     for file in (*originals.files, *originals.copies):
-        if any(first + count > originals.shape[0] for first, count in file.all_runs()):
+        if (
+            sum(count for _, count in file.all_runs()) > originals.shape[0]
+            or max(map(sum, file.all_runs()), default=0) > originals.shape[0]
+        ):
             return f"expected files with {originals.shape[0]} frames, found a further one"
         own = set(file.all_numbers())
         coded = (piece for piece in file.pieces if isinstance(piece, (Coded, Recoded)))
