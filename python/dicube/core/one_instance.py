@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from dicube.core.agreement import check_one
 from dicube.core.cube_parts import read_originals, read_stated_meta
 from dicube.core.provenance import StoredOriginals
-from dicube.dicom.elements.items import value_in
 from dicube.dicom.elements.parser import CutOff, Unusual
 from dicube.dicom.files.file_in_parts import FileInParts, Part
-from dicube.dicom.files.instance import item_around, read_instance
+from dicube.dicom.files.instance import instance_uid_in, read_instance
 from dicube.dicom.originals.model import Bytes, Coded, Original, Originals, Recoded, Samples
 from dicube.dicom.originals.restore import checked_parts
 from dicube.exceptions import (
@@ -192,7 +191,7 @@ def uid_of_original(reader: DcbReader, originals: Originals, file: Original) -> 
     head = file.pieces[0] if file.pieces else b""
     try:
         if isinstance(head, (bytes, memoryview)):
-            return str(value_in(item_around(bytes(head), b""), _INSTANCE_UID) or "")
+            return instance_uid_in(bytes(head))
     except (Unusual, CutOff):
         pass
     parts = originals.parts_with_bulk(file, _volume_for(reader, originals, file))

@@ -10,6 +10,7 @@ Must not know tags, values or files.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import cache, lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -87,7 +88,7 @@ def parse_elements(
     start: int,
     end: int,
     implicit: bool,
-    stop_at: frozenset[int] = frozenset(),
+    stop_at: Container[int] = (),
     delimited: bool = False,
 ) -> ParsedElements:
     """Split data[start:end] into elements, up to the first whose tag is in `stop_at`.

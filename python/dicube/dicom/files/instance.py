@@ -74,6 +74,8 @@ FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
 
 _PIXEL_TAGS = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 _TRANSFER_SYNTAX, _STORAGE_CLASS = 0x00020010, 0x00020002
+_INSTANCE_UID = 0x00080018
+_BEHIND_INSTANCE_UID = range(_INSTANCE_UID + 1, 1 << 32)
 _DIRECTORY = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
 _CHUNK = 1 << 20
 # Two values of these elements would be two images: those that describe pixels, or say what the file
@@ -493,16 +495,38 @@ def item_around(before: bytes, after: bytes) -> Item:
         Unusual: the file is of another kind.
         CutOff: the bytes end within an element.
     """
-    if len(before) < 144 or before[128:132] != b"DICM":
-        raise Unusual("no preamble, or no file meta group length")
-    start = 144 + struct.unpack_from("<L", before, 140)[0]
-    stated = _uid(_file_meta(before, start), _TRANSFER_SYNTAX)
-    implicit = _plain_encoding(before, start, stated).implicit
+    start, implicit = _usual_dataset(before)
     check_count(before, start, implicit, True, len(before) + len(after))
     check_count(after, 0, implicit, True, len(before) + len(after))
     found = parse_elements(before, start, len(before), implicit, _PIXEL_TAGS).elements
     found.update(parse_elements(after, 0, len(after), implicit).elements)
     return item_of_elements({**found})
+
+
+def instance_uid_in(head: bytes) -> str:
+    """Return the SOPInstanceUID in the first bytes of a file of the usual kind; '' if it has none.
+
+    Nothing behind the element is parsed.
+
+    Raises:
+        Unusual, CutOff: as for `item_around`.
+    """
+    start, implicit = _usual_dataset(head)
+    found = parse_elements(head, start, len(head), implicit, _BEHIND_INSTANCE_UID).elements
+    return _uid(item_of_elements({**found}), _INSTANCE_UID)
+
+
+def _usual_dataset(head: bytes) -> tuple[int, bool]:
+    """Return where the dataset of a file of the usual kind starts, and whether VRs are implicit.
+
+    Raises:
+        Unusual: the file is of another kind.
+    """
+    if len(head) < 144 or head[128:132] != b"DICM":
+        raise Unusual("no preamble, or no file meta group length")
+    start = 144 + struct.unpack_from("<L", head, 140)[0]
+    stated = _uid(_file_meta(head, start), _TRANSFER_SYNTAX)
+    return start, _plain_encoding(head, start, stated).implicit
 
 
 def _plain_encoding(head: bytes, start: int, stated: str) -> Encoding:
