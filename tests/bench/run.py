@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "python"))
 
 import numpy as np
 from contest import Contestant, Jobs, compete
 from environments import NotInstalled, python_for, variables_for
-from far_server import FarServer
+from inputs.http_server import FileServer
 from report import machine, markdown
 from results import Results
 from stores import STORES, Series, Store
@@ -56,7 +57,8 @@ TRAINING = {
     "training_held_one": ("patch_held", 1),
 }
 
-# What is also read over HTTP from a server with a delay.
+# What is also read over HTTP, from a server whose answers come so many seconds late.
+LATENCY = 0.020
 FAR = ("slice", "level_1", "level_2", "level_3", "read_cube")
 
 # A frame as large as a mammogram, and a patch of it.
@@ -159,8 +161,10 @@ class Bench:
         """Measure reading over HTTP, and count the bytes."""
         about = self._describe("series")
         for operation in FAR:
-            server = FarServer(self._path(store, 0))
-            jobs = _always([_job(0, server.url, *self._arguments(operation, random.Random(0)))])
+            server = FileServer()
+            server.latency = LATENCY
+            url = server.add(f"0{store.extension}", self._path(store, 0).read_bytes())
+            jobs = _always([_job(0, url, *self._arguments(operation, random.Random(0)))])
             key = (f"far_{operation}", store.__name__)
             self._compete({key: Contestant(store, operation, about, jobs, self._threads)})
             server.close()

@@ -138,7 +138,7 @@ def test_near_frames_are_joined_and_far_ones_are_not(
             assert stop == sum(reader.coded_range(last))
 
 
-def test_levels_fetch_only_the_beginnings_of_frames(server: Server) -> None:
+def test_levels_fetch_only_the_beginnings_of_frames(server: FileServer) -> None:
     """140 frames of 512 x 512, whose third level is 4 % of a frame."""
     rows = np.arange(512)
     smooth = np.sin(np.add.outer(rows, rows) / 40) * 900
