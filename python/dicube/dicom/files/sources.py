@@ -227,15 +227,14 @@ def is_archive(path: str) -> bool:
     return start.startswith(_ZIP_MAGIC) or path.lower().endswith(".zip")
 
 
-def _natural(path: str) -> list[tuple[int, str, str]]:
+def _natural(path: str) -> str:
     """Return a key that sorts I9 before I10.
 
     Numbers are compared as text without leading zeros, the longer one as the greater: they may have
-    thousands of digits.
+    thousands of digits. The key is one text, because trees may have millions of files.
     """
     parts = re.split(r"([0-9]+)", path)
-    key = [(-1, part, "") for part in parts]
     for index in range(1, len(parts), 2):
         digits = parts[index].lstrip("0")
-        key[index] = len(digits), digits, parts[index]
-    return key
+        parts[index] = f"{chr(len(digits))}{digits}\0{parts[index]}"
+    return "\0".join(parts)
