@@ -90,7 +90,7 @@ def write_whole(path: str, parts: Parts) -> None:
     file = _Replacement(path)
     file.write(parts)
     file.settle()
-    _flush_folder(file.folder)
+    flush_folder(file.folder)
 
 
 class WholeFiles:
@@ -195,7 +195,7 @@ class WholeFiles:
             if kind is None:
                 file.result()
         for folder in self._folders:
-            _flush_folder(folder)
+            flush_folder(folder)
 
 
 @contextmanager
@@ -327,7 +327,7 @@ def _created_for(target: str) -> tuple[str, BufferedWriter]:
     folder, name = os.path.split(target)
     paths = [os.path.join(folder, temporary) for temporary in _temporary_names(name)]
     for path in paths:
-        _remove_leftover(path)
+        remove_leftover(path)
     mode = _mode_of(target)
 
     def create(path: str, flags: int) -> int:
@@ -373,10 +373,19 @@ def _temporary_names(target: str) -> list[str]:
     return [f"{_PREFIX}{digits:0{_DIGITS}x}" for digits in hashes]
 
 
-def _remove_leftover(path: str) -> None:
-    """Remove a temporary file of a killed writer: it has the mark, and nobody has locked it."""
+def is_temporary(name: str) -> bool:
+    """Return whether a file is named as temporary files are; a user's file may be so too."""
+    return name.startswith(_PREFIX) and len(name) == len(_PREFIX) + _DIGITS
+
+
+def remove_leftover(path: str) -> bool:
+    """Remove a temporary file of a killed writer: it has the mark, and nobody has locked it.
+
+    Returns:
+        Whether it was removed.
+    """
     if sys.platform == "win32":  # where no mark distinguishes it from a file of the user
-        return
+        return False
     with suppress(OSError):
         flags = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -388,8 +397,10 @@ def _remove_leftover(path: str) -> None:
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode) and mode & _TEMPORARY and _is_at(descriptor, path):
                 os.unlink(path)
+                return True
         finally:
             os.close(descriptor)
+    return False
 
 
 def _lock(descriptor: int, path: str) -> bool:
@@ -421,7 +432,7 @@ def _flush(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def _flush_folder(folder: str) -> None:
+def flush_folder(folder: str) -> None:
     """Let a rename survive a loss of power; some file systems can't flush folders."""
     with suppress(OSError):
         descriptor = os.open(folder or os.curdir, os.O_RDONLY)
