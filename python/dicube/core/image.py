@@ -759,6 +759,12 @@ class DicomCubeImage:
         return self._origin.losses
 
     @property
+    def files_beside(self) -> int:
+        """The number of files that are kept beside the volume, with the original files."""
+        provenance = self._origin.provenance
+        return 0 if provenance is None else len(provenance.others)
+
+    @property
     def roi_mask(self) -> NDArray[np.bool_] | None:
         """The mask of a `.dcbr` file, (slices, rows, columns), True inside; None for others."""
         return self._pixels.masks()

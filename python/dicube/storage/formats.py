@@ -84,3 +84,8 @@ def kind_number(name: str, codec: str) -> int:
     extension = extension_of("x" + name if name.startswith(".") else name)
     kind = _KIND_OF_EXTENSION.get(extension)
     return kind.number if kind is not None and kind.codec.name == codec else 0
+
+
+def library_version() -> str:
+    """Return the version of libdicube, which is that of the package."""
+    return _native.version()
