@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dicube._native import build_info
+    from dicube.archive.archive import Archive
     from dicube.core.cube import Cube
     from dicube.core.cube import open as open  # noqa: A004
     from dicube.core.frame_writing import write_frames
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Archive",
     "CommonTags",
     "Cube",
     "DicomCubeImage",
@@ -84,6 +86,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Archive": "dicube.archive.archive",
     "CommonTags": "dicube.dicom",
     "Cube": "dicube.core.cube",
     "DicomCubeImage": "dicube.core.image",

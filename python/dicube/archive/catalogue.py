@@ -1,0 +1,679 @@
+"""The catalogue of an archive: a relational database of patients, studies, series and instances.
+
+It is never the truth: the files are, and it can be made again from them. Only the process that
+changes an archive writes it. The only module that knows SQLAlchemy. Must not know dicube files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NamedTuple
+
+from dicube.archive.record import INSTANCE, INTEGERS, PATIENT, SERIES, STUDY, SeriesRecord
+from dicube.exceptions import (
+    CubeFileAccessError,
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    DicomCubeError,
+    InvalidCubeFileError,
+    MissingPackageError,
+)
+from dicube.storage.urls import text_without_credentials, without_credentials
+
+try:
+    import sqlalchemy as sql
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+except ImportError:
+    raise MissingPackageError(
+        "an archive needs SQLAlchemy", suggestion="pip install 'dicube[archive]'"
+    ) from None
+
+_BATCH = 500  # values in one IN: SQLite has allowed 999 variables since 2004
+_SECONDS = 30  # to wait for another process that uses the database
+_SCHEMA_VERSION = "schema_version"
+_WILDCARDS = {"*": "%", "?": "_"}
+
+_schema = sql.MetaData()
+
+
+def _keyword_columns(keywords: Iterable[str]) -> list[sql.Column[Any]]:
+    return [sql.Column(k, sql.BigInteger if k in INTEGERS else sql.Text) for k in keywords]
+
+
+def _key() -> sql.Column[Any]:
+    return sql.Column("id", sql.BigInteger, primary_key=True, autoincrement=False)
+
+
+def _reference(table: str) -> sql.Column[Any]:
+    reference = sql.ForeignKey(f"{table}.id")
+    return sql.Column(f"{table}_id", sql.BigInteger, reference, index=True, nullable=False)
+
+
+_about = sql.Table(
+    "about",
+    _schema,
+    sql.Column("name", sql.String(64), primary_key=True),
+    sql.Column("value", sql.Text, nullable=False),
+)
+# One row for each set of values: a PatientID alone may stand for several persons.
+_patients = sql.Table(
+    "patients",
+    _schema,
+    _key(),
+    *_keyword_columns(PATIENT),
+    sql.Index("patients_by_id", "PatientID"),
+    sql.Index("patients_by_name", "PatientName"),
+)
+_studies = sql.Table(
+    "studies",
+    _schema,
+    _key(),
+    _reference("patients"),
+    *_keyword_columns(STUDY),
+    sql.Index("studies_by_uid", "StudyInstanceUID"),
+    sql.Index("studies_by_date", "StudyDate"),
+    sql.Index("studies_by_accession", "AccessionNumber"),
+)
+_series = sql.Table(
+    "series",
+    _schema,
+    _key(),
+    _reference("studies"),
+    *_keyword_columns(SERIES),
+    sql.Column("NumberOfSeriesRelatedInstances", sql.BigInteger, nullable=False),
+    sql.Column("file", sql.Text, nullable=False),  # its name in the archive
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sql.Column("original_size", sql.BigInteger, nullable=False),
+    sql.Column("shape", sql.Text, nullable=False),  # JSON
+    sql.Column("dtype", sql.Text, nullable=False),
+    sql.Column("spacing", sql.Text, nullable=False),  # JSON
+    sql.Column("status", sql.Text, nullable=False),
+    sql.Column("has_originals", sql.Boolean, nullable=False),
+    sql.Column("transformed", sql.Boolean, nullable=False),
+    sql.Column("original_uid", sql.Text),  # keyed hash of what `transform` has replaced
+    sql.Column("added", sql.Text),  # time in UTC, ISO 8601
+    sql.Column("dicube", sql.Text),  # the version that stored it
+    sql.Index("series_by_file", "file", unique=True),
+    sql.Index("series_by_uid", "SeriesInstanceUID"),
+    sql.Index("series_by_modality", "Modality"),
+)
+_instances = sql.Table(
+    "instances",
+    _schema,
+    _key(),
+    _reference("series"),
+    *_keyword_columns(INSTANCE),
+    sql.Column("name", sql.Text, nullable=False),  # of the original file
+    sql.Column("slice", sql.Integer),  # the first one; NULL for a file kept whole
+    sql.Column("sha256", sql.Text, nullable=False),
+    sql.Index("instances_by_uid", "SOPInstanceUID"),
+)
+# The files that series came from: what is listed here unchanged need not be read again.
+_sources = sql.Table(
+    "sources",
+    _schema,
+    sql.Column("path", sql.Text, primary_key=True),  # or a keyed hash of it
+    sql.Column("size", sql.BigInteger, nullable=False),
+    sql.Column("mtime_ns", sql.BigInteger, nullable=False),
+    _reference("series"),
+)
+
+_UID_OF_LEVEL = {
+    "patient": _patients.c.PatientID,
+    "study": _studies.c.StudyInstanceUID,
+    "series": _series.c.SeriesInstanceUID,
+}
+_JOINED = _series.join(_studies).join(_patients)
+_ROW = [
+    *(_patients.c[keyword] for keyword in PATIENT),
+    *(_studies.c[keyword] for keyword in STUDY),
+    *(column for column in _series.c if column.name not in ("studies_id", "id")),
+]
+_JSON = ("shape", "spacing", "RequestAttributesSequence")
+_SEARCHED = {column.name: column for column in _ROW}
+
+# Each brings the tables from one version of the schema to the next. Never changed, only added to.
+_MIGRATIONS: tuple[Callable[[sql.Connection], None], ...] = ()
+
+
+class Source(NamedTuple):
+    """A file that was read into an archive.
+
+    Attributes:
+        path: its absolute path, or a keyed hash of it.
+        size: in bytes.
+        mtime_ns: when it was changed, in ns.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a catalogue stores of one file.
+
+    Attributes:
+        file: its name in the archive.
+        record: what was read from it.
+        sources: the files it was made from; those known from before stay.
+        transformed: whether the datasets were changed before they were stored; None for as before.
+        original_uid: keyed hash of the SeriesInstanceUID before that.
+        added: when it was stored.
+        version: of dicube, which stored it; None if that isn't known.
+    """
+
+    file: str
+    record: SeriesRecord
+    sources: Sequence[Source] = ()
+    transformed: bool | None = None
+    original_uid: str | None = None
+    added: str | None = None
+    version: str | None = None
+
+
+class Catalogue:
+    """An open catalogue.
+
+    Args:
+        where: a path of a SQLite database, or a URL of SQLAlchemy.
+        create: make the database, or its tables, if they are missing.
+
+    Raises:
+        CubeFileNotFoundError: there is no such catalogue, and `create` is False.
+        InvalidCubeFileError: it was written by a newer version, or is no catalogue.
+        CubeFileAccessError: the database can't be used.
+        DataConsistencyError: not a URL that SQLAlchemy knows.
+    """
+
+    def __init__(self, where: str, *, create: bool = False) -> None:
+        self.name = without_credentials(where) if "://" in where else where
+        with self._refusals():
+            url = sql.make_url(where if "://" in where else "sqlite://")
+        is_sqlite = url.get_backend_name() == "sqlite"
+        path = (url.database or "") if "://" in where else where
+        if is_sqlite and not os.path.exists(path):
+            if not create:
+                raise CubeFileNotFoundError(
+                    f"{path} does not exist", suggestion="`dicube archive index` makes a catalogue"
+                )
+            # As it names patients, nobody else may read it, nor the files that SQLite adds to it.
+            with self._refusals():
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with self._refusals():
+            self._engine = sql.create_engine(
+                url.set(database=path) if is_sqlite else url, hide_parameters=True
+            )
+            self._is_sqlite = is_sqlite
+            if is_sqlite:
+                self._prepare_sqlite(path)
+            self._connection = self._engine.connect()
+        try:
+            self._open_schema(create)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+        self._engine.dispose()
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------- writing
+
+    @contextmanager
+    def changes(self) -> Iterator[None]:
+        """Make all changes in this context at once, or none."""
+        with self._refusals(), self._connection.begin():
+            yield
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Add files, or replace what is known of them; within `changes`."""
+        entries = list({entry.file: entry for entry in entries}.values())
+        known = self._ids_of_files([entry.file for entry in entries])
+        left = self._studies_of(known.values())
+        for ids in _batches(list(known.values())):
+            self._connection.execute(_instances.delete().where(_instances.c.series_id.in_(ids)))
+        studies = self._study_ids([entry.record for entry in entries])
+        new_series, new_instance = self._new_ids(_series), self._new_ids(_instances)
+        series, instances, sources = [], [], []
+        for entry, study in zip(entries, studies, strict=True):
+            values = _series_values(entry, study)
+            number = known.get(entry.file)
+            if number is None:
+                number = next(new_series)
+                series.append({**_UNKNOWN, **values, "id": number})
+            else:
+                of_file = _series.c.id == number
+                self._connection.execute(_series.update().where(of_file).values(values))
+            for one in entry.record.instances:
+                row = dict(zip(INSTANCE, one.values, strict=True))
+                row |= {"name": one.name, "slice": one.slice, "sha256": one.sha256}
+                instances.append(row | {"series_id": number, "id": next(new_instance)})
+            sources += [source._asdict() | {"series_id": number} for source in entry.sources]
+        self._insert(_series, series)
+        self._insert(_instances, instances)
+        self._put_sources(sources)
+        self._drop_childless(left)
+
+    def put_sources(self, sources: Mapping[Source, str]) -> None:
+        """Add sources of files that are known already; within `changes`."""
+        known = self._ids_of_files(list(set(sources.values())))
+        rows = [s._asdict() | {"series_id": known[f]} for s, f in sources.items() if f in known]
+        self._put_sources(rows)
+
+    def remove(self, files: Sequence[str]) -> None:
+        """Remove all rows of files, and of their studies and patients if these have no others.
+
+        Within `changes`.
+        """
+        known = list(self._ids_of_files(files).values())
+        left = self._studies_of(known)
+        for ids in _batches(known):
+            for table in (_instances, _sources):
+                self._connection.execute(table.delete().where(table.c.series_id.in_(ids)))
+            self._connection.execute(_series.delete().where(_series.c.id.in_(ids)))
+        self._drop_childless(left)
+
+    def forget_removed(self) -> bool:
+        """Let SQLite overwrite what was removed, in its log too; return whether it could.
+
+        It can't while another process reads. Other databases promise no overwriting.
+        """
+        if not self._is_sqlite:
+            return True
+        with self._refusals():
+            self._connection.rollback()
+            busy = self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+            self._connection.rollback()
+        return not busy
+
+    # ------------------------------------------------------------------------------- reading
+
+    def rows(self, conditions: Sequence[sql.ColumnElement[bool]] = ()) -> list[dict[str, Any]]:
+        """Return a row for each series that meets all conditions, by patient, study and number."""
+        query = sql.select(*_ROW).select_from(_JOINED).where(*conditions)
+        order = (
+            _patients.c.PatientID,
+            _studies.c.StudyDate,
+            _studies.c.StudyInstanceUID,
+            _series.c.SeriesNumber,
+            _series.c.SeriesInstanceUID,
+        )
+        with self._reading():
+            found = [dict(row._mapping) for row in self._connection.execute(query.order_by(*order))]
+        for row in found:
+            row |= {k: json.loads(row[k]) for k in _JSON if row[k] is not None}
+        return found
+
+    def instances(self, file: str) -> list[dict[str, Any]]:
+        """Return a row for each instance in a file."""
+        columns = [c for c in _instances.c if c.name not in ("id", "series_id")]
+        query = sql.select(*columns).join(_series).where(_series.c.file == file)
+        with self._reading():
+            found = self._connection.execute(query.order_by(_instances.c.id))
+            return [dict(row._mapping) for row in found]
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size of each file, by its name."""
+        with self._reading():
+            found = self._connection.execute(sql.select(_series.c.file, _series.c.size))
+            return {row.file: row.size for row in found}
+
+    def files(self) -> set[str]:
+        """Return the names of all files."""
+        return set(self._connection.execute(sql.select(_series.c.file)).scalars())
+
+    def transformed_files(self) -> set[str]:
+        """Return the names of the files whose datasets were changed before they were stored."""
+        with self._reading():
+            query = sql.select(_series.c.file).where(_series.c.transformed)
+            return set(self._connection.execute(query).scalars())
+
+    def known(self, sources: Sequence[Source]) -> dict[str, tuple[str, int]]:
+        """Return the file that each unchanged source is in, and the file's size, by the path."""
+        found: dict[str, tuple[str, int]] = {}
+        columns = _sources.c.path, _sources.c.size, _sources.c.mtime_ns, _series.c.file
+        with self._reading():
+            for batch in _batches(list(sources)):
+                now = {source.path: (source.size, source.mtime_ns) for source in batch}
+                query = sql.select(*columns, _series.c.size.label("held")).join(_series)
+                for path, size, mtime_ns, file, held in self._connection.execute(
+                    query.where(_sources.c.path.in_(now))
+                ):
+                    if now[path] == (size, mtime_ns):
+                        found[path] = file, held
+        return found
+
+    def summaries(self, files: Sequence[str]) -> list[tuple[str, str, str, int, int]]:
+        """Return the name of each file, UIDs of study and series, number of instances, and size."""
+        columns = (
+            _series.c.file,
+            _studies.c.StudyInstanceUID,
+            _series.c.SeriesInstanceUID,
+            _series.c.NumberOfSeriesRelatedInstances,
+            _series.c.size,
+        )
+        found: list[tuple[str, str, str, int, int]] = []
+        with self._reading():
+            for batch in _batches(list(files)):
+                query = sql.select(*columns).join(_studies).where(_series.c.file.in_(batch))
+                found += map(tuple, self._connection.execute(query))
+        return found
+
+    # ------------------------------------------------------------------------------ internals
+
+    def _ids_of_files(self, files: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for batch in _batches(list(files)):
+            query = sql.select(_series.c.file, _series.c.id).where(_series.c.file.in_(batch))
+            found.update((file, number) for file, number in self._connection.execute(query))
+        return found
+
+    def _study_ids(self, records: Sequence[SeriesRecord]) -> list[int]:
+        """Return the row of each record's study and patient; make those that are missing."""
+        patients = self._known_rows(_patients, PATIENT, {r.patient[PATIENT[0]] for r in records})
+        studies = self._known_rows(
+            _studies, ("patients_id", STUDY[0]), {record.study[STUDY[0]] for record in records}
+        )
+        new_patient, new_study = self._new_ids(_patients), self._new_ids(_studies)
+        patient_rows, study_rows, found = [], [], []
+        for record in records:
+            key = tuple(record.patient.values())
+            if key not in patients:
+                patients[key] = next(new_patient)
+                patient_rows.append({**record.patient, "id": patients[key]})
+            of_study = patients[key], record.study[STUDY[0]]
+            if of_study not in studies:
+                studies[of_study] = next(new_study)
+                row = {**record.study, "id": studies[of_study], "patients_id": patients[key]}
+                study_rows.append(row)
+            found.append(studies[of_study])
+        self._insert(_patients, patient_rows)
+        self._insert(_studies, study_rows)
+        return found
+
+    def _known_rows(
+        self, table: sql.Table, key: Sequence[str], wanted: set[Any]
+    ) -> dict[tuple[Any, ...], int]:
+        """Return the rows whose ID or UID is wanted, by the values of the key."""
+        column = table.c[PATIENT[0] if table is _patients else STUDY[0]]
+        found: dict[tuple[Any, ...], int] = {}
+        for batch in _batches(list(wanted)):
+            chosen = (
+                column.in_(batch)
+                if None not in batch
+                else column.is_(None) | column.in_([value for value in batch if value is not None])
+            )
+            query = sql.select(table.c.id, *(table.c[name] for name in key)).where(chosen)
+            found |= {tuple(values): number for number, *values in self._connection.execute(query)}
+        return found
+
+    def _new_ids(self, table: sql.Table) -> Iterator[int]:
+        """Yield numbers for new rows; only one process changes a catalogue at a time."""
+        greatest = self._connection.execute(sql.select(sql.func.max(table.c.id))).scalar()
+        return count(1 + (greatest or 0))
+
+    def _insert(self, table: sql.Table, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            self._connection.execute(table.insert(), rows)
+
+    def _put_sources(self, rows: list[dict[str, Any]]) -> None:
+        rows = list({row["path"]: row for row in rows}.values())
+        for paths in _batches([row["path"] for row in rows]):
+            self._connection.execute(_sources.delete().where(_sources.c.path.in_(paths)))
+        self._insert(_sources, rows)
+
+    def _studies_of(self, series: Iterable[int]) -> set[int]:
+        found: set[int] = set()
+        for ids in _batches(list(series)):
+            query = sql.select(_series.c.studies_id).where(_series.c.id.in_(ids))
+            found.update(self._connection.execute(query).scalars())
+        return found
+
+    def _drop_childless(self, studies: set[int]) -> None:
+        """Remove those of these studies that have no series, and their patients likewise."""
+        patients: set[int] = set()
+        for ids in _batches(list(studies)):
+            query = sql.select(_studies.c.patients_id).where(_studies.c.id.in_(ids))
+            patients.update(self._connection.execute(query).scalars())
+        for table, child, candidates in (
+            (_studies, _series, studies),
+            (_patients, _studies, patients),
+        ):
+            has_child = sql.exists().where(child.c[f"{table.name}_id"] == table.c.id)
+            for ids in _batches(list(candidates)):
+                chosen = table.c.id.in_(ids) & ~has_child
+                self._connection.execute(table.delete().where(chosen))
+
+    def _open_schema(self, create: bool) -> None:
+        """Check the version of the tables; make or migrate them."""
+        newest = len(_MIGRATIONS) + 1
+        with self._refusals():
+            has_tables = sql.inspect(self._connection).has_table(_about.name)
+            self._connection.rollback()
+            if not has_tables:
+                if not create:
+                    raise InvalidCubeFileError(
+                        f"{self.name} is not the catalogue of an archive",
+                        suggestion="`dicube archive index` makes one",
+                    )
+                with self._connection.begin():
+                    _schema.create_all(self._connection)
+                    row = {"name": _SCHEMA_VERSION, "value": str(newest)}
+                    self._connection.execute(_about.insert().values(row))
+                return
+            value = sql.select(_about.c.value).where(_about.c.name == _SCHEMA_VERSION)
+            version = int(self._connection.execute(value).scalar() or 0)
+            self._connection.rollback()
+            if not 0 < version <= newest:
+                raise InvalidCubeFileError(
+                    f"{self.name}: expected a catalogue of version 1 to {newest}, found {version}: "
+                    "a newer dicube wrote it"
+                )
+            for number in range(version, newest):
+                with self._connection.begin():
+                    _MIGRATIONS[number - 1](self._connection)
+                    of_version = _about.c.name == _SCHEMA_VERSION
+                    row = {"value": str(number + 1)}
+                    self._connection.execute(_about.update().where(of_version).values(row))
+
+    def _prepare_sqlite(self, path: str) -> None:
+        """Set what each connection needs."""
+        journal = "DELETE" if is_on_network(path) else "WAL"
+
+        def connected(connection: Any, _record: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {1000 * _SECONDS}")
+            cursor.execute(f"PRAGMA journal_mode = {journal}")
+            cursor.execute("PRAGMA synchronous = NORMAL")
+            cursor.execute("PRAGMA secure_delete = ON")
+            cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.close()
+
+        sql.event.listen(self._engine, "connect", connected)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """End the transaction that reading begins."""
+        with self._refusals():
+            try:
+                yield
+            finally:
+                self._connection.rollback()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Raise errors of the database as dicube's, without the values in its statements."""
+        try:
+            yield
+        except DicomCubeError:
+            raise
+        except ImportError as error:
+            raise MissingPackageError(f"the catalogue {self.name} needs {error.name}") from error
+        except DBAPIError as error:
+            text = text_without_credentials(str(error.orig)).partition("\n")[0]
+            if "not a database" in text:
+                raise InvalidCubeFileError(
+                    f"{self.name} is not the catalogue of an archive"
+                ) from error
+            raise CubeFileAccessError(f"the catalogue {self.name}: {_unquoted(text)}") from error
+        except SQLAlchemyError as error:
+            raise DataConsistencyError(
+                f"expected a path or URL of a database, found {self.name}: {type(error).__name__}"
+            ) from error
+        except OSError as error:
+            raise CubeFileAccessError(f"the catalogue {self.name}: {error.strerror}") from error
+
+
+# ------------------------------------------------------------------------------------ conditions
+
+
+def conditions_of(filters: Mapping[str, Any]) -> list[sql.ColumnElement[bool]]:
+    """Return the conditions that filters stand for.
+
+    Args:
+        filters: values by keyword, or by `patient`, `study`, `series`, `instance`, which are their
+            IDs or UIDs, or by another keyword in snake_case. A text may have the wildcards * and ?
+            of QIDO-RS. A date may be a range, such as '20240101-20240331'.
+
+    Raises:
+        DataConsistencyError: the catalogue has no such keyword.
+    """
+    found: list[sql.ColumnElement[bool]] = []
+    for name, value in filters.items():
+        if value is None:
+            continue
+        if name in _UID_OF_LEVEL:
+            found.append(_UID_OF_LEVEL[name] == str(value))
+        elif name in ("instance", INSTANCE[0]):
+            of_instance = sql.select(_instances.c.series_id).where(
+                _instances.c.SOPInstanceUID == str(value)
+            )
+            found.append(_series.c.id.in_(of_instance))
+        else:
+            found.append(_condition(_column(name), name, value))
+    return found
+
+
+def _column(name: str) -> sql.Column[Any]:
+    wanted = name.replace("_", "").casefold()
+    for keyword, column in _SEARCHED.items():
+        if keyword.replace("_", "").casefold() == wanted:
+            return column
+    raise DataConsistencyError(
+        f"expected a keyword of the catalogue, found {name!a}",
+        suggestion=f"it has {', '.join(_SEARCHED)}",
+    )
+
+
+def _condition(column: sql.Column[Any], name: str, value: Any) -> sql.ColumnElement[bool]:
+    if not isinstance(column.type, sql.Text):
+        try:
+            return column == int(value)
+        except (TypeError, ValueError):
+            raise DataConsistencyError(f"{name}: expected an integer") from None
+    text = str(value)
+    if column.name.endswith("Date") and (dates := dates_of(text)):
+        first, last = dates
+        bounds = [column >= first] * bool(first) + [column <= last] * bool(last)
+        return sql.and_(*bounds, column.is_not(None))
+    if set(text) & set(_WILDCARDS):
+        escaped = re.sub(r"([%_\\])", r"\\\1", text)
+        pattern = "".join(_WILDCARDS.get(char, char) for char in escaped)
+        return column.like(pattern, escape="\\")
+    return column == text
+
+
+def dates_of(text: str) -> tuple[str, str] | None:
+    """Return the first and last day that a text stands for, as DICOM writes them.
+
+    A text is a day, such as 2024-01-31 or 20240131, or two days with ".." or "-" between them, of
+    which one may be missing: '' then. None for any other text.
+    """
+    day = r"(\d{4})-?(\d{2})-?(\d{2})"
+    if found := re.fullmatch(f"{day}", text):
+        return "".join(found.groups()), "".join(found.groups())
+    found = re.fullmatch(f"(?:{day})?(?:\\.\\.|-)(?:{day})?", text)
+    if found is None:
+        return None
+    parts = [part or "" for part in found.groups()]
+    return "".join(parts[:3]), "".join(parts[3:])
+
+
+def is_on_network(path: str) -> bool:
+    """Return whether a file is on a network file system, where SQLite's log can't be shared.
+
+    Where the system doesn't tell, it may be.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return True
+    folder = os.path.realpath(os.path.dirname(path) or os.curdir)
+    inside = [
+        (len(target), kind)
+        for _, target, kind, *_ in mounts
+        if folder == target or folder.startswith(os.path.join(target, ""))
+    ]
+    return max(inside, default=(0, ""))[1].partition(".")[0] in _NETWORK
+
+
+_NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs fuse 9p afs ceph lustre gpfs beegfs glusterfs ocfs2 gfs2 pvfs2"
+    " virtiofs vboxsf".split()
+)
+
+
+_UNKNOWN = {"transformed": False, "original_uid": None, "added": None, "dicube": None}
+
+
+def _series_values(entry: Entry, study: int) -> dict[str, Any]:
+    record = entry.record
+    values: dict[str, Any] = {
+        **record.series,
+        "studies_id": study,
+        "NumberOfSeriesRelatedInstances": len(record.instances),
+        "file": entry.file,
+        "size": record.size,
+        "original_size": record.original_size,
+        "shape": json.dumps(record.shape),
+        "dtype": record.dtype,
+        "spacing": json.dumps(record.spacing),
+        "status": record.status,
+        "has_originals": record.has_originals,
+    }
+    if entry.transformed is not None:
+        values |= {"transformed": entry.transformed, "original_uid": entry.original_uid}
+    if entry.added is not None:
+        values["added"] = entry.added
+    if entry.version is not None:
+        values["dicube"] = entry.version
+    return values
+
+
+def _batches(values: list[Any]) -> Iterator[list[Any]]:
+    for first in range(0, len(values), _BATCH):
+        yield values[first : first + _BATCH]
+
+
+def _unquoted(text: str) -> str:
+    """Return a message of a database without the values that it quotes."""
+    return re.sub(r"\([^)]*\)=\([^)]*\)|'[^']*'", "…", text)
