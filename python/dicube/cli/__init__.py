@@ -1,7 +1,7 @@
 """The `dicube` command: runs the module of a verb, and turns errors and warnings into lines.
 
-The verbs are `convert`, `info`, `verify`, `extract`, `append` and `demo`; each module has a
-function `run`.
+The verbs are `convert`, `info`, `verify`, `extract`, `append`, `archive` and `demo`; each module
+has a function `run`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 after an error, which is one line on the standard error output; 3 if
-        damaged slices were left out on request. Wrong usage raises SystemExit with status 2.
+        damaged slices were left out on request, or only some of many series could be stored. Wrong
+        usage raises SystemExit with status 2.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does

@@ -5,14 +5,13 @@ Must not know how a series is converted.
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from dicube.archive.places import name_of_uid
 from dicube.cli.convert_options import DICUBE_TARGETS
 from dicube.cli.one_line import one_line
 from dicube.cli.plan import Plan
@@ -20,9 +19,6 @@ from dicube.cli.progress_bar import ProgressBar
 from dicube.dicom.dicom_tree import SeriesFiles, find_series
 from dicube.exceptions import DicomCubeError, LeftOutWarning, MetaDataError, TargetExistsError
 from dicube.verify.file_summary import summarize_file
-
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_LONGEST_UID = 64  # PS3.5 9.1
 
 
 def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
@@ -89,9 +85,7 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
 
 def file_name_of(uid: str) -> str:
     """Return the name of a series' file: its UID, or for an invalid one a digest of it."""
-    if _UID.fullmatch(uid) and len(uid) <= _LONGEST_UID:
-        return uid
-    return f"series-{hashlib.sha256(uid.encode()).hexdigest()[:32]}"
+    return name_of_uid(uid, "series")
 
 
 def _check_same(series: SeriesFiles, plan: Plan) -> None:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from dicube.cli.archive_options import add_archive
 from dicube.cli.convert_options import (
     DICOM_TARGETS,
     DICUBE_TARGETS,
@@ -37,6 +38,7 @@ examples:
   dicube verify head.dcba --against series/   compare with the original files
   dicube extract head.dcba --instance UID -o one.dcm
   dicube append head.dcba late/               add files that came late
+  dicube archive add archive/ tree/           keep many series with a catalogue
 
 'dicube COMMAND --help' lists the options of a command.
 """
@@ -189,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
         help="of JPEG XL, as for convert; a file doesn't tell the one that it was written with",
     )
     _add_threads(append)
+    add_archive(subparsers)
 
     demo = subparsers.add_parser(
         "demo",

@@ -29,7 +29,12 @@ class ProgressBar:
         self._last = now
         filled = self._WIDTH * done // max(total, 1)
         bar = "#" * filled + "." * (self._WIDTH - filled)
-        print(f"\r\x1b[K{self._label}  [{bar}] {done}/{total}", end="", file=sys.stderr, flush=True)
+        text = f"{self._label}  [{bar}] {done}/{total}{self.note(done, total)}"
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    def note(self, _done: int, _total: int) -> str:
+        """Return what is shown behind the numbers."""
+        return ""
 
     def __enter__(self) -> ProgressBar:
         return self
