@@ -176,7 +176,7 @@ class Archive:
         self,
         sources: Path | Iterable[Path],
         *,
-        format: str = ".dcba",  # noqa: A002 (the issue's name)
+        format: str = ".dcba",  # noqa: A002 (as everywhere else)
         exact: Exact | str = "always",
         executor: Executor | None = None,
         transform: Transform | None = None,
