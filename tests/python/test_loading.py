@@ -61,7 +61,14 @@ def test_modules_of_the_published_package_need_no_import_of_their_own() -> None:
 def test_nothing_heavy_is_loaded_that_is_not_needed(
     code: str, needed: set[str], kind: str, folder: Path
 ) -> None:
-    code = f"import sys; file = sys.argv[1]; {code}; print(*sys.modules)"
-    done = run_python("-c", code, folder / f"{kind}.dcbs")
+    loaded = heavy_modules(code, folder / f"{kind}.dcbs")
+    if "numpy" in needed:
+        needed = needed | heavy_modules("import numpy")  # numpy 1 loads numpy.ma
+    assert loaded == needed
+
+
+def heavy_modules(code: str, *file: Path) -> set[str]:
+    """Return the heavy modules that are loaded after a fresh process has run some code."""
+    done = run_python("-c", f"import sys; file = sys.argv[-1]; {code}; print(*sys.modules)", *file)
     assert done.returncode == 0, done.stderr
-    assert {*done.stdout.splitlines()[-1].split()} & HEAVY == needed
+    return {*done.stdout.splitlines()[-1].split()} & HEAVY
