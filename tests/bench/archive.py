@@ -387,7 +387,7 @@ def main() -> int:
         if "kills" in what:
             results |= measure_kills(scratch, 60, options.kills, options.seed)
     for name, value in results.items():
-        print(f"{name:32}{value:.3f}" if isinstance(value, float) else f"{name:32}{value}")
+        print(f"{name:36}{value:.3f}" if isinstance(value, float) else f"{name:36}{value}")
     texts = [value for value in results.values() if isinstance(value, str)]
     return int(any(text.split()[0] != text.split()[-1] for text in texts))
 
