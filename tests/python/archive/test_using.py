@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("sqlalchemy")
 
 from inputs.dicom_series import write_series
+from inputs.object_stores import s3_with_a_bucket
 from inputs.series_trees import STUDY, Inline, add, digests, files_in, series_of, write_tree
 
 from dicube import Archive
@@ -287,27 +289,42 @@ def test_an_index_follows_the_files(archive: Archive, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- URLs
 
 
-def test_an_archive_at_a_url(tree: Path, tmp_path: Path) -> None:
+@pytest.fixture(params=["memory://pacs", "s3://bucket/pacs"])
+def prefix(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A prefix of an object store, and an end to what is there."""
+    if request.param.startswith("s3:"):
+        with s3_with_a_bucket(monkeypatch, "secret"):
+            yield request.param
+        return
     fsspec = pytest.importorskip("fsspec")
-    system = fsspec.filesystem("memory")
+    yield request.param
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_an_archive_at_a_url(prefix: str, tree: Path, tmp_path: Path) -> None:
+    import fsspec
+
+    system, root = fsspec.url_to_fs(prefix)
+
+    def stored() -> list[str]:
+        system.invalidate_cache()
+        return system.find(root)
+
     with pytest.raises(DataConsistencyError, match="catalogue"):
-        Archive("memory://pacs/archive")
-    archive = Archive("memory://pacs/archive", tmp_path / "c.sqlite")
-    try:
-        assert add(archive, tree).counts == {"added": 6}
-        assert add(archive, tree).counts == {"present": 6}
-        assert not any("sqlite" in path for path in system.find("/pacs"))
-        (series,) = archive.series(patient="0815")
-        assert series.open()[0].shape == (6, 5)
-        assert digests(archive.restore(tmp_path / "out", patient="4711")) == digests(
-            [tree / "a", tree / "b", tree / "others"]
-        )
-        write_series(tmp_path / "late", series_of(1, 5)[3:], ["I4", "I5"])
-        assert add(archive, tmp_path / "late").counts == {"merged": 1}
-        assert all(archive.verify(executor=Inline()))
-        archive.remove(patient="4711")
-        assert len(system.find("/pacs")) == 1
-        (tmp_path / "c.sqlite").unlink()
-        assert archive.index(executor=Inline()).files == 1
-    finally:
-        system.rm("/pacs", recursive=True)
+        Archive(f"{prefix}/archive")
+    archive = Archive(f"{prefix}/archive", tmp_path / "c.sqlite")
+    assert add(archive, tree).counts == {"added": 6}
+    assert add(archive, tree).counts == {"present": 6}
+    assert len(stored()) == 6 and not any("sqlite" in path for path in stored())
+    (series,) = archive.series(patient="0815")
+    assert series.open()[0].shape == (6, 5)
+    assert digests(archive.restore(tmp_path / "out", patient="4711")) == digests(
+        [tree / "a", tree / "b", tree / "others"]
+    )
+    write_series(tmp_path / "late", series_of(1, 5)[3:], ["I4", "I5"])
+    assert add(archive, tmp_path / "late").counts == {"merged": 1}
+    assert all(archive.verify(executor=Inline()))
+    archive.remove(patient="4711")
+    assert len(stored()) == 1
+    (tmp_path / "c.sqlite").unlink()
+    assert archive.index(executor=Inline()).files == 1

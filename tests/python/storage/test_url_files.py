@@ -9,12 +9,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
 from inputs.dicom_series import SERIES_UID, make_series, raw_data, write_series
 from inputs.http_server import FileServer
+from inputs.object_stores import s3_with_a_bucket
 from inputs.original_files import contents
 
 import dicube
@@ -58,27 +58,8 @@ def series(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A file system of a store of its own with a bucket, which the environment points to."""
-    moto = pytest.importorskip("moto.server", reason="moto is not installed")
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
-    store = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    store.start()
-    host, port = store.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "someone",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    reset = Request(f"http://{host}:{port}/moto-api/reset", method="POST")
-    urlopen(reset, timeout=10).close()  # stores of one process share their buckets
-    s3fs.S3FileSystem.clear_instance_cache()
-    system = s3fs.S3FileSystem()
-    system.mkdir("bucket")
-    yield system
-    s3fs.S3FileSystem.clear_instance_cache()
-    store.stop()
+    with s3_with_a_bucket(monkeypatch, SECRET) as system:
+        yield system
 
 
 class TestAStore:
