@@ -68,7 +68,7 @@ def thumbnail(cube: Source, side: int) -> NDArray[np.uint8]:
     rows, columns = _picture_shape(cube, side)
     # Averages of a palette's indices mean nothing.
     if not has_palette(part):
-        cube = _smallest_level(cube, rows, columns)
+        cube = _smallest_level(cube, middle, rows, columns)
     if len(cube.shape) == 4 or has_palette(part):
         shown = _colours(cube, middle, part)
     else:
@@ -88,11 +88,15 @@ def _picture_shape(cube: Source, side: int) -> tuple[int, int]:
     return max(round(rows * tall / pixel), 1), max(round(columns / pixel), 1)
 
 
-def _smallest_level(cube: Source, rows: int, columns: int) -> Source:
-    """Return the smallest level with at least so many rows and columns."""
+def _smallest_level(cube: Source, index: int, rows: int, columns: int) -> Source:
+    """Return the smallest level of a slice with at least so many rows and columns."""
     for level in range(cube.levels, cube.level, -1):
         smaller = cube.at_level(level)
         if smaller.shape[1] >= rows and smaller.shape[2] >= columns:
+            try:
+                smaller[index, :1, :1]
+            except DataConsistencyError:  # this slice has fewer levels than the first
+                continue
             return smaller
     return cube
 
@@ -115,22 +119,25 @@ def _greys(cube: Source, index: int, meta: DicomMeta | None) -> Values:
         values = cube[index].astype(np.float64)
     shown = _stretched(values) if window is None else _windowed(values, window)
     is_inverted = meta is not None and meta.get("PhotometricInterpretation") == _INVERTED
-    return 1 - shown if is_inverted else shown
+    return np.where(np.isnan(values), 0.0, 1 - shown) if is_inverted else shown
 
 
 def _windowed(values: Values, window: Window) -> Values:
     """Apply a window (PS3.3 C.11.2.1.2 and C.11.2.1.3); what is not a number is black."""
     center, width = window.center, window.width
-    if window.function == "SIGMOID":
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):
+        if window.function == "SIGMOID":
             return _filled(1 / (1 + np.exp(-4 * (values - center) / width)))
-    if window.function != "LINEAR_EXACT" and width > 1:
-        center, width = center - 0.5, width - 1
-    return _filled((values - center) / width + 0.5)
+        if window.function != "LINEAR_EXACT" and width >= 1:
+            center, width = center - 0.5, width - 1
+        if width == 0:
+            return (values > center).astype(np.float64)
+        return _filled((values - center) / width + 0.5)
 
 
 def _stretched(values: Values) -> Values:
     """Show all but outliers between black and white."""
+    values = values / 2  # so that no difference overflows
     finite = values[np.isfinite(values)]
     if not finite.size:
         return np.zeros_like(values)

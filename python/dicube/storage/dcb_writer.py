@@ -89,6 +89,8 @@ class DcbWriter:
             if not is_path:
                 raise DataConsistencyError("a target that isn't a path needs the argument codec")
             codec = codec_of_path(target)
+        if block_side not in (None, 32, 64):
+            raise DataConsistencyError(f"expected a block_side of 32 or 64, found {block_side!r}")
         self._threads = thread_count(num_threads)
         self._cancel = _native.Cancel()
         options = _native.CodecOptions(

@@ -370,7 +370,9 @@ class TestTargets:
         exponents = coded[coded.index(b"\xff\x52") + 10 :][:2]
         assert [4 << exponent for exponent in exponents] == [side or 64] * 2
 
-    @pytest.mark.parametrize(("extension", "side"), [(".dcbs", 16), (".dcbs", -64), (".dcba", 32)])
+    @pytest.mark.parametrize(
+        ("extension", "side"), [(".dcbs", 16), (".dcbs", -64), (".dcbs", 2**32 + 32), (".dcba", 32)]
+    )
     def test_no_such_block_side(self, extension: str, side: int, tmp_path: Path) -> None:
         image = DicomCubeImage(np.zeros((1, 4, 4), np.uint8))
         with pytest.raises(DataConsistencyError, match="block_side"):

@@ -53,7 +53,9 @@ def shown_by_pydicom(dataset: Dataset) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize("function", [None, "LINEAR", "LINEAR_EXACT", "SIGMOID"])
-@pytest.mark.parametrize("window", [(40, 400), (1000.5, 1), (300, 2), (-50, 1499.5)], ids=str)
+@pytest.mark.parametrize(
+    "window", [(40, 400), (1000.5, 1), (300, 1), (300, 2), (-50, 1499.5)], ids=str
+)
 def test_windows_are_those_of_pydicom(
     window: tuple[float, float], function: str | None, tmp_path: Path
 ) -> None:
@@ -250,3 +252,31 @@ def test_no_pixels(side: int, tmp_path: Path) -> None:
         pytest.raises(DataConsistencyError, match="side of at least 1 pixel"),
     ):
         cube.thumbnail(side)
+
+
+def test_they_are_black_when_inverted_too(tmp_path: Path) -> None:
+    values = np.array([[[np.nan, 0, 1]]], np.float32)
+    for interpretation in ("MONOCHROME1", "MONOCHROME2"):
+        image = DicomCubeImage(values, PixelDataHeader(1, 0, WindowCenter=0.5, WindowWidth=1))
+        image.init_meta()
+        assert image.dicom_meta is not None
+        image.dicom_meta.set_shared_item("PhotometricInterpretation", interpretation)
+        assert cube_of(image, tmp_path).thumbnail()[0, 0] == 0
+
+
+def test_a_slice_with_fewer_levels_than_the_first(tmp_path: Path) -> None:
+    """Samples of more than 30 bits have none."""
+    volume = np.zeros((3, 64, 64), np.int32)
+    volume[1, ::2] = np.iinfo(np.int32).max
+    volume[1, 1::2] = np.iinfo(np.int32).min
+    cube = cube_of(DicomCubeImage(volume), tmp_path)
+    assert cube.levels > 0
+    assert cube.thumbnail(32).shape == (32, 32)
+
+
+def test_differences_beyond_the_largest_number(tmp_path: Path) -> None:
+    most = np.finfo(np.float64).max
+    values = (np.linspace(-1, 1, 64) * most).reshape(1, 8, 8)
+    shown = cube_of(DicomCubeImage(values), tmp_path).thumbnail()
+    assert shown[0, 0] == 0 and shown[-1, -1] == 255
+    assert (np.diff(shown.ravel().astype(int)) >= 0).all()

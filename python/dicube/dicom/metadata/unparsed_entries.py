@@ -40,7 +40,7 @@ def read_json(text: str, member: str, *, whole: bool) -> tuple[Any, dict[str, by
     if not whole and len(text) >= _LEAST_TEXT:
         rest, left_out = without_long_objects(text.encode(), _DEPTH_OF_ENTRIES, _LONGEST_ENTRY)
         try:
-            document = _parsed(rest)
+            document = _parsed(rest.decode())  # of bytes, json would guess the encoding
         except ValueError:  # that of the whole says what is wrong
             document = None
         entries = document.get(member) if isinstance(document, dict) else None
@@ -63,7 +63,7 @@ def entry_from_json(key: str, text: bytes) -> Any:
         MetaDataError: it isn't JSON.
     """
     try:
-        return _parsed(text)
+        return _parsed(text.decode())
     except ValueError as error:
         raise MetaDataError(f"metadata entry {key!r} is not JSON: {error}") from None
 
@@ -117,13 +117,9 @@ class UnparsedEntries(Mapping[str, Entry]):
         return checked(entries, self._slice_count)
 
 
-def _parsed(text: str | bytes) -> Any:
+def _parsed(text: str) -> Any:
     """Parse JSON, and restore the numbers that it lacks."""
     document = parse_json(text)
-    if isinstance(text, str):
-        words = any(f'"{word}"' in text for word in NOT_FINITE)
-    else:
-        words = any(f'"{word}"'.encode() in text for word in NOT_FINITE)
-    if words:
+    if any(f'"{word}"' in text for word in NOT_FINITE):
         restore_not_finite(document)
     return document

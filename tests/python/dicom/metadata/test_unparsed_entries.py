@@ -275,3 +275,11 @@ def test_an_error_names_the_file(file: bytes, text: str, tmp_path: Path) -> None
     assert meta is not None
     with pytest.raises(MetaDataError, match=r"x\.dcbs: metadata entry '00200013' has 200 values"):
         meta.get("InstanceNumber")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32-be", "utf-8-sig"])
+def test_another_encoding_is_no_json(encoding: str, file: bytes, text: str) -> None:
+    other = text.encode(encoding).decode("utf-8", "replace")
+    wrong = with_section(file, "dicom_meta", pack_text(other))
+    with pytest.raises(MetaDataError, match="not JSON"), dicube.open(wrong) as cube:
+        _ = cube.dicom_meta
