@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from dicube.exceptions import (
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL server of the tests' own; skips where its programs are missing."""
     pytest.importorskip("psycopg")
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name)
@@ -36,7 +37,6 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if found is None or not Path(found).exists():
         pytest.skip("needs pg_ctlcluster, and the server that comes with it")
     programs = Path(found).resolve().parent
-    data = tmp_path_factory.mktemp("postgresql")
     options: dict[str, Any] = {}
     if os.geteuid() == 0:  # which PostgreSQL refuses to run as
         try:
@@ -44,24 +44,21 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             subprocess.run(["true"], check=True, **options)
         except (KeyError, LookupError, PermissionError, ValueError):
             pytest.skip("root can't run PostgreSQL, and there is no user postgres")
-        for folder in (data, *data.parents):
-            if folder.owner() == "root" and folder.name.startswith("pytest"):
-                folder.chmod(0o755)
-        shutil.chown(data, "postgres")
-    run: Any = dict(check=True, capture_output=True, cwd="/", **options)
-    subprocess.run(
-        [programs / "initdb", "-D", data / "db", "-U", "tests", "-A", "trust", "-E", "UTF8", "-N"],
-        **run,
-    )
-    control = [programs / "pg_ctl", "-D", data / "db", "-w"]
-    settings = f"-c listen_addresses='' -c unix_socket_directories={data} -c fsync=off"
-    subprocess.run(
-        [*control, "-o", settings, "-l", data / "log", "start"], **{**run, "capture_output": False}
-    )
-    try:
-        yield f"postgresql+psycopg://tests@/postgres?host={data}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **run)
+    # Not in pytest's folder, which other users can't enter.
+    with tempfile.TemporaryDirectory(prefix="dicube-postgresql-") as data:
+        if options:
+            shutil.chown(data, "postgres")
+        run: Any = dict(check=True, capture_output=True, cwd="/", **options)
+        make = [programs / "initdb", "-U", "tests", "-A", "trust", "-E", "UTF8", "-N"]
+        subprocess.run([*make, "-D", f"{data}/db"], **run)
+        control = [programs / "pg_ctl", "-D", f"{data}/db", "-w"]
+        settings = f"-c listen_addresses='' -c unix_socket_directories={data} -c fsync=off"
+        start = [*control, "-o", settings, "-l", f"{data}/log", "start"]
+        subprocess.run(start, **{**run, "capture_output": False})
+        try:
+            yield f"postgresql+psycopg://tests@/postgres?host={data}"
+        finally:
+            subprocess.run([*control, "-m", "immediate", "stop"], **run)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
