@@ -27,7 +27,7 @@ class ArrayFile(Store):
         return self.part(path, index_of(box))
 
     def patch_held(self, path: str, *box: Range) -> Array:
-        return np.array(self.held(path)[index_of(box)], copy=None)
+        return self.held(path)[index_of(box)]
 
     def part(self, path: str, index: Any) -> Array:
         """Return the part at an index, as a copy."""
@@ -198,3 +198,6 @@ class Npy(ArrayFile):
 
     def part(self, path: str, index: Any) -> Array:
         return np.array(self.opened(path)[index])
+
+    def patch_held(self, path: str, *box: Range) -> Array:
+        return np.array(self.held(path)[index_of(box)])
