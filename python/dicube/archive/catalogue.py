@@ -298,8 +298,9 @@ class Catalogue:
             return True
         with self._refusals():
             self._connection.rollback()
-            busy = self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
-            self._connection.rollback()
+            cursor = self._connection.connection.cursor()  # outside of transactions
+            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor.close()
         return not busy
 
     # ------------------------------------------------------------------------------- reading
@@ -497,6 +498,9 @@ class Catalogue:
         journal = "DELETE" if is_on_network(path) else "WAL"
 
         def connected(connection: Any, _record: Any) -> None:
+            # sqlite3 would begin transactions only before INSERT and the like, so that one that
+            # makes tables could be left half done.
+            connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {1000 * _SECONDS}")
             cursor.execute(f"PRAGMA journal_mode = {journal}")
@@ -505,7 +509,11 @@ class Catalogue:
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.close()
 
+        def begun(connection: sql.Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
         sql.event.listen(self._engine, "connect", connected)
+        sql.event.listen(self._engine, "begin", begun)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -120,6 +120,31 @@ def entry(
     return Entry(f"1.{study}/1.{study}.{number}.dcba", record, sources)
 
 
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 8, 12])
+def test_a_catalogue_whose_making_was_interrupted_is_made_again(where: str, number: int) -> None:
+    made = 0
+
+    def executed(*arguments: Any) -> None:
+        nonlocal made
+        made += arguments[2].lstrip().startswith(("CREATE", "INSERT"))
+        if made == number:
+            raise Killed
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "after_cursor_execute", executed)
+    try:
+        with pytest.raises(Killed):
+            Catalogue(where, create=True)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "after_cursor_execute", executed)
+    with Catalogue(where, create=True) as again:
+        put(again, entry())
+        assert found(again) == ["1.1.1"]
+
+
 def put(catalogue: Catalogue, *entries: Entry) -> None:
     with catalogue.changes():
         catalogue.put(entries)
