@@ -60,14 +60,18 @@ def batches(
             progress(last, count)
 
 
-def thread_count(num_threads: int | None) -> int:
+def thread_count(num_threads: int | None, name: str = "num_threads") -> int:
     """Return how many threads to use: None or 0 means one for each processor this process may use.
+
+    Args:
+        num_threads: the number, as given.
+        name: what to call it in an error.
 
     Raises:
         DataConsistencyError: the number is negative.
     """
     if num_threads is not None and num_threads < 0:
-        raise DataConsistencyError(f"expected num_threads of 0 or more, found {num_threads}")
+        raise DataConsistencyError(f"expected {name} of 0 or more, found {num_threads}")
     return num_threads or _processor_count()
 
 

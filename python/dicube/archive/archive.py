@@ -15,7 +15,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from dicube.archive.adding import Addition, Options
@@ -69,7 +69,7 @@ class StoredSeries:
         place: where the archive lies.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] = field(repr=False)  # which name patients
     place: Place
 
     def __getitem__(self, keyword: str) -> Any:
@@ -587,7 +587,7 @@ class Archive:
         """Give an executor, how many tasks to submit at a time, and threads for each of them."""
         if in_flight is not None and in_flight < 1:
             raise DataConsistencyError(f"expected in_flight of 1 or more, found {in_flight}")
-        count = thread_count(workers)
+        count = thread_count(workers, "workers")
         threads = num_threads or max(1, thread_count(None) // count)
         if executor is not None:
             yield executor, in_flight or _PER_WORKER * count, num_threads or 1

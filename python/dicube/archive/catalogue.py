@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -596,7 +597,13 @@ def _condition(column: sql.Column[Any], name: str, value: Any) -> sql.ColumnElem
         except (TypeError, ValueError):
             raise DataConsistencyError(f"{name}: expected an integer") from None
     text = str(value)
-    if column.name.endswith("Date") and (dates := dates_of(text)):
+    if column.name.endswith("Date") and not re.search("[*?]", text):
+        dates = dates_of(text)
+        if dates is None:
+            raise DataConsistencyError(
+                f"{name}: expected a day or two days in their order, such as 2024-01-31 or "
+                "2024-01-01..2024-03-31"
+            )
         first, last = dates
         bounds = [column >= first] * bool(first) + [column <= last] * bool(last)
         return sql.and_(*bounds, column.is_not(None))
@@ -611,16 +618,27 @@ def dates_of(text: str) -> tuple[str, str] | None:
     """Return the first and last day that a text stands for, as DICOM writes them.
 
     A text is a day, such as 2024-01-31 or 20240131, or two days with ".." or "-" between them, of
-    which one may be missing: '' then. None for any other text.
+    which one may be missing: '' then. None for any other text, and days that there are not.
     """
     day = r"(\d{4})-?(\d{2})-?(\d{2})"
     if found := re.fullmatch(f"{day}", text):
-        return "".join(found.groups()), "".join(found.groups())
-    found = re.fullmatch(f"(?:{day})?(?:\\.\\.|-)(?:{day})?", text)
-    if found is None:
+        parts = [*found.groups(), *found.groups()]
+    elif found := re.fullmatch(f"(?:{day})?(?:\\.\\.|-)(?:{day})?", text):
+        parts = [part or "" for part in found.groups()]
+    else:
         return None
-    parts = [part or "" for part in found.groups()]
-    return "".join(parts[:3]), "".join(parts[3:])
+    first, last = "".join(parts[:3]), "".join(parts[3:])
+    if not all(map(_is_day, filter(None, (first, last)))) or (first and last and first > last):
+        return None
+    return first, last
+
+
+def _is_day(digits: str) -> bool:
+    try:
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return False
+    return True
 
 
 def is_on_network(path: str) -> bool:

@@ -56,7 +56,7 @@ class OwnProcesses:
     """
 
     def __init__(self, count: int | None) -> None:
-        self.count = thread_count(count)
+        self.count = thread_count(count, "workers")
 
     def __enter__(self) -> OwnProcesses:
         self._begin()

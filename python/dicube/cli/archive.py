@@ -72,6 +72,8 @@ def _add(archive: Archive, arguments: argparse.Namespace) -> int:
             dry_run=arguments.dry_run,
             on_series=bar.count,
         )
+    for result in report.series if arguments.dry_run else ():
+        print(f"{result.series_uid}: {result.outcome}, {len(result.sources)} files")
     for result in report.failed:
         first, *others = result.sources
         more = f" and {len(others)} more files" if others else ""

@@ -154,7 +154,7 @@ def _verb(verbs: Any, name: str, help_text: str, description: str | None = None)
     command = verbs.add_parser(
         name,
         help=help_text,
-        description=description or help_text.capitalize() + ".",
+        description=description or f"{help_text[:1].upper()}{help_text[1:]}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(

@@ -259,14 +259,23 @@ def test_filters(catalogue: Catalogue, filters: dict[str, Any], expected: set[in
     assert {int(uid.split(".")[-1]) for uid in found(catalogue, **filters)} == expected
 
 
-@pytest.mark.parametrize("filters", [{"Colour": "red"}, {"SeriesNumber": "two"}])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"Colour": "red"},
+        {"SeriesNumber": "two"},
+        {"study_date": "yesterday"},
+        {"StudyDate": "2024-13-01"},
+        {"StudyDate": "2024-03-31..2024-01-01"},
+    ],
+)
 def test_wrong_filters(filters: dict[str, Any]) -> None:
     with pytest.raises(DataConsistencyError, match="expected"):
         conditions_of(filters)
 
 
 @pytest.mark.parametrize("text", ["2024", "2024-1-1", "yesterday", "2024-01-01,2024-02-01"])
-def test_what_is_no_date_is_a_text(text: str) -> None:
+def test_what_is_no_date(text: str) -> None:
     assert dates_of(text) is None
 
 

@@ -49,6 +49,10 @@ def tree(made: Path) -> Path:
 # -------------------------------------------------------------------------------- search and open
 
 
+def test_series_name_no_patient_in_messages(archive: Archive) -> None:
+    assert all(str(s["PatientName"]) not in repr(s) for s in archive.series() if s["PatientName"])
+
+
 def test_a_series_can_be_opened_read_and_restored(
     archive: Archive, tree: Path, tmp_path: Path
 ) -> None:
