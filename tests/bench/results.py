@@ -167,6 +167,12 @@ FIGURES: dict[str, Figure] = {
     "patches/s, files held open: .dcbs / blosc2": _ratio(
         "Blosc2 training_held", "DicubeSpeed training_held"
     ),
+    "patches/s: .dcbs with blocks of 32 / of 64": _ratio(
+        "DicubeSpeed training_held_one", "DicubeSmallBlocks training_held_one"
+    ),
+    "load .dcbs: blocks of 32 / of 64": _ratio(
+        "DicubeSmallBlocks read_one_thread", "DicubeSpeed read_one_thread"
+    ),
     "256 x 256 of a 4096 x 3328 frame, .dcbs, ms": _milliseconds("DicubeSpeed large_patch"),
     "256 x 256 of a 4096 x 3328 frame: blosc2 / .dcbs": _ratio(
         "Blosc2 large_patch", "DicubeSpeed large_patch"

@@ -121,6 +121,7 @@ class Addition:
         found: dict[int, list[Header]] = {}
         read: dict[int, tuple[SourceFile, ...]] = {}
         following = 0
+        lost: LostWorkerError | None = None
 
         def jobs() -> Iterator[tuple[int, list[File]]]:
             for number, chunk in enumerate(chunks(files)):
@@ -129,7 +130,8 @@ class Addition:
 
         for number, headers in results(self._executor, read_headers, jobs(), self._in_flight):
             if isinstance(headers, LostWorkerError):
-                headers = [Header(why=headers.message, is_damaged=True)] * len(read[number])
+                lost = headers
+                headers = [Header(why=lost.message, is_damaged=True)] * len(read[number])
             found[number] = headers
             while following in found:  # they come in any order
                 for source, header in zip(read.pop(following), found.pop(following), strict=True):
@@ -137,9 +139,12 @@ class Addition:
                         left_out.append(LeftOut(source.path, header.why, header.is_damaged))
                         continue
                     key = header.study, header.series
-                    group = groups.setdefault(key, Group(*key, [], []))
+                    group = groups.setdefault(key, Group(*key))
                     (group.cubes if header.is_cube else group.files).append(source)
+                    group.patients.update(filter(None, [header.patient]))
                 following += 1
+        if lost is not None and not groups:  # no worker has done anything
+            raise lost
         return list(groups.values())
 
     # --------------------------------------------------------------------------------- storing
@@ -183,6 +188,7 @@ class Addition:
             options.restore_check,
             options.transform,
             stem_of(group.study, group.series) in transformed,
+            frozenset(group.patients),
         )
 
     def _entry_of(self, group: Group, stored: Stored) -> Entry:

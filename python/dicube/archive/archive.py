@@ -200,8 +200,10 @@ class Archive:
         catalogue have it. After an interruption, the same call goes on: what is done is skipped.
 
         Series that can't be a volume, such as reports and PDFs, become files without frames. Files
-        that belong to a series of the archive are merged with it; of several files with the same
-        SOPInstanceUID and different bytes, the first stays, and later ones are kept in `aside/`.
+        that belong to a series of the archive are merged with it. If one has the SOPInstanceUID of
+        a stored instance and other bytes, the stored one stays, and the new one is kept in
+        `aside/`. Files of one call that share a SOPInstanceUID are kept whole in the file, as the
+        report says. A series with files of several patients fails.
 
         Args:
             sources: folders, zip archives, DICOMDIRs, DICOM or dicube files, or several of these.
@@ -237,6 +239,7 @@ class Archive:
             CubeFileAccessError: the archive, its catalogue or the report can't be written; or
                 another process is changing the archive.
             DataConsistencyError: an argument is invalid.
+            LostWorkerError: (a DicomCubeError) no worker could read a file, because all ended.
             MissingPackageError: SQLAlchemy, or dicom-anonymizer, is not installed.
         """
         options = self._options_of(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from itertools import count
 from typing import Any, NamedTuple
 
+from dicube.archive.dates import dates_of
+from dicube.archive.places import is_on_network
 from dicube.archive.record import INSTANCE, INTEGERS, PATIENT, SERIES, STUDY, SeriesRecord
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -480,12 +480,15 @@ class Catalogue:
                     self._connection.execute(_about.insert().values(row))
                 return
             value = sql.select(_about.c.value).where(_about.c.name == _SCHEMA_VERSION)
-            version = int(self._connection.execute(value).scalar() or 0)
+            found = str(self._connection.execute(value).scalar())
             self._connection.rollback()
+            version = int(found) if re.fullmatch("[1-9][0-9]{0,8}", found) else 0
             if not 0 < version <= newest:
+                newer = ": a newer dicube wrote it" if version else ""
                 raise InvalidCubeFileError(
-                    f"{self.name}: expected a catalogue of version 1 to {newest}, found {version}: "
-                    "a newer dicube wrote it"
+                    f"{self.name}: expected a catalogue of version 1 to {newest}, found "
+                    f"{found[:20]!a}{newer}",
+                    suggestion=None if version else "remove it; `dicube archive index` makes one",
                 )
             for number in range(version, newest):
                 with self._connection.begin():
@@ -612,60 +615,6 @@ def _condition(column: sql.Column[Any], name: str, value: Any) -> sql.ColumnElem
         pattern = "".join(_WILDCARDS.get(char, char) for char in escaped)
         return column.like(pattern, escape="\\")
     return column == text
-
-
-def dates_of(text: str) -> tuple[str, str] | None:
-    """Return the first and last day that a text stands for, as DICOM writes them.
-
-    A text is a day, such as 2024-01-31 or 20240131, or two days with ".." or "-" between them, of
-    which one may be missing: '' then. None for any other text, and days that there are not.
-    """
-    day = r"(\d{4})-?(\d{2})-?(\d{2})"
-    if found := re.fullmatch(f"{day}", text):
-        parts = [*found.groups(), *found.groups()]
-    elif found := re.fullmatch(f"(?:{day})?(?:\\.\\.|-)(?:{day})?", text):
-        parts = [part or "" for part in found.groups()]
-    else:
-        return None
-    first, last = "".join(parts[:3]), "".join(parts[3:])
-    if not all(map(_is_day, filter(None, (first, last)))) or (first and last and first > last):
-        return None
-    return first, last
-
-
-def _is_day(digits: str) -> bool:
-    try:
-        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-    except ValueError:
-        return False
-    return True
-
-
-def is_on_network(path: str) -> bool:
-    """Return whether a file is on a network file system, where SQLite's log can't be shared.
-
-    Where the system doesn't tell, it may be.
-    """
-    if not sys.platform.startswith("linux"):
-        return True
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = [line.split() for line in file]
-    except OSError:
-        return True
-    folder = os.path.realpath(os.path.dirname(path) or os.curdir)
-    inside = [
-        (len(target), kind)
-        for _, target, kind, *_ in mounts
-        if folder == target or folder.startswith(os.path.join(target, ""))
-    ]
-    return max(inside, default=(0, ""))[1].partition(".")[0] in _NETWORK
-
-
-_NETWORK = frozenset(
-    "nfs nfs4 cifs smb3 smbfs fuse 9p afs ceph lustre gpfs beegfs glusterfs ocfs2 gfs2 pvfs2"
-    " virtiofs vboxsf".split()
-)
 
 
 _UNKNOWN = {"transformed": False, "original_uid": None, "added": None, "dicube": None}

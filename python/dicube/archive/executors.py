@@ -150,7 +150,8 @@ def results(
             return None
         return LostWorkerError(
             f"its worker was lost twice ({type(error).__name__})",
-            suggestion="memory may be short: fewer workers, or look in the system's log",
+            suggestion="memory may be short: fewer workers, or look in the system's log. A script "
+            'needs `if __name__ == "__main__":`, since each worker imports it',
         )
 
     try:

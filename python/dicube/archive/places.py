@@ -427,3 +427,30 @@ def _digest(file: IO[bytes]) -> bytes:
     while chunk := file.read(_CHUNK):
         digest.update(chunk)
     return digest.digest()
+
+
+def is_on_network(path: str) -> bool:
+    """Return whether a file is on a network file system, where SQLite's log can't be shared.
+
+    Where the system doesn't tell, it may be.
+    """
+    if not sys.platform.startswith("linux"):
+        return True
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return True
+    folder = os.path.realpath(os.path.dirname(path) or os.curdir)
+    inside = [
+        (len(target), kind)
+        for _, target, kind, *_ in mounts
+        if folder == target or folder.startswith(os.path.join(target, ""))
+    ]
+    return max(inside, default=(0, ""))[1].partition(".")[0] in _NETWORK
+
+
+_NETWORK = frozenset(
+    "nfs nfs4 cifs smb3 smbfs fuse 9p afs ceph lustre gpfs beegfs glusterfs ocfs2 gfs2 pvfs2"
+    " virtiofs vboxsf".split()
+)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ Path = str | os.PathLike[str]
 
 FILES_OF_TASK = 64
 
-_STUDY_UID, _SERIES_UID = 0x0020000D, 0x0020000E
+_IDS = 0x0020000D, 0x0020000E, 0x00100020  # StudyInstanceUID, SeriesInstanceUID, PatientID
 
 
 class SourceFile(NamedTuple):
@@ -75,6 +75,7 @@ class Header(NamedTuple):
 
     Attributes:
         study, series: StudyInstanceUID and SeriesInstanceUID; '' for one that it lacks.
+        patient: PatientID; '' if it lacks that.
         is_cube: whether it is a dicube file.
         why: why it can't be stored; '' if it can.
         is_damaged: whether that is because it can't be read.
@@ -82,6 +83,7 @@ class Header(NamedTuple):
 
     study: str = ""
     series: str = ""
+    patient: str = ""
     is_cube: bool = False
     why: str = ""
     is_damaged: bool = False
@@ -95,12 +97,14 @@ class Group:
         study, series: its UIDs.
         files: DICOM files, in the order of the sources.
         cubes: dicube files.
+        patients: the PatientIDs in them.
     """
 
     study: str
     series: str
-    files: list[SourceFile]
-    cubes: list[SourceFile]
+    files: list[SourceFile] = field(default_factory=list)
+    cubes: list[SourceFile] = field(default_factory=list)
+    patients: set[str] = field(default_factory=set)
 
     @property
     def all_files(self) -> list[SourceFile]:
@@ -197,7 +201,8 @@ def _header(file: File) -> Header:
             return _header_of_cube(file) if is_dicube(file) else Header(why="not a DICOM file")
         if instance.is_directory:
             return Header(why="a DICOMDIR, which only lists files")
-        return Header(instance.text(_STUDY_UID), instance.text(_SERIES_UID))
+        study, series, patient = map(instance.text, _IDS)
+        return Header(study, series, patient)
     except DicomCubeError as error:
         return Header(why=f"{type(error).__name__}: {error.message}", is_damaged=True)
     except MemoryError:
@@ -213,5 +218,5 @@ def _header_of_cube(file: File) -> Header:
         meta = read_meta(reader)
     if meta is None:
         return Header(why="a dicube file without DICOM metadata")
-    study, series = (meta.get_of_slice(tag, 0) for tag in (_STUDY_UID, _SERIES_UID))
-    return Header(str(study or ""), str(series or ""), is_cube=True)
+    study, series, patient = (str(meta.get_of_slice(tag, 0) or "") for tag in _IDS)
+    return Header(study, series, patient, is_cube=True)

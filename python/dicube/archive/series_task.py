@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -65,6 +65,7 @@ class SeriesJob:
         checks_originals: whether the SHA-256 of each original is compared.
         transform: changes each dataset; None to store the files as they are.
         transformed: whether the file of the series, if there is one, was transformed.
+        patients: the PatientIDs in the sources.
     """
 
     place: Place
@@ -78,6 +79,7 @@ class SeriesJob:
     checks_originals: bool = True
     transform: Transform | None = None
     transformed: bool = False
+    patients: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class _Work:
     def store(self) -> Stored:
         """Store the series, or find that it is stored."""
         job = self._job
+        _expect_one_patient(job.patients)
         with self._place.work_folder() as self.folder:
             files, cube = self._sources()
             uids = job.study, job.series
@@ -310,6 +313,7 @@ class _Work:
         new = [file for file in files if self._digest(file) not in digests]
         if not new:
             return Stored("present", existing, record)
+        _expect_one_patient({*self._job.patients, str(record.patient["PatientID"] or "")} - {""})
         if self._job.transform is not None or self._job.transformed:
             raise DataConsistencyError(
                 f"{existing} holds transformed files, so no others can be merged with it"
@@ -397,6 +401,16 @@ def read_whole(
             if found is None or digest_of(found) != file.digest:
                 raise InvalidCubeFileError(f"{file.label} can't be restored: its SHA-256 differs")
         return record, volume, frozenset(file.digest for file in originals.all_files)
+
+
+def _expect_one_patient(patients: Set[str]) -> None:
+    """Raise for a series of several patients: what is stored together is removed together."""
+    if len(patients) > 1:
+        raise DataConsistencyError(
+            f"expected one patient, found {len(patients)} PatientIDs in files of one "
+            "SeriesInstanceUID",
+            suggestion="add each patient's files to an archive of its own, or correct the UIDs",
+        )
 
 
 def _uids_of(file: File) -> tuple[str, str]:

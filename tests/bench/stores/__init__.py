@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stores.arrays import Blosc2, Blosc2Patches, NnUnet, Npy, Zarr, ZarrPatches, ZarrShards
 from stores.coded_frames import Htj2k, JpegLs, JpegXl
-from stores.cubes import DicubeArchive, DicubeSpeed, Published
+from stores.cubes import DicubeArchive, DicubeSmallBlocks, DicubeSpeed, Published
 from stores.itk import SimpleItkDicom, SimpleItkNifti, SimpleItkNrrd
 from stores.python_readers import NibabelGzip, NibabelPlain, Pydicom
 from stores.store import Series, Store
@@ -13,6 +13,7 @@ __all__ = ["STORES", "Series", "Store"]
 
 _STORES: tuple[type[Store], ...] = (
     DicubeSpeed,
+    DicubeSmallBlocks,
     DicubeArchive,
     Published,
     Pydicom,

@@ -109,6 +109,16 @@ class DicubeSpeed(Dicube):
         return self._part(path, ..., level=3)
 
 
+class DicubeSmallBlocks(Dicube):
+    """For patches: smaller code blocks."""
+
+    title = "dicube .dcbs, blocks of 32"
+    extension = ".dcbs"
+
+    def write(self, image: Any, path: str) -> None:
+        image.to_file(path, verify=False, num_threads=self.threads, block_side=32)
+
+
 class DicubeArchive(Dicube):
     title = "dicube .dcba"
     extension = ".dcba"

@@ -7,6 +7,8 @@ import os
 import shutil
 import stat
 import zipfile
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from pydicom.dataelem import DataElement
 import dicube
 from dicube import Archive, DicomCubeImage
 from dicube.archive import series_task
+from dicube.archive.executors import LostWorkerError
 from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,
@@ -630,3 +633,56 @@ def test_a_lost_zip_member_fails_alone(archive: Archive, tmp_path: Path) -> None
     report = add(archive, path)
     assert not report.ok
     assert f"{STUDY}.1.1" in [r.series_uid for r in report.series if r.outcome == "added"]
+
+
+# ------------------------------------------------------------------------------- several patients
+
+
+def test_a_series_of_several_patients_fails(archive: Archive, tmp_path: Path) -> None:
+    """In one file, removing one patient would remove the other's files."""
+    first, second = series_of(1, 2), series_of(1, 4, patient="0815")[2:]
+    write_series(tmp_path / "first", first)
+    write_series(tmp_path / "second", second)
+    report = add(archive, tmp_path)
+    assert report.counts == {"failed": 1} and not report
+    assert "2 PatientIDs" in report.series[0].text
+    assert "0815" not in report.series[0].text
+    assert add(archive, tmp_path / "first").counts == {"added": 1}
+    assert add(archive, tmp_path / "second").counts == {"failed": 1}  # nor later
+    assert len(archive.restore(tmp_path / "out", patient="4711")) == 2
+
+
+def test_files_without_uids_of_several_patients(archive: Archive, tmp_path: Path) -> None:
+    datasets = [series_of(1, 1)[0], series_of(2, 1, patient="0815")[0]]
+    for dataset in datasets:
+        del dataset.SeriesInstanceUID, dataset.StudyInstanceUID
+    report = add(archive, write_series(tmp_path / "in", datasets))
+    assert report.counts == {"failed": 1}
+
+
+def test_instances_of_one_call_that_share_a_uid(archive: Archive, tmp_path: Path) -> None:
+    datasets = series_of(1, 3)
+    datasets[1].SOPInstanceUID = datasets[0].SOPInstanceUID
+    report = add(archive, write_series(tmp_path / "in", datasets))
+    assert report.counts == {"added": 1}
+    reasons = report.series[0].kept_whole.values()
+    assert ["has its SOPInstanceUID" in reason for reason in reasons] == [True, True]
+    restored = archive.restore(tmp_path / "out", patient="4711")
+    assert digests(restored) == digests([tmp_path / "in"])
+
+
+# ------------------------------------------------------------------------------------ no workers
+
+
+class Broken:
+    """An executor whose processes end at once."""
+
+    def submit(self, fn: Any, /, *args: Any) -> Any:
+        future: Future[Any] = Future()
+        future.set_exception(BrokenProcessPool("gone"))
+        return future
+
+
+def test_an_executor_that_does_nothing_is_an_error(archive: Archive, tree: Path) -> None:
+    with pytest.raises(LostWorkerError, match="__main__"):
+        archive.add(tree, executor=Broken())

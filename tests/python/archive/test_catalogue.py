@@ -1,4 +1,4 @@
-"""The catalogue: its schema, who may read it, and what can be asked; on each database."""
+"""The catalogue on each database: its schema, its permissions, and searches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import pytest
 sqlalchemy = pytest.importorskip("sqlalchemy")
 
 from dicube.archive import catalogue as module
-from dicube.archive.catalogue import Catalogue, Entry, Source, conditions_of, dates_of
+from dicube.archive.catalogue import Catalogue, Entry, Source, conditions_of
+from dicube.archive.dates import dates_of
 from dicube.archive.record import PATIENT, SERIES, STUDY, InstanceRecord, SeriesRecord
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -296,7 +297,7 @@ def test_what_is_no_catalogue_is_refused(tmp_path: Path, content: bytes) -> None
         Catalogue(str(path))
 
 
-def set_version(where: str, version: int) -> None:
+def set_version(where: str, version: int | str) -> None:
     url = where if "://" in where else f"sqlite:///{where}"
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
@@ -308,6 +309,13 @@ def test_a_newer_schema_is_refused(where: str) -> None:
     Catalogue(where, create=True).close()
     set_version(where, 99)
     with pytest.raises(InvalidCubeFileError, match="newer dicube"):
+        Catalogue(where, create=True)
+
+
+def test_a_malformed_version_is_refused(where: str) -> None:
+    Catalogue(where, create=True).close()
+    set_version(where, "abc")
+    with pytest.raises(InvalidCubeFileError, match="found 'abc'"):
         Catalogue(where, create=True)
 
 
