@@ -539,9 +539,10 @@ class Catalogue:
             raise MissingPackageError(f"the catalogue {self.name} needs {error.name}") from error
         except DBAPIError as error:
             text = text_without_credentials(str(error.orig)).partition("\n")[0]
-            if "not a database" in text:
+            if "not a database" in text or "malformed" in text:
                 raise InvalidCubeFileError(
-                    f"{self.name} is not the catalogue of an archive"
+                    f"{self.name} is damaged, or not the catalogue of an archive",
+                    suggestion="remove the catalogue; `dicube archive index` makes one",
                 ) from error
             raise CubeFileAccessError(f"the catalogue {self.name}: {_unquoted(text)}") from error
         except SQLAlchemyError as error:

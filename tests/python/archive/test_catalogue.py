@@ -312,6 +312,20 @@ def test_a_newer_schema_is_refused(where: str) -> None:
         Catalogue(where, create=True)
 
 
+def test_a_damaged_database_is_told_apart(tmp_path: Path) -> None:
+    """Its message says how to make the catalogue again."""
+    path = tmp_path / "c.sqlite"
+    with Catalogue(str(path), create=True) as catalogue:
+        put(catalogue, *(entry(number) for number in range(200)))
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+    with (
+        pytest.raises(InvalidCubeFileError, match="archive index"),
+        Catalogue(str(path)) as catalogue,
+    ):
+        catalogue.rows()
+
+
 def test_a_malformed_version_is_refused(where: str) -> None:
     Catalogue(where, create=True).close()
     set_version(where, "abc")
