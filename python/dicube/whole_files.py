@@ -199,10 +199,14 @@ class WholeFiles:
 
 
 @contextmanager
-def temporary_folder(prefix: str) -> Iterator[str]:
+def temporary_folder(prefix: str, inside: str | None = None) -> Iterator[str]:
     """Make a folder that only this user can read, and remove it at the end of the context.
 
     A signal that would end the process (SIGTERM, SIGHUP) does so after that.
+
+    Args:
+        prefix: of its name.
+        inside: the folder to make it in; None for the system's.
     """
     received: list[int] = []
 
@@ -216,7 +220,7 @@ def temporary_folder(prefix: str) -> Iterator[str]:
     for number in replaced:
         signal.signal(number, interrupt)
     try:
-        path = tempfile.mkdtemp(prefix=prefix)
+        path = tempfile.mkdtemp(prefix=prefix, dir=inside)
         try:
             yield path
         finally:

@@ -7,16 +7,17 @@ Must not know how a series is stored, or which executor runs the tasks.
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from dicube.archive.catalogue import Catalogue, Entry, Source
 from dicube.archive.executors import Executor, LostWorkerError, results
-from dicube.archive.places import Place, stem_of
+from dicube.archive.places import Place, stem_in, stem_of
 from dicube.archive.pseudonyms import SecretKey
 from dicube.archive.report import FAILED, Report, ReportFile, SeriesResult, line_of_left_out
 from dicube.archive.scan import (
@@ -26,6 +27,7 @@ from dicube.archive.scan import (
     Path,
     SourceFile,
     chunks,
+    groups_of,
     list_sources,
     read_headers,
 )
@@ -117,10 +119,9 @@ class Addition:
 
     def _grouped(self, files: Iterator[SourceFile], left_out: list[LeftOut]) -> list[Group]:
         """Read the headers of files, and group these by series, in the order of the sources."""
-        groups: dict[tuple[str, str], Group] = {}
         found: dict[int, list[Header]] = {}
+        equal: dict[Header, Header] = {}  # a series' files share one
         read: dict[int, tuple[SourceFile, ...]] = {}
-        following = 0
         lost: LostWorkerError | None = None
 
         def jobs() -> Iterator[tuple[int, list[File]]]:
@@ -132,29 +133,23 @@ class Addition:
             if isinstance(headers, LostWorkerError):
                 lost = headers
                 headers = [Header(why=lost.message, is_damaged=True)] * len(read[number])
-            found[number] = headers
-            while following in found:  # they come in any order
-                for source, header in zip(read.pop(following), found.pop(following), strict=True):
-                    if header.why:
-                        left_out.append(LeftOut(source.path, header.why, header.is_damaged))
-                        continue
-                    key = header.study, header.series
-                    group = groups.setdefault(key, Group(*key))
-                    (group.cubes if header.is_cube else group.files).append(source)
-                    group.patients.update(filter(None, [header.patient]))
-                following += 1
-        if lost is not None and not groups:  # no worker has done anything
+            found[number] = [equal.setdefault(header, header) for header in headers]
+        stored: list[tuple[SourceFile, Header]] = []
+        for number in sorted(found):  # they come in any order
+            for source, header in zip(read[number], found[number], strict=True):
+                if header.why:
+                    left_out.append(LeftOut(source.path, header.why, header.is_damaged))
+                else:
+                    stored.append((source, header))
+        if lost is not None and not stored:  # no worker has done anything
             raise lost
-        return list(groups.values())
+        return groups_of(stored)
 
     # --------------------------------------------------------------------------------- storing
 
     def _store(self, groups: list[Group], total: int) -> None:
         """Store each series, and commit the results."""
-        known = set() if self._catalogue is None else self._catalogue.transformed_files()
-        transformed = {os.path.splitext(name)[0] for name in known}
-        jobs = ((group, self._job_of(group, transformed)) for group in groups)
-        running = results(self._executor, store_series, jobs, self._in_flight)
+        running = self._running(groups)
         for group, stored in running:
             if isinstance(stored, LostWorkerError):
                 stored = Stored("failed", error=(type(stored).__name__, stored.message))
@@ -174,7 +169,17 @@ class Addition:
                 self._commit()
         running.close()
 
-    def _job_of(self, group: Group, transformed: set[str]) -> SeriesJob:
+    def _running(self, groups: Sequence[Group]) -> Generator[tuple[Group, Any], None, None]:
+        """Store each series, those of several patients in turn; yield results in any order."""
+        known = set() if self._catalogue is None else self._catalogue.transformed_files()
+        transformed: dict[str, set[str]] = {}
+        for name in known:
+            transformed.setdefault(stem_in(name), set()).add(name)
+        for wave in _waves(groups):
+            jobs = ((group, self._job_of(group, transformed)) for group in wave)
+            yield from results(self._executor, store_series, jobs, self._in_flight)
+
+    def _job_of(self, group: Group, transformed: Mapping[str, set[str]]) -> SeriesJob:
         options = self._options
         return SeriesJob(
             self._place,
@@ -187,8 +192,9 @@ class Addition:
             options.num_threads,
             options.restore_check,
             options.transform,
-            stem_of(group.study, group.series) in transformed,
-            frozenset(group.patients),
+            frozenset(transformed.get(stem_of(group.study, group.series), ())),
+            group.patient,
+            group.others,
         )
 
     def _entry_of(self, group: Group, stored: Stored) -> Entry:
@@ -285,7 +291,7 @@ class Addition:
     def _leave_out(self, one: LeftOut) -> None:
         key = self._options.key
         if key is not None:
-            why = _without_paths(one.why, [one.path])
+            why = _without_paths(one.why, [one.path], key)
             one = LeftOut(key.name_of(one.path), why, one.is_damaged)
         self._report.left_out.append(one)
         self._file.write(line_of_left_out(one))
@@ -299,14 +305,34 @@ class Addition:
 
     def _shown(self, group: Group, text: str) -> str:
         """Return a text without paths of sources, if these are secret."""
-        if self._options.key is None:
+        key = self._options.key
+        if key is None:
             return text
-        return _without_paths(text, [source.path for source in group.all_files])
+        return _without_paths(text, [source.path for source in group.all_files], key)
 
 
-def _without_paths(text: str, paths: Iterable[str]) -> str:
-    """Return a text that names none of these paths, nor the folders that they are in."""
-    names = {part for path in paths for part in path.split(os.sep) if len(part) > 2}
-    if any(name in text for name in names):
-        return "a text that names a source, and is left out"
-    return text
+def _waves(groups: Sequence[Group]) -> Iterator[list[Group]]:
+    """Yield the groups so that those of one series, which share a name, are never together."""
+    rest = list(groups)
+    while rest:
+        first = {(group.study, group.series): group for group in reversed(rest)}
+        wave = set(map(id, first.values()))
+        yield [group for group in rest if id(group) in wave]
+        rest = [group for group in rest if id(group) not in wave]
+
+
+def _without_paths(text: str, paths: Iterable[str], key: SecretKey) -> str:
+    """Return a text with keyed hashes for these paths, or nothing of it if it still names a part.
+
+    The class of an error, which some texts begin with, stays.
+    """
+    kind = re.match(r"\w+Error: ", text)
+    start = kind[0] if kind else ""
+    rest = text[len(start) :]
+    names: set[str] = set()
+    for path in paths:
+        rest = rest.replace(path, key.name_of(path))
+        names.update(part for part in path.split(os.sep) if len(part) > 2)
+    if any(name in rest for name in names):
+        rest = "a text that names a source, and is left out"
+    return start + rest

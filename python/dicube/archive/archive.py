@@ -38,7 +38,7 @@ from dicube.exceptions import (
     DataConsistencyError,
 )
 from dicube.threads import Progress, thread_count
-from dicube.whole_files import make_folder
+from dicube.whole_files import make_folder, write_whole
 
 if TYPE_CHECKING:
     from dicube.archive.catalogue import Catalogue
@@ -250,6 +250,8 @@ class Archive:
             ReportFile(report) as file,
             self._running(executor, workers, in_flight, num_threads) as (runner, most, threads),
         ):
+            if catalogue is not None:
+                _expect_same_identities(catalogue, options)
             options = replace(options, num_threads=threads)
             addition = Addition(
                 self._place, catalogue, runner, most, options, file, progress, on_series
@@ -358,7 +360,8 @@ class Archive:
         """Restore the original DICOM files of a patient, study, series or instance, to the byte.
 
         Args:
-            folder: gets a folder for each study and series; an instance is written into it itself.
+            folder: gets a folder for each study and series, and one named `aside` for files that
+                have the SOPInstanceUID of another one; an instance is written into it itself.
             patient, study, series, instance: PatientID or UID; one of them.
             overwrite: allow folders that are not empty.
 
@@ -380,8 +383,14 @@ class Archive:
             return [path]
         paths: list[str] = []
         for one in found:
-            inner = os.path.join(folder, *os.path.splitext(one["file"])[0].split("/"))
-            paths += one.restore(inner, overwrite=overwrite)
+            stem = os.path.splitext(one["file"])[0]
+            paths += one.restore(os.path.join(folder, *stem.split("/")), overwrite=overwrite)
+            for name in self._place.aside_files(stem):
+                path = os.path.join(folder, *name.split("/"))
+                make_folder(os.path.dirname(path), True)
+                with self._place.open(name) as file:
+                    write_whole(path, [file.read()])
+                paths.append(path)
         return paths
 
     def remove(
@@ -496,7 +505,8 @@ class Archive:
     ) -> IndexReport:
         """Make the catalogue anew from the files.
 
-        What only an existing catalogue knows is kept: where series came from, and when.
+        What only an existing catalogue knows is kept: where series came from, and when. A damaged
+        one of SQLite is renamed, and a new one made.
 
         Args:
             executor, workers, in_flight: see `add`.
@@ -504,11 +514,14 @@ class Archive:
 
         Returns:
             A report, true if all files could be read. Rows of a file that can't be read stay.
+
+        Warns:
+            UserWarning: the catalogue was damaged.
         """
         from dicube.archive.catalogue import Entry
 
         report = IndexReport()
-        with self._changing(False) as catalogue:
+        with self._changing(False, anew=True) as catalogue:
             assert catalogue is not None
             names = [name for name, _ in self._place.series_files()]
 
@@ -553,17 +566,19 @@ class Archive:
         return found
 
     @contextmanager
-    def _opened(self, create: bool = False) -> Iterator[Catalogue]:
+    def _opened(self, create: bool = False, anew: bool = False) -> Iterator[Catalogue]:
         from dicube.archive.catalogue import Catalogue
 
-        with Catalogue(self._catalogue, create=create) as catalogue:
+        with Catalogue(self._catalogue, create=create, anew=anew) as catalogue:
             yield catalogue
 
     @contextmanager
-    def _changing(self, dry_run: bool) -> Iterator[Catalogue | None]:
+    def _changing(self, dry_run: bool, anew: bool = False) -> Iterator[Catalogue | None]:
         """Open the catalogue for changes, in an archive that has no leftovers of killed writers.
 
-        Give None if there is none and nothing is to be changed.
+        Args:
+            dry_run: change nothing; give None if there is no catalogue.
+            anew: make a new one in place of a damaged one.
         """
         if dry_run:
             try:
@@ -575,7 +590,7 @@ class Archive:
         self._place.create()
         with self._place.locked():
             self._place.remove_leftovers()
-            with self._opened(create=True) as catalogue:
+            with self._opened(create=True, anew=anew) as catalogue:
                 yield catalogue
             self._place.remove_leftovers()  # of workers that were lost meanwhile
 
@@ -597,3 +612,23 @@ class Archive:
             return
         with OwnProcesses(count) as processes:
             yield processes, in_flight or _PER_WORKER * count, threads
+
+
+def _expect_same_identities(catalogue: Catalogue, options: Options) -> None:
+    """Raise if an archive would hold de-identified series beside others, or those of two keys."""
+    key = options.key
+    wanted = "original" if key is None else f"key {key.digest('archive', '').hex()[:32]}"
+    found = catalogue.identities
+    if not found or catalogue.is_empty:
+        if not options.dry_run:
+            catalogue.identities = wanted
+        return
+    if found == wanted:
+        return
+    if key is None:
+        text = "the archive holds de-identified series only: expected deidentify='basic'"
+    elif found == "original":
+        text = "the archive holds series that are not de-identified"
+    else:
+        text = "the series of the archive were de-identified with another key"
+    raise DataConsistencyError(text, suggestion="add them to an archive of their own")

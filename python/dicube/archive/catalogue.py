@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from dicube.archive.dates import dates_of
 from dicube.archive.places import is_on_network
@@ -38,7 +40,8 @@ except ImportError:
 
 _BATCH = 500  # values in one IN: SQLite has allowed 999 variables since 2004
 _SECONDS = 30  # to wait for another process that uses the database
-_SCHEMA_VERSION = "schema_version"
+_SCHEMA_VERSION, _IDENTITIES = "schema_version", "identities"  # names in `about`
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _WILDCARDS = {"*": "%", "?": "_"}
 
 _schema = sql.MetaData()
@@ -144,6 +147,12 @@ _SEARCHED = {column.name: column for column in _ROW}
 _MIGRATIONS: tuple[Callable[[sql.Connection], None], ...] = ()
 
 
+class DamagedCatalogueError(InvalidCubeFileError):
+    """A database is damaged, or is no catalogue."""
+
+    default_suggestion = "`dicube archive index` makes it anew from the files"
+
+
 class Source(NamedTuple):
     """A file that was read into an archive.
 
@@ -187,37 +196,55 @@ class Catalogue:
     Args:
         where: a path of a SQLite database, or a URL of SQLAlchemy.
         create: make the database, or its tables, if they are missing.
+        anew: set a damaged database of SQLite aside, with a warning, and make a new one.
 
     Raises:
         CubeFileNotFoundError: there is no such catalogue, and `create` is False.
-        InvalidCubeFileError: it was written by a newer version, or is no catalogue.
+        InvalidCubeFileError: it was written by a newer version.
+        DamagedCatalogueError: (an InvalidCubeFileError) it is damaged, or no catalogue.
         CubeFileAccessError: the database can't be used.
         DataConsistencyError: not a URL that SQLAlchemy knows.
     """
 
-    def __init__(self, where: str, *, create: bool = False) -> None:
+    def __init__(self, where: str, *, create: bool = False, anew: bool = False) -> None:
         self.name = without_credentials(where) if "://" in where else where
         with self._refusals():
             url = sql.make_url(where if "://" in where else "sqlite://")
-        is_sqlite = url.get_backend_name() == "sqlite"
-        path = (url.database or "") if "://" in where else where
-        if is_sqlite and not os.path.exists(path):
+        self._path: str | None = None  # of SQLite's database
+        if url.get_backend_name() == "sqlite":
+            self._path = (url.database or "") if "://" in where else where
+            url = url.set(database=self._path)
+        try:
+            self._open(url, create, checked=anew)
+        except DamagedCatalogueError as error:
+            if not anew or self._path is None:
+                raise
+            with self._refusals():
+                kept = _set_aside(self._path)
+            warnings.warn(f"{error.message}: it is now {kept}, and may name patients", stacklevel=4)
+            self._open(url, create, checked=False)
+
+    def _open(self, url: sql.URL, create: bool, *, checked: bool) -> None:
+        if self._path is not None and not os.path.exists(self._path):
             if not create:
                 raise CubeFileNotFoundError(
-                    f"{path} does not exist", suggestion="`dicube archive index` makes a catalogue"
+                    f"{self._path} does not exist",
+                    suggestion="`dicube archive index` makes a catalogue",
                 )
             # As it names patients, nobody else may read it, nor the files that SQLite adds to it.
             with self._refusals():
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        is_writable = self._path is None or _is_writable(self._path)
+        if not is_writable and self._path is not None:
+            url = _read_only(url, self._path)
         with self._refusals():
-            self._engine = sql.create_engine(
-                url.set(database=path) if is_sqlite else url, hide_parameters=True
-            )
-            self._is_sqlite = is_sqlite
-            if is_sqlite:
-                self._prepare_sqlite(path)
+            self._engine = sql.create_engine(url, hide_parameters=True)
+            if self._path is not None:
+                self._prepare_sqlite(self._path, is_writable)
             self._connection = self._engine.connect()
         try:
+            if checked and self._path is not None:
+                self._check_sqlite()
             self._open_schema(create)
         except BaseException:
             self.close()
@@ -295,7 +322,7 @@ class Catalogue:
 
         It can't while another process reads. Other databases promise no overwriting.
         """
-        if not self._is_sqlite:
+        if self._path is None:
             return True
         with self._refusals():
             self._connection.rollback()
@@ -304,7 +331,26 @@ class Catalogue:
             cursor.close()
         return not busy
 
+    @property
+    def identities(self) -> str:
+        """What `add` says of how the series of the archive name patients; '' if it said nothing."""
+        with self._reading():
+            query = sql.select(_about.c.value).where(_about.c.name == _IDENTITIES)
+            return self._connection.execute(query).scalar() or ""
+
+    @identities.setter
+    def identities(self, value: str) -> None:
+        with self.changes():
+            self._connection.execute(_about.delete().where(_about.c.name == _IDENTITIES))
+            self._connection.execute(_about.insert().values(name=_IDENTITIES, value=value))
+
     # ------------------------------------------------------------------------------- reading
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no series is known."""
+        with self._reading():
+            return self._connection.execute(sql.select(_series.c.id).limit(1)).first() is None
 
     def rows(self, conditions: Sequence[sql.ColumnElement[bool]] = ()) -> list[dict[str, Any]]:
         """Return a row for each series that meets all conditions, by patient, study and number."""
@@ -470,10 +516,7 @@ class Catalogue:
             self._connection.rollback()
             if not has_tables:
                 if not create:
-                    raise InvalidCubeFileError(
-                        f"{self.name} is not the catalogue of an archive",
-                        suggestion="`dicube archive index` makes one",
-                    )
+                    raise DamagedCatalogueError(f"{self.name} is not the catalogue of an archive")
                 with self._connection.begin():
                     _schema.create_all(self._connection)
                     row = {"name": _SCHEMA_VERSION, "value": str(newest)}
@@ -483,13 +526,11 @@ class Catalogue:
             found = str(self._connection.execute(value).scalar())
             self._connection.rollback()
             version = int(found) if re.fullmatch("[1-9][0-9]{0,8}", found) else 0
-            if not 0 < version <= newest:
-                newer = ": a newer dicube wrote it" if version else ""
-                raise InvalidCubeFileError(
-                    f"{self.name}: expected a catalogue of version 1 to {newest}, found "
-                    f"{found[:20]!a}{newer}",
-                    suggestion=None if version else "remove it; `dicube archive index` makes one",
-                )
+            expected = f"{self.name}: expected a catalogue of version 1 to {newest}, found"
+            if version == 0:
+                raise DamagedCatalogueError(f"{expected} {found[:20]!a}")
+            if version > newest:
+                raise InvalidCubeFileError(f"{expected} {version}: a newer dicube wrote it")
             for number in range(version, newest):
                 with self._connection.begin():
                     _MIGRATIONS[number - 1](self._connection)
@@ -497,7 +538,18 @@ class Catalogue:
                     row = {"value": str(number + 1)}
                     self._connection.execute(_about.update().where(of_version).values(row))
 
-    def _prepare_sqlite(self, path: str) -> None:
+    def _check_sqlite(self) -> None:
+        """Read the whole database.
+
+        Raises:
+            DamagedCatalogueError: its pages contradict each other.
+        """
+        with self._reading():
+            found = self._connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if found != "ok":
+            raise DamagedCatalogueError(f"{self.name} is damaged")
+
+    def _prepare_sqlite(self, path: str, is_writable: bool) -> None:
         """Set what each connection needs."""
         journal = "DELETE" if is_on_network(path) else "WAL"
 
@@ -507,7 +559,8 @@ class Catalogue:
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {1000 * _SECONDS}")
-            cursor.execute(f"PRAGMA journal_mode = {journal}")
+            if is_writable:
+                cursor.execute(f"PRAGMA journal_mode = {journal}")
             cursor.execute("PRAGMA synchronous = NORMAL")
             cursor.execute("PRAGMA secure_delete = ON")
             cursor.execute("PRAGMA foreign_keys = ON")
@@ -540,9 +593,8 @@ class Catalogue:
         except DBAPIError as error:
             text = text_without_credentials(str(error.orig)).partition("\n")[0]
             if "not a database" in text or "malformed" in text:
-                raise InvalidCubeFileError(
-                    f"{self.name} is damaged, or not the catalogue of an archive",
-                    suggestion="remove the catalogue; `dicube archive index` makes one",
+                raise DamagedCatalogueError(
+                    f"{self.name} is damaged, or not the catalogue of an archive"
                 ) from error
             raise CubeFileAccessError(f"the catalogue {self.name}: {_unquoted(text)}") from error
         except SQLAlchemyError as error:
@@ -595,6 +647,11 @@ def _column(name: str) -> sql.Column[Any]:
 
 
 def _condition(column: sql.Column[Any], name: str, value: Any) -> sql.ColumnElement[bool]:
+    if isinstance(column.type, sql.Boolean):
+        wanted = _TRUTHS.get(str(value).casefold())
+        if wanted is None:
+            raise DataConsistencyError(f"{name}: expected true or false")
+        return column.is_(wanted)
     if not isinstance(column.type, sql.Text):
         try:
             return column == int(value)
@@ -643,6 +700,36 @@ def _series_values(entry: Entry, study: int) -> dict[str, Any]:
     if entry.version is not None:
         values["dicube"] = entry.version
     return values
+
+
+def _is_writable(path: str) -> bool:
+    """Return whether SQLite can change a database, and the files that it adds to it."""
+    return os.access(path, os.W_OK) and os.access(os.path.dirname(path) or os.curdir, os.W_OK)
+
+
+def _read_only(url: sql.URL, path: str) -> sql.URL:
+    """Return the URL of a database that can only be read, as on a medium or in a snapshot.
+
+    Without a log, which the last process that changes a database removes, no other file is needed.
+    """
+    query = {"uri": "true", "mode": "ro"}
+    if not os.path.exists(f"{path}-wal"):
+        query["immutable"] = "1"
+    return url.set(database=f"file:{quote(os.path.abspath(path))}", query=query)
+
+
+def _set_aside(path: str) -> str:
+    """Rename a database and the files that SQLite added to it; return the new name."""
+    kept = next(
+        name
+        for name in (f"{path}.damaged{number or ''}" for number in count())
+        if not os.path.lexists(name)
+    )
+    os.rename(path, kept)
+    for added in ("-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            os.rename(path + added, kept + added)
+    return kept
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:

@@ -95,10 +95,15 @@ def _checked(job: CheckJob, path: str) -> FileCheck:
         found = frozenset((str(one.values[0]), one.sha256) for one in record.instances)
         if job.expected is None:
             problems.append("the catalogue doesn't have it; `dicube archive index` adds it")
-        elif found != job.expected:
+        elif lost := len(job.expected - found):
             problems.append(
-                f"the catalogue has {len(job.expected - found)} instances that the file lacks, and "
-                f"lacks {len(found - job.expected)} that it has"
+                f"the catalogue has {lost} instances that the file lacks, and lacks "
+                f"{len(found - job.expected)} that it has"
+            )
+        elif late := len(found - job.expected):
+            problems.append(
+                f"the catalogue lacks {late} instances that the file has, as after an addition "
+                "that was killed; add their sources again, or run `dicube archive index`"
             )
     return FileCheck(job.name, problems, [check.name for check in report.unchecked])
 

@@ -22,6 +22,8 @@ PROFILES = ("basic",)
 _EDITION = "dicomfields_2026c"  # of PS3.15 Table E.1-1
 _GROUP_2 = frozenset({0x00020010, 0x00020002, 0x00020003})  # all that is kept of it
 _PATIENT_ID = 0x00100020
+# Type 2 where it is used; free text, which the profile doesn't list.
+_DOCUMENT_TITLE = 0x00420010
 _REMOVED, _METHOD, _METHOD_CODES, _TIMES = 0x00120062, 0x00120063, 0x00120064, 0x00280303
 _METHOD_TEXT = "DICOM PS3.15 Basic Profile (dicube, dicom-anonymizer)"
 _METHOD_CODE = ("113100", "DCM", "Basic Application Confidentiality Profile")  # PS3.16 CID 7050
@@ -94,7 +96,7 @@ class BasicProfile:
             return
         several = isinstance(element.value, (list, tuple)) or hasattr(element.value, "append")
         uids = list(element.value) if several else [element.value]
-        found = [self.key.uid_of(str(uid)) if uid else uid for uid in uids]
+        found = [self.key.uid_of(str(uid)) if _identifies(uid) else uid for uid in uids]
         element.value = found if several else found[0]
 
     def _empty(self, dataset: Any, tag: Any) -> None:
@@ -180,11 +182,18 @@ def _rules() -> tuple[dict[int, Rule], list[tuple[int, int, Rule]]]:
 
 @lru_cache(maxsize=1 << 14)
 def _rule_of(tag: int) -> Rule | None:
+    if tag == _DOCUMENT_TITLE:
+        return BasicProfile._empty
     single, repeating = _rules()
     found = single.get(tag)
     if found is not None:
         return found
     return next((rule for value, mask, rule in repeating if tag & mask == value & mask), None)
+
+
+def _identifies(uid: Any) -> bool:
+    """Return whether a UID is none of the standard's own, such as those of SOP classes."""
+    return bool(uid) and not getattr(uid, "keyword", "")
 
 
 def _is_sequence(dataset: Any, tag: Any) -> bool:

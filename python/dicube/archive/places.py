@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from typing import IO, Any, TypeAlias
 
 from dicube.exceptions import (
@@ -51,6 +52,7 @@ ASIDE = "aside"
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LONGEST_UID = 64  # PS3.5 9.1
+_OF_PATIENT = re.compile(r"_[0-9]+\Z")
 _WORK = ".dicube-work-"
 _LOCK = "lock"
 _CHUNK = 1 << 20
@@ -78,6 +80,22 @@ def stem_of(study_uid: str, series_uid: str) -> str:
     return f"{name_of_uid(study_uid, 'study')}/{name_of_uid(series_uid, 'series')}"
 
 
+def stem_in(name: str) -> str:
+    """Return the stem that the name of a series' file was made from."""
+    return _OF_PATIENT.sub("", os.path.splitext(name)[0])
+
+
+def free_name(stem: str, extension: str, taken: Iterable[str]) -> str:
+    """Return a name for the file of a further patient with the UIDs that a stem is made from.
+
+    Names don't tell patients, so patients are numbered: 'study/series.dcba' is followed by
+    'study/series_2.dcba'.
+    """
+    stems = {os.path.splitext(name)[0] for name in taken}
+    numbered = (f"{stem}_{number}" if number > 1 else stem for number in count(1))
+    return next(name for name in numbered if name not in stems) + extension
+
+
 @dataclass(frozen=True)
 class LocalPlace:
     """A folder.
@@ -101,10 +119,17 @@ class LocalPlace:
         except OSError:
             return None
 
-    def find(self, stem: str) -> str | None:
-        """Return the name of the file of a series, which has one of `FORMATS`."""
-        names = (stem + extension for extension in FORMATS)
-        return next((name for name in names if self.size(name) is not None), None)
+    def find(self, stem: str) -> list[str]:
+        """Return the names of the files of a series: one for each patient that has its UIDs."""
+        study = stem.split("/")[0]
+        try:
+            return _named_by(stem, (f"{study}/{name}" for name in os.listdir(self.locator(study))))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CubeFileAccessError(
+                f"can't read {self.locator(study)}: {error.strerror}"
+            ) from error
 
     def series_files(self) -> Iterator[tuple[str, int]]:
         """Yield name and size of each series' file, study by study.
@@ -140,10 +165,30 @@ class LocalPlace:
         """Give the path of a file."""
         yield self.locator(name)
 
-    def put(self, path: str, name: str) -> None:
-        """Put a file of the work folder under its name, in place of one that has it."""
+    def put(self, path: str, name: str, *, replace: bool) -> None:
+        """Put a file of the work folder under its name.
+
+        Args:
+            path: of the file.
+            name: its name in the archive.
+            replace: put it in place of a file that has the name.
+
+        Raises:
+            FileExistsError: another file has the name, and `replace` is False.
+        """
         target = self.locator(name)
         self._make_folder(target)
+        if not replace:
+            try:
+                os.link(path, target)
+            except FileExistsError:
+                raise
+            except OSError:  # the file system has no links
+                if os.path.lexists(target):
+                    raise FileExistsError(target) from None
+            else:
+                os.unlink(path)
+                return
         with refusals_named(target):
             os.replace(path, target)
 
@@ -214,7 +259,9 @@ class LocalPlace:
             CubeFileAccessError: another process changes it.
         """
         path = os.path.join(self.name, ".dicube-lock")
-        with refusals_named(path), open(path, "ab") as lock:
+        with refusals_named(path):
+            lock = open(path, "ab")  # noqa: SIM115 (closed below)
+        with lock:
             if sys.platform != "win32":
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -271,10 +318,9 @@ class RemotePlace:
             except FileNotFoundError:
                 return None
 
-    def find(self, stem: str) -> str | None:
-        """Return the name of the file of a series, which has one of `FORMATS`."""
-        names = (stem + extension for extension in FORMATS)
-        return next((name for name in names if self.size(name) is not None), None)
+    def find(self, stem: str) -> list[str]:
+        """Return the names of the files of a series: one for each patient that has its UIDs."""
+        return _named_by(stem, (name for name, _ in self._files(stem.split("/")[0])))
 
     def series_files(self) -> Iterator[tuple[str, int]]:
         """Yield name and size of each series' file."""
@@ -298,12 +344,15 @@ class RemotePlace:
         with local_copy(self.locator(name), self.storage_options) as path:
             yield path
 
-    def put(self, path: str, name: str) -> None:
-        """Put a file of the work folder under its name, and read it back.
+    def put(self, path: str, name: str, *, replace: bool) -> None:
+        """Put a file of the work folder under its name, and read it back; see `LocalPlace.put`.
 
         Raises:
             CubeFileAccessError: what the store gives back has other bytes.
+            FileExistsError: another file has the name, and `replace` is False.
         """
+        if not replace and self.size(name) is not None:
+            raise FileExistsError(name)
         with self._system() as (system, root):
             # Buckets have no folders, and those that are missing are never made.
             if system.isdir(root):
@@ -319,7 +368,7 @@ class RemotePlace:
         with self.work_folder() as folder:
             path = os.path.join(folder, "aside")
             write_whole(path, [data])
-            self.put(path, name)
+            self.put(path, name, replace=True)
 
     def flush(self, names: Iterable[str]) -> None:
         """Do nothing: what was put is stored."""
@@ -354,6 +403,7 @@ class RemotePlace:
     def _files(self, below: str) -> list[tuple[str, int]]:
         with self._system() as (system, root):
             top = f"{root}/{below}".rstrip("/")
+            system.invalidate_cache(top)  # other processes write too
             try:
                 found = system.find(top, detail=True)
             except FileNotFoundError:
@@ -399,6 +449,12 @@ def place_at(where: str | os.PathLike[str], storage_options: Mapping[str, Any]) 
     if storage_options:
         raise DataConsistencyError("storage_options apply to an archive at a URL, not to a folder")
     return LocalPlace(os.path.abspath(where))
+
+
+def _named_by(stem: str, names: Iterable[str]) -> list[str]:
+    """Return which of these names are made from a stem, the first patient's first."""
+    found = [name for name in names if name.endswith(FORMATS) and stem_in(name) == stem]
+    return sorted(found, key=lambda name: (len(name), name))
 
 
 def _is_apart(name: str) -> bool:

@@ -141,15 +141,19 @@ def record_of(
     """Return the record of a file, given its parts."""
     has_frames = reader.shape[0] > 0
 
-    def values(keywords: Sequence[str]) -> dict[str, Any]:
-        found = (None if meta is None else meta.get_of_slice(word, 0) for word in keywords)
+    def values(keywords: Sequence[str], number: int = 0) -> dict[str, Any]:
+        found = (None if meta is None else meta.get_of_slice(word, number) for word in keywords)
         return {word: _plain(word, value) for word, value in zip(keywords, found, strict=True)}
+
+    # Files of a series may lack what names the patient.
+    named = [] if meta is None else meta.get(PATIENT[0], force_nonshared=True)
+    patient = next((number for number, value in enumerate(named) if value), 0)
 
     frame_size = int(np.prod(reader.shape[1:])) * reader.dtype.itemsize
     files = () if originals is None else originals.all_files
     others = () if originals is None else originals.others
     return SeriesRecord(
-        patient=values(PATIENT),
+        patient=values(PATIENT, patient),
         study=values(STUDY),
         series=values(SERIES),
         shape=reader.shape if has_frames else (),

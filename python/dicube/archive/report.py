@@ -140,9 +140,13 @@ class ReportFile:
     def __enter__(self) -> ReportFile:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, kind: object, *_exception: object) -> None:
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as error:
+                if kind is None:
+                    raise self._refused(error) from error
 
     def _refused(self, error: OSError) -> CubeFileAccessError:
         return CubeFileAccessError(f"{os.fspath(self._path or '')}: cannot write: {error.strerror}")

@@ -15,6 +15,7 @@ from dicube.core.cube_parts import read_meta
 from dicube.dicom.files.archives import ZipMember, members_of
 from dicube.dicom.files.instance import read_instance
 from dicube.dicom.files.sources import (
+    LEADS_NOWHERE,
     DatasetInMemory,
     File,
     FileOnDisk,
@@ -91,20 +92,22 @@ class Header(NamedTuple):
 
 @dataclass
 class Group:
-    """The files of one series among the sources.
+    """The files of one series of one patient among the sources.
 
     Attributes:
         study, series: its UIDs.
+        patient: PatientID; '' if no file has one.
         files: DICOM files, in the order of the sources.
         cubes: dicube files.
-        patients: the PatientIDs in them.
+        others: how many other patients' files have the same UIDs.
     """
 
     study: str
     series: str
+    patient: str = ""
     files: list[SourceFile] = field(default_factory=list)
     cubes: list[SourceFile] = field(default_factory=list)
-    patients: set[str] = field(default_factory=set)
+    others: int = 0
 
     @property
     def all_files(self) -> list[SourceFile]:
@@ -156,12 +159,37 @@ def list_sources(
             yield SourceFile(file, size, state.st_mtime_ns)
 
 
+def groups_of(found: Iterable[tuple[SourceFile, Header]]) -> list[Group]:
+    """Group files by series and patient, in their order.
+
+    What is stored together is removed together, so each patient has groups of their own. Files
+    without a PatientID belong to the patient of the other files of their series if it is one.
+    """
+    series: dict[tuple[str, str], list[tuple[SourceFile, Header]]] = {}
+    for source, header in found:
+        series.setdefault((header.study, header.series), []).append((source, header))
+    groups: list[Group] = []
+    for (study, uid), members in series.items():
+        named = {header.patient for _, header in members} - {""}
+        (unnamed,) = named if len(named) == 1 else {""}
+        of_patient: dict[str, Group] = {}
+        for source, header in members:
+            patient = header.patient or unnamed
+            group = of_patient.setdefault(patient, Group(study, uid, patient))
+            (group.cubes if header.is_cube else group.files).append(source)
+        for group in of_patient.values():
+            group.others = len(of_patient) - 1
+        groups += of_patient.values()
+    return groups
+
+
 def _files_at(source: str, left_out: list[LeftOut]) -> Iterator[File]:
     def refuse(path: str, error: DicomCubeError) -> None:
-        left_out.append(LeftOut(path, error.message, True))
+        left_out.append(LeftOut(path, f"{type(error).__name__}: {error.message}", True))
 
+    passed_over: dict[str, str] = {}
     try:
-        for file in files_of(source, refuse):
+        for file in files_of(source, refuse, passed_over):
             if isinstance(file, DatasetInMemory):
                 continue
             if isinstance(file, FileOnDisk) and _is_zip(file.name):
@@ -173,6 +201,9 @@ def _files_at(source: str, left_out: list[LeftOut]) -> Iterator[File]:
                 yield file
     except DicomCubeError as error:
         refuse(source, error)
+    left_out += (
+        LeftOut(path, why, is_damaged=why == LEADS_NOWHERE) for path, why in passed_over.items()
+    )
 
 
 def _is_zip(path: str) -> bool:

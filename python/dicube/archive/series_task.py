@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,10 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.archive.places import ASIDE, Place, stem_of
+from dicube.archive.places import ASIDE, Place, free_name, stem_of
 from dicube.archive.record import SeriesRecord, record_of
 from dicube.archive.scan import LeftOut
-from dicube.core.cube_parts import ORIGINALS, read_parts
+from dicube.core.cube_parts import ORIGINALS, read_meta, read_parts
 from dicube.core.exactness import Exact
 from dicube.core.image import DicomCubeImage
 from dicube.core.late_instances import append_files
@@ -48,7 +48,7 @@ Outcome = Literal["added", "present", "merged", "failed"]
 
 _CHUNK = 1 << 20
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-_INSTANCE_UID, _STUDY_UID, _SERIES_UID = 0x00080018, 0x0020000D, 0x0020000E
+_STUDY_UID, _SERIES_UID, _PATIENT_ID = 0x0020000D, 0x0020000E, 0x00100020
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class SeriesJob:
         num_threads: of the codec.
         checks_originals: whether the SHA-256 of each original is compared.
         transform: changes each dataset; None to store the files as they are.
-        transformed: whether the file of the series, if there is one, was transformed.
-        patients: the PatientIDs in the sources.
+        transformed: the names of those files of the series that were transformed.
+        patient: PatientID in the sources; '' if they have none.
+        others: how many other patients' files among the sources have the same UIDs.
     """
 
     place: Place
@@ -78,8 +79,9 @@ class SeriesJob:
     num_threads: int = 1
     checks_originals: bool = True
     transform: Transform | None = None
-    transformed: bool = False
-    patients: frozenset[str] = frozenset()
+    transformed: frozenset[str] = frozenset()
+    patient: str = ""
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def store_series(job: SeriesJob) -> Stored:
             texts += work.notes
     except DicomCubeError as error:
         text = error.message.replace(work.folder + os.sep, "")
+        text += f" ({error.suggestion})" if error.suggestion else ""
         stored = Stored("failed", error=(type(error).__name__, text))
     except OSError as error:
         stored = Stored("failed", error=(type(error).__name__, error.strerror or "no reason given"))
@@ -143,19 +146,45 @@ class _Work:
     def store(self) -> Stored:
         """Store the series, or find that it is stored."""
         job = self._job
-        _expect_one_patient(job.patients)
         with self._place.work_folder() as self.folder:
             files, cube = self._sources()
-            uids = job.study, job.series
+            study, series, patient = job.study, job.series, job.patient
             if job.transform is not None:
-                uids = _uids_of(files[0])
-            stem = stem_of(*uids)
-            existing = self._place.find(stem)
-            if existing is not None:
-                with self._place.local_file(existing) as held:
-                    return self._join(existing, held, files, cube)
-            name = stem + job.format
-            return Stored("added", name, self._write(files, cube, name))
+                study, series, patient = _ids_of(files[0])
+            stem = stem_of(study, series)
+            while True:
+                taken = self._place.find(stem)
+                existing = self._file_of(patient, taken)
+                if job.others or (existing is None and taken):
+                    self.notes.append(
+                        "files of several patients have this SeriesInstanceUID: a file is stored "
+                        "for each patient"
+                    )
+                if existing is not None:
+                    with self._place.local_file(existing) as held:
+                        return self._join(existing, held, files, cube)
+                name = free_name(stem, job.format, taken)
+                try:
+                    return Stored("added", name, self._write(files, cube, name))
+                except FileExistsError:  # another worker was faster, as UIDs were transformed
+                    continue
+
+    def _file_of(self, patient: str, names: Sequence[str]) -> str | None:
+        """Return which of these files is the patient's; None if each is another's.
+
+        One that can't be read may be: then the series can't be stored.
+        """
+        for name in names:
+            with self._place.local_file(name) as path:
+                try:
+                    found = _patients_in(path)
+                except DicomCubeError:
+                    return name
+            if patient in found:
+                return name
+            if len(names) == 1 and not self._job.others and (not patient or found == {""}):
+                return name
+        return None
 
     # ----------------------------------------------------------------------------- sources
 
@@ -257,7 +286,7 @@ class _Work:
                 )
         elif image is not None and not np.array_equal(volume, image.raw_image):
             raise InvalidCubeFileError("the file written gives other pixels than it was made from")
-        self._place.put(path, name)
+        self._place.put(path, name, replace=False)
         return record
 
     def _write_new(
@@ -313,10 +342,10 @@ class _Work:
         new = [file for file in files if self._digest(file) not in digests]
         if not new:
             return Stored("present", existing, record)
-        _expect_one_patient({*self._job.patients, str(record.patient["PatientID"] or "")} - {""})
-        if self._job.transform is not None or self._job.transformed:
+        if self._job.transform is not None or existing in self._job.transformed:
             raise DataConsistencyError(
-                f"{existing} holds transformed files, so no others can be merged with it"
+                f"{existing} holds transformed files, so no others can be merged with it",
+                suggestion="remove the series, and add all its files together",
             )
         return self._append(existing, held, record, new)
 
@@ -330,10 +359,10 @@ class _Work:
         """
         path = os.path.join(self.folder, f"merged{os.path.splitext(existing)[1]}")
         shutil.copyfile(held, path)
-        appended = append_files(path, list(new), num_threads=self._threads)
+        appended = append_files(path, list(new), num_threads=self._threads, work_folder=self.folder)
         if appended.added:
             record = read_whole(path, self._threads, False)[0]
-            self._place.put(path, existing)
+            self._place.put(path, existing, replace=True)
         files = {file.name: file for file in new}
         aside: dict[str, str] = {}
         for conflict in appended.conflicts:
@@ -363,7 +392,8 @@ class _Work:
         if uids[0] != uids[1] or not np.array_equal(volume, values):
             raise DataConsistencyError(
                 f"{existing} has no original files that others could be merged with (it was "
-                "transformed, or stored with exact 'cheap' or 'no')"
+                "transformed, or stored with exact 'cheap' or 'no')",
+                suggestion="remove the series, and add all its files together",
             )
 
 
@@ -403,20 +433,19 @@ def read_whole(
         return record, volume, frozenset(file.digest for file in originals.all_files)
 
 
-def _expect_one_patient(patients: Set[str]) -> None:
-    """Raise for a series of several patients: what is stored together is removed together."""
-    if len(patients) > 1:
-        raise DataConsistencyError(
-            f"expected one patient, found {len(patients)} PatientIDs in files of one "
-            "SeriesInstanceUID",
-            suggestion="add each patient's files to an archive of its own, or correct the UIDs",
-        )
+def _patients_in(path: str) -> set[str]:
+    """Return the PatientIDs in a dicube file; '' where it has none."""
+    with DcbReader(path, num_threads=1) as reader:
+        meta = read_meta(reader)
+    found = [] if meta is None else meta.get("PatientID", force_nonshared=True)
+    return {str(one or "") for one in found} or {""}
 
 
-def _uids_of(file: File) -> tuple[str, str]:
+def _ids_of(file: File) -> tuple[str, str, str]:
     instance = read_instance(file)
     assert instance is not None
-    return instance.text(_STUDY_UID), instance.text(_SERIES_UID)
+    study, series, patient = map(instance.text, (_STUDY_UID, _SERIES_UID, _PATIENT_ID))
+    return study, series, patient
 
 
 def _files_below(folder: str) -> list[str]:

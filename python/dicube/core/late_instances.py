@@ -97,6 +97,7 @@ def append_files(
     effort: int | str | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
+    work_folder: Path_ | None = None,
 ) -> Appended:
     """Add DICOM files of the same series to a dicube file.
 
@@ -115,6 +116,8 @@ def append_files(
         effort: of JPEG XL, as for `DicomCubeImage.to_file`. Files don't tell theirs.
         num_threads: threads for decoding and encoding; None or 0 for one per processor.
         progress: called as `progress(done, total)`, in slices written.
+        work_folder: where to work, with room for the original files; None for the system's folder
+            of temporary files.
 
     Raises:
         DataConsistencyError: the dicube file holds no original files, as if it was edited,
@@ -142,7 +145,8 @@ def append_files(
     new, present, conflicts = _sorted_out(source, held, name)
     if not new:
         return Appended(0, present, (held.slices, held.slices), {}, conflicts)
-    with temporary_folder("dicube-append-") as work, _naming(work, name):
+    inside = None if work_folder is None else os.fspath(work_folder)
+    with temporary_folder("dicube-append-", inside) as work, _naming(work, name):
         folder = os.path.join(work, "series")
         paths = restore_files(path, folder, num_threads=num_threads) + _copied(new, folder)
         files = [FileOnDisk(one) for one in paths]

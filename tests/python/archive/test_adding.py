@@ -422,6 +422,9 @@ def test_an_instance_with_other_bytes_is_kept_aside(archive: Archive, tmp_path: 
     after = files_in(tmp_path / "archive")
     assert after.pop(name) == (tmp_path / "b" / "I2").read_bytes()
     assert after == before
+    restored = archive.restore(tmp_path / "out", patient="4711")
+    assert str(tmp_path / "out" / name) in restored
+    assert digests(restored) == digests([tmp_path / "a", tmp_path / "b"])
     archive.remove(series=f"{STUDY}.1.1")
     assert files_in(tmp_path / "archive") == {}
 
@@ -638,18 +641,46 @@ def test_a_lost_zip_member_fails_alone(archive: Archive, tmp_path: Path) -> None
 # ------------------------------------------------------------------------------- several patients
 
 
-def test_a_series_of_several_patients_fails(archive: Archive, tmp_path: Path) -> None:
+def test_a_series_of_several_patients_has_a_file_for_each(archive: Archive, tmp_path: Path) -> None:
     """In one file, removing one patient would remove the other's files."""
-    first, second = series_of(1, 2), series_of(1, 4, patient="0815")[2:]
-    write_series(tmp_path / "first", first)
-    write_series(tmp_path / "second", second)
-    report = add(archive, tmp_path)
-    assert report.counts == {"failed": 1} and not report
-    assert "2 PatientIDs" in report.series[0].text
-    assert "0815" not in report.series[0].text
-    assert add(archive, tmp_path / "first").counts == {"added": 1}
-    assert add(archive, tmp_path / "second").counts == {"failed": 1}  # nor later
-    assert len(archive.restore(tmp_path / "out", patient="4711")) == 2
+    folders = {patient: tmp_path / f"in-{patient}" for patient in ("4711", "0815", "0007")}
+    for patient, folder in folders.items():
+        datasets = series_of(1, 6, patient)
+        for dataset in datasets:
+            dataset.SOPInstanceUID += f".{patient.lstrip('0')}"
+        write_series(folder / "now", datasets[:4])
+        write_series(folder / "late", datasets[4:], ["I5", "I6"])
+    first, second, third = folders.values()
+    report = add(archive, [first / "now", second / "now"], workers=2)
+    assert report.counts == {"added": 2}
+    assert all("several patients" in result.warnings[0] for result in report.series)
+    assert "0815" not in str(report.series[0].warnings)
+    assert add(archive, [third / "now", first / "late"]).counts == {"added": 1, "merged": 1}
+    assert add(archive, [second / "late", third / "late"]).counts == {"merged": 2}
+    assert add(archive, tmp_path, checksum=True).counts == {"present": 3}
+    stem = f"{STUDY}.1/{STUDY}.1.1"
+    assert set(files_in(tmp_path / "archive")) == {f"{stem}{n}.dcba" for n in ("", "_2", "_3")}
+    for patient, folder in folders.items():
+        restored = archive.restore(tmp_path / f"out-{patient}", patient=patient)
+        assert digests(restored) == digests([folder])
+    assert archive.index(executor=Inline()).files == 3
+    assert all(archive.verify(executor=Inline()))
+    assert archive.remove(patient="4711") == [f"{stem}.dcba"]
+    assert add(archive, [second, third], checksum=True).counts == {"present": 2}
+    assert add(archive, first).counts == {"added": 1}
+    assert len(archive.rows(patient="0815")) == len(archive.rows(patient="0007")) == 1
+
+
+def test_files_without_a_patient_belong_to_their_series(archive: Archive, tmp_path: Path) -> None:
+    datasets = series_of(1, 3)
+    del datasets[0].PatientID
+    folder = write_series(tmp_path / "in", datasets)
+    assert add(archive, folder).counts == {"added": 1}
+    assert len(archive.rows(patient="4711")) == 1
+    other = series_of(1, 4, "0815")[3:]
+    write_series(tmp_path / "other", other)
+    assert add(archive, tmp_path / "other").counts == {"added": 1}
+    assert add(archive, tmp_path, checksum=True).counts == {"present": 3}
 
 
 def test_files_without_uids_of_several_patients(archive: Archive, tmp_path: Path) -> None:
@@ -657,7 +688,53 @@ def test_files_without_uids_of_several_patients(archive: Archive, tmp_path: Path
     for dataset in datasets:
         del dataset.SeriesInstanceUID, dataset.StudyInstanceUID
     report = add(archive, write_series(tmp_path / "in", datasets))
-    assert report.counts == {"failed": 1}
+    assert report.counts == {"added": 2}
+    archive.remove(patient="4711")
+    assert digests(archive.restore(tmp_path / "out", patient="0815")) == digests(
+        [tmp_path / "in" / "I2"]
+    )
+
+
+def one_series(dataset: Any) -> None:
+    dataset.SeriesInstanceUID = f"{STUDY}.1.5"
+
+
+def test_series_that_a_transform_gives_one_uid_lose_nothing(
+    archive: Archive, tmp_path: Path
+) -> None:
+    write_series(tmp_path / "in" / "a", series_of(1))
+    write_series(tmp_path / "in" / "b", series_of(2))
+    report = add(archive, tmp_path / "in", transform=one_series)
+    assert report.counts == {"added": 1, "failed": 1}
+    assert "transformed" in report.failed[0].text
+
+
+# --------------------------------------------------------------------------------- what isn't read
+
+
+def test_what_is_no_file_is_reported(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    write_series(tmp_path / "elsewhere", series_of(2))
+    write_series(folder, series_of(1))
+    (folder / "folder").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (folder / "lost").symlink_to(tmp_path / "nothing")
+    os.mkfifo(folder / "pipe")
+    report = add(archive, folder)
+    assert report.counts == {"added": 1}
+    assert {Path(one.path).name: (one.why, one.is_damaged) for one in report.left_out} == {
+        "folder": ("a link to a folder", False),
+        "lost": ("a link that leads to no file", True),
+        "pipe": ("no regular file", False),
+    }
+    assert not report.ok
+
+
+def test_a_report_that_cannot_be_written_is_named(archive: Archive, tree: Path) -> None:
+    with pytest.raises(CubeFileAccessError, match=r"^/dev/full: "):
+        add(archive, tree, report="/dev/full")
+
+
+# ------------------------------------------------------------------------------------- conflicts
 
 
 def test_instances_of_one_call_that_share_a_uid(archive: Archive, tmp_path: Path) -> None:

@@ -326,6 +326,45 @@ def test_a_damaged_database_is_told_apart(tmp_path: Path) -> None:
         catalogue.rows()
 
 
+@pytest.mark.parametrize("damage", ["noise", "cut", "version", "middle"])
+def test_a_damaged_database_is_set_aside(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "c.sqlite"
+    with Catalogue(str(path), create=True) as catalogue:
+        put(catalogue, *(entry(number) for number in range(200)))
+    content = path.read_bytes()
+    half = len(content) // 8192 * 4096
+    if damage == "version":
+        set_version(str(path), "0")
+    else:
+        path.write_bytes(
+            {
+                "noise": b"\xa5" * 50_000,
+                "cut": content[:half],
+                "middle": content[:half] + b"\xa5" * 4096 + content[half + 4096 :],
+            }[damage]
+        )
+    broken = path.read_bytes()
+    with (
+        pytest.warns(UserWarning, match="it is now .*damaged, and may name patients"),
+        Catalogue(str(path), create=True, anew=True) as catalogue,
+    ):
+        assert catalogue.is_empty
+        put(catalogue, entry())
+    assert (tmp_path / "c.sqlite.damaged").read_bytes() == broken
+    with Catalogue(str(path), create=True, anew=True) as catalogue:
+        assert not catalogue.is_empty
+    assert stat.S_IMODE((tmp_path / "c.sqlite.damaged").stat().st_mode) == 0o600
+
+
+def test_a_newer_database_is_not_set_aside(tmp_path: Path) -> None:
+    path = str(tmp_path / "c.sqlite")
+    Catalogue(path, create=True).close()
+    set_version(path, 99)
+    with pytest.raises(InvalidCubeFileError, match="newer dicube"):
+        Catalogue(path, create=True, anew=True)
+    assert os.listdir(tmp_path) == ["c.sqlite"]
+
+
 def test_a_malformed_version_is_refused(where: str) -> None:
     Catalogue(where, create=True).close()
     set_version(where, "abc")

@@ -20,7 +20,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, CTImageStorage
 
 from dicube import Archive
 from dicube.archive.deidentify import BasicProfile, _rules, transform_of
@@ -147,7 +147,10 @@ def test_what_identifies_images_is_consistent_and_marked(tmp_path: Path) -> None
     for dataset in datasets:
         dataset.FrameOfReferenceUID = "1.2.3"
         dataset.ReferencedImageSequence = [
-            item(ReferencedSOPClassUID="1.2", ReferencedSOPInstanceUID=datasets[0].SOPInstanceUID)
+            item(
+                ReferencedSOPClassUID=CTImageStorage,
+                ReferencedSOPInstanceUID=datasets[0].SOPInstanceUID,
+            )
         ]
     write_series(tmp_path / "a", datasets)
     archive = Archive(tmp_path / "archive")
@@ -162,6 +165,8 @@ def test_what_identifies_images_is_consistent_and_marked(tmp_path: Path) -> None
         meta.get("SOPInstanceUID")[0]
         == meta.get("ReferencedImageSequence")[0]["00081155"]["Value"][0]
     )
+    referenced = meta.get("ReferencedImageSequence")[0]["00081150"]["Value"][0]
+    assert referenced == meta.get("SOPClassUID") == CTImageStorage
     assert all(UID(uid).is_valid for uid in meta.get("SOPInstanceUID"))
     assert len(set(meta.get("SOPInstanceUID"))) == 3
     assert meta.get("PatientName") == "" or meta.get("PatientName") is None
@@ -235,10 +240,58 @@ def test_failures_name_neither_paths_nor_values(
     path = tmp_path / "report.ndjson"
     report = add(Archive(tmp_path / "archive"), folder, deidentify="basic", report=path)
     assert report.counts == {"failed": 4}
-    assert len(report.damaged) == 1
+    (damaged,) = report.damaged
+    assert damaged.why.startswith("MetaDataError: ")
+    assert damaged.path == read_key(tmp_path / "archive.key").name_of(str(folder / "ct/PLANTED4"))
     written = path.read_bytes() + repr(report).encode()
     assert [text for text in texts if text in written] == []
     assert b"PLANTED" not in written
+
+
+def test_identities_never_mix(tmp_path: Path) -> None:
+    """A forgotten option would name every patient in an archive that was made to name none."""
+    for number in (1, 2):
+        write_series(tmp_path / str(number), series_of(number))
+    first, second = tmp_path / "1", tmp_path / "2"
+    without = Archive(tmp_path / "without")
+    add(without, first, deidentify="basic")
+    for dry_run in (True, False):
+        with pytest.raises(DataConsistencyError, match="expected deidentify='basic'"):
+            add(without, second, dry_run=dry_run)
+    with pytest.raises(DataConsistencyError, match="another key"):
+        add(without, second, deidentify="basic", key=tmp_path / "other.key")
+    without.index(executor=Inline())
+    with pytest.raises(DataConsistencyError, match="expected deidentify='basic'"):
+        add(without, second)
+    named = Archive(tmp_path / "named")
+    add(named, first)
+    with pytest.raises(DataConsistencyError, match="not de-identified"):
+        add(named, second, deidentify="basic")
+    assert add(named, second).counts == {"added": 1}
+    named.remove(patient="4711")
+    assert add(named, second, deidentify="basic").counts == {"added": 1}  # it was empty
+
+
+def test_titles_of_documents_are_removed(tmp_path: Path) -> None:
+    """They are free text that the profile doesn't list."""
+    pdf = objects_of(7)["pdf"]
+    pdf.DocumentTitle = "PLANTED TITLE"
+    write_series(tmp_path / "in", [pdf])
+    archive = Archive(tmp_path / "archive")
+    add(archive, tmp_path / "in", deidentify="basic")
+    assert not any(b"PLANTED" in data for _, data in everything(tmp_path / "archive"))
+    (path,) = archive.restore(tmp_path / "out", series=archive.rows()[0]["SeriesInstanceUID"])
+    assert dcmread(path).DocumentTitle == ""
+
+
+def test_late_files_of_a_series_tell_what_to_do(tmp_path: Path) -> None:
+    datasets = series_of(1, 4)
+    write_series(tmp_path / "a", datasets[:3])
+    write_series(tmp_path / "b", datasets[3:])
+    archive = Archive(tmp_path / "archive")
+    add(archive, tmp_path / "a", deidentify="basic")
+    (failed,) = add(archive, tmp_path / "b", deidentify="basic").failed
+    assert "remove the series, and add all its files together" in failed.text
 
 
 def test_what_it_writes_other_programs_read(tmp_path: Path) -> None:

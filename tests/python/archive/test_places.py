@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from dicube.archive.places import LocalPlace, RemotePlace, name_of_uid, place_at, stem_of
+from dicube.archive.places import (
+    LocalPlace,
+    RemotePlace,
+    free_name,
+    name_of_uid,
+    place_at,
+    stem_in,
+    stem_of,
+)
 from dicube.exceptions import CubeFileAccessError, DataConsistencyError
 
 
@@ -70,12 +78,25 @@ def test_files_are_put_whole_and_removed_with_their_folders(
     place: LocalPlace, tmp_path: Path
 ) -> None:
     (tmp_path / "new").write_bytes(b"1")
-    place.put(str(tmp_path / "new"), "1.2/1.3.dcba")
-    assert place.find("1.2/1.3") == "1.2/1.3.dcba"
+    place.put(str(tmp_path / "new"), "1.2/1.3.dcba", replace=False)
+    (tmp_path / "new").write_bytes(b"23")
+    with pytest.raises(FileExistsError):
+        place.put(str(tmp_path / "new"), "1.2/1.3.dcba", replace=False)
+    assert place.find("1.2/1.3") == ["1.2/1.3.dcba"]
+    assert place.find("1.2/1") == place.find("9/9") == []
     assert list(place.series_files()) == [("1.2/1.3.dcba", 1)]
+    place.put(str(tmp_path / "new"), "1.2/1.3.dcba", replace=True)
+    assert list(place.series_files()) == [("1.2/1.3.dcba", 2)]
+    assert not (tmp_path / "new").exists()
     assert place.remove("1.2/1.3.dcba")
     assert not place.remove("1.2/1.3.dcba")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_several_patients_are_numbered() -> None:
+    assert free_name("1.2/1.3", ".dcba", []) == "1.2/1.3.dcba"
+    assert free_name("1.2/1.3", ".dcba", ["1.2/1.3.dcbs", "1.2/1.3_3.dcba"]) == "1.2/1.3_2.dcba"
+    assert stem_in("1.2/1.3_12.dcba") == stem_in("1.2/1.3.dcbs") == "1.2/1.3"
 
 
 def test_what_is_no_series_is_not_listed(place: LocalPlace, tmp_path: Path) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from inputs.series_trees import STUDY, Inline, add, digests, files_in, series_of
 
 from dicube import Archive
 from dicube.exceptions import (
+    CubeFileAccessError,
     CubeFileNotFoundError,
     DataConsistencyError,
     InvalidCubeFileError,
@@ -47,6 +52,52 @@ def tree(made: Path) -> Path:
 
 
 # -------------------------------------------------------------------------------- search and open
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are made read-only by modes here")
+def test_an_archive_that_can_only_be_read(made: Path) -> None:
+    """As a snapshot, a backup or a medium gives it. Another user reads it, as root may write."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "archive")
+        shutil.copytree(made / "archive", path)
+        os.chmod(folder, 0o755)
+        for one in [path, *path.rglob("*")]:
+            one.chmod(0o555 if one.is_dir() else 0o444)
+        reader, writer = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            child = os.fork()
+        if child == 0:
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                archive = Archive(path)
+                (series,) = archive.series(patient="0815")
+                checks = archive.verify(executor=Inline())
+                found = [series.open().shape, len(checks), all(checks)]
+                try:
+                    archive.remove(patient="0815")
+                except CubeFileAccessError as error:
+                    found.append("Permission denied" in error.message)
+                os.write(writer, repr(found).encode())
+            except BaseException as error:
+                os.write(writer, repr(error).encode())
+            os._exit(0)
+        os.close(writer)
+        with open(reader) as answer:
+            assert answer.read() == "[(2, 6, 5), 6, True, True]"
+        os.waitpid(child, 0)
+        for one in [path, *path.rglob("*")]:
+            one.chmod(0o755)
+        assert len(Archive(path).rows()) == 6
+
+
+def test_truths_can_be_searched(archive: Archive) -> None:
+    for value in (True, "true", "True", 1):
+        assert len(archive.rows(has_originals=value)) == 6
+    assert archive.rows(has_originals="false") == archive.rows(transformed=True) == []
+    with pytest.raises(DataConsistencyError, match="has_originals: expected true or false"):
+        archive.rows(has_originals="maybe")
 
 
 def test_series_name_no_patient_in_messages(archive: Archive) -> None:

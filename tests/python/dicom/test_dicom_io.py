@@ -209,7 +209,11 @@ def test_a_messy_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "x").write_bytes((tmp_path / "4").read_bytes())
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with caplog.at_level("INFO", "dicube"):
+    (tmp_path / "folder").symlink_to(tmp_path / "a", target_is_directory=True)
+    with (
+        caplog.at_level("INFO", "dicube"),
+        pytest.warns(UserWarning, match="a link .*, and 1 more links are passed over"),
+    ):
         meta, volume, _, _ = read_series(tmp_path)
     assert meta.get("InstanceNumber") == [1, 2, 3, 4]
     assert len(volume) == 4

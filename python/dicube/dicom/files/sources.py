@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
@@ -29,6 +30,9 @@ SEVERAL_SOURCES = "the given sources"
 """What messages call several sources."""
 
 Opened: TypeAlias = "BinaryIO | FileIO"
+
+LEADS_NOWHERE = "a link that leads to no file"
+NO_FILE = "no regular file"
 
 # Folders at the root of a disk that only the system may list.
 _OF_THE_SYSTEM = ("lost+found", "System Volume Information", "$RECYCLE.BIN")
@@ -92,7 +96,9 @@ def _raise(_folder: str, error: CubeFileAccessError) -> None:
     raise error
 
 
-def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMemory]:
+def files_of(
+    source: Source, refuse: Refuse = _raise, passed_over: dict[str, str] | None = None
+) -> list[File | DatasetInMemory]:
     """Return the files and datasets of a source.
 
     Hidden files, and folders of the system such as lost+found, are left out. The files of a folder,
@@ -102,6 +108,9 @@ def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMe
     Args:
         source: the source.
         refuse: called for each folder below it that can't be listed; raises by default.
+        passed_over: gets what is neither a file nor a folder, such as pipes, and links to folders,
+            which are not followed as they may lead round in circles: why, by path. None to warn of
+            links.
 
     Raises:
         CubeFileNotFoundError: a path does not exist, or no file that a DICOMDIR names.
@@ -111,7 +120,7 @@ def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMe
         MetaDataError: a DICOMDIR is damaged.
 
     Warns:
-        UserWarning: files that a DICOMDIR names are missing.
+        UserWarning: files that a DICOMDIR names are missing; or links are passed over.
     """
     from pydicom.dataset import Dataset
 
@@ -120,6 +129,7 @@ def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMe
 
     several = [source] if isinstance(source, (str, os.PathLike, Dataset)) else list(source)
     found: list[File | DatasetInMemory] = []
+    strange: dict[str, str] = {} if passed_over is None else passed_over
     for number, one in enumerate(several):
         if isinstance(one, Dataset):
             name = getattr(one, "filename", None)
@@ -128,7 +138,11 @@ def files_of(source: Source, refuse: Refuse = _raise) -> list[File | DatasetInMe
         elif isinstance(one, (FileOnDisk, ZipMember, FileInParts)):
             found.append(one)
         else:
-            found += _files_at(os.fspath(one), refuse)
+            found += _files_at(os.fspath(one), refuse, strange)
+    links = [f"{path}, {why}" for path, why in strange.items() if why != NO_FILE]
+    if links and passed_over is None:
+        more = f", and {len(links) - 1} more links are" if links[1:] else " is"
+        warnings.warn(f"{links[0]}{more} passed over", stacklevel=2)
     return found
 
 
@@ -152,14 +166,14 @@ def name_of(source: Source) -> str:
     return SEVERAL_SOURCES
 
 
-def _files_at(path: str, refuse: Refuse) -> Iterator[File]:
+def _files_at(path: str, refuse: Refuse, passed_over: dict[str, str]) -> Iterator[File]:
     from dicube.dicom.files.archives import members_of
     from dicube.dicom.files.dicomdir import is_dicomdir, named_files
 
     if not os.path.exists(path):
         raise CubeFileNotFoundError(f"{path} does not exist")
     if os.path.isdir(path):
-        yield from map(FileOnDisk, _files_below(path, refuse))
+        yield from map(FileOnDisk, _files_below(path, refuse, passed_over))
         return
     if is_dicomdir(start_of(path)):
         yield from map(FileOnDisk, sorted(named_files(path), key=_natural))
@@ -169,7 +183,7 @@ def _files_at(path: str, refuse: Refuse) -> Iterator[File]:
         yield FileOnDisk(path)
 
 
-def _files_below(root: str, refuse: Refuse) -> list[str]:
+def _files_below(root: str, refuse: Refuse, passed_over: dict[str, str]) -> list[str]:
     """Return the regular files below a folder; folders may be nested as deep as paths can be."""
     found, folders = [], [root]
     while folders:
@@ -184,12 +198,20 @@ def _files_below(root: str, refuse: Refuse) -> list[str]:
                             folders.append(entry.path)
                     elif os.path.isfile(entry.path):  # links may lead to one
                         found.append(entry.path)
+                    else:
+                        passed_over[entry.path] = _kind_of(entry)
         except OSError as error:
             refused = CubeFileAccessError(f"can't read {folder}: {error.strerror}")
             if folder == root:
                 raise refused from error
             refuse(folder, refused)
     return sorted(found, key=_natural)
+
+
+def _kind_of(entry: os.DirEntry[str]) -> str:
+    if os.path.isdir(entry.path):
+        return "a link to a folder"
+    return NO_FILE if os.path.exists(entry.path) else LEADS_NOWHERE
 
 
 def start_of(path: str) -> bytes:
