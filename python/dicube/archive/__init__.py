@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dicube.archive.archive import Archive, StoredSeries
     from dicube.archive.checking import FileCheck
     from dicube.archive.indexing import IndexReport
+    from dicube.archive.pseudonyms import SecretKey, read_key
     from dicube.archive.report import Report, SeriesResult
     from dicube.archive.scan import LeftOut
 
@@ -22,8 +23,10 @@ __all__ = [
     "IndexReport",
     "LeftOut",
     "Report",
+    "SecretKey",
     "SeriesResult",
     "StoredSeries",
+    "read_key",
 ]
 
 _HOMES = {
@@ -32,8 +35,10 @@ _HOMES = {
     "IndexReport": "indexing",
     "LeftOut": "scan",
     "Report": "report",
+    "SecretKey": "pseudonyms",
     "SeriesResult": "report",
     "StoredSeries": "archive",
+    "read_key": "pseudonyms",
 }
 
 
