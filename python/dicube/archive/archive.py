@@ -590,9 +590,11 @@ class Archive:
         self._place.create()
         with self._place.locked():
             self._place.remove_leftovers()
-            with self._opened(create=True, anew=anew) as catalogue:
-                yield catalogue
-            self._place.remove_leftovers()  # of workers that were lost meanwhile
+            try:
+                with self._opened(create=True, anew=anew) as catalogue:
+                    yield catalogue
+            finally:
+                self._place.remove_leftovers()  # of workers that were lost or ended meanwhile
 
     @contextmanager
     def _running(

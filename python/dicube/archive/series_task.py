@@ -153,6 +153,7 @@ class _Work:
                 study, series, patient = _ids_of(files[0])
             stem = stem_of(study, series)
             while True:
+                self.notes.clear()
                 taken = self._place.find(stem)
                 existing = self._file_of(patient, taken)
                 if job.others or (existing is None and taken):
