@@ -193,7 +193,7 @@ class Addition:
             options.restore_check,
             options.transform,
             frozenset(transformed.get(stem_of(group.study, group.series), ())),
-            group.patient,
+            frozenset(group.patients),
             group.others,
         )
 
@@ -301,7 +301,9 @@ class Addition:
 
     def _shown_path(self, path: str) -> str:
         key = self._options.key
-        return path if key is None else key.name_of(path)
+        if key is not None:
+            return key.name_of(path)
+        return path.encode("utf-8", "backslashreplace").decode()  # names of files may be any bytes
 
     def _shown(self, group: Group, text: str) -> str:
         """Return a text without paths of sources, if these are secret."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dicube.archive.adding import Addition, Options
 from dicube.archive.checking import CheckJob, FileCheck, check_stored
-from dicube.archive.deidentify import transform_of
+from dicube.archive.deidentify import KEY_IN_USE, transform_of
 from dicube.archive.executors import Executor, LostWorkerError, OwnProcesses, results
 from dicube.archive.indexing import FILES_OF_TASK, IndexReport, read_records
 from dicube.archive.places import FORMATS, LocalPlace, Place, place_at
@@ -28,6 +28,7 @@ from dicube.archive.pseudonyms import SecretKey, read_key
 from dicube.archive.report import Report, ReportFile, SeriesResult
 from dicube.core.cube import Cube
 from dicube.core.cube import open as open_cube
+from dicube.core.cube_parts import read_meta, read_originals
 from dicube.core.exactness import Exact
 from dicube.core.image import DicomCubeImage
 from dicube.core.one_instance import extract_instance
@@ -36,7 +37,9 @@ from dicube.dicom.files.changed_files import Transform
 from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
+    DicomCubeError,
 )
+from dicube.storage.dcb_reader import DcbReader
 from dicube.threads import Progress, thread_count
 from dicube.whole_files import make_folder, write_whole
 
@@ -55,6 +58,7 @@ _EXACT: Mapping[Any, Exact] = {
     True: True,
     False: False,
 }
+_NO_KEY = "none"
 _PER_WORKER = 2  # tasks in flight, so that no worker waits
 _ENTRIES_AT_ONCE = 256
 
@@ -160,8 +164,14 @@ class Archive:
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._place = place_at(where, storage_options or {})
+        self._is_elsewhere = catalogue is not None
         if catalogue is not None:
             self._catalogue = os.fspath(catalogue)
+            if self._catalogue.endswith((":memory:", "sqlite://", "sqlite:///")):
+                raise DataConsistencyError(
+                    f"expected a catalogue that stays, found {self._catalogue}, which only a "
+                    "process has"
+                )
         elif isinstance(self._place, LocalPlace):
             self._catalogue = self._place.locator(CATALOGUE)
         else:
@@ -203,7 +213,8 @@ class Archive:
         that belong to a series of the archive are merged with it. If one has the SOPInstanceUID of
         a stored instance and other bytes, the stored one stays, and the new one is kept in
         `aside/`. Files of one call that share a SOPInstanceUID are kept whole in the file, as the
-        report says. A series with files of several patients fails.
+        report says. Each patient that has a file with the UIDs of a series gets a file of the
+        series.
 
         Args:
             sources: folders, zip archives, DICOMDIRs, DICOM or dicube files, or several of these.
@@ -251,8 +262,10 @@ class Archive:
             self._running(executor, workers, in_flight, num_threads) as (runner, most, threads),
         ):
             if catalogue is not None:
-                _expect_same_identities(catalogue, options)
+                _expect_same_identities(self._place, options.key)
             options = replace(options, num_threads=threads)
+            if transform is not None and not isinstance(self._place, LocalPlace):
+                most = 1  # it may give series one UID, and stores have no locks
             addition = Addition(
                 self._place, catalogue, runner, most, options, file, progress, on_series
             )
@@ -361,7 +374,8 @@ class Archive:
 
         Args:
             folder: gets a folder for each study and series, and one named `aside` for files that
-                have the SOPInstanceUID of another one; an instance is written into it itself.
+                have the SOPInstanceUID of another one; an instance is written into it itself, if
+                only one series has its UID.
             patient, study, series, instance: PatientID or UID; one of them.
             overwrite: allow folders that are not empty.
 
@@ -375,15 +389,17 @@ class Archive:
             TargetExistsError: (a FileExistsError too) a folder is not empty.
         """
         found = self._chosen(patient=patient, study=study, series=series, instance=instance)
-        if instance is not None:
-            rows = [row for row in self.instances(found[0]) if row["SOPInstanceUID"] == instance]
-            make_folder(os.fspath(folder), overwrite)
-            path = os.path.join(folder, os.path.basename(rows[0]["name"]) or "instance.dcm")
-            found[0].extract(instance, path, overwrite=overwrite)
-            return [path]
         paths: list[str] = []
         for one in found:
             stem = os.path.splitext(one["file"])[0]
+            if instance is not None:
+                inner = os.path.join(folder, *(stem.split("/") if len(found) > 1 else ()))
+                rows = [row for row in self.instances(one) if row["SOPInstanceUID"] == instance]
+                make_folder(inner, overwrite)
+                path = os.path.join(inner, os.path.basename(rows[0]["name"]) or "instance.dcm")
+                one.extract(instance, path, overwrite=overwrite)
+                paths.append(path)
+                continue
             paths += one.restore(os.path.join(folder, *stem.split("/")), overwrite=overwrite)
             for name in self._place.aside_files(stem):
                 path = os.path.join(folder, *name.split("/"))
@@ -421,6 +437,8 @@ class Archive:
         """
         removed: list[str] = []
         with self._place.locked(), self._opened() as catalogue:
+            if self._is_elsewhere:
+                catalogue.belong_to(self._place.name, anew=False)
             files = [
                 one["file"] for one in self._chosen(patient=patient, study=study, series=series)
             ]
@@ -592,6 +610,8 @@ class Archive:
             self._place.remove_leftovers()
             try:
                 with self._opened(create=True, anew=anew) as catalogue:
+                    if self._is_elsewhere:
+                        catalogue.belong_to(self._place.name, anew=anew)
                     yield catalogue
             finally:
                 self._place.remove_leftovers()  # of workers that were lost or ended meanwhile
@@ -616,21 +636,35 @@ class Archive:
             yield processes, in_flight or _PER_WORKER * count, threads
 
 
-def _expect_same_identities(catalogue: Catalogue, options: Options) -> None:
-    """Raise if an archive would hold de-identified series beside others, or those of two keys."""
-    key = options.key
-    wanted = "original" if key is None else f"key {key.digest('archive', '').hex()[:32]}"
-    found = catalogue.identities
-    if not found or catalogue.is_empty:
-        if not options.dry_run:
-            catalogue.identities = wanted
-        return
-    if found == wanted:
+def _expect_same_identities(place: Place, key: SecretKey | None) -> None:
+    """Raise if an archive would hold de-identified series beside others, or those of two keys.
+
+    Its files tell: the first that can be read, as all others are of the same kind.
+    """
+    found = next(filter(None, (_key_in_use(place, name) for name, _ in place.series_files())), None)
+    wanted = _NO_KEY if key is None else key.fingerprint
+    if found in (None, wanted):
         return
     if key is None:
         text = "the archive holds de-identified series only: expected deidentify='basic'"
-    elif found == "original":
+    elif found == _NO_KEY:
         text = "the archive holds series that are not de-identified"
     else:
         text = "the series of the archive were de-identified with another key"
     raise DataConsistencyError(text, suggestion="add them to an archive of their own")
+
+
+def _key_in_use(place: Place, name: str) -> str:
+    """Return the fingerprint of the key of a file, or `_NO_KEY`; '' if the file can't be read."""
+    try:
+        with place.local_file(name) as path, DcbReader(path, num_threads=1) as reader:
+            if read_originals(reader) is not None:
+                return _NO_KEY  # it was not de-identified here
+            meta = read_meta(reader)
+    except DicomCubeError:
+        return ""
+    methods = None if meta is None else meta.get_of_slice("DeidentificationMethod", 0)
+    for method in methods if isinstance(methods, list) else [methods]:
+        if isinstance(method, str) and method.startswith(KEY_IN_USE):
+            return method.removeprefix(KEY_IN_USE)
+    return _NO_KEY

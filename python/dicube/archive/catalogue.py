@@ -40,7 +40,7 @@ except ImportError:
 
 _BATCH = 500  # values in one IN: SQLite has allowed 999 variables since 2004
 _SECONDS = 30  # to wait for another process that uses the database
-_SCHEMA_VERSION, _IDENTITIES = "schema_version", "identities"  # names in `about`
+_SCHEMA_VERSION, _ARCHIVE = "schema_version", "archive"  # names in `about`
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _WILDCARDS = {"*": "%", "?": "_"}
 
@@ -331,26 +331,30 @@ class Catalogue:
             cursor.close()
         return not busy
 
-    @property
-    def identities(self) -> str:
-        """What `add` says of how the series of the archive name patients; '' if it said nothing."""
-        with self._reading():
-            query = sql.select(_about.c.value).where(_about.c.name == _IDENTITIES)
-            return self._connection.execute(query).scalar() or ""
+    def belong_to(self, archive: str, *, anew: bool) -> None:
+        """Let the catalogue be that of an archive.
 
-    @identities.setter
-    def identities(self, value: str) -> None:
+        Args:
+            archive: where it lies.
+            anew: whether it may have been another one's.
+
+        Raises:
+            DataConsistencyError: it is another one's.
+        """
         with self.changes():
-            self._connection.execute(_about.delete().where(_about.c.name == _IDENTITIES))
-            self._connection.execute(_about.insert().values(name=_IDENTITIES, value=value))
+            of_archive = _about.c.name == _ARCHIVE
+            found = self._connection.execute(sql.select(_about.c.value).where(of_archive)).scalar()
+            if found == archive:
+                return
+            if found is not None and not anew:
+                raise DataConsistencyError(
+                    f"{self.name} is the catalogue of {found} and not of {archive}",
+                    suggestion="after you moved an archive, `dicube archive index`",
+                )
+            self._connection.execute(_about.delete().where(of_archive))
+            self._connection.execute(_about.insert().values(name=_ARCHIVE, value=archive))
 
     # ------------------------------------------------------------------------------- reading
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no series is known."""
-        with self._reading():
-            return self._connection.execute(sql.select(_series.c.id).limit(1)).first() is None
 
     def rows(self, conditions: Sequence[sql.ColumnElement[bool]] = ()) -> list[dict[str, Any]]:
         """Return a row for each series that meets all conditions, by patient, study and number."""
@@ -542,10 +546,10 @@ class Catalogue:
         """Read the whole database.
 
         Raises:
-            DamagedCatalogueError: its pages contradict each other.
+            DamagedCatalogueError: its pages, or its indexes and tables, contradict each other.
         """
         with self._reading():
-            found = self._connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            found = self._connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if found != "ok":
             raise DamagedCatalogueError(f"{self.name} is damaged")
 
@@ -715,6 +719,11 @@ def _read_only(url: sql.URL, path: str) -> sql.URL:
     query = {"uri": "true", "mode": "ro"}
     if not os.path.exists(f"{path}-wal"):
         query["immutable"] = "1"
+    elif not os.path.exists(f"{path}-shm"):
+        raise CubeFileAccessError(
+            f"{path}: its log {path}-wal can be read only where files can be written",
+            suggestion="copy the catalogue and its log elsewhere, and name that copy (--catalogue)",
+        )
     return url.set(database=f"file:{quote(os.path.abspath(path))}", query=query)
 
 

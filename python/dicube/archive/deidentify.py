@@ -25,6 +25,9 @@ _PATIENT_ID = 0x00100020
 # Type 2 where it is used; free text, which the profile doesn't list.
 _DOCUMENT_TITLE = 0x00420010
 _REMOVED, _METHOD, _METHOD_CODES, _TIMES = 0x00120062, 0x00120063, 0x00120064, 0x00280303
+KEY_IN_USE = "dicube key "
+"""What a value of DeidentificationMethod begins with that names the key; see `fingerprint`."""
+
 _METHOD_TEXT = "DICOM PS3.15 Basic Profile (dicube, dicom-anonymizer)"
 _METHOD_CODE = ("113100", "DCM", "Basic Application Confidentiality Profile")  # PS3.16 CID 7050
 
@@ -62,7 +65,7 @@ class BasicProfile:
         ):
             code.add_new(tag, vr, value)
         dataset.add_new(_REMOVED, "CS", "YES")
-        dataset.add_new(_METHOD, "LO", _METHOD_TEXT)
+        dataset.add_new(_METHOD, "LO", [_METHOD_TEXT, f"{KEY_IN_USE}{self.key.fingerprint}"])
         dataset.add_new(_METHOD_CODES, "SQ", [code])
         dataset.add_new(_TIMES, "CS", "REMOVED")
         meta: Any = getattr(dataset, "file_meta", None)

@@ -31,6 +31,11 @@ class SecretKey:
         message = f"{purpose}\0{text}".encode("utf-8", "surrogatepass")
         return hmac.digest(self.data, message, "sha256")
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells this key from others, and nothing else about it."""
+        return self.digest("fingerprint", "").hex()[:16]
+
     def name_of(self, text: str) -> str:
         """Return what stands for a path, or an original UID, in catalogues and reports."""
         return f"hmac:{self.digest('name', text).hex()[:32]}"

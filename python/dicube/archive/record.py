@@ -209,6 +209,7 @@ def header_values(file: Original, originals: Originals, keywords: Iterable[str])
 
 def _instance(values: Sequence[Any], file: Original | None, first: int | None) -> InstanceRecord:
     name, digest = ("", "") if file is None else (file.name, file.digest.hex())
+    name = name.encode("utf-8", "backslashreplace").decode()
     return InstanceRecord(tuple(values), name, first, digest)
 
 

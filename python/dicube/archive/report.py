@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from dicube.archive.scan import LeftOut
-from dicube.exceptions import CubeFileAccessError
+from dicube.exceptions import CubeFileAccessError, TargetExistsError
 from dicube.strict_json import dump_json
 
 FAILED = "failed"
@@ -111,7 +111,11 @@ class ReportFile:
     Only this user may read it. Lines are written as results become known.
 
     Args:
-        path: of the file, which is replaced; None for none.
+        path: of the file. An earlier report is replaced; None for none.
+
+    Raises:
+        TargetExistsError: (a FileExistsError too) another file has the path.
+        CubeFileAccessError: the file can't be written.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
@@ -121,11 +125,20 @@ class ReportFile:
             return
 
         try:
+            if os.path.isfile(path):
+                with open(path, "rb") as earlier:
+                    if earlier.read(2) not in (b"", b'{"'):
+                        raise TargetExistsError(
+                            f"{os.fspath(path)} is no report, and is not replaced by one"
+                        )
             descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
             self._file = open(  # noqa: SIM115 (closed by __exit__)
                 descriptor, "w", encoding="utf-8", errors="backslashreplace"
             )
-            os.chmod(path, 0o600)
+            if os.path.isfile(path):
+                os.chmod(path, 0o600)
+        except TargetExistsError:
+            raise
         except OSError as error:
             raise self._refused(error) from error
 

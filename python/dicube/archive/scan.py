@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
+from dicube.archive.patients import Patient, may_be_one
 from dicube.core.cube_parts import read_meta
+from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.archives import ZipMember, members_of
 from dicube.dicom.files.instance import read_instance
 from dicube.dicom.files.sources import (
@@ -35,7 +37,8 @@ Path = str | os.PathLike[str]
 
 FILES_OF_TASK = 64
 
-_IDS = 0x0020000D, 0x0020000E, 0x00100020  # StudyInstanceUID, SeriesInstanceUID, PatientID
+# StudyInstanceUID, SeriesInstanceUID, PatientID, PatientName
+_IDS = 0x0020000D, 0x0020000E, 0x00100020, 0x00100010
 
 
 class SourceFile(NamedTuple):
@@ -76,7 +79,7 @@ class Header(NamedTuple):
 
     Attributes:
         study, series: StudyInstanceUID and SeriesInstanceUID; '' for one that it lacks.
-        patient: PatientID; '' if it lacks that.
+        patient: of it.
         is_cube: whether it is a dicube file.
         why: why it can't be stored; '' if it can.
         is_damaged: whether that is because it can't be read.
@@ -84,7 +87,7 @@ class Header(NamedTuple):
 
     study: str = ""
     series: str = ""
-    patient: str = ""
+    patient: Patient = Patient()
     is_cube: bool = False
     why: str = ""
     is_damaged: bool = False
@@ -96,7 +99,7 @@ class Group:
 
     Attributes:
         study, series: its UIDs.
-        patient: PatientID; '' if no file has one.
+        patients: what its files say of the patient.
         files: DICOM files, in the order of the sources.
         cubes: dicube files.
         others: how many other patients' files have the same UIDs.
@@ -104,7 +107,7 @@ class Group:
 
     study: str
     series: str
-    patient: str = ""
+    patients: set[Patient] = field(default_factory=set)
     files: list[SourceFile] = field(default_factory=list)
     cubes: list[SourceFile] = field(default_factory=list)
     others: int = 0
@@ -160,27 +163,36 @@ def list_sources(
 
 
 def groups_of(found: Iterable[tuple[SourceFile, Header]]) -> list[Group]:
-    """Group files by series and patient, in their order.
-
-    What is stored together is removed together, so each patient has groups of their own. Files
-    without a PatientID belong to the patient of the other files of their series if it is one.
-    """
+    """Group files by series and patient; the files of a group are in their order."""
     series: dict[tuple[str, str], list[tuple[SourceFile, Header]]] = {}
     for source, header in found:
         series.setdefault((header.study, header.series), []).append((source, header))
     groups: list[Group] = []
     for (study, uid), members in series.items():
-        named = {header.patient for _, header in members} - {""}
-        (unnamed,) = named if len(named) == 1 else {""}
-        of_patient: dict[str, Group] = {}
+        of_patient = _groups_of_patients(study, uid, {header.patient for _, header in members})
+        in_order: dict[int, Group] = {}
         for source, header in members:
-            patient = header.patient or unnamed
-            group = of_patient.setdefault(patient, Group(study, uid, patient))
+            group = of_patient[header.patient]
             (group.cubes if header.is_cube else group.files).append(source)
-        for group in of_patient.values():
-            group.others = len(of_patient) - 1
-        groups += of_patient.values()
+            in_order[id(group)] = group
+        groups += in_order.values()
     return groups
+
+
+def _groups_of_patients(study: str, uid: str, patients: set[Patient]) -> dict[Patient, Group]:
+    """Return the group of each patient; who can't belong to one alone has a group of its own."""
+    found: dict[Patient, Group] = {}
+    groups: list[Group] = []
+    for patient in sorted(patients, key=lambda one: (not one.id, not one.name, one)):
+        fitting = [one for one in groups if may_be_one([patient], one.patients, by_uid=bool(uid))]
+        if len(fitting) != 1:
+            fitting = [Group(study, uid)]
+            groups += fitting
+        fitting[0].patients.add(patient)
+        found[patient] = fitting[0]
+    for group in groups:
+        group.others = len(groups) - 1
+    return found
 
 
 def _files_at(source: str, left_out: list[LeftOut]) -> Iterator[File]:
@@ -232,8 +244,8 @@ def _header(file: File) -> Header:
             return _header_of_cube(file) if is_dicube(file) else Header(why="not a DICOM file")
         if instance.is_directory:
             return Header(why="a DICOMDIR, which only lists files")
-        study, series, patient = map(instance.text, _IDS)
-        return Header(study, series, patient)
+        study, series, *patient = map(instance.text, _IDS)
+        return Header(study, series, Patient(*patient))
     except DicomCubeError as error:
         return Header(why=f"{type(error).__name__}: {error.message}", is_damaged=True)
     except MemoryError:
@@ -249,5 +261,16 @@ def _header_of_cube(file: File) -> Header:
         meta = read_meta(reader)
     if meta is None:
         return Header(why="a dicube file without DICOM metadata")
-    study, series, patient = (str(meta.get_of_slice(tag, 0) or "") for tag in _IDS)
+    study, series = (str(meta.get_of_slice(tag, 0) or "") for tag in _IDS[:2])
+    patients = patients_in(meta)
+    if len({patient.id for patient in patients} - {""}) > 1:
+        why = "a dicube file of several patients: restore its DICOM files, and add those"
+        return Header(why=why, is_damaged=True)
+    patient = max(patients, key=lambda one: (bool(one.id), one))
     return Header(study, series, patient, is_cube=True)
+
+
+def patients_in(meta: DicomMeta) -> set[Patient]:
+    """Return what the slices, or files, of a dicube file say of their patients."""
+    ids, names = (meta.get(tag, force_nonshared=True) for tag in _IDS[2:])
+    return {Patient(str(i or ""), str(n or "")) for i, n in zip(ids, names, strict=True)}

@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,9 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.archive.patients import Patient, may_be_one
 from dicube.archive.places import ASIDE, Place, free_name, stem_of
 from dicube.archive.record import SeriesRecord, record_of
-from dicube.archive.scan import LeftOut
+from dicube.archive.scan import LeftOut, patients_in
 from dicube.core.cube_parts import ORIGINALS, read_meta, read_parts
 from dicube.core.exactness import Exact
 from dicube.core.image import DicomCubeImage
@@ -48,7 +49,7 @@ Outcome = Literal["added", "present", "merged", "failed"]
 
 _CHUNK = 1 << 20
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-_STUDY_UID, _SERIES_UID, _PATIENT_ID = 0x0020000D, 0x0020000E, 0x00100020
+_IDS = 0x0020000D, 0x0020000E, 0x00100020, 0x00100010
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class SeriesJob:
         checks_originals: whether the SHA-256 of each original is compared.
         transform: changes each dataset; None to store the files as they are.
         transformed: the names of those files of the series that were transformed.
-        patient: PatientID in the sources; '' if they have none.
+        patients: what the sources say of their patient.
         others: how many other patients' files among the sources have the same UIDs.
     """
 
@@ -80,7 +81,7 @@ class SeriesJob:
     checks_originals: bool = True
     transform: Transform | None = None
     transformed: frozenset[str] = frozenset()
-    patient: str = ""
+    patients: frozenset[Patient] = frozenset()
     others: int = 0
 
 
@@ -131,6 +132,7 @@ def store_series(job: SeriesJob) -> Stored:
         place = f"{os.path.basename(last.filename)}, line {last.lineno}"
         stored = Stored("failed", error=(type(error).__name__, f"unexpected, at {place}"))
     seconds = time.monotonic() - begun
+    texts = [text.replace(work.folder + os.sep, "") for text in texts]
     return Stored(**{**stored.__dict__, "seconds": seconds, "warnings": tuple(texts)})
 
 
@@ -148,14 +150,15 @@ class _Work:
         job = self._job
         with self._place.work_folder() as self.folder:
             files, cube = self._sources()
-            study, series, patient = job.study, job.series, job.patient
+            study, series, patients = job.study, job.series, job.patients
             if job.transform is not None:
-                study, series, patient = _ids_of(files[0])
+                study, series, *patient = _ids_of(files[0])
+                patients = frozenset({Patient(*patient)})
             stem = stem_of(study, series)
             while True:
                 self.notes.clear()
                 taken = self._place.find(stem)
-                existing = self._file_of(patient, taken)
+                existing = self._file_of(patients, taken, bool(series))
                 if job.others or (existing is None and taken):
                     self.notes.append(
                         "files of several patients have this SeriesInstanceUID: a file is stored "
@@ -170,22 +173,23 @@ class _Work:
                 except FileExistsError:  # another worker was faster, as UIDs were transformed
                     continue
 
-    def _file_of(self, patient: str, names: Sequence[str]) -> str | None:
+    def _file_of(self, patients: Set[Patient], names: Sequence[str], by_uid: bool) -> str | None:
         """Return which of these files is the patient's; None if each is another's.
 
         One that can't be read may be: then the series can't be stored.
         """
+        fitting = []
         for name in names:
             with self._place.local_file(name) as path:
                 try:
                     found = _patients_in(path)
                 except DicomCubeError:
                     return name
-            if patient in found:
+            if not patients.isdisjoint(found):
                 return name
-            if len(names) == 1 and not self._job.others and (not patient or found == {""}):
-                return name
-        return None
+            if may_be_one(patients, found, by_uid=by_uid):
+                fitting.append(name)
+        return fitting[0] if len(fitting) == 1 else None
 
     # ----------------------------------------------------------------------------- sources
 
@@ -434,19 +438,19 @@ def read_whole(
         return record, volume, frozenset(file.digest for file in originals.all_files)
 
 
-def _patients_in(path: str) -> set[str]:
-    """Return the PatientIDs in a dicube file; '' where it has none."""
+def _patients_in(path: str) -> set[Patient]:
+    """Return what a dicube file says of its patients."""
     with DcbReader(path, num_threads=1) as reader:
         meta = read_meta(reader)
-    found = [] if meta is None else meta.get("PatientID", force_nonshared=True)
-    return {str(one or "") for one in found} or {""}
+        return {Patient()} if meta is None else patients_in(meta)
 
 
-def _ids_of(file: File) -> tuple[str, str, str]:
+def _ids_of(file: File) -> tuple[str, str, str, str]:
+    """Return the UIDs of a file's study and series, and its patient's ID and name."""
     instance = read_instance(file)
     assert instance is not None
-    study, series, patient = map(instance.text, (_STUDY_UID, _SERIES_UID, _PATIENT_ID))
-    return study, series, patient
+    study, series, patient, name = map(instance.text, _IDS)
+    return study, series, patient, name
 
 
 def _files_below(folder: str) -> list[str]:

@@ -39,6 +39,7 @@ from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
     InvalidCubeFileError,
+    TargetExistsError,
 )
 
 
@@ -695,6 +696,48 @@ def test_files_without_uids_of_several_patients(archive: Archive, tmp_path: Path
     )
 
 
+def test_files_without_uids_of_patients_without_ids(archive: Archive, tmp_path: Path) -> None:
+    """Names tell them apart, also from one with an ID."""
+    for number, (patient, name) in enumerate([("4711", "A^A"), ("", "B^B"), ("", "C^C"), ("", "")]):
+        (dataset,) = series_of(number, 1, patient)
+        dataset.PatientName = name
+        del dataset.SeriesInstanceUID, dataset.StudyInstanceUID
+        write_series(tmp_path / "in" / str(number), [dataset])
+    for number in range(4):  # one after the other, and again together
+        assert add(archive, tmp_path / "in" / str(number)).counts == {"added": 1}
+    assert add(archive, tmp_path / "in", checksum=True).counts == {"present": 4}
+    other = Archive(tmp_path / "other")
+    assert add(other, tmp_path / "in").counts == {"added": 4}
+    archive.remove(patient="4711")
+    (series,) = archive.series(patient_name="B^B")
+    assert digests(series.restore(tmp_path / "out")) == digests([tmp_path / "in" / "1"])
+
+
+def test_a_dicube_file_of_several_patients(archive: Archive, tmp_path: Path) -> None:
+    datasets = series_of(1, 4)
+    datasets[3].PatientID = "0815"
+    write_series(tmp_path / "in", datasets)
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "in")
+    image.to_file(tmp_path / "mixed.dcba")
+    report = add(archive, tmp_path / "mixed.dcba")
+    assert report.counts == {}
+    assert "several patients" in report.damaged[0].why
+
+
+def test_names_of_files_may_be_any_bytes(archive: Archive, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", series_of(1))
+    write_series(tmp_path / "in" / "others", series_of(2))
+    os.rename(tmp_path / "in" / "I1", os.fsencode(tmp_path / "in") + b"/M\xfcller.dcm")
+    report = add(archive, tmp_path / "in", report=tmp_path / "report.ndjson")
+    assert report.counts == {"added": 2}
+    assert "M\\\\udcfcller.dcm" in (tmp_path / "report.ndjson").read_text()
+    assert add(archive, tmp_path / "in").counts == {"present": 2}
+    assert digests(archive.restore(tmp_path / "out", patient="4711")) == digests([tmp_path / "in"])
+    assert b"M\xfcller.dcm" in [
+        os.path.basename(os.fsencode(p)) for p in tmp_path.rglob("out/*/*/*")
+    ]
+
+
 def one_series(dataset: Any) -> None:
     dataset.SeriesInstanceUID = f"{STUDY}.1.5"
 
@@ -727,6 +770,22 @@ def test_what_is_no_file_is_reported(archive: Archive, tmp_path: Path) -> None:
         "pipe": ("no regular file", False),
     }
     assert not report.ok
+
+
+def test_a_report_replaces_only_reports(archive: Archive, tree: Path, tmp_path: Path) -> None:
+    add(archive, tree / "a", report=tmp_path / "report")
+    first = (tmp_path / "report").read_text()
+    add(archive, tree / "a", report=tmp_path / "report")
+    assert (tmp_path / "report").read_text() != first
+    (stored,) = (tmp_path / "archive").rglob("*.dcba")
+    for path in (tree / "b" / "I1", stored, tmp_path / "archive" / "catalogue.sqlite"):
+        before = path.read_bytes()
+        with pytest.raises(TargetExistsError, match="is no report"):
+            add(archive, tree, report=path)
+        assert path.read_bytes() == before
+    mode = stat.S_IMODE(os.stat("/dev/null").st_mode)
+    add(archive, tree, report="/dev/null")
+    assert stat.S_IMODE(os.stat("/dev/null").st_mode) == mode
 
 
 def test_a_report_that_cannot_be_written_is_named(archive: Archive, tree: Path) -> None:

@@ -160,7 +160,9 @@ def test_what_identifies_images_is_consistent_and_marked(tmp_path: Path) -> None
     meta = image.dicom_meta
     assert meta is not None
     assert meta.get("PatientIdentityRemoved") == "YES"
-    assert "Basic Profile" in meta.get("DeidentificationMethod")
+    method, key = meta.get("DeidentificationMethod")
+    assert "Basic Profile" in method
+    assert key == f"dicube key {read_key(tmp_path / 'archive.key').fingerprint}"
     assert (
         meta.get("SOPInstanceUID")[0]
         == meta.get("ReferencedImageSequence")[0]["00081155"]["Value"][0]
@@ -260,14 +262,19 @@ def test_identities_never_mix(tmp_path: Path) -> None:
             add(without, second, dry_run=dry_run)
     with pytest.raises(DataConsistencyError, match="another key"):
         add(without, second, deidentify="basic", key=tmp_path / "other.key")
+    (tmp_path / "without" / "catalogue.sqlite").unlink()  # the files tell
+    with pytest.raises(DataConsistencyError, match="expected deidentify='basic'"):
+        add(without, second)
     without.index(executor=Inline())
     with pytest.raises(DataConsistencyError, match="expected deidentify='basic'"):
         add(without, second)
     named = Archive(tmp_path / "named")
     add(named, first)
+    (tmp_path / "named" / "catalogue.sqlite").unlink()
     with pytest.raises(DataConsistencyError, match="not de-identified"):
         add(named, second, deidentify="basic")
     assert add(named, second).counts == {"added": 1}
+    named.index(executor=Inline())
     named.remove(patient="4711")
     assert add(named, second, deidentify="basic").counts == {"added": 1}  # it was empty
 

@@ -92,6 +92,34 @@ def test_an_archive_that_can_only_be_read(made: Path) -> None:
         assert len(Archive(path).rows()) == 6
 
 
+def test_an_instance_of_two_series_is_restored_twice(archive: Archive, tmp_path: Path) -> None:
+    write_series(tmp_path / "in", series_of(5, 1))
+    other = series_of(6, 1, "0815")
+    other[0].SOPInstanceUID = f"{STUDY}.1.5.0"
+    write_series(tmp_path / "in", other, ["J1"])
+    add(archive, tmp_path / "in")
+    restored = archive.restore(tmp_path / "out", instance=f"{STUDY}.1.5.0")
+    assert len(restored) == 2
+    assert digests(restored) == digests([tmp_path / "in"])
+
+
+def test_a_catalogue_is_of_one_archive(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    one, other = (Archive(tmp_path / name, path) for name in ("one", "other"))
+    add(one, made / "tree" / "a")
+    with pytest.raises(DataConsistencyError, match=r"is the catalogue of .*one and not of .*other"):
+        add(other, made / "tree" / "b")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    moved = Archive(tmp_path / "moved", path)
+    with pytest.raises(DataConsistencyError, match="index"):
+        moved.remove(patient="4711")
+    moved.index(executor=Inline())
+    assert add(moved, made / "tree" / "a").counts == {"present": 1}
+    for name in ("sqlite://", "sqlite:///:memory:", ":memory:"):
+        with pytest.raises(DataConsistencyError, match="that stays"):
+            Archive(tmp_path / "one", name)
+
+
 def test_truths_can_be_searched(archive: Archive) -> None:
     for value in (True, "true", "True", 1):
         assert len(archive.rows(has_originals=value)) == 6
