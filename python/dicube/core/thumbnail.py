@@ -1,4 +1,4 @@
-"""Make a small 8-bit picture of the middle slice of a cube.
+"""Make 8-bit pictures of slices of a cube: a slice by a window, or a small one of the middle slice.
 
 Knows windows and interpretations of DICOM (PS3.3 C.11.2, C.7.6.3.1.2). Must not know how frames are
 stored.
@@ -69,11 +69,38 @@ def thumbnail(cube: Source, side: int) -> NDArray[np.uint8]:
     # Averages of a palette's indices mean nothing.
     if not has_palette(part):
         cube = _smallest_level(cube, middle, rows, columns)
-    if len(cube.shape) == 4 or has_palette(part):
-        shown = _colours(cube, middle, part)
-    else:
-        shown = _greys(cube, middle, part)
-    return np.rint(_shrunk(_shrunk(shown, rows, 0), columns, 1) * 255).astype(np.uint8)
+    shown = _shown(cube, middle, part, None)
+    return _in_bytes(_shrunk(_shrunk(shown, rows, 0), columns, 1))
+
+
+def picture(cube: Source, index: int, window: Window | None = None) -> NDArray[np.uint8]:
+    """Return a slice as viewers show it; see `Cube.thumbnail`.
+
+    Args:
+        cube: the cube.
+        index: of the slice.
+        window: of grey values; None for the slice's own.
+
+    Returns:
+        uint8, (rows, columns), or (rows, columns, 3) for colour.
+
+    Raises:
+        DataConsistencyError: the colours can't be converted to RGB.
+    """
+    meta = cube.dicom_meta
+    part = None if meta is None else meta.select([index])
+    return _in_bytes(_shown(cube, index, part, window))
+
+
+def _in_bytes(shown: Values) -> NDArray[np.uint8]:
+    return np.rint(shown * 255).astype(np.uint8)
+
+
+def _shown(cube: Source, index: int, meta: DicomMeta | None, window: Window | None) -> Values:
+    """Return a slice, which has these metadata, as grey values or colours from 0 to 1."""
+    if len(cube.shape) == 4 or has_palette(meta):
+        return _colours(cube, index, meta)
+    return _greys(cube, index, meta, window)
 
 
 def _picture_shape(cube: Source, side: int) -> tuple[int, int]:
@@ -109,12 +136,11 @@ def _colours(cube: Source, index: int, meta: DicomMeta | None) -> Values:
     return _stretched(colours.astype(np.float64))
 
 
-def _greys(cube: Source, index: int, meta: DicomMeta | None) -> Values:
+def _greys(cube: Source, index: int, meta: DicomMeta | None, window: Window | None) -> Values:
     """Return a slice as grey values from 0, black, to 1, white."""
-    window = None
     try:
         values = cube.get_fdata(index, "float64")
-        window = window_of_slice(cube.dicom_meta, cube.pixel_header, index)
+        window = window or window_of_slice(cube.dicom_meta, cube.pixel_header, index)
     except DataConsistencyError:  # several mappings to real values
         values = cube[index].astype(np.float64)
     shown = _stretched(values) if window is None else _windowed(values, window)
