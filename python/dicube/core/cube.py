@@ -248,9 +248,9 @@ class Cube:
     def thumbnail(self, side: int = 256) -> NDArray[np.uint8]:
         """Return a small picture of the middle slice, such as for a list of series.
 
-        Grey values are shown by the first window of the slice (VOI LUT, PS3.3 C.11.2, also SIGMOID
-        and LINEAR_EXACT; a VOI LUT Sequence is not applied). Without a window, the range of values
-        is shown, except 0.5 % at each end. MONOCHROME1 is inverted, so that white is always bright.
+        Grey values are shown by the first VOI LUT of the slice, else by its first window (PS3.3
+        C.11.2, also SIGMOID and LINEAR_EXACT). Without both, the range of values is shown, except
+        0.5 % at each end. MONOCHROME1 is inverted, so that white is always bright.
         Palettes and YCbCr become RGB. Rows and columns are those of the stored slice; where pixels
         are not square, the finer axis is shrunk until they are. Decodes the smallest level that has
         enough pixels, and fetches no more from a URL.

@@ -1,30 +1,26 @@
 """Make 8-bit pictures of slices of a cube: a slice by a window, or a small one of the middle slice.
 
-Knows windows and interpretations of DICOM (PS3.3 C.11.2, C.7.6.3.1.2). Must not know how frames are
-stored.
+Must not know how values are shown, or how frames are stored.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.core.windowing import Values, in_bytes, shades_of_slice, stretched
 from dicube.dicom.series.colours import has_palette, in_rgb
-from dicube.dicom.series.precedence import Window, window_of_slice
 from dicube.exceptions import DataConsistencyError
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
     from dicube.dicom.series.geometry import Space
+    from dicube.dicom.series.precedence import Window
     from dicube.pixel_header import PixelDataHeader
-
-_WITHOUT_OUTLIERS = 0.5, 99.5  # percentiles that are black and white without a window
-_INVERTED = "MONOCHROME1"
-
-Values = NDArray[np.floating[Any]]
 
 
 class Source(Protocol):
@@ -70,7 +66,7 @@ def thumbnail(cube: Source, side: int) -> NDArray[np.uint8]:
     if not has_palette(part):
         cube = _smallest_level(cube, middle, rows, columns)
     shown = _shown(cube, middle, part, None)
-    return _in_bytes(_shrunk(_shrunk(shown, rows, 0), columns, 1))
+    return in_bytes(shrunk(shrunk(shown, rows, 0), columns, 1))
 
 
 def picture(cube: Source, index: int, window: Window | None = None) -> NDArray[np.uint8]:
@@ -89,11 +85,7 @@ def picture(cube: Source, index: int, window: Window | None = None) -> NDArray[n
     """
     meta = cube.dicom_meta
     part = None if meta is None else meta.select([index])
-    return _in_bytes(_shown(cube, index, part, window))
-
-
-def _in_bytes(shown: Values) -> NDArray[np.uint8]:
-    return np.rint(shown * 255).astype(np.uint8)
+    return in_bytes(_shown(cube, index, part, window))
 
 
 def _shown(cube: Source, index: int, meta: DicomMeta | None, window: Window | None) -> Values:
@@ -133,51 +125,19 @@ def _colours(cube: Source, index: int, meta: DicomMeta | None) -> Values:
     colours: NDArray[Any] = in_rgb(cube[index : index + 1], meta)[0]
     if colours.dtype == np.uint8:
         return colours.astype(np.float64) / 255
-    return _stretched(colours.astype(np.float64))
+    return stretched(colours.astype(np.float64))
 
 
 def _greys(cube: Source, index: int, meta: DicomMeta | None, window: Window | None) -> Values:
     """Return a slice as grey values from 0, black, to 1, white."""
+    shades = shades_of_slice(cube.dicom_meta, cube.pixel_header, index, window)
     try:
-        values = cube.get_fdata(index, "float64")
-        window = window or window_of_slice(cube.dicom_meta, cube.pixel_header, index)
+        return shades(cube.get_fdata(index, "float64"))
     except DataConsistencyError:  # several mappings to real values
-        values = cube[index].astype(np.float64)
-    shown = _stretched(values) if window is None else _windowed(values, window)
-    is_inverted = meta is not None and meta.get("PhotometricInterpretation") == _INVERTED
-    return np.where(np.isnan(values), 0.0, 1 - shown) if is_inverted else shown
+        return replace(shades, window=window, table=None)(cube[index].astype(np.float64))
 
 
-def _windowed(values: Values, window: Window) -> Values:
-    """Apply a window (PS3.3 C.11.2.1.2 and C.11.2.1.3); what is not a number is black."""
-    center, width = window.center, window.width
-    with np.errstate(over="ignore"):
-        if window.function == "SIGMOID":
-            return _filled(1 / (1 + np.exp(-4 * (values - center) / width)))
-        if window.function != "LINEAR_EXACT" and width >= 1:
-            center, width = center - 0.5, width - 1
-        if width == 0:
-            return (values > center).astype(np.float64)
-        return _filled((values - center) / width + 0.5)
-
-
-def _stretched(values: Values) -> Values:
-    """Show all but outliers between black and white."""
-    values = values / 2  # so that no difference overflows
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return np.zeros_like(values)
-    low, high = np.percentile(finite, _WITHOUT_OUTLIERS)
-    if low == high:
-        low, high = finite.min(), finite.max()
-    return _filled((values - low) / ((high - low) or 1))
-
-
-def _filled(shown: Values) -> Values:
-    return np.nan_to_num(np.clip(shown, 0, 1), nan=0.0)
-
-
-def _shrunk(values: Values, size: int, axis: int) -> Values:
+def shrunk(values: Values, size: int, axis: int) -> Values:
     """Average neighbours along an axis, so that `size` are left."""
     count = values.shape[axis]
     starts = np.arange(size) * count // size

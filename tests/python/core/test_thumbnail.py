@@ -16,7 +16,7 @@ from pydicom.pixels.processing import apply_color_lut, apply_windowing, convert_
 
 import dicube
 from dicube import Cube, DicomCubeImage, PixelDataHeader
-from dicube.core.thumbnail import _shrunk
+from dicube.core.thumbnail import shrunk
 from dicube.dicom.series.geometry import Space
 from dicube.exceptions import DataConsistencyError
 
@@ -218,7 +218,7 @@ def test_sides_and_pixels_that_are_not_square(
         picture = cube.thumbnail(side)
         assert np.array_equal(cube.at_level(cube.levels and 1).thumbnail(1), cube.thumbnail(1))
     assert picture.shape == expected
-    exact = _shrunk(_shrunk(ramp / high, expected[0], 0), expected[1], 1) * 255
+    exact = shrunk(shrunk(ramp / high, expected[0], 0), expected[1], 1) * 255
     assert np.abs(picture - exact).max() <= 5  # samples of a level lie at corners, not centres
 
 

@@ -9,7 +9,6 @@ absent, unreadable, or there. Values that an unreadable one would give are NaN, 
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
-from dicube.dicom.merge_utils import JsonElement
+from dicube.dicom.metadata.look_up_table import Elements, Unreadable, read_lut
 from dicube.dicom.metadata.lookup import MetadataLookup, converted
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.exceptions import shown
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 Choice: TypeAlias = "int | str"
 """The number of a mapping among those of a slice, or its LUTLabel."""
-
-Elements: TypeAlias = "dict[str, JsonElement]"
 
 RESCALE_NAMES = ("RescaleSlope", "RescaleIntercept")
 
@@ -339,7 +336,7 @@ def _modality_luts(items: Sequence[Elements], signed: bool) -> Iterator[Mapping]
         units = _text(item, "ModalityLUTType")
         try:
             pieces = (_modality_lut(item, signed),)
-        except _Unreadable as reason:
+        except Unreadable as reason:
             yield Mapping(_LUTS, labels, units, unreadable=f"{_LUTS}: {reason}")
         else:
             yield Mapping(_LUTS, labels, units, pieces, clamps=True)
@@ -347,22 +344,9 @@ def _modality_luts(items: Sequence[Elements], signed: bool) -> Iterator[Mapping]
 
 def _modality_lut(item: Elements, signed: bool) -> Piece:
     """Return the table of an item (PS3.3 C.11.1.1.1)."""
-    descriptor = item.get(get_tag_key("LUTDescriptor"), {}).get("Value", [])
-    if len(descriptor) != 3 or not all(isinstance(number, int) for number in descriptor):
-        raise _Unreadable(f"LUTDescriptor is {shown(descriptor)}, not three integers")
-    # Whatever the VR says, only the second value may be signed, if stored values are.
-    count, bits = (number & 0xFFFF for number in descriptor[::2])
-    count = count or 1 << 16
-    first = (descriptor[1] + 0x8000) % 0x10000 - 0x8000 if signed else descriptor[1] & 0xFFFF
-    data = _bytes(item.get(get_tag_key("LUTData"), {}))
-    # Some writers give entries of 8 bits 16 each; the length shows it (note 1 there).
-    packed = bits <= 8 and (len(data) < 2 * count or count == 1)
-    if not 0 < bits <= 16 or len(data) < (1 if packed else 2) * count:
-        raise _Unreadable(
-            f"LUTData has {len(data)} bytes, LUTDescriptor says {count} entries of {bits} bits"
-        )
-    table = np.frombuffer(data, "u1" if packed else "<u2", count).astype(np.float64)
-    return Piece(first, first + count - 1, table=table)
+    lut = read_lut(item, signed)
+    last = lut.first + len(lut.entries) - 1
+    return Piece(lut.first, last, table=lut.entries.astype(np.float64))
 
 
 # ------------------------------------------------------------------------- real world values
@@ -380,7 +364,7 @@ def _real_world(items: Sequence[Elements], wraps: tuple[int, int] | None) -> lis
         meaning = units, item.get(get_tag_key(_QUANTITY), {}).get("Value")
         try:
             mapping = Mapping(_MAPPINGS, labels, units, (_piece(item, wraps),))
-        except _Unreadable as reason:
+        except Unreadable as reason:
             reason_text = f"item {number} of {_MAPPINGS}: {reason}"
             mapping = Mapping(_MAPPINGS, labels, units, unreadable=reason_text)
         for place, (other, other_meaning) in enumerate(found):
@@ -415,18 +399,18 @@ def _piece(item: Elements, wraps: tuple[int, int] | None) -> Piece:
     first, last = (_end(item, keywords, wraps) for keywords in (_FIRST, _LAST))
     slope, intercept = (_number_in(item, keyword) for keyword in (_SLOPE, _INTERCEPT))
     if first is not None and last is not None and first > last:
-        raise _Unreadable(f"the first value mapped is {first:g}, the last one {last:g}")
+        raise Unreadable(f"the first value mapped is {first:g}, the last one {last:g}")
     if slope is not None and intercept is not None:
         limits = -math.inf if first is None else first, math.inf if last is None else last
         return Piece(*limits, slope, intercept)
     table = item.get(get_tag_key(_TABLE), {}).get("Value")
     if not table:
         missing = _SLOPE if slope is None else _INTERCEPT
-        raise _Unreadable(f"it has neither {missing} nor {_TABLE}")
+        raise Unreadable(f"it has neither {missing} nor {_TABLE}")
     if first is None or not first.is_integer() or last != first + len(table) - 1:
-        raise _Unreadable(f"{_TABLE} has {len(table)} values for stored ones of {first} to {last}")
+        raise Unreadable(f"{_TABLE} has {len(table)} values for stored ones of {first} to {last}")
     if not all(isinstance(value, (int, float)) for value in table):
-        raise _Unreadable(f"{_TABLE} has values that are not numbers")
+        raise Unreadable(f"{_TABLE} has values that are not numbers")
     return Piece(first, last, table=np.array(table, np.float64))
 
 
@@ -457,10 +441,6 @@ def _wraps(meta: MetadataLookup, index: int) -> tuple[int, int] | None:
 # ------------------------------------------------------------------------- elements of items
 
 
-class _Unreadable(Exception):
-    """An item can't be understood; the text says why."""
-
-
 def _number_in(item: Elements, keyword: str, finite: bool = True) -> float | None:
     """Return the number of an element in an item; None if it is absent."""
     element = item.get(get_tag_key(keyword))
@@ -471,7 +451,7 @@ def _number_in(item: Elements, keyword: str, finite: bool = True) -> float | Non
     if math.isfinite(value) or not (finite or math.isnan(value)):
         return value
     found = shown(values[0] if len(values) == 1 else values)
-    raise _Unreadable(f"{keyword}: expected one number, found {found}")
+    raise Unreadable(f"{keyword}: expected one number, found {found}")
 
 
 def _text(item: Elements, keyword: str) -> str:
@@ -490,11 +470,3 @@ def _units(item: Elements) -> str:
         for keyword in ("CodeValue", "LongCodeValue", "URNCodeValue", "CodeMeaning")
     )
     return next(filter(None, texts), "")
-
-
-def _bytes(element: JsonElement) -> bytes:
-    """Return the value of LUTData, whose value representation is US or OW, in little endian."""
-    if "InlineBinary" in element:
-        return base64.b64decode(element["InlineBinary"])
-    values = [value for value in element.get("Value", []) if isinstance(value, int)]
-    return np.array(values, np.int64).astype("<u2").tobytes()

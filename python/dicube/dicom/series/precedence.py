@@ -37,6 +37,7 @@ from dicube.dicom.dicom_tags import get_tag_key
 from dicube.dicom.elements.values import number_text
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice, first_window
 from dicube.dicom.metadata.frames import FUNCTIONAL_GROUPS
+from dicube.dicom.metadata.look_up_table import Lut, Unreadable, read_lut
 from dicube.dicom.metadata.real_world import (
     MAPPING_KEYS,
     RESCALE_NAMES,
@@ -168,6 +169,24 @@ def window_of_slice(meta: DicomMeta | None, header: PixelDataHeader, index: int)
     if center is None or width is None or not (math.isfinite(center) and 0 < width < math.inf):
         return None
     return Window(center, width, function if isinstance(function, str) else "LINEAR")
+
+
+def table_of_slice(meta: DicomMeta | None, header: PixelDataHeader, index: int) -> Lut | None:
+    """Return the first VOI LUT of a slice (PS3.3 C.11.2.1.1), which maps real values to grey ones.
+
+    None if it has none that can be read, or if a window was set in the header.
+    """
+    if meta is None or _values(header, WINDOW) != first_window(meta):
+        return None
+    (items,) = meta.sequences("VOILUTSequence", [index])
+    if not items:
+        return None
+    vr = items[0].get(get_tag_key("LUTDescriptor"), {}).get("vr")
+    signed = vr == "SS" or meta.get_of_slice("PixelRepresentation", index) == 1
+    try:
+        return read_lut(items[0], signed)
+    except Unreadable:
+        return None
 
 
 def _chosen(index: int, mappings: Sequence[Mapping], choice: Choice) -> Mapping:
