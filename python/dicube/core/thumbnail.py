@@ -64,7 +64,7 @@ def thumbnail(cube: Source, side: int) -> NDArray[np.uint8]:
     rows, columns = _picture_shape(cube, side)
     # Averages of a palette's indices mean nothing.
     if not has_palette(part):
-        cube = _smallest_level(cube, middle, rows, columns)
+        cube = smallest_level(cube, middle, rows, columns)
     shown = _shown(cube, middle, part, None)
     return in_bytes(shrunk(shrunk(shown, rows, 0), columns, 1))
 
@@ -107,7 +107,7 @@ def _picture_shape(cube: Source, side: int) -> tuple[int, int]:
     return max(round(rows * tall / pixel), 1), max(round(columns / pixel), 1)
 
 
-def _smallest_level(cube: Source, index: int, rows: int, columns: int) -> Source:
+def smallest_level(cube: Source, index: int, rows: int, columns: int) -> Source:
     """Return the smallest level of a slice with at least so many rows and columns."""
     for level in range(cube.levels, cube.level, -1):
         smaller = cube.at_level(level)
