@@ -274,6 +274,38 @@ class Cube:
 
         return thumbnail(self, side)
 
+    def view(
+        self, level: int | None = None, *, height: int = 400, most_bytes: int = 256 << 20
+    ) -> Any:
+        """Return an interactive view for a notebook: three planes and 3D, by ipyniivue.
+
+        Shows real values at their place in the patient. The browser gets the whole volume, so a
+        large one is shown at the first resolution level that fits `most_bytes`; if none does, every
+        second, fourth... row, column and slice of the coarsest is shown. A warning then says what
+        is shown. The volume is decoded in parts, so it may be larger than memory. Of a series of
+        several volumes the largest is shown.
+
+        Args:
+            level: resolution level to show; None for the finest that fits.
+            height: of the view, in pixels.
+            most_bytes: what the browser gets at most.
+
+        Returns:
+            An `ipyniivue.NiiVue`, which a notebook shows.
+
+        Raises:
+            MissingPackageError: (an ImportError too) ipyniivue or nibabel is not installed:
+                `pip install 'dicube[notebook]'`.
+            DataConsistencyError: the file does not have the level; or its volume is larger than
+                `most_bytes`; or the colours can't be converted to RGB.
+
+        Warns:
+            UserWarning: less than the whole resolution is shown.
+        """
+        from dicube.core.volume_view import view_of
+
+        return view_of(self, level, height, most_bytes)
+
     # ---------------------------------------------------------------------- besides the pixels
 
     @property
@@ -342,6 +374,17 @@ class Cube:
     def __repr__(self) -> str:
         level = f" level={self.level}" if self.level else ""
         return f"<Cube shape={self.shape} dtype={self.dtype.name}{level}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: middle planes (with Pillow), and what the file holds.
+
+        Names, IDs and dates of patients are left out, because notebooks are shared. Burnt-in
+        texts in the pixels are not. Never raises: what can't be read is shown as a text.
+        """
+        from dicube.core.notebook import html_of
+
+        facts = {"level": self.level} if self.level else {}
+        return html_of(self, self._reader.name, self._reader.codec, facts)
 
     # --------------------------------------------------------------------------------- within
 

@@ -34,6 +34,7 @@ from dicube.core.nifti_image import (
 )
 from dicube.core.origin import Origin
 from dicube.core.parts_of_series import parts_of_slices, volumes_of
+from dicube.core.picture_source import PictureSource
 from dicube.core.pixels import Pixels
 from dicube.core.provenance import Provenance
 from dicube.core.slice_values import real_values, values_need_meta
@@ -812,6 +813,32 @@ class DicomCubeImage:
         values[list(damage.frames)] = np.nan
         return values
 
+    def view(self, *, height: int = 400, most_bytes: int = 256 << 20) -> Any:
+        """Return an interactive view for a notebook: three planes and 3D, by ipyniivue.
+
+        Shows real values at their place in the patient. The browser gets the whole volume; of one
+        larger than `most_bytes`, every second, fourth... row, column and slice is shown, and a
+        warning says so. Of a series of several volumes the largest is shown.
+
+        Args:
+            height: of the view, in pixels.
+            most_bytes: what the browser gets at most.
+
+        Returns:
+            An `ipyniivue.NiiVue`, which a notebook shows.
+
+        Raises:
+            MissingPackageError: (an ImportError too) ipyniivue or nibabel is not installed:
+                `pip install 'dicube[notebook]'`.
+            DataConsistencyError: the colours can't be converted to RGB.
+
+        Warns:
+            UserWarning: less than the whole resolution is shown.
+        """
+        from dicube.core.volume_view import view_of
+
+        return view_of(self._picture_source(), None, height, most_bytes)
+
     def init_meta(
         self,
         modality: str = "OT",
@@ -929,7 +956,20 @@ class DicomCubeImage:
             f"status={self.dicom_status.value}>"
         )
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: middle planes (with Pillow), and what the image is.
+
+        Names, IDs and dates of patients are left out, because notebooks are shared. Burnt-in
+        texts in the pixels are not. Never raises: what can't be read is shown as a text.
+        """
+        from dicube.core.notebook import html_of
+
+        return html_of(self._picture_source(), None, None, {})
+
     # ---------------------------------------------------------------------------------- private
+
+    def _picture_source(self) -> PictureSource:
+        return PictureSource(self._pixels, self._parts(), self._real_world)
 
     @property
     def _raw_image(self) -> NDArray[Any]:

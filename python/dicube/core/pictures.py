@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from dicube.core.picture_files import labelled, scaled
 from dicube.core.thumbnail import Source, shrunk, smallest_level
-from dicube.core.windowing import Values, in_bytes, shades_of_slice
+from dicube.core.windowing import Shades, Values, in_bytes, shades_of_slice
+from dicube.dicom.metadata.slice_order import normal_of, orientations, positions
 from dicube.dicom.series.colours import has_palette, in_rgb
 from dicube.dicom.series.geometry import Grid, grid_of_space, grid_or_reason, voxel_size
 from dicube.dicom.series.vendors import is_mosaic
@@ -26,12 +27,14 @@ from dicube.dicom.series.volumes import series_volumes
 from dicube.exceptions import DataConsistencyError
 
 if TYPE_CHECKING:
+    from dicube.dicom.dicom_meta import DicomMeta
     from dicube.dicom.series.precedence import Window
 
 # What a batch of slices may take while planes are cut from it; a batch has at least one.
 _BATCH_BYTES = 64 << 20
 _MOST_SIDE = 4096  # pixels
 _GAP = 2  # pixels between the pictures of a sheet
+_LEAST_WITH_LABELS = 48  # pixels
 
 _SLICE, _ROW, _COLUMN = range(3)  # axes of a volume
 _LEFT, _BACK, _UP = range(3)  # axes of the patient (LPS)
@@ -68,14 +71,21 @@ class Picture:
         return self.spacing[0] * self.pixels.shape[0], self.spacing[1] * self.pixels.shape[1]
 
     def square(self, mm: float, label: bool = False) -> NDArray[np.uint8]:
-        """Return the picture with square pixels of a size in mm, and with letters if wanted.
+        """Return the picture with square pixels of a size in mm.
+
+        Args:
+            mm: the size of a pixel.
+            label: write the index and the letters at its edges, where there is room.
+
+        Returns:
+            uint8, (rows, columns), or (rows, columns, 3) for colour.
 
         Raises:
             MissingPackageError: Pillow is not installed.
         """
         rows, columns = (min(max(round(size / mm), 1), _MOST_SIDE) for size in self.size)
         pixels = scaled(self.pixels, rows, columns)
-        if not label:
+        if not label or min(rows, columns) < _LEAST_WITH_LABELS:
             return pixels
         top, bottom, left, right = self.ends
         places = ((0, 0.5, top), (1, 0.5, bottom), (0.5, 0, left), (0.5, 1, right))
@@ -87,7 +97,7 @@ class Stack(NamedTuple):
 
     Attributes:
         frames: their numbers.
-        grid: of the volume; None if its place isn't known.
+        grid: of the volume at the cube's level; None if its place isn't known.
         spacing: from slice to slice, row to row, column to column; in mm.
     """
 
@@ -101,18 +111,13 @@ def stack_of(cube: Source) -> Stack:
     meta, space = cube.dicom_meta, cube.space
     frames: Sequence[int] = range(cube.shape[0])
     if space is not None:
-        return _stack(frames, grid_of_space(space), cube)
+        return _stack(frames, grid_of_space(space))
     if meta is None or is_mosaic(meta):
         return Stack(frames, None, (1.0, 1.0, 1.0))
     split = series_volumes(meta)
     if split is not None:
         frames = max(split.slices, key=len)
-        meta = meta.select(frames)
-    grid = grid_or_reason(meta)[0]
-    if grid is not None and cube.shape[1:3] == grid.shape[1::-1]:
-        return _stack(frames, grid, cube)
-    x, y, z = voxel_size(meta)[0]
-    return Stack(frames, None, _sound((z, y, x)))
+    return _stack_of_slices(cube, meta.select(frames), frames)
 
 
 def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Picture]:
@@ -140,8 +145,9 @@ def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Pi
     source = _level_for(cube, index, side)
     row, column = source.shape[1] // 2, source.shape[2] // 2
     cuts: tuple[list[Values], ...] = ([], [], [])
-    shown = _Shown(source, index, window)
-    for first, block in shown.blocks(frames):
+    in_colour = is_in_colour(source, index)
+    shades = None if in_colour else shades_for(source, index, window)
+    for first, block in values_in_batches(source, frames, in_colour):
         if index in frames[first : first + len(block)]:
             # A copy, because the block is large.
             cuts[_SLICE].append(block[frames.index(index) - first].copy())
@@ -155,7 +161,7 @@ def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Pi
     spacing = stack.spacing[0] * every, stack.spacing[1] * factor, stack.spacing[2] * factor
     indices = index, row * factor, column * factor
     pictures = [
-        _turned(shown.pixels(plane, among), axis, indices[axis], stack.grid, spacing)
+        _turned(_drawn(plane, shades, among), axis, indices[axis], stack.grid, spacing)
         for axis, plane in enumerate(planes)
     ]
     return sorted(pictures, key=lambda one: [*_SHOWN, one.name].index(one.name))
@@ -164,7 +170,7 @@ def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Pi
 def spread_slices(
     cube: Source, count: int, side: int, window: Window | None = None
 ) -> list[Picture]:
-    """Return slices at equal distances through a volume, each shown by its own window.
+    """Return slices at equal distances through a file, each shown by its own window.
 
     Without windows and VOI LUTs, the range of values in all of them is shown.
 
@@ -177,28 +183,35 @@ def spread_slices(
     Raises:
         DicomCubeError: a slice can't be decoded, or its colours can't be converted.
     """
-    stack = stack_of(cube)
-    count = min(count, len(stack.frames))
-    frames = [stack.frames[(2 * n + 1) * len(stack.frames) // (2 * count)] for n in range(count)]
-    slices: list[tuple[_Shown, Values, tuple[float, float]]] = []
+    stack, meta = stack_of(cube), cube.dicom_meta
+    frames: Sequence[int] = stack.frames
+    if len(frames) < cube.shape[0]:
+        frames = range(cube.shape[0])
+    count = min(count, len(frames))
+    frames = [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]
+    slices: list[tuple[Shades | None, Values, tuple[float, float]]] = []
     for frame in frames:
         source = _level_for(cube, frame, side)
-        shown = _Shown(source, frame, window)
-        ((_, block),) = shown.blocks([frame])
+        in_colour = is_in_colour(source, frame)
+        shades = None if in_colour else shades_for(source, frame, window)
+        ((_, block),) = values_in_batches(source, [frame], in_colour)
         rows, columns = (min(size, 2 * side) for size in block.shape[1:3])
         small = shrunk(shrunk(block[0], rows, 0), columns, 1)
         scales = cube.shape[1] / rows, cube.shape[2] / columns
-        slices.append((shown, small, scales))
+        slices.append((shades, small, scales))
     among = np.concatenate([values.reshape(-1) for _, values, _ in slices])
+    stacks = [stack] * count
+    if meta is not None and len(stack.frames) < cube.shape[0]:
+        stacks = [_stack_of_slices(cube, meta.select([frame]), [frame]) for frame in frames]
     return [
         _turned(
-            shown.pixels(values, among),
+            _drawn(values, shades, among),
             _SLICE,
             frame,
-            stack.grid,
-            (stack.spacing[0], stack.spacing[1] * down, stack.spacing[2] * across),
+            one.grid,
+            (one.spacing[0], one.spacing[1] * down, one.spacing[2] * across),
         )
-        for frame, (shown, values, (down, across)) in zip(frames, slices, strict=True)
+        for frame, one, (shades, values, (down, across)) in zip(frames, stacks, slices, strict=True)
     ]
 
 
@@ -248,6 +261,7 @@ def _row_of(pictures: Sequence[Picture], across: int, width: int) -> NDArray[np.
     height = max(len(tile) for tile in tiles)
     row = np.zeros((height + 2 * _GAP, width, 3), np.uint8)
     for place, tile in enumerate(tiles):
+        tile = tile if tile.ndim == 3 else tile[..., None]
         top = (len(row) - tile.shape[0]) // 2
         left = place * cell + (cell - tile.shape[1]) // 2
         row[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
@@ -257,50 +271,69 @@ def _row_of(pictures: Sequence[Picture], across: int, width: int) -> NDArray[np.
 # --------------------------------------------------------------------------------------- values
 
 
-class _Shown:
-    """Values of slices, and how they are shown.
+def is_in_colour(cube: Source, index: int) -> bool:
+    """Return whether a slice is in colour, stored values of a palette included."""
+    meta = cube.dicom_meta
+    return len(cube.shape) == 4 or (meta is not None and has_palette(meta.select([index])))
+
+
+def values_in_batches(
+    cube: Source, frames: Sequence[int], in_colour: bool
+) -> Iterator[tuple[int, Values]]:
+    """Yield values of slices, a few slices at a time, so that no more need be held.
 
     Args:
-        cube: the volume at the level to read.
-        index: of the slice whose window counts.
+        cube: the volume.
+        frames: the slices.
+        in_colour: whether they are in colour.
+
+    Yields:
+        The place of the first slice among `frames`; and float64, (slices, rows, columns): real
+        values, or stored ones if several mappings to real values are defined and none is chosen;
+        or colours from 0 to 1, (slices, rows, columns, 3).
+    """
+    size = math.prod(cube.shape[1:]) * np.dtype(np.float64).itemsize
+    batch = max(_BATCH_BYTES // max(size, 1), 1)
+    take = _colours if in_colour else _greys
+    for first in range(0, len(frames), batch):
+        yield first, take(cube, list(frames[first : first + batch]))
+
+
+def _greys(cube: Source, frames: list[int]) -> Values:
+    try:
+        values: Values = cube.get_fdata(frames, "float64")
+    except DataConsistencyError:  # several mappings to real values
+        values = cube[frames].astype(np.float64)
+    return values
+
+
+def _colours(cube: Source, frames: list[int]) -> Values:
+    """Return colours from 0 to 1."""
+    meta = cube.dicom_meta
+    colours = in_rgb(cube[frames], None if meta is None else meta.select(frames))
+    most = np.iinfo(colours.dtype).max if colours.dtype.kind in "iu" else 1
+    return np.clip(np.asarray(colours / most), 0, 1)
+
+
+def shades_for(cube: Source, index: int, window: Window | None = None) -> Shades:
+    """Return how the grey values of slices are shown: as those of one slice are.
+
+    Args:
+        cube: the volume.
+        index: of the slice.
         window: of grey values; None for that of the slice.
     """
+    shades = shades_of_slice(cube.dicom_meta, cube.pixel_header, index, window)
+    try:
+        cube.get_fdata([], "float64")
+    except DataConsistencyError:  # several mappings: stored values are shown, not what it is for
+        return replace(shades, window=window, table=None)
+    return shades
 
-    def __init__(self, cube: Source, index: int, window: Window | None) -> None:
-        self._cube = cube
-        meta = cube.dicom_meta
-        self._is_colour = len(cube.shape) == 4 or (
-            meta is not None and has_palette(meta.select([index]))
-        )
-        self._window = window
-        self._shades = shades_of_slice(meta, cube.pixel_header, index, window)
 
-    def blocks(self, frames: Sequence[int]) -> Iterator[tuple[int, Values]]:
-        """Yield the values of slices, real values or colours, a few slices at a time."""
-        size = math.prod(self._cube.shape[1:]) * np.dtype(np.float64).itemsize
-        batch = max(_BATCH_BYTES // max(size, 1), 1)
-        take = self._colours if self._is_colour else self._greys
-        for first in range(0, len(frames), batch):
-            yield first, take(list(frames[first : first + batch]))
-
-    def pixels(self, values: Values, among: Values) -> NDArray[np.uint8]:
-        """Return values as they are shown: bytes."""
-        return in_bytes(np.clip(values, 0, 1) if self._is_colour else self._shades(values, among))
-
-    def _greys(self, frames: list[int]) -> Values:
-        try:
-            values: Values = self._cube.get_fdata(frames, "float64")
-        except DataConsistencyError:  # several mappings to real values
-            self._shades = replace(self._shades, window=self._window, table=None)
-            values = self._cube[frames].astype(np.float64)
-        return values
-
-    def _colours(self, frames: list[int]) -> Values:
-        """Return colours from 0 to 1."""
-        meta = self._cube.dicom_meta
-        colours = in_rgb(self._cube[frames], None if meta is None else meta.select(frames))
-        most = np.iinfo(colours.dtype).max if colours.dtype.kind in "iu" else 1
-        return np.asarray(colours / most)
+def _drawn(values: Values, shades: Shades | None, among: Values) -> NDArray[np.uint8]:
+    """Return values as bytes; those without shades are colours."""
+    return in_bytes(values if shades is None else shades(values, among))
 
 
 def _level_for(cube: Source, index: int, side: int) -> Source:
@@ -315,7 +348,31 @@ def _level_for(cube: Source, index: int, side: int) -> Source:
 # ------------------------------------------------------------------------------------- geometry
 
 
-def _stack(frames: Sequence[int], grid: Grid, cube: Source) -> Stack:
+def _stack_of_slices(cube: Source, meta: DicomMeta, frames: Sequence[int]) -> Stack:
+    """Return the stack of some slices, which have these metadata.
+
+    The grid of uneven slices is one that has their orientation and order.
+    """
+    factor = 1 << cube.level  # the metadata describe level 0
+    grid = grid_or_reason(meta)[0]
+    if grid is not None and cube.shape[1:3] == tuple(-(-n // factor) for n in grid.shape[1::-1]):
+        return _stack(frames, replace(grid, spacing=grid.spacing * (factor, factor, 1)))
+    x, y, z = voxel_size(meta)[0]
+    size = x, y, z = x * factor, y * factor, z
+    orientation, places = orientations(meta)[0], positions(meta)
+    normal = None if orientation is None else normal_of(orientation)
+    if orientation is None or normal is None:
+        return Stack(frames, None, _sound((z, y, x)))
+    first, last = places[0], places[-1]
+    if first is not None and last is not None and np.subtract(last, first) @ normal < 0:
+        normal = -normal
+    axes = np.array([orientation[:3], orientation[3:], normal])
+    origin = np.zeros(3) if first is None else np.array(first)
+    shape = cube.shape[2], cube.shape[1], len(frames)
+    return _stack(frames, Grid(shape, origin, np.array(size), axes))
+
+
+def _stack(frames: Sequence[int], grid: Grid) -> Stack:
     x, y, z = grid.spacing.tolist()
     return Stack(frames, grid, _sound((z, y, x)))
 

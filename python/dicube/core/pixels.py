@@ -6,6 +6,7 @@ Knows arrays and the reader of files. It must not know metadata or geometry.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,14 @@ class Pixels:
                 self._check_damage(reader)
                 self._source, self._masks = volume, masks
             return self._source
+
+    def some(self, slices: Sequence[int]) -> NDArray[Any]:
+        """Return the stored values of some slices; what is decoded for this is not kept."""
+        with self._lock:
+            source = self._source
+        if isinstance(source, DcbReader):
+            return source.read_frame_list(slices)
+        return source[list(slices)]
 
     @property
     def held(self) -> NDArray[Any] | None:

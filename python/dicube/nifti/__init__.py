@@ -10,6 +10,7 @@ from dicube.nifti.nibabel_image import header_and_voxels
 from dicube.nifti.nifti_file import (
     NIFTI_EXTENSIONS,
     is_nifti_name,
+    nifti_bytes,
     open_unpacked,
     read_nifti_file,
     without_stale_end,
@@ -26,6 +27,7 @@ __all__ = [
     "grid_of_header",
     "header_and_voxels",
     "is_nifti_name",
+    "nifti_bytes",
     "open_unpacked",
     "read_nifti_file",
     "without_stale_end",

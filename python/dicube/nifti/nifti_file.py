@@ -217,6 +217,11 @@ def write_nifti_file(
     write_whole(name, _packed(parts) if name.lower().endswith(".gz") else parts)
 
 
+def nifti_bytes(header: NiftiHeader, voxels: NDArray[Any]) -> bytes:
+    """Return the bytes of a .nii file with these voxels, which fit the header."""
+    return b"".join(_parts(header, voxels))
+
+
 def _parts(header: NiftiHeader, voxels: NDArray[Any]) -> Iterator[bytes | memoryview]:
     """Yield a file's bytes frame by frame, so that the volume is not held twice."""
     yield header.data
