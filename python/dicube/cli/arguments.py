@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ examples:
   dicube info head.dcba                       show what the file contains
   dicube info tree/                           list the series in a folder
   dicube convert tree/ out/ --all-series --to dcba
+  dicube preview head.dcba head.png           draw its middle planes and slices
   dicube verify head.dcba --against series/   compare with the original files
   dicube extract head.dcba --instance UID -o one.dcm
   dicube append head.dcba late/               add files that came late
@@ -113,6 +115,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="accept chains of URLs, such as simplecache::s3://bucket/head.dcbs",
     )
+
+    _add_preview(subparsers)
 
     verify = subparsers.add_parser(
         "verify",
@@ -256,6 +260,63 @@ def _place_of(option: ConvertOption) -> tuple[str, str]:
     if option.sources == SOURCES:
         return "options", ""
     return f"reading {', '.join(kind.value for kind in option.sources)}", ""
+
+
+def _add_preview(subparsers: Any) -> None:
+    preview = subparsers.add_parser(
+        "preview",
+        help="draw the middle planes and slices of a dicube file",
+        description="Draw the middle axial, coronal and sagittal plane of a dicube file, and slices"
+        " at equal distances below, as a PNG or JPEG file. Letters are the patient's sides (R, L,"
+        " A, P, H, F), numbers those of slices. No more is read than the pictures need. Nothing"
+        " names the patient, unless the pixels do. Needs Pillow: dicube[notebook].",
+    )
+    preview.add_argument("file", metavar="FILE", type=place, help="dicube file, or its URL")
+    preview.add_argument(
+        "output", metavar="OUT", type=place, help="file to write: .png, .jpg or .jpeg"
+    )
+    preview.add_argument(
+        "--level",
+        type=_count,
+        metavar="N",
+        help="resolution level to read: 1 for half the rows and columns of a .dcbs file, and so on"
+        " (default: the smallest with enough of them)",
+    )
+    preview.add_argument(
+        "--slices",
+        type=_count,
+        metavar="N",
+        default=20,
+        help="how many slices to draw below the planes (default: 20)",
+    )
+    preview.add_argument(
+        "--window",
+        type=_window,
+        metavar="C,W",
+        help="center and width of the grey values, in real values such as HU (default: as the"
+        " metadata say)",
+    )
+    preview.add_argument("--overwrite", action="store_true", help="replace an existing file OUT")
+
+
+def _count(text: str) -> int:
+    """Return a number of at least 0."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, found {text!r}")
+    return int(text)
+
+
+def _window(text: str) -> tuple[float, float]:
+    """Return the center and the width of a window."""
+    try:
+        center, width = map(float, text.split(","))
+    except ValueError:
+        center = width = math.nan
+    if not (math.isfinite(center) and 0 < width < math.inf):
+        raise argparse.ArgumentTypeError(
+            f"expected center,width with a width above 0, such as 40,400, found {text!r}"
+        )
+    return center, width
 
 
 def _add_threads(command: argparse.ArgumentParser) -> None:

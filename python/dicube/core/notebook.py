@@ -17,7 +17,8 @@ import numpy as np
 
 from dicube.codecs.records import record_of
 from dicube.core.picture_files import encoded
-from dicube.core.pictures import Source, common_scale, mid_planes
+from dicube.core.pictures import common_scale, mid_planes
+from dicube.core.thumbnail import Source
 from dicube.dicom.identifiers import identifiers
 from dicube.exceptions import DicomCubeError, MissingPackageError
 from dicube.storage.urls import without_credentials

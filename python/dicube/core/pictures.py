@@ -120,7 +120,9 @@ def stack_of(cube: Source) -> Stack:
     return _stack_of_slices(cube, meta.select(frames), frames)
 
 
-def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Picture]:
+def mid_planes(
+    cube: Source, side: int, window: Window | None = None, level: int | None = None
+) -> list[Picture]:
     """Return the planes through the middle of a volume: axial, coronal and sagittal.
 
     All are shown as the middle slice is. Of oblique slices the planes are those nearest to the
@@ -131,8 +133,10 @@ def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Pi
         cube: the volume.
         side: about how many rows and columns the pictures need; some may have more.
         window: of grey values; None for that of the middle slice.
+        level: resolution level to read; None for the smallest with enough rows and columns.
 
     Raises:
+        DataConsistencyError: the file does not have the level.
         DicomCubeError: the slices can't be decoded, or their colours can't be converted.
     """
     stack, meta = stack_of(cube), cube.dicom_meta
@@ -142,7 +146,7 @@ def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Pi
     places = range(middle % every, len(stack.frames), every)
     frames = [stack.frames[place] for place in places]
     index = stack.frames[middle]
-    source = _level_for(cube, index, side)
+    source = _level_for(cube, index, side, level)
     row, column = source.shape[1] // 2, source.shape[2] // 2
     cuts: tuple[list[Values], ...] = ([], [], [])
     in_colour = is_in_colour(source, index)
@@ -168,7 +172,11 @@ def mid_planes(cube: Source, side: int, window: Window | None = None) -> list[Pi
 
 
 def spread_slices(
-    cube: Source, count: int, side: int, window: Window | None = None
+    cube: Source,
+    count: int,
+    side: int,
+    window: Window | None = None,
+    level: int | None = None,
 ) -> list[Picture]:
     """Return slices at equal distances through a file, each shown by its own window.
 
@@ -179,8 +187,10 @@ def spread_slices(
         count: how many; all if there are fewer.
         side: the rows and columns that the pictures need.
         window: of grey values; None for that of each slice.
+        level: resolution level to read; None for the smallest with enough rows and columns.
 
     Raises:
+        DataConsistencyError: the file does not have the level.
         DicomCubeError: a slice can't be decoded, or its colours can't be converted.
     """
     stack, meta = stack_of(cube), cube.dicom_meta
@@ -191,7 +201,7 @@ def spread_slices(
     frames = [frames[(2 * n + 1) * len(frames) // (2 * count)] for n in range(count)]
     slices: list[tuple[Shades | None, Values, tuple[float, float]]] = []
     for frame in frames:
-        source = _level_for(cube, frame, side)
+        source = _level_for(cube, frame, side, level)
         in_colour = is_in_colour(source, frame)
         shades = None if in_colour else shades_for(source, frame, window)
         ((_, block),) = values_in_batches(source, [frame], in_colour)
@@ -220,6 +230,7 @@ def contact_sheet(
     *,
     count: int = 20,
     window: Window | None = None,
+    level: int | None = None,
     width: int = 1000,
 ) -> NDArray[np.uint8]:
     """Return one picture of a volume: its middle planes, and slices in rows of five below.
@@ -230,19 +241,21 @@ def contact_sheet(
         cube: the volume.
         count: how many slices to show; 0 for the planes alone.
         window: of grey values; None for those of the metadata.
+        level: resolution level to read; None for the smallest with enough rows and columns.
         width: of the picture, in pixels.
 
     Returns:
         uint8, (rows, columns, 3).
 
     Raises:
+        DataConsistencyError: the file does not have the level.
         DicomCubeError: the slices can't be decoded, or their colours can't be converted.
         MissingPackageError: Pillow is not installed.
     """
     across = 5
-    planes = mid_planes(cube, width // 3, window)
+    planes = mid_planes(cube, width // 3, window, level)
     rows = [_row_of(planes, 3, width)]
-    slices = spread_slices(cube, count, width // across, window) if count else []
+    slices = spread_slices(cube, count, width // across, window, level) if count else []
     firsts = range(0, len(slices), across)
     rows += [_row_of(slices[first : first + across], across, width) for first in firsts]
     return np.concatenate(rows)
@@ -336,8 +349,10 @@ def _drawn(values: Values, shades: Shades | None, among: Values) -> NDArray[np.u
     return in_bytes(values if shades is None else shades(values, among))
 
 
-def _level_for(cube: Source, index: int, side: int) -> Source:
-    """Return the smallest level with at least so many rows and columns, or all there are."""
+def _level_for(cube: Source, index: int, side: int, level: int | None) -> Source:
+    """Return the level wanted, or the smallest with so many rows and columns, or all there are."""
+    if level is not None:
+        return cube.at_level(level)
     meta = cube.dicom_meta
     # Averages of a palette's indices mean nothing.
     if meta is not None and has_palette(meta.select([index])):

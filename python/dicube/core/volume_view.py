@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from dicube.core.handover import niivue_of
 from dicube.core.pictures import (
-    Source,
     Stack,
     is_in_colour,
     shades_for,
     stack_of,
     values_in_batches,
 )
+from dicube.core.thumbnail import Source
 from dicube.core.windowing import Shades, in_bytes
 from dicube.dicom.series.geometry import Grid
 from dicube.exceptions import DataConsistencyError
@@ -36,7 +36,7 @@ def view_of(source: Source, level: int | None, height: int, most_bytes: int) -> 
     stack = stack_of(source)
     shown, step = _fitting(source, stack, level, most_bytes)
     if step > 1 or (level is None and shown.level > source.level):
-        every = f", every {step}th row, column and slice" if step > 1 else ""
+        every = f", one of {step} rows, columns and slices" if step > 1 else ""
         warnings.warn(
             f"the view shows level {shown.level} of the volume{every}, because it is larger than "
             f"{most_bytes:,} bytes: see most_bytes",
