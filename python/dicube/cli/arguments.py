@@ -293,8 +293,8 @@ def _add_preview(subparsers: Any) -> None:
         "--window",
         type=_window,
         metavar="C,W",
-        help="center and width of the grey values, in real values such as HU (default: as the"
-        " metadata say)",
+        help="center and width of the grey values, in real values such as HU; --window=-600,1500"
+        " if the center is below 0 (default: as the metadata say)",
     )
     preview.add_argument("--overwrite", action="store_true", help="replace an existing file OUT")
 

@@ -24,7 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
     target, overwrite = arguments.output, arguments.overwrite
     if not overwrite and not is_url(target) and os.path.lexists(target):
         raise TargetExistsError(f"{name} already exists", suggestion="overwrite=True")
-    window = None if arguments.window is None else Window(*arguments.window, "LINEAR")
+    window = None
+    if arguments.window is not None:
+        center, width = arguments.window
+        window = Window(center, width, "LINEAR")
     with written_to(target, overwrite=overwrite) as local:
         with open_cube(arguments.file) as cube:
             pixels = contact_sheet(

@@ -350,14 +350,16 @@ def _drawn(values: Values, shades: Shades | None, among: Values) -> NDArray[np.u
 
 
 def _level_for(cube: Source, index: int, side: int, level: int | None) -> Source:
-    """Return the level wanted, or the smallest with so many rows and columns, or all there are."""
+    """Return the level wanted, or the smallest with so many rows or columns, or all there are."""
     if level is not None:
         return cube.at_level(level)
     meta = cube.dicom_meta
     # Averages of a palette's indices mean nothing.
     if meta is not None and has_palette(meta.select([index])):
         return cube
-    return smallest_level(cube, index, min(side, cube.shape[1]), min(side, cube.shape[2]))
+    size = cube.shape[1:3]
+    rows, columns = (-(-n * min(side, max(size)) // max(size)) for n in size)
+    return smallest_level(cube, index, rows, columns)
 
 
 # ------------------------------------------------------------------------------------- geometry
