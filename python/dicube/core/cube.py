@@ -383,7 +383,9 @@ class Cube:
         """
         from dicube.core.notebook import html_of
 
-        facts = {"level": self.level} if self.level else {}
+        facts: dict[str, Any] = {"level": self.level} if self.level else {}
+        if self.closed:
+            facts["note"] = "the file is closed"
         return html_of(self, self._reader.name, self._reader.codec, facts)
 
     # --------------------------------------------------------------------------------- within
