@@ -138,11 +138,13 @@ def _tried(make: Callable[[], Made], what: str, problems: list[str]) -> Made | N
     try:
         return make()
     except MissingPackageError as error:
-        problems.append(f"{error.message} ({error.suggestion})")
+        found = f"{error.message} ({error.suggestion})"
     except DicomCubeError as error:
-        problems.append(f"{what}: {error.message}")
+        found = error.message
     except Exception as error:  # a representation must not raise; others' texts may quote values
-        problems.append(f"{what}: {type(error).__name__}")
+        found = type(error).__name__
+    if not any(known.endswith(found) for known in problems):
+        problems.append(f"{what}: {found}")
     return None
 
 

@@ -104,6 +104,6 @@ def _pillow() -> Any:
         from PIL import Image
     except ImportError as error:
         raise MissingPackageError(
-            "pictures need the package Pillow", suggestion="pip install 'dicube[notebook]'"
+            "drawing needs the package Pillow", suggestion="pip install 'dicube[notebook]'"
         ) from error
     return Image

@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,10 +187,12 @@ def test_reading_errors_are_texts(tmp_path: Path) -> None:
                 continue
             page = page_of(cube)
             assert page.table["shape"].startswith("4 x 24 x 20")
-            if "problem" in page.table:
-                seen.add(page.table["problem"].partition(":")[0])
+            rows = page.texts[-2 * page.tags.count("th") :]
+            texts = [text for title, text in pairwise(rows) if title == "problem"]
+            assert len({*texts}) == len(texts)
+            seen |= {text.partition(":")[0] for text in texts}
             assert str(tmp_path) not in "".join(page.texts)
-    print(seen); assert {"pictures", "metadata"} <= seen
+    assert {"pictures", "metadata", "geometry"} <= seen
 
 
 def test_a_closed_cube_is_no_exception(tmp_path: Path) -> None:
@@ -216,7 +219,7 @@ def test_without_pillow_there_is_the_table(tmp_path: Path, monkeypatch: pytest.M
     assert not page.pictures and "figure" not in page.tags
     assert page.table["modality"] == "CT"
     assert page.table["problem"] == (
-        "pictures need the package Pillow (pip install 'dicube[notebook]')"
+        "pictures: drawing needs the package Pillow (pip install 'dicube[notebook]')"
     )
 
 
