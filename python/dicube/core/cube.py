@@ -275,7 +275,7 @@ class Cube:
         return thumbnail(self, side)
 
     def view(
-        self, level: int | None = None, *, height: int = 400, most_bytes: int = 256 << 20
+        self, level: int | None = None, *, height: int = 400, most_bytes: int = 128 << 20
     ) -> Any:
         """Return an interactive view for a notebook: three planes and 3D, by ipyniivue.
 

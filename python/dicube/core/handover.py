@@ -44,7 +44,13 @@ def niivue_of(
         data=nifti, name=name, cal_min=low, cal_max=high, colormap="gray", colorbar_visible=False
     )
     volume.colormap_invert = inverted
-    view = ipyniivue.NiiVue(height=height)
+    # As radiologists look at them: the patient's right and front are at the left.
+    view = ipyniivue.NiiVue(
+        height=height,
+        is_radiological_convention=True,
+        sagittal_nose_left=True,
+        multiplanar_show_render=ipyniivue.ShowRender.ALWAYS,
+    )
     view.set_slice_type(ipyniivue.SliceType.MULTIPLANAR)
     view.load_volumes([volume])
     return view

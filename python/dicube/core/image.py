@@ -813,7 +813,7 @@ class DicomCubeImage:
         values[list(damage.frames)] = np.nan
         return values
 
-    def view(self, *, height: int = 400, most_bytes: int = 256 << 20) -> Any:
+    def view(self, *, height: int = 400, most_bytes: int = 128 << 20) -> Any:
         """Return an interactive view for a notebook: three planes and 3D, by ipyniivue.
 
         Shows real values at their place in the patient. The browser gets the whole volume; of one

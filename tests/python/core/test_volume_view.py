@@ -69,6 +69,7 @@ def test_real_values_at_their_place(orientation: list[float], tmp_path: Path) ->
         assert (volume.name, volume.colormap) == ("volume.nii", "gray")
         assert (volume.cal_min, volume.cal_max) == (-160, 240)
         assert view.height == 400 and not volume.colormap_invert
+        assert view.opts.is_radiological_convention and view.opts.sagittal_nose_left
 
 
 def test_fractions_stay_fractions(tmp_path: Path) -> None:
