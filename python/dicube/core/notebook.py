@@ -35,7 +35,7 @@ _TAGS = {
     "BodyPartExamined": "body part",
 }
 _OF_PATIENT = ("PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs")
-_LEAST_NAME = 3  # letters of a part of a name, to look for it in other texts
+_LEAST_NAME = 2  # letters of a part of a name, to look for it in other texts
 _HIDDEN = "(not shown: it names the patient)"
 
 Made = TypeVar("Made")

@@ -103,7 +103,7 @@ def in_bytes(shown: Values) -> NDArray[np.uint8]:
 
 def _looked_up(values: Values, table: Lut) -> Values:
     last = len(table.entries) - 1
-    entries = np.clip(np.rint(np.nan_to_num(values, nan=table.first)) - table.first, 0, last)
+    entries = np.clip(np.rint(np.nan_to_num(values)) - table.first, 0, last)
     shown = table.entries[entries.astype(np.int64)] / ((1 << table.bits) - 1)
     return np.where(np.isnan(values), 0.0, np.clip(shown, 0, 1))
 

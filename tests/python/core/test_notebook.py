@@ -19,6 +19,8 @@ from inputs.example_files import write_example_files
 
 import dicube
 from dicube import Cube, DicomCubeImage, DicomStatus
+from dicube.core.pictures import mid_planes
+from dicube.storage.dcb_reader import DcbReader
 
 
 class Page(HTMLParser):
@@ -193,6 +195,32 @@ def test_reading_errors_are_texts(tmp_path: Path) -> None:
             seen |= {text.partition(":")[0] for text in texts}
             assert str(tmp_path) not in "".join(page.texts)
     assert {"pictures", "metadata", "geometry"} <= seen
+
+
+def test_warnings_are_texts_too() -> None:
+    pytest.importorskip("PIL")
+    image = DicomCubeImage.from_dicom_folder(series())
+    assert image.dicom_meta is not None
+    image.dicom_meta.set_shared_item("PhotometricInterpretation", "MONOCHROME1")
+    image.dicom_meta.set_nonshared_item("RescaleSlope", ["1", "2,5", "1", "1"], "LO")
+    page = page_of(image)
+    assert len(page.pictures) == 3
+    assert "slices are unknown (NaN)" in page.table["problem"]
+
+
+def test_damaged_slices_of_an_image_are_black(tmp_path: Path) -> None:
+    volume = np.full((3, 30, 30), 5, np.uint8)
+    header = dicube.PixelDataHeader(1, 100, WindowCenter=50.0, WindowWidth=90.0)
+    DicomCubeImage(volume, header).to_file(tmp_path / "x.dcbs")
+    data = bytearray((tmp_path / "x.dcbs").read_bytes())
+    with DcbReader(tmp_path / "x.dcbs") as reader:
+        data[reader.coded_range(1)[0]] ^= 0xFF
+    (tmp_path / "x.dcbs").write_bytes(data)
+    with pytest.warns(UserWarning, match="damaged: frames 1"):
+        image = DicomCubeImage.from_file(tmp_path / "x.dcbs", on_error="skip")
+    middle, row, _ = mid_planes(image._picture_source(), 30)
+    assert not middle.pixels.any()
+    assert row.pixels[:, 0].tolist() == [255, 0, 255]
 
 
 def test_a_closed_cube_is_no_exception(tmp_path: Path) -> None:

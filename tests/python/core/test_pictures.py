@@ -122,6 +122,17 @@ def test_proportions_are_those_of_the_patient(extension: str, tmp_path: Path) ->
     assert [plane.square(mm).shape for plane in planes] == [(64, 48), (100, 48), (100, 64)]
 
 
+def test_pixels_that_change_places_keep_their_size(tmp_path: Path) -> None:
+    """Rows run to the left here and columns to the back, so that pictures are transposed."""
+    space = Space((10, 20, 30), (0, 0, 0), (5, 0.5, 0.25), (0, 0, 1), (1, 0, 0), (0, 1, 0))
+    image = DicomCubeImage(np.zeros((10, 20, 30), np.uint8), space=space)
+    with cube_of(image, tmp_path) as cube:
+        axial, coronal, sagittal = mid_planes(cube, 64)
+    assert (axial.pixels.shape, axial.spacing) == ((30, 20), (0.25, 0.5))
+    assert (coronal.pixels.shape, coronal.spacing) == ((10, 20), (5, 0.5))
+    assert (sagittal.pixels.shape, sagittal.spacing) == ((10, 30), (5, 0.25))
+
+
 @pytest.mark.parametrize("spacing", [(1e300, 1e-300, 1), (1e-9, 1, 1), (1, 1, 1e9)])
 def test_impossible_spacings_are_not_believed(
     spacing: tuple[float, float, float], tmp_path: Path
@@ -142,20 +153,23 @@ def test_without_geometry_the_axes_are_those_of_the_array(tmp_path: Path) -> Non
         assert np.array_equal(plane.pixels, expected)
 
 
-def test_uneven_slices_are_turned_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("upwards", [True, False])
+def test_uneven_slices_are_turned_too(upwards: bool, tmp_path: Path) -> None:
     """No space describes them, but the order of the slices is known."""
     datasets = make_series(5, shape=(24, 20), dtype="uint8")
     for number, dataset in enumerate(datasets):
         set_pixels(dataset, np.full((24, 20), 50 * number, np.uint8))
         dataset.RescaleIntercept = 0
-        dataset.ImagePositionPatient = [0, 0, [0, 3, 4, 9, 11][number]]
+        dataset.ImagePositionPatient = [0, 0, [0, 3, 4, 9, 11][number] * (1 if upwards else -1)]
     with pytest.warns(UserWarning, match="space is None"):
         image = DicomCubeImage.from_dicom_folder(datasets)
     with cube_of(image, tmp_path) as cube:
         assert cube.space is None
         axial, coronal, _ = mid_planes(cube, 64, ALL)
     assert axial.ends == ("A", "P", "R", "L")
-    assert coronal.pixels[:, 0].tolist() == [200, 150, 100, 50, 0]
+    assert coronal.ends == ("H", "F", "R", "L")
+    values = [200, 150, 100, 50, 0]
+    assert coronal.pixels[:, 0].tolist() == (values if upwards else values[::-1])
 
 
 def test_of_several_volumes_the_largest_is_cut(tmp_path: Path) -> None:
