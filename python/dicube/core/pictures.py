@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # What a batch of slices may take while planes are cut from it; a batch has at least one.
 _BATCH_BYTES = 64 << 20
+# What is read for planes if there are no levels, unless slices are so large that too few would do.
+_MOST_SAMPLES, _LEAST_SLICES = 1 << 24, 32
 _MOST_SIDE = 4096  # pixels
 _GAP = 2  # pixels between the pictures of a sheet
 _LEAST_WITH_LABELS = 48  # pixels
@@ -142,7 +144,7 @@ def mid_planes(
     stack, meta = stack_of(cube), cube.dicom_meta
     middle = len(stack.frames) // 2
     is_stack = len(stack.frames) > 1 and not (meta is not None and is_mosaic(meta))
-    every = max(len(stack.frames) // max(side, 1), 1) if is_stack else len(stack.frames)
+    every = _thinning(cube, len(stack.frames), side) if is_stack else len(stack.frames)
     places = range(middle % every, len(stack.frames), every)
     frames = [stack.frames[place] for place in places]
     index = stack.frames[middle]
@@ -347,6 +349,15 @@ def shades_for(cube: Source, index: int, window: Window | None = None) -> Shades
 def _drawn(values: Values, shades: Shades | None, among: Values) -> NDArray[np.uint8]:
     """Return values as bytes; those without shades are colours."""
     return in_bytes(values if shades is None else shades(values, among))
+
+
+def _thinning(cube: Source, slices: int, side: int) -> int:
+    """Return n, where each n-th slice is enough for planes across the slices."""
+    most = max(side, 1)
+    if not cube.levels:  # frames are decoded whole
+        fitting = _MOST_SAMPLES // math.prod(cube.shape[1:])
+        most = min(most, max(fitting, _LEAST_SLICES))
+    return -(-slices // most)
 
 
 def _level_for(cube: Source, index: int, side: int, level: int | None) -> Source:

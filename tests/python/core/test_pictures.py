@@ -241,6 +241,22 @@ def test_it_reads_a_coarse_level_and_few_slices(
             contact_sheet(cube, level=9)
 
 
+def test_of_a_file_without_levels_fewer_slices_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicube.core.pictures._MOST_SAMPLES", 40 * 20 * 30)
+    monkeypatch.setattr("dicube.core.pictures._LEAST_SLICES", 10)
+    volume = np.repeat(np.arange(200, dtype=np.uint8), 600).reshape(200, 20, 30)
+    with cube_of(DicomCubeImage(volume), tmp_path, ".dcba") as cube:
+        middle, row, _ = mid_planes(cube, 256, ALL)
+        assert row.pixels[:, 0].tolist() == list(range(0, 200, 5))
+        assert row.spacing == (5, 1) and (middle.pixels == 100).all()
+        monkeypatch.setattr("dicube.core.pictures._MOST_SAMPLES", 1)
+        assert len(mid_planes(cube, 256, ALL)[1].pixels) == 10
+    with cube_of(DicomCubeImage(volume), tmp_path) as cube:
+        assert len(mid_planes(cube, 256, ALL)[1].pixels) == 200
+
+
 def test_many_slices_are_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicube.core.pictures._BATCH_BYTES", 20 * 16 * 8 * 5)
     volume, space = stored((2, 1, 0), (1, 1, 1))
