@@ -1,0 +1,452 @@
+// Cube: a dicube file as frames, metadata and geometry; `open` returns one. Must not know how a file
+// is laid out, where its bytes come from, or how frames are coded.
+
+import { loadChecksums } from "./checksums.js";
+import { expectAll, readContents, readExtent, readFrameLevels } from "./container.js";
+import { Cursor } from "./bytes.js";
+import { levelsOf, probe } from "./decoding.js";
+import { DicubeError, fail } from "./errors.js";
+import { parseJson } from "./json.js";
+import { Metadata, parseMetadata } from "./metadata.js";
+import { pixelHeaderOf, rescales } from "./real_values.js";
+import { SAMPLE_TYPES, imageAtLevel } from "./samples.js";
+import { openSource } from "./source.js";
+import { Workers } from "./workers.js";
+import { loadZstd } from "./zstd.js";
+
+const IMAGE_SIZE = 32;
+const MOST_SIDE = 2 ** 31 - 1, MOST_PIXELS = 2 ** 40;
+const DEFAULT_MAX_MEMORY = 2 ** 31;
+
+/**
+ * @typedef {import("./samples.js").Samples} Samples
+ * @typedef {import("./samples.js").Dtype} Dtype
+ * @typedef {import("./real_values.js").Rescale} Rescale
+ */
+
+/**
+ * Options of `open`, besides those of requests.
+ *
+ * @typedef {object} OpenOptions
+ * @property {number | false | Workers} [workers] how many workers decode frames; false or 0 to
+ *   decode in this thread; a pool that several cubes share. By default one less than there are
+ *   processors, started when they are needed
+ * @property {number} [maxMemory] bytes that a frame, a section or a result may have; 2 GiB by default
+ * @property {AbortSignal} [signal] aborts the opening
+ */
+
+/**
+ * Decoded samples.
+ *
+ * @typedef {object} Pixels
+ * @property {Samples} data in the order of `shape`
+ * @property {number[]} shape [rows, columns], or [frames, rows, columns]; and 3 for colour
+ */
+
+/**
+ * The geometry of a volume in the patient coordinate system (LPS), in millimetres: voxel (i, j, k) =
+ * (column, row, slice) is at origin + i·spacing[0]·x_orientation + j·spacing[1]·y_orientation +
+ * k·spacing[2]·z_orientation.
+ *
+ * @typedef {object} Space
+ * @property {number[]} shape
+ * @property {number[]} origin
+ * @property {number[]} spacing
+ * @property {number[]} x_orientation
+ * @property {number[]} y_orientation
+ * @property {number[]} z_orientation
+ */
+
+/**
+ * Opens a `.dcbs`, `.dcba`, `.dcbr` or `.dcbl` file without decoding anything. Of a URL it fetches
+ * the front, mostly in one request.
+ *
+ * @param {string | URL | Blob | ArrayBuffer | Uint8Array} input a URL, or the file
+ * @param {OpenOptions & import("./source.js").SourceOptions} [options]
+ * @returns {Promise<Cube>}
+ * @throws {DicubeError} not a dicube file, or a damaged or newer one, or one that can't be read
+ *
+ * @example
+ * const cube = await open("https://host/head.dcbs");
+ * cube.shape;                              // [140, 512, 512]
+ * const { data } = await cube.frame(70);   // Int16Array
+ * cube.get("PatientName");                 // "DOE^JOHN"
+ * cube.close();
+ */
+export async function open(input, options = {}) {
+  const { signal, maxMemory = DEFAULT_MAX_MEMORY, workers } = options;
+  const [source] = await Promise.all([openSource(input, options, signal), loadChecksums(), loadZstd()]);
+  const reading = { source, maxMemory, signal };
+  const contents = await readContents(reading);
+  const image = await readImage(reading, contents);
+  /** @param {string} name @returns {Promise<Uint8Array | null>} */
+  const section = async (name) => {
+    const extent = contents.sections.get(name);
+    return extent === undefined || extent.length === 0
+      ? null
+      : readExtent(reading, extent, `section ${name}`);
+  };
+  // One after another: the front of the file has them, and is fetched once.
+  const sections = {
+    status: await section("dicom_status"),
+    meta: await section("dicom_meta"),
+    space: (await section("space")) ?? (await section("colour_space")),
+    header: await section("pixel_header"),
+  };
+  const prefixes = await readFrameLevels(reading, contents);
+  const levels = await countLevels(reading, contents, prefixes, image);
+  const pool = workers instanceof Workers ? workers : new Workers(workers === false ? 0 : workers);
+  return new Cube(
+    { reading: { source, maxMemory }, contents, prefixes, image, levels, sections },
+    pool,
+    pool !== workers,
+  );
+}
+
+/**
+ * What `open` read.
+ *
+ * @typedef {object} Opened
+ * @property {import("./container.js").Reading} reading
+ * @property {import("./container.js").Contents} contents
+ * @property {import("./container.js").Extent[][]} prefixes
+ * @property {import("./samples.js").Image} image
+ * @property {number} levels
+ * @property {Record<"status" | "meta" | "space" | "header", Uint8Array | null>} sections
+ */
+
+/** An open file. Pixels are decoded when they are asked for, in workers; nothing is kept. */
+export class Cube {
+  #opened;
+  #workers;
+  #ownsWorkers;
+  #closing = new AbortController();
+  /** @type {Metadata | null | undefined} */
+  #meta;
+  /** @type {(Rescale | null)[] | undefined} */
+  #rescales;
+
+  /** Use `open`. @param {Opened} opened @param {Workers} workers @param {boolean} ownsWorkers */
+  constructor(opened, workers, ownsWorkers) {
+    this.#opened = opened;
+    this.#workers = workers;
+    this.#ownsWorkers = ownsWorkers;
+    const { image, contents } = opened;
+    /** [frames, rows, columns], and 3 for colour; all 0 in a file without frames. @type {number[]} */
+    this.shape = this.shapeAt(0);
+    /** Of the stored values. @type {Dtype} */
+    this.dtype = SAMPLE_TYPES[image.type].name;
+    /** The highest resolution level; 0 if there are none, as in JPEG XL. @type {number} */
+    this.levels = opened.levels;
+    /** ".dcbs", ".dcba", ".dcbr" or ".dcbl". @type {string} */
+    this.extension = contents.kind.extension;
+    /** Bytes of each section, by name. @type {ReadonlyMap<string, number>} */
+    this.sections = new Map([...contents.sections].map(([name, { length }]) => [name, length]));
+    /** Whether the file has checksums of its sections and frames. @type {boolean} */
+    this.hasChecksums = contents.hasChecksums;
+    /** "consistent", or what is wrong with the series. @type {string} */
+    this.status = opened.sections.status === null
+      ? "consistent"
+      : new TextDecoder().decode(opened.sections.status);
+    /** The geometry; null if it isn't known. @type {Space | null} */
+    this.space = opened.sections.space === null ? null : this.#parseSpace(opened.sections.space);
+    /** Rescale and window. @type {import("./real_values.js").PixelHeader} */
+    this.pixelHeader = pixelHeaderOf(
+      opened.sections.header === null ? {} : parseJson(opened.sections.header, this.#what("section pixel_header")),
+      this.#what("section pixel_header"),
+    );
+  }
+
+  /**
+   * The DICOM metadata, parsed when first needed; null if there are none.
+   *
+   * @returns {Metadata | null}
+   */
+  get meta() {
+    const { sections, contents, reading } = this.#opened;
+    if (this.#meta === undefined)
+      this.#meta = sections.meta === null ? null : parseMetadata(
+        sections.meta,
+        {
+          frames: contents.frames.length,
+          fileSize: contents.fileSize ?? 0,
+          maxMemory: reading.maxMemory,
+        },
+        this.#what("section dicom_meta"),
+      );
+    return this.#meta;
+  }
+
+  /**
+   * Returns the value of a DICOM element; see `Metadata.get`.
+   *
+   * @param {string} tag keyword or "GGGGEEEE"
+   * @param {{ perSlice?: boolean, default?: any }} [options]
+   * @returns {any}
+   */
+  get(tag, options) {
+    return this.meta === null ? (options?.default ?? null) : this.meta.get(tag, options);
+  }
+
+  /**
+   * Returns how the stored values of a slice become real ones; null if a slope and an intercept
+   * can't say it, such as of a table.
+   *
+   * @param {number} index of the slice
+   * @returns {Rescale | null}
+   */
+  rescale(index) {
+    this.#expectFrame(index);
+    this.#rescales ??= rescales(this.meta, this.pixelHeader, this.shape[0]);
+    return this.#rescales[index];
+  }
+
+  /**
+   * Returns the shape of the volume at a resolution level: rows and columns are halved and rounded
+   * up.
+   *
+   * @param {number} level
+   * @returns {number[]}
+   */
+  shapeAt(level) {
+    this.#expectLevel(level);
+    const { image, contents } = this.#opened;
+    return [contents.frames.length, ...sidesOf(imageAtLevel(image, level))];
+  }
+
+  /**
+   * Decodes a frame. Of a level above 0, only the bytes that it needs are fetched.
+   *
+   * @param {number} index
+   * @param {{ level?: number, signal?: AbortSignal }} [options]
+   * @returns {Promise<Pixels>} stored values, [rows, columns] or [rows, columns, 3]
+   * @throws {DicubeError} the frame is damaged, or can't be read or decoded
+   */
+  async frame(index, { level = 0, signal } = {}) {
+    this.#expectFrame(index);
+    this.#expectLevel(level);
+    const [decoded] = this.#decode([index], level, signal);
+    return { data: await decoded, shape: sidesOf(imageAtLevel(this.#opened.image, level)) };
+  }
+
+  /**
+   * Decodes a part of the volume. Ranges are [start, stop], with stop excluded; rows and columns are
+   * those of the level. Frames are fetched together and decoded in parallel, as a whole each.
+   *
+   * @param {{ frames?: [number, number], rows?: [number, number], columns?: [number, number],
+   *   level?: number, signal?: AbortSignal }} [options] all by default
+   * @returns {Promise<Pixels>} stored values, [frames, rows, columns] or [frames, rows, columns, 3]
+   * @throws {DicubeError} a frame is damaged, or can't be read or decoded
+   */
+  async chunk({ frames, rows, columns, level = 0, signal } = {}) {
+    const [count, height, width, samples = 1] = this.shapeAt(level);
+    const [first, last] = rangeWithin("frames", frames, count);
+    const [top, bottom] = rangeWithin("rows", rows, height);
+    const [left, right] = rangeWithin("columns", columns, width);
+    const shape = [last - first, bottom - top, right - left, ...(samples === 3 ? [3] : [])];
+    const type = SAMPLE_TYPES[this.#opened.image.type], { maxMemory } = this.#opened.reading;
+    const length = shape.reduce((product, side) => product * side, 1);
+    const bytes = length * type.Array.BYTES_PER_ELEMENT;
+    if (bytes > maxMemory)
+      fail("limit", this.#what(`${shape.join(" x ")} ${type.name} takes ${bytes} bytes, maxMemory is ${maxMemory}`));
+    // A hostile file may claim large frames: before memory is taken, the first one is decoded.
+    const numbers = length === 0 ? [] : Array.from({ length: last - first }, (_, i) => first + i);
+    const decoded = this.#decode(numbers, level, signal);
+    if (numbers.length > 0) await decoded[0].catch((error) => stopAll(decoded, error));
+    const data = new type.Array(length);
+    const line = (right - left) * samples;
+    await Promise.all(
+      decoded.map(async (frame, place) => {
+        const values = await frame;
+        for (let row = top; row < bottom; ++row) {
+          const from = (row * width + left) * samples;
+          const to = (place * (bottom - top) + row - top) * line;
+          data.set(/** @type {any} */ (values.subarray(from, from + line)), to);
+        }
+      }),
+    );
+    return { data, shape };
+  }
+
+  /**
+   * Returns the coded bytes of a frame, as they are in the file.
+   *
+   * @param {number} index
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Uint8Array>}
+   */
+  async coded(index, { signal } = {}) {
+    this.#expectFrame(index);
+    const { contents, reading } = this.#opened;
+    return readExtent({ ...reading, signal: this.#signal(signal) }, contents.frames[index], `frame ${index}`);
+  }
+
+  /**
+   * Returns the bytes of a section.
+   *
+   * @param {string} name
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Uint8Array>}
+   */
+  async section(name, { signal } = {}) {
+    const { contents, reading } = this.#opened, extent = contents.sections.get(name);
+    if (extent === undefined) return fail("not_found", this.#what(`section ${name}: is not in the file`));
+    return readExtent({ ...reading, signal: this.#signal(signal) }, extent, `section ${name}`);
+  }
+
+  /** Ends reads that have begun, which then fail, and the cube's workers. */
+  close() {
+    this.#closing.abort(new DicubeError("state", "the cube was closed"));
+    if (this.#ownsWorkers) this.#workers.close();
+  }
+
+  /**
+   * Fetches and decodes frames.
+   *
+   * @param {number[]} numbers
+   * @param {number} level
+   * @param {AbortSignal} [caller]
+   * @returns {Promise<Samples>[]}
+   */
+  #decode(numbers, level, caller) {
+    const { contents, prefixes, image, reading } = this.#opened, { codec } = contents.kind;
+    const signal = this.#signal(caller);
+    const extents = numbers.map((index) => {
+      const levels = level > 0 ? prefixes[index] : undefined;
+      const extent = levels === undefined ? contents.frames[index] : levels[Math.min(level, levels.length) - 1];
+      if (extent.length > reading.maxMemory)
+        fail("limit", this.#what(`frame ${index}: ${extent.length} bytes, maxMemory is ${reading.maxMemory}`));
+      return extent;
+    });
+    return reading.source.readMany(extents, signal).map(async (bytes, place) => {
+      const index = numbers[place], what = this.#what(`frame ${index}`), coded = await bytes;
+      expectAll(reading.source.name, coded, extents[place], `frame ${index}`);
+      const { checksum } = extents[place], { maxMemory } = reading;
+      const frameSize = contents.frames[index].length;
+      return this.#workers.decode({ codec, coded, frameSize, checksum, image, level, maxMemory, what }, signal);
+    });
+  }
+
+  /** A signal that also closing the cube aborts. @param {AbortSignal} [signal] */
+  #signal(signal) {
+    const closing = this.#closing.signal;
+    if (closing.aborted) throw closing.reason;
+    if (signal === undefined) return closing;
+    return AbortSignal.any([signal, closing]);
+  }
+
+  /** @param {string} text */
+  #what(text) {
+    return this.#opened.reading.source.name + text;
+  }
+
+  /** @param {number} index */
+  #expectFrame(index) {
+    const count = this.#opened.contents.frames.length;
+    if (!Number.isInteger(index) || index < 0 || index >= count)
+      fail("argument", this.#what(`expected a frame of 0 to ${count - 1}, found ${index}`));
+  }
+
+  /** @param {number} level */
+  #expectLevel(level) {
+    const { levels, contents } = this.#opened;
+    if (level === 0 || (Number.isInteger(level) && level > 0 && level <= levels)) return;
+    const label = contents.kind.codec === 2 ? "HTJ2K" : "JPEG XL";
+    fail(
+      "argument",
+      this.#what(
+        levels > 0
+          ? `${label} frames have resolution levels 0 to ${levels}, found ${level}`
+          : `${label} frames of ${SAMPLE_TYPES[this.#opened.image.type].name} have no resolution ` +
+            `levels (asked for level ${level})`,
+      ),
+    );
+  }
+
+  /** @param {Uint8Array} bytes @returns {Space} */
+  #parseSpace(bytes) {
+    const what = this.#what("section space"), space = parseJson(bytes, what);
+    for (const name of ["shape", "origin", "spacing", "x_orientation", "y_orientation", "z_orientation"]) {
+      const numbers = space[name];
+      if (!Array.isArray(numbers) || numbers.length !== 3 || !numbers.every(Number.isFinite))
+        fail("format", `${what}: expected three numbers as ${name}`);
+    }
+    return /** @type {any} */ (space);
+  }
+}
+
+/** [rows, columns], and 3 for colour. @param {import("./samples.js").Image} image */
+function sidesOf({ rows, columns, samples }) {
+  return samples === 3 ? [rows, columns, 3] : [rows, columns];
+}
+
+/** @param {Promise<unknown>[]} tasks @param {unknown} error @returns {never} */
+function stopAll(tasks, error) {
+  for (const task of tasks) task.catch(() => {});
+  throw error;
+}
+
+/**
+ * @param {string} name
+ * @param {[number, number] | undefined} range
+ * @param {number} count
+ * @returns {[number, number]}
+ */
+function rangeWithin(name, range, count) {
+  const [start, stop] = range ?? [0, count];
+  if (!Number.isInteger(start) || !Number.isInteger(stop) || start < 0 || start > stop || stop > count)
+    fail("argument", `${name}: expected [start, stop] within 0 and ${count}, found [${start}, ${stop}]`);
+  return [start, stop];
+}
+
+/**
+ * @param {import("./container.js").Reading} reading
+ * @param {import("./container.js").Contents} contents
+ * @returns {Promise<import("./samples.js").Image>}
+ */
+async function readImage(reading, { kind, sections, frames, hasChecksums }) {
+  if (frames.length === 0) return { rows: 0, columns: 0, samples: 1, type: 1 };
+  const section = sections.get("Image"), what = `${reading.source.name}section Image`;
+  if (section === undefined) {
+    if (hasChecksums || !kind.isPublished) return fail("format", `${what}: is not in the file`);
+    // In files of published writers only the codestreams say what a frame is.
+    const coded = await readExtent(reading, frames[0], "frame 0");
+    return probe(kind.codec, coded, coded.length, `${reading.source.name}frame 0`);
+  }
+  if (section.length !== IMAGE_SIZE)
+    fail("format", `${what}: expected ${IMAGE_SIZE} bytes, found ${section.length}`);
+  const cursor = new Cursor(await readExtent(reading, section, "section Image"), what);
+  const rows = cursor.u64(), columns = cursor.u64(), samples = cursor.u32(), type = cursor.u32();
+  const codec = cursor.u32();
+  if (codec !== kind.codec)
+    fail("unsupported", `${what}: expected codec ${kind.codec}, which the file's kind has, found ${codec}`);
+  const isSide = (/** @type {number} */ side) => side >= 1 && side <= MOST_SIDE;
+  if (!isSide(rows) || !isSide(columns) || rows * columns > MOST_PIXELS)
+    fail("unsupported", `${what}: expected 1 to ${MOST_SIDE} rows and columns and at most 2^40 pixels, found ${rows} x ${columns}`);
+  if (samples !== 1 && samples !== 3)
+    fail("unsupported", `${what}: expected 1 or 3 samples per pixel, found ${samples}`);
+  if (SAMPLE_TYPES[type] === undefined) fail("unsupported", `${what}: sample type ${type} is unknown`);
+  return { rows, columns, samples, type };
+}
+
+/**
+ * The highest resolution level, by the first frame's header. 0 if that frame is damaged, which
+ * decoding it reports.
+ *
+ * @param {import("./container.js").Reading} reading
+ * @param {import("./container.js").Contents} contents
+ * @param {import("./container.js").Extent[][]} prefixes
+ * @param {import("./samples.js").Image} image
+ * @returns {Promise<number>}
+ */
+async function countLevels(reading, { kind, frames }, prefixes, image) {
+  if (frames.length === 0 || kind.codec !== 2) return 0;
+  const extent = prefixes[0]?.at(-1) ?? frames[0];
+  try {
+    const coded = await readExtent(reading, extent, "frame 0");
+    return levelsOf(kind.codec, coded, frames[0].length, image, "frame 0");
+  } catch (error) {
+    if (error instanceof DicubeError && error.code !== "io") return 0;
+    throw error;
+  }
+}

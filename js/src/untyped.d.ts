@@ -1,0 +1,3 @@
+// Packages without types.
+declare module "@cornerstonejs/codec-openjph";
+declare module "@cornerstonejs/codec-libjxl";

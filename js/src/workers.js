@@ -1,0 +1,193 @@
+// A pool of workers that decode frames, so that pages stay smooth. Where no worker can be started,
+// frames are decoded in the thread of the caller. Must not know what a frame is.
+
+import { decodeFrame } from "./decoding.js";
+import { DicubeError, fail } from "./errors.js";
+
+const MOST_WORKERS = 8;
+
+/**
+ * @typedef {import("./decoding.js").Job} Job
+ * @typedef {import("./samples.js").Samples} Samples
+ */
+
+/**
+ * A job that was given to the pool.
+ *
+ * @typedef {object} Task
+ * @property {Job} job
+ * @property {(samples: Samples) => void} resolve
+ * @property {(error: unknown) => void} reject
+ */
+
+/**
+ * A worker of either kind.
+ *
+ * @typedef {object} Thread
+ * @property {(message: unknown, transfer: ArrayBuffer[]) => void} post
+ * @property {() => void} stop
+ * @property {(isBusy: boolean) => void} hold whether the process waits for it
+ * @property {Task | null} task
+ * @property {boolean} isReady
+ */
+
+/** Many cubes may share a pool; whoever made it closes it. */
+export class Workers {
+  /** @type {Thread[]} */
+  #threads = [];
+  /** @type {Task[]} */
+  #queue = [];
+  #isClosed = false;
+  #canStart = true;
+  #count;
+
+  /** @param {number} [count] of workers; by default one less than there are processors, 1 to 8 */
+  constructor(count = defaultCount()) {
+    if (!Number.isInteger(count) || count < 0)
+      fail("argument", `expected a number of workers, found ${count}`);
+    this.#count = count;
+    this.#canStart = count > 0;
+  }
+
+  /** The workers that run. */
+  get running() {
+    return this.#threads.filter(({ isReady }) => isReady).length;
+  }
+
+  /**
+   * Decodes a frame.
+   *
+   * @param {Job} job
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Samples>}
+   */
+  decode(job, signal) {
+    if (this.#isClosed) return Promise.reject(closed());
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const abort = () => {
+        const place = this.#queue.indexOf(task);
+        if (place >= 0) this.#queue.splice(place, 1);
+        task.reject(signal?.reason);
+      };
+      /** @template T @param {(value: T) => void} settle @returns {(value: T) => void} */
+      const last = (settle) => (value) => {
+        signal?.removeEventListener("abort", abort);
+        settle(value);
+      };
+      const task = { job, resolve: last(resolve), reject: last(reject) };
+      signal?.addEventListener("abort", abort);
+      this.#queue.push(task);
+      this.#next();
+    });
+  }
+
+  /** Stops all workers. What they decode now fails. */
+  close() {
+    this.#isClosed = true;
+    const tasks = [...this.#queue.splice(0), ...this.#threads.flatMap(({ task }) => task ?? [])];
+    for (const { stop } of this.#threads.splice(0)) stop();
+    for (const { reject } of tasks) reject(closed());
+  }
+
+  #next() {
+    if (!this.#canStart) {
+      for (const task of this.#queue.splice(0)) decodeFrame(task.job).then(task.resolve, task.reject);
+      return;
+    }
+    for (const thread of this.#threads) {
+      if (thread.task !== null || !thread.isReady) continue;
+      const task = this.#queue.shift();
+      if (task === undefined) return;
+      thread.task = task;
+      thread.hold(true);
+      // A copy: the bytes may be a part of those of other frames.
+      const coded = task.job.coded.slice();
+      thread.post({ ...task.job, coded }, [coded.buffer]);
+    }
+    const starting = this.#threads.filter(({ isReady }) => !isReady).length;
+    if (this.#queue.length > starting && this.#threads.length < this.#count) this.#start();
+  }
+
+  #start() {
+    /** @type {Thread} */
+    const thread = { post() {}, stop() {}, hold() {}, task: null, isReady: false };
+    this.#threads.push(thread);
+    begin(
+      thread,
+      (message) => this.#receive(thread, message),
+      (reason) => this.#lose(thread, reason),
+    ).catch((error) => this.#lose(thread, error));
+  }
+
+  /** @param {Thread} thread @param {any} message */
+  #receive(thread, message) {
+    if (message.ready) {
+      thread.isReady = true;
+      thread.hold(false);
+    } else if (thread.task !== null) {
+      const { resolve, reject } = thread.task;
+      thread.task = null;
+      thread.hold(false);
+      const { samples, error } = message;
+      if (error === undefined) resolve(samples);
+      else reject(error.code === null ? new Error(error.message) : new DicubeError(error.code, error.message));
+    }
+    this.#next();
+  }
+
+  /** @param {Thread} thread @param {unknown} reason */
+  #lose(thread, reason) {
+    const place = this.#threads.indexOf(thread);
+    if (place < 0 || this.#isClosed) return;
+    this.#threads.splice(place, 1);
+    thread.stop();
+    // One that never began won't begin next time.
+    if (!thread.isReady) this.#canStart = false;
+    const text = reason instanceof Error ? reason.message : String(reason);
+    thread.task?.reject(new DicubeError("codec", `${thread.task.job.what}: the worker ended: ${text}`));
+    this.#next();
+  }
+}
+
+function closed() {
+  return new DicubeError("state", "the cube was closed");
+}
+
+function defaultCount() {
+  const processors = globalThis.navigator?.hardwareConcurrency ?? 4;
+  return Math.max(1, Math.min(processors - 1, MOST_WORKERS));
+}
+
+/**
+ * Starts a worker.
+ *
+ * @param {Thread} thread gets its functions
+ * @param {(message: any) => void} receive
+ * @param {(reason: unknown) => void} lose
+ */
+async function begin(thread, receive, lose) {
+  if (globalThis.process?.versions?.node) {
+    const { Worker } = await import("node:worker_threads");
+    const worker = new Worker(new URL("./worker.js", import.meta.url));
+    worker.on("message", receive);
+    worker.on("error", lose);
+    worker.on("exit", (status) => lose(`status ${status}`));
+    thread.post = (message, transfer) => worker.postMessage(message, transfer);
+    thread.stop = () => void worker.terminate();
+    thread.hold = (isBusy) => (isBusy ? worker.ref() : worker.unref());
+    return;
+  }
+  const address = new URL("./worker.js", import.meta.url);
+  // A worker's script must be of the page's origin; what it imports need not be.
+  const isForeign = globalThis.location !== undefined && address.origin !== globalThis.location.origin;
+  const text = `import ${JSON.stringify(address.href)};`;
+  const script = isForeign
+    ? URL.createObjectURL(new Blob([text], { type: "text/javascript" }))
+    : address;
+  const worker = new Worker(script, { type: "module" });
+  worker.addEventListener("message", ({ data }) => receive(data));
+  worker.addEventListener("error", (event) => lose(event.message || "it can't be started"));
+  thread.post = (message, transfer) => worker.postMessage(message, transfer);
+  thread.stop = () => worker.terminate();
+}
