@@ -251,21 +251,27 @@ export class Cube {
       fail("limit", this.#what(`${shape.join(" x ")} ${type.name} takes ${bytes} bytes, maxMemory is ${maxMemory}`));
     // A hostile file may claim large frames: before memory is taken, the first one is decoded.
     const numbers = length === 0 ? [] : Array.from({ length: last - first }, (_, i) => first + i);
-    const decoded = this.#decode(numbers, level, signal);
-    if (numbers.length > 0) await decoded[0].catch((error) => stopAll(decoded, error));
-    const data = new type.Array(length);
-    const line = (right - left) * samples;
-    await Promise.all(
-      decoded.map(async (frame, place) => {
-        const values = await frame;
-        for (let row = top; row < bottom; ++row) {
-          const from = (row * width + left) * samples;
-          const to = (place * (bottom - top) + row - top) * line;
-          data.set(/** @type {any} */ (values.subarray(from, from + line)), to);
-        }
-      }),
-    );
-    return { data, shape };
+    const stop = new AbortController();
+    const decoded = this.#decode(numbers, level, AbortSignal.any([stop.signal, ...(signal ? [signal] : [])]));
+    for (const frame of decoded) frame.catch(() => {}); // the first failure is reported below
+    try {
+      await decoded[0];
+      const data = new type.Array(length), line = (right - left) * samples;
+      await Promise.all(
+        decoded.map(async (frame, place) => {
+          const values = await frame;
+          for (let row = top; row < bottom; ++row) {
+            const from = (row * width + left) * samples;
+            const to = (place * (bottom - top) + row - top) * line;
+            data.set(/** @type {any} */ (values.subarray(from, from + line)), to);
+          }
+        }),
+      );
+      return { data, shape };
+    } catch (error) {
+      stop.abort(error); // the frames that were not decoded yet
+      throw error;
+    }
   }
 
   /**
@@ -378,12 +384,6 @@ export class Cube {
 /** [rows, columns], and 3 for colour. @param {import("./samples.js").Image} image */
 function sidesOf({ rows, columns, samples }) {
   return samples === 3 ? [rows, columns, 3] : [rows, columns];
-}
-
-/** @param {Promise<unknown>[]} tasks @param {unknown} error @returns {never} */
-function stopAll(tasks, error) {
-  for (const task of tasks) task.catch(() => {});
-  throw error;
 }
 
 /**
