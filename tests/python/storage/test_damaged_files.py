@@ -1,4 +1,4 @@
-"""Damaged and hostile files: one line for each case, with the exception and its text.
+"""Damaged and hostile files. tests/damaged.json has a line for each case, for all readers.
 
 Each file is refused, or read as it was written. None ends the process, or takes memory or time out
 of proportion to its size.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 from inputs.arrays import LOSSLESS, SmoothVolume
+from programs.running import GOLDEN
 
 from dicube.codecs import get_codec
-from dicube.exceptions import CodecError, DicomCubeError, InvalidCubeFileError
+from dicube.exceptions import CodecError, InvalidCubeFileError
 from dicube.storage import FORMATS, DcbReader, DcbWriter
 
 HEADER = struct.Struct("<8sI13Q")
-SECTIONS = ("dicom_status", "dicom_meta", "space", "pixel_header", "offsets", "lengths")
 FRAMES = 4
 
 Damage = Callable[[bytes], bytes]
@@ -106,89 +107,49 @@ def test_published_files_have_no_checksums(our_file: bytes, published_file: byte
             assert reader.format_version == 1
 
 
-def patched(offset: int, layout: str, value: Any) -> Damage:
-    def damage(data: bytes) -> bytes:
-        changed = bytearray(data)
-        struct.pack_into(layout, changed, offset, value)
-        return bytes(changed)
-
-    return damage
-
-
-def extent(section: str, field: str, value: int) -> Damage:
-    """Set offset or length of a section in the header."""
-    at = 12 + 16 * SECTIONS.index(section) + (8 if field == "length" else 0)
-    return patched(at, "<Q", value)
-
-
-# Ways to damage any file: name, damage, exception, what its message says.
-ANY_FILE: list[tuple[str, Damage, type[DicomCubeError], str | None]] = [
-    ("empty", lambda data: b"", InvalidCubeFileError, "0 bytes"),
-    ("one byte", lambda data: data[:1], InvalidCubeFileError, "1 byte"),
-    ("half a header", lambda data: data[:60], InvalidCubeFileError, "60"),
-    ("header alone", lambda data: data[:116], InvalidCubeFileError, None),
-    ("text", lambda data: b"This is no dicube file. " * 20, InvalidCubeFileError, None),
-    ("zeros", lambda data: bytes(len(data)), InvalidCubeFileError, None),
-    ("a PNG", lambda data: b"\x89PNG\r\n\x1a\n" + data[8:], InvalidCubeFileError, None),
-    ("magic of another kind", patched(0, "8s", b"DCMCUBEX"), InvalidCubeFileError, None),
-    ("magic of .dcbl", patched(0, "8s", b"DCMCUBEL"), InvalidCubeFileError, None),
-    ("base magic", patched(0, "8s", b"DCMCUBE\0"), InvalidCubeFileError, None),
-    ("version 0", patched(8, "<I", 0), InvalidCubeFileError, "version 0"),
-    ("version 2", patched(8, "<I", 2), InvalidCubeFileError, "version 2"),
-    ("version 2^32-1", patched(8, "<I", 2**32 - 1), InvalidCubeFileError, "4294967295"),
-    ("frame count 2^20", patched(108, "<Q", 1 << 20), InvalidCubeFileError, None),
-    ("frame count 2^61", patched(108, "<Q", 1 << 61), InvalidCubeFileError, None),
-    ("frame count 2^64-1", patched(108, "<Q", 2**64 - 1), InvalidCubeFileError, None),
-    ("one frame less", patched(108, "<Q", FRAMES - 1), InvalidCubeFileError, None),
-    ("one frame more", patched(108, "<Q", FRAMES + 1), InvalidCubeFileError, None),
-    *[
-        (f"{section} {field} {value:#x}", extent(section, field, value), InvalidCubeFileError, None)
-        for section in SECTIONS
-        for field in ("offset", "length")
-        for value in (1 << 32, 1 << 63, 2**64 - 1)
-    ],
-    ("offsets length 0", extent("offsets", "length", 0), InvalidCubeFileError, None),
-    ("lengths length 8", extent("lengths", "length", 8), InvalidCubeFileError, None),
-]
-
-
-@pytest.mark.parametrize(
-    ("damage", "expected", "told"),
-    [pytest.param(*line[1:], id=line[0]) for line in ANY_FILE],
-)
-def test_damage_to_any_file(
-    damage: Damage, expected: type[DicomCubeError], told: str | None, any_file: bytes
-) -> None:
-    with pytest.raises(expected, match=told) as caught:
-        read_all(damage(any_file))
-    assert type(caught.value) is expected
-
-
 def table_entry(table: int, frame: int, value: int) -> Damage:
     """Set an entry of the offsets (0) or lengths (1) table."""
 
     def damage(data: bytes) -> bytes:
-        start = HEADER.unpack_from(data)[2 + 2 * (4 + table)]
-        return patched(start + 8 * frame, "<Q", value)(data)
+        return patched(place_of(data, table, frame), struct.pack("<Q", value))(data)
 
     return damage
 
 
-# Ways to damage a table that no checksum protects.
-PUBLISHED_TABLES: list[tuple[str, Damage, str]] = [
-    ("offset 0", table_entry(0, 1, 0), "frame 1"),
-    ("offset beyond the end", table_entry(0, 2, 1 << 40), "frame 2"),
-    ("offset 2^64-1", table_entry(0, 2, 2**64 - 1), "frame 2"),
-    ("length 0", table_entry(1, 3, 0), "frame 3"),
-    ("length beyond the end", table_entry(1, 0, 1 << 33), "frame 0"),
-    ("length 2^64-1", table_entry(1, 0, 2**64 - 1), "frame 0"),
-    ("length 5", table_entry(1, 2, 5), "frame 2"),
-]
+def place_of(data: bytes, table: int, frame: int) -> int:
+    start: int = HEADER.unpack_from(data)[2 + 2 * (4 + table)]
+    return start + 8 * frame
 
 
-@pytest.mark.parametrize(
-    ("damage", "told"), [pytest.param(*line[1:], id=line[0]) for line in PUBLISHED_TABLES]
-)
+def patched(offset: int, new: bytes) -> Damage:
+    return lambda data: data[:offset] + new + data[offset + len(new) :]
+
+
+def damage_of(case: dict[str, Any]) -> Damage:
+    """Return the function that damages a file as a case of the table says."""
+    if "table" in case:
+        table = ("offsets", "lengths").index(case["table"])
+        (value,) = struct.unpack("<Q", bytes.fromhex(case["bytes"]))
+        return table_entry(table, case["frame"], value)
+    if "at" in case:
+        return patched(case["at"], bytes.fromhex(case["bytes"]))
+    return lambda data: data[: case["cut"]] + bytes.fromhex(case.get("append", ""))
+
+
+def cases(name: str) -> list[Any]:
+    """Return (damage, what the message says) for each case of a table that all readers share."""
+    table = json.loads((GOLDEN.parent / "damaged.json").read_text())[name]
+    return [pytest.param(damage_of(case), case.get("says"), id=case["name"]) for case in table]
+
+
+@pytest.mark.parametrize(("damage", "told"), cases("any_file"))
+def test_damage_to_any_file(damage: Damage, told: str | None, any_file: bytes) -> None:
+    with pytest.raises(InvalidCubeFileError, match=told) as caught:
+        read_all(damage(any_file))
+    assert type(caught.value) is InvalidCubeFileError
+
+
+@pytest.mark.parametrize(("damage", "told"), cases("published_tables"))
 def test_damage_to_a_published_table(damage: Damage, told: str, published_file: bytes) -> None:
     with pytest.raises((InvalidCubeFileError, CodecError), match=told):
         read_all(damage(published_file))
