@@ -68,6 +68,7 @@ const KINDS = {
  * @property {import("./source.js").Source} source
  * @property {number} maxMemory bytes that one allocation may have
  * @property {AbortSignal} [signal]
+ * @property {boolean} [ahead] whether the bytes behind will be wanted next
  */
 
 /**
@@ -349,14 +350,13 @@ function checkInside(reading, { offset, length }, fileSize, what) {
     );
 }
 
-/** The bytes of the front are read with those behind them.
- *
+/**
  * @param {Reading} reading
  * @param {number} offset
  * @param {number} length
  */
-function read({ source, signal }, offset, length) {
-  return source.read(offset, length, signal, true);
+function read({ source, signal, ahead }, offset, length) {
+  return source.read(offset, length, signal, ahead);
 }
 
 /** @param {Reading} reading @param {string} text @returns {never} */

@@ -76,7 +76,8 @@ const DEFAULT_MAX_MEMORY = 2 ** 31;
 export async function open(input, options = {}) {
   const { signal, maxMemory = DEFAULT_MAX_MEMORY, workers } = options;
   const [source] = await Promise.all([openSource(input, options, signal), loadChecksums(), loadZstd()]);
-  const reading = { source, maxMemory, signal };
+  // The front has all that is read here, one after another, but for a part of the first frame.
+  const reading = { source, maxMemory, signal, ahead: true };
   const contents = await readContents(reading);
   const image = await readImage(reading, contents);
   /** @param {string} name @returns {Promise<Uint8Array | null>} */
@@ -86,7 +87,6 @@ export async function open(input, options = {}) {
       ? null
       : readExtent(reading, extent, `section ${name}`);
   };
-  // One after another: the front of the file has them, and is fetched once.
   const sections = {
     status: await section("dicom_status"),
     meta: await section("dicom_meta"),
@@ -410,7 +410,7 @@ async function readImage(reading, { kind, sections, frames, hasChecksums }) {
   if (section === undefined) {
     if (hasChecksums || !kind.isPublished) return fail("format", `${what}: is not in the file`);
     // In files of published writers only the codestreams say what a frame is.
-    const coded = await readExtent(reading, frames[0], "frame 0");
+    const coded = await readExtent({ ...reading, ahead: false }, frames[0], "frame 0");
     return probe(kind.codec, coded, coded.length, `${reading.source.name}frame 0`);
   }
   if (section.length !== IMAGE_SIZE)
@@ -430,8 +430,8 @@ async function readImage(reading, { kind, sections, frames, hasChecksums }) {
 }
 
 /**
- * The highest resolution level, by the first frame's header. 0 if that frame is damaged, which
- * decoding it reports.
+ * The highest resolution level, by the first frame's header. If that frame is damaged, which decoding
+ * it reports, the highest that the file describes.
  *
  * @param {import("./container.js").Reading} reading
  * @param {import("./container.js").Contents} contents
@@ -443,10 +443,10 @@ async function countLevels(reading, { kind, frames }, prefixes, image) {
   if (frames.length === 0 || kind.codec !== 2) return 0;
   const extent = prefixes[0]?.at(-1) ?? frames[0];
   try {
-    const coded = await readExtent(reading, extent, "frame 0");
+    const coded = await readExtent({ ...reading, ahead: false }, extent, "frame 0");
     return levelsOf(kind.codec, coded, frames[0].length, image, "frame 0");
   } catch (error) {
-    if (error instanceof DicubeError && error.code !== "io") return 0;
+    if (error instanceof DicubeError && error.code !== "io") return prefixes[0]?.length ?? 0;
     throw error;
   }
 }
