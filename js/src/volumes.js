@@ -61,7 +61,7 @@ export function affineOf({ space }, level, system) {
     space.origin,
   ];
   const signs = system === "RAS" ? [-1, -1, 1] : [1, 1, 1];
-  return signs.map((sign, axis) => steps.map((step) => sign * step[axis]));
+  return signs.map((sign, axis) => steps.map((step) => sign * step[axis] + 0)); // no -0
 }
 
 /** @param {Cube} cube */

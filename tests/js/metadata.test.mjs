@@ -1,0 +1,133 @@
+// Values of the metadata: shared and of slices, in sequences and functional groups, of any form.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Metadata, open } from "../../js/src/index.js";
+import { rescales } from "../../js/src/real_values.js";
+import { golden } from "./files.mjs";
+
+const metadata = (entries, more = {}, count = 3) =>
+  new Metadata({ _merged_data: entries, slice_count: count, merge_version: 2, ...more }, count, "meta");
+
+const shared = (vr, ...Value) => ({ vr, shared: true, ...(Value.length ? { Value } : {}) });
+const each = (vr, ...Value) => ({ vr, shared: false, Value });
+const sequence = (...Value) => ({ vr: "SQ", shared: null, Value });
+
+test("values by keyword and tag", () => {
+  const meta = metadata(
+    {
+      "00080060": shared("CS", "CT"),
+      "00100010": shared("PN", { Alphabetic: "DOE^JOHN", Phonetic: "x" }),
+      "00200013": each("IS", 1, null, 3),
+      "00200032": each("DS", [0, 0, 1], [0, 0, 2], []),
+      "00280030": shared("DS", 0.5, 0.75),
+      "00080050": shared("SH"),
+      "00091001": { vr: "OB", shared: true, InlineBinary: "AQI=" },
+      "00091002": { vr: "OB", shared: false, InlineBinary: ["AQ==", "", null] },
+      "00189328": each("FD", "NaN", "Infinity", 1),
+      "00091003": { ...each("UN", 1, 2, 3), vrs: ["US", "UN", "US"] },
+    },
+    { _file_meta: { "00020010": shared("UI", "1.2") } },
+  );
+  assert.equal(meta.get("Modality"), "CT");
+  assert.deepEqual(meta.get("Modality", { perSlice: true }), ["CT", "CT", "CT"]);
+  assert.equal(meta.get("PatientName"), "DOE^JOHN==x");
+  assert.deepEqual(meta.get("InstanceNumber"), [1, null, 3]);
+  assert.deepEqual(meta.get("00200032"), [[0, 0, 1], [0, 0, 2], null]);
+  assert.deepEqual(meta.get("PixelSpacing"), [0.5, 0.75]);
+  assert.equal(meta.get("AccessionNumber"), null);
+  assert.deepEqual(meta.get("00091001"), Uint8Array.of(1, 2));
+  assert.deepEqual(meta.get("00091002"), [Uint8Array.of(1), null, null]);
+  assert.deepEqual(meta.get("00189328"), [NaN, Infinity, 1]);
+  assert.equal(meta.get("TransferSyntaxUID"), "1.2");
+  assert.equal(meta.get("PatientID"), null);
+  assert.equal(meta.get("PatientID", { default: "?" }), "?");
+  assert.deepEqual(meta.get("PatientID", { perSlice: true, default: 0 }), [0, 0, 0]);
+  assert.equal(meta.getOfSlice("InstanceNumber", 2), 3);
+  assert.deepEqual([meta.has("Modality"), meta.has("PatientID")], [true, false]);
+  assert.equal(meta.keys()[0], "00020010");
+  for (const tag of ["NoKeyword", "0010", "constructor"]) assert.throws(() => meta.get(tag), { code: "argument" });
+  assert.throws(() => meta.getOfSlice("Modality", 3), { code: "argument" });
+});
+
+test("sequences: items that differ, counts and columns", () => {
+  const meta = metadata({
+    "00081140": { ...sequence({ "00081155": each("UI", "1", "2", null) }, { "00081155": shared("UI", "9") }), counts: [2, 1, null] },
+    "00081199": { ...sequence({ "00081155": each("UI", "a", "b") }), columns: [0, 1, 0] },
+    "00082112": sequence({ "00081155": shared("UI", "same") }),
+  });
+  const uid = (value) => ({ "00081155": { vr: "UI", Value: [value] } });
+  assert.deepEqual(meta.get("00081140"), [[uid("1"), uid("9")], [uid("2")], null]);
+  assert.deepEqual(meta.get("00081199"), [[uid("a")], [uid("b")], [uid("a")]]);
+  assert.deepEqual(meta.get("00082112"), [uid("same")]);
+});
+
+test("elements in functional groups", () => {
+  const macro = (key, tag, entry) => ({ [key]: sequence({ [tag]: entry }) });
+  const meta = metadata(
+    {
+      "52009229": sequence(macro("00289110", "00280030", shared("DS", 1, 2))),
+      "52009230": {
+        ...sequence(
+          macro("00209113", "00200032", shared("DS", 0, 0, 1)),
+          macro("00209113", "00200032", shared("DS", 0, 0, 2)),
+          macro("00209113", "00200032", shared("DS", 0, 0, 3)),
+        ),
+        columns: [0, 0, 0],
+      },
+    },
+    { frames: [[0, 3], [0, 1], [0, 2]] },
+  );
+  assert.deepEqual(meta.get("ImagePositionPatient"), [[0, 0, 3], [0, 0, 1], [0, 0, 2]]);
+  assert.deepEqual(meta.get("PixelSpacing"), [1, 2]);
+  assert.deepEqual(meta.getOfSlice("PixelSpacing", 1), [1, 2]);
+  assert.equal(meta.elementOfSlice("PixelMeasuresSequence", 0).vr, "SQ");
+  assert.equal(meta.get("SliceThickness"), null);
+});
+
+test("metadata of the published package", () => {
+  const meta = new Metadata(
+    {
+      _merged_data: {
+        "00200013": { vr: "IS", shared: false, Value: [[1], "None", [3]] },
+        "00080060": { vr: "CS", shared: true, Value: ["MR"] },
+        "00081140": { vr: "SQ", shared: false, Value: [{ "00081155": { vr: "UI", shared: true, Value: ["9"] } }] },
+      },
+      slice_count: 3,
+    },
+    3,
+    "meta",
+  );
+  assert.deepEqual(meta.get("InstanceNumber"), [1, null, 3]);
+  assert.equal(meta.get("Modality"), "MR");
+  assert.equal(meta.get("00081140").length, 1);
+});
+
+test("the rescale of slices", () => {
+  const header = (slope, intercept, more) => ({ RescaleSlope: slope, RescaleIntercept: intercept, ...more });
+  const of = (entries, pixelHeader) => rescales(entries && metadata(entries), pixelHeader, 3);
+  const slopes = (found) => found.map((one) => one && one.slope);
+  const same = { "00281053": shared("DS", 2), "00281052": shared("DS", -1), "00281054": shared("LO", "HU") };
+  assert.deepEqual(of(same, header(2, -1)), new Array(3).fill({ slope: 2, intercept: -1, units: "HU" }));
+  assert.deepEqual(slopes(of(same, header(3, 0))), [3, 3, 3]); // set in the header
+  assert.deepEqual(slopes(of(null, header(3, 0))), [3, 3, 3]);
+  const varying = { "00281053": each("DS", 2, 4, null), "00281052": shared("DS", 0) };
+  assert.deepEqual(slopes(of(varying, header(2, 0))), [2, 4, null]);
+  assert.deepEqual(slopes(of(varying, header(1, 0))), [1, 1, 1]);
+  assert.deepEqual(of({ "3004000E": shared("DS", 0.5), "30040002": shared("CS", "GY") }, header(0.5, 0))[1],
+    { slope: 0.5, intercept: 0, units: "GY" });
+  const lut = { "00283000": sequence({ "00283002": shared("US", 1, 0, 8) }) };
+  assert.deepEqual(of(lut, header(1, 0)), [null, null, null]);
+  assert.deepEqual(of(same, header(2, -1, { UnusedBits: true })), [null, null, null]);
+  assert.deepEqual(slopes(of({ "00080060": shared("CS", "MR") }, header(1, 0))), [1, 1, 1]);
+});
+
+test("status, space and pixel header", async () => {
+  const cube = await open(golden("dose.dcbs"), { workers: false });
+  assert.equal(cube.get("Modality"), "RTDOSE");
+  assert.equal(cube.rescale(0).units, "GY");
+  assert.equal((await open(golden("without_frames.dcba"), { workers: false })).space, null);
+  const frames = await open(golden("frames_among_files.dcbs"), { workers: false });
+  assert.equal(frames.status, "missing_spacing");
+  assert.equal(frames.get("InstanceNumber", { perSlice: true }).length, 5);
+});

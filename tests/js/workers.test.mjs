@@ -1,0 +1,57 @@
+// The pool of workers, in Node.js.
+
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import { DicubeError, Workers, open } from "../../js/src/index.js";
+import { EXPECTED, golden, sha256 } from "./files.mjs";
+
+test("workers decode what this thread decodes", async () => {
+  const pool = new Workers(2);
+  for (const name of ["levels.dcbs", "uint8x3.dcbs", "int8x1.dcbs", "int16x1.dcba", "mask.dcbr"]) {
+    const cube = await open(golden(name), { workers: pool });
+    assert.equal(sha256((await cube.chunk()).data), EXPECTED[name].sha256, name);
+    cube.close();
+  }
+  assert.equal(pool.running, 2);
+  pool.close();
+  const closed = await open(golden("levels.dcbs"), { workers: pool });
+  await assert.rejects(closed.frame(0), { code: "state" });
+});
+
+test("a cube's own workers end with it", async () => {
+  const cube = await open(golden("levels.dcbs"), { workers: 1 });
+  const frames = [cube.frame(0), cube.frame(1)];
+  cube.close();
+  for (const frame of frames) await assert.rejects(frame, { code: "state" });
+});
+
+test("errors of workers keep their class and code", async () => {
+  const cube = await open(golden("int32x1.dcbs"), { workers: 1 });
+  await assert.rejects(cube.frame(0), (error) => error instanceof DicubeError && error.code === "unsupported");
+  await assert.rejects(cube.chunk(), { code: "unsupported" });
+  cube.close();
+});
+
+test("frames that were aborted are not decoded, and others are", async () => {
+  const cube = await open(golden("levels.dcbs"), { workers: 1 }), stop = new AbortController();
+  const wanted = cube.frame(0), unwanted = cube.frame(1, { signal: stop.signal });
+  stop.abort();
+  await assert.rejects(unwanted, { name: "AbortError" });
+  assert.equal((await wanted).data.length, 150 * 200);
+  cube.close();
+});
+
+test("a process ends although a cube was not closed", () => {
+  const script = `
+    import { readFileSync } from "node:fs";
+    import { open } from ${JSON.stringify(new URL("../../js/src/index.js", import.meta.url).href)};
+    const cube = await open(new Uint8Array(readFileSync(${JSON.stringify(new URL("../golden/0.4.0/levels.dcbs", import.meta.url).pathname)})), { workers: 2 });
+    console.log((await cube.chunk()).shape.join());`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { timeout: 30_000, encoding: "utf8" });
+  assert.equal(stdout, "2,150,200\n", stderr);
+});
+
+test("a number of workers", async () => {
+  for (const workers of [-1, 0.5]) await assert.rejects(open(golden("levels.dcbs"), { workers }), { code: "argument" });
+});
