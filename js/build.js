@@ -1,9 +1,9 @@
-// Bundles the package for browsers into dist/: the modules, the worker, and beside them the
-// WebAssembly files that they fetch.
+// Bundles the package for browsers into dist/: the modules, the worker, beside them the WebAssembly
+// files that they fetch, and the licences of all that is in them.
 //
 //     npm run build
 
-import { copyFile, rm } from "node:fs/promises";
+import { copyFile, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { build } from "esbuild";
 
@@ -27,3 +27,14 @@ await build({
 });
 await copyFile(resolve("@cornerstonejs/codec-openjph/wasm"), at("dist/openjphjs.wasm"));
 await copyFile(resolve("@cornerstonejs/codec-libjxl/decodewasm"), at("dist/jpegxlwasm_decode.wasm"));
+
+// The licences of the packages in the bundle.
+const { dependencies } = JSON.parse(await readFile(at("package.json"), "utf8"));
+const texts = Object.keys(dependencies).map(async (name) => {
+  const folder = at(`node_modules/${name}/`);
+  const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
+  const { version, license } = JSON.parse(await readFile(`${folder}package.json`, "utf8"));
+  return `${name} ${version} (${license})\n\n${file ? await readFile(folder + file, "utf8") : ""}`;
+});
+await writeFile(at("dist/LICENSES.txt"), (await Promise.all(texts)).join("\n\n----\n\n"));
+await copyFile(at("../LICENSE"), at("LICENSE"));
