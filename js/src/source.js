@@ -205,15 +205,14 @@ class Remote {
     const limit = new AbortController();
     const time = this.options.timeout ?? WAIT + ((stop - start) / SLOWEST) * 1000;
     const timer = setTimeout(() => limit.abort(), time);
-    const abort = () => limit.abort();
-    signal?.addEventListener("abort", abort, { once: true });
+    const either = signal === undefined ? limit.signal : AbortSignal.any([signal, limit.signal]);
     try {
       const { fetch = globalThis.fetch, request = {} } = this.options;
       const headers = new Headers(request.headers);
       // The only header, and one that needs no preflight request of CORS. A change of the file is
       // found by comparing versions, so that If-Range, which does need one, isn't sent.
       headers.set("Range", `bytes=${start}-${stop - 1}`);
-      const response = await fetch(this.url, { ...request, headers, signal: limit.signal });
+      const response = await fetch(this.url, { ...request, headers, signal: either });
       if (response.status === 416) {
         response.body?.cancel().catch(() => {});
         return new Uint8Array(0);
@@ -232,7 +231,6 @@ class Remote {
       return this.#fail(reason(error));
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
     }
   }
 

@@ -21,6 +21,12 @@ const MOST_WORKERS = 8;
  */
 
 /**
+ * The tasks that a signal aborts.
+ *
+ * @typedef {{ tasks: Set<Task>, abort: () => void }} Group
+ */
+
+/**
  * A worker of either kind.
  *
  * @typedef {object} Thread
@@ -37,6 +43,8 @@ export class Workers {
   #threads = [];
   /** @type {Task[]} */
   #queue = [];
+  /** @type {Map<AbortSignal, Group>} */
+  #aborted = new Map();
   #isClosed = false;
   #canStart = true;
   #count;
@@ -65,21 +73,42 @@ export class Workers {
     if (this.#isClosed) return Promise.reject(closed());
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
-      const abort = () => {
-        const place = this.#queue.indexOf(task);
-        if (place >= 0) this.#queue.splice(place, 1);
-        task.reject(signal?.reason);
-      };
-      /** @template T @param {(value: T) => void} settle @returns {(value: T) => void} */
-      const last = (settle) => (value) => {
-        signal?.removeEventListener("abort", abort);
-        settle(value);
-      };
-      const task = { job, resolve: last(resolve), reject: last(reject) };
-      signal?.addEventListener("abort", abort);
+      const task = { job, resolve, reject };
+      if (signal !== undefined) this.#listen(task, signal);
       this.#queue.push(task);
       this.#next();
     });
+  }
+
+  /** One listener for all tasks of a signal: there may be thousands.
+   * @param {Task} task
+   * @param {AbortSignal} signal
+   */
+  #listen(task, signal) {
+    const { tasks, abort } = this.#aborted.get(signal) ?? this.#newGroup(signal);
+    tasks.add(task);
+    const end = () => {
+      tasks.delete(task);
+      if (tasks.size > 0) return;
+      signal.removeEventListener("abort", abort);
+      this.#aborted.delete(signal);
+    };
+    const { resolve, reject } = task;
+    task.resolve = (samples) => (end(), resolve(samples));
+    task.reject = (error) => (end(), reject(error));
+  }
+
+  /** @param {AbortSignal} signal @returns {Group} */
+  #newGroup(signal) {
+    const tasks = new Set();
+    const abort = () => {
+      this.#queue = this.#queue.filter((task) => !tasks.has(task));
+      for (const { reject } of [...tasks]) reject(signal.reason);
+    };
+    signal.addEventListener("abort", abort);
+    const group = { tasks, abort };
+    this.#aborted.set(signal, group);
+    return group;
   }
 
   /** Stops all workers. What they decode now fails. */

@@ -42,6 +42,20 @@ test("frames that were aborted are not decoded, and others are", async () => {
   cube.close();
 });
 
+test("many frames make no warning of listeners", async () => {
+  const warnings = [], warn = ({ name }) => warnings.push(name);
+  process.on("warning", warn);
+  const cube = await open(golden("recoded.dcbs"), { workers: 2 }), { signal } = new AbortController();
+  for (let round = 0; round < 4; ++round) {
+    await Promise.all(Array.from({ length: 24 }, (_, i) => cube.frame(i % 6, i % 2 ? { signal } : {})));
+    await cube.chunk();
+  }
+  cube.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", warn);
+  assert.deepEqual(warnings, []);
+});
+
 test("a process ends although a cube was not closed", () => {
   const script = `
     import { readFileSync } from "node:fs";
