@@ -38,3 +38,21 @@ const texts = Object.keys(dependencies).map(async (name) => {
 });
 await writeFile(at("dist/LICENSES.txt"), (await Promise.all(texts)).join("\n\n----\n\n"));
 await copyFile(at("../LICENSE"), at("LICENSE"));
+
+// The page, a folder of its own that any static host can serve.
+await build({
+  entryPoints: [{ in: at("page/main.js"), out: "main" }, { in: at("src/worker.js"), out: "worker" }],
+  outdir: at("dist/page"),
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  target: "es2022",
+  external: ["node:*"],
+  minify: true,
+  legalComments: "eof",
+  logLevel: "warning",
+  alias: { fs: at("src/nothing.js"), path: at("src/nothing.js") },
+});
+for (const name of ["index.html", "style.css"]) await copyFile(at(`page/${name}`), at(`dist/page/${name}`));
+for (const name of ["openjphjs.wasm", "jpegxlwasm_decode.wasm"])
+  await copyFile(at(`dist/${name}`), at(`dist/page/${name}`));

@@ -1,0 +1,197 @@
+// The images: NiiVue with a volume, its layouts, tools and window. The only file of the page that knows
+// NiiVue.
+
+import { DRAG_MODE, MULTIPLANAR_TYPE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
+
+/** @type {Record<string, number>} */
+const LAYOUTS = {
+  planes: SLICE_TYPE.MULTIPLANAR,
+  axial: SLICE_TYPE.AXIAL,
+  coronal: SLICE_TYPE.CORONAL,
+  sagittal: SLICE_TYPE.SAGITTAL,
+  render: SLICE_TYPE.RENDER,
+};
+
+/** @type {Record<string, number>} */
+const TOOLS = {
+  crosshair: DRAG_MODE.crosshair,
+  window: DRAG_MODE.windowing,
+  measure: DRAG_MODE.measurement,
+  pan: DRAG_MODE.pan,
+};
+
+// Which of NiiVue's axes (right, anterior, superior) a layout's slices follow each other along.
+/** @type {Record<string, number>} */
+const AXES = { axial: 2, coronal: 1, sagittal: 0, planes: 2, render: 2 };
+
+/**
+ * What is under the pointer, or at the crosshair.
+ *
+ * @typedef {object} Spot
+ * @property {number[]} mm right, anterior, superior
+ * @property {number} value real value; NaN outside of the volume
+ */
+
+/** The images on a canvas. */
+export class Stage {
+  /** @type {(spot: Spot | null) => void} */
+  onSpot = () => {};
+  /** @type {(center: number, width: number) => void} */
+  onWindow = () => {};
+  layout = "planes";
+  tool = "crosshair";
+
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.nv = new Niivue({
+      backColor: [0, 0, 0, 1],
+      crosshairColor: [0.35, 0.65, 1, 0.8],
+      crosshairWidth: 1,
+      crosshairWidthUnit: "percent",
+      multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      multiplanarLayout: MULTIPLANAR_TYPE.AUTO,
+      isOrientationTextVisible: true,
+      isRadiologicalConvention: true,
+      isColorbar: false,
+      isOrientCube: true,
+      dragMode: DRAG_MODE.windowing,
+      dragModePrimary: DRAG_MODE.crosshair,
+      dragAndDropEnabled: false,
+      // The page has keys of its own.
+      viewModeHotKey: "",
+      clipPlaneHotKey: "",
+      cycleClipPlaneHotKey: "",
+      logLevel: "silent",
+      loadingText: "",
+      isForceMouseClickToVoxelCenters: true,
+      measureLineColor: [1, 0.75, 0.2, 1],
+      measureTextColor: [1, 0.85, 0.4, 1],
+    });
+  }
+
+  async attach() {
+    await this.nv.attachToCanvas(this.canvas);
+    this.nv.onIntensityChange = () => this.#tellWindow();
+    this.nv.onLocationChange = (/** @type {any} */ found) =>
+      this.onSpot({ mm: [...found.mm].slice(0, 3), value: Number(found.values?.[0]?.value ?? NaN) });
+    this.canvas.addEventListener("pointermove", (event) => this.#point(event));
+    this.canvas.addEventListener("pointerleave", () => this.onSpot(null));
+  }
+
+  get hasVolume() {
+    return this.nv.volumes.length > 0;
+  }
+
+  /**
+   * Shows a volume in place of the one before, at the same crosshair and zoom, and with the same window
+   * if that was changed.
+   *
+   * @param {ArrayBuffer} nifti
+   * @param {{ center: number, width: number } | null} window
+   */
+  async show(nifti, window) {
+    const volume = await NVImage.new(nifti, "volume.nii", "gray", 1, null, NaN, NaN, true, 0.02, false, false, "", 0, 0, NaN, NaN, false, null, 0, null);
+    if (window !== null) setWindow(volume, window);
+    const isFirst = !this.hasVolume;
+    this.nv.volumes = [];
+    this.nv.addVolume(volume);
+    if (isFirst) this.setLayout(this.layout);
+    this.nv.drawScene();
+    this.#tellWindow();
+  }
+
+  clear() {
+    this.nv.volumes = [];
+    this.nv.clearAllMeasurements();
+    this.nv.scene.crosshairPos = /** @type {any} */ (Float32Array.of(0.5, 0.5, 0.5));
+    this.nv.scene.pan2Dxyzmm = /** @type {any} */ (Float32Array.of(0, 0, 0, 1));
+  }
+
+  /** @param {string} layout */
+  setLayout(layout) {
+    this.layout = layout;
+    this.nv.setSliceType(LAYOUTS[layout]);
+  }
+
+  /** @param {string} tool */
+  setTool(tool) {
+    this.tool = tool;
+    this.nv.opts.dragModePrimary = TOOLS[tool];
+  }
+
+  /** @returns {{ center: number, width: number } | null} */
+  get window() {
+    const [volume] = this.nv.volumes;
+    if (volume === undefined) return null;
+    const least = Number(volume.cal_min), greatest = Number(volume.cal_max);
+    return { center: (least + greatest) / 2, width: greatest - least };
+  }
+
+  /** @param {{ center: number, width: number }} window */
+  setWindow(window) {
+    if (!this.hasVolume) return;
+    setWindow(this.nv.volumes[0], window);
+    this.nv.updateGLVolume();
+    this.#tellWindow();
+  }
+
+  /** The window of all values but some at each end. */
+  setFullWindow() {
+    const [volume] = this.nv.volumes;
+    if (volume === undefined) return;
+    const least = Number(volume.robust_min ?? volume.global_min), greatest = Number(volume.robust_max ?? volume.global_max);
+    this.setWindow({ center: (least + greatest) / 2, width: Math.max(greatest - least, 1e-6) });
+  }
+
+  /** Zoom, crosshair and measures as at first. */
+  reset() {
+    this.nv.clearAllMeasurements();
+    this.nv.scene.pan2Dxyzmm = /** @type {any} */ (Float32Array.of(0, 0, 0, 1));
+    this.nv.scene.crosshairPos = /** @type {any} */ (Float32Array.of(0.5, 0.5, 0.5));
+    this.nv.drawScene();
+    this.nv.createOnLocationChange();
+  }
+
+  /** Moves the crosshair by slices. @param {number} count */
+  scroll(count) {
+    if (!this.hasVolume) return;
+    const step = [0, 0, 0];
+    step[AXES[this.layout]] = count;
+    this.nv.moveCrosshairInVox(step[0], step[1], step[2]);
+  }
+
+  /** Moves to the first or last slice. @param {0 | 1} end */
+  scrollTo(end) {
+    this.nv.scene.crosshairPos[AXES[this.layout]] = end;
+    this.nv.drawScene();
+    this.nv.createOnLocationChange();
+  }
+
+  resize() {
+    this.nv.resizeListener();
+    if (this.hasVolume) this.nv.drawScene();
+  }
+
+  /** @param {PointerEvent} event */
+  #point({ clientX, clientY }) {
+    const [volume] = this.nv.volumes;
+    if (volume === undefined) return;
+    const { left, top } = this.canvas.getBoundingClientRect(), ratio = this.nv.uiData.dpr ?? 1;
+    const fraction = this.nv.canvasPos2frac([(clientX - left) * ratio, (clientY - top) * ratio]);
+    if (fraction[0] < 0) return; // 3D, or beside the images
+    const mm = [...this.nv.frac2mm(fraction)].slice(0, 3), [x, y, z] = this.nv.frac2vox(fraction);
+    this.onSpot({ mm, value: Number(volume.getValue(x, y, z)) });
+  }
+
+  #tellWindow() {
+    const window = this.window;
+    if (window !== null) this.onWindow(window.center, window.width);
+  }
+}
+
+/** @param {NVImage} volume @param {{ center: number, width: number }} window */
+function setWindow(volume, { center, width }) {
+  volume.cal_min = center - width / 2;
+  volume.cal_max = center + width / 2;
+}
