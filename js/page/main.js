@@ -101,8 +101,12 @@ function setMessage(text) {
 
 // ------------------------------------------------------------------------------------------- values
 
-stage.onSpot = (spot) => {
-  if (spot === null || cube === null) return;
+stage.onSpot = (/** @type {import("./stage.js").Spot | null} */ spot) => {
+  if (spot === null || cube === null) {
+    for (const id of ["place", "slice"]) element(id).textContent = "";
+    element("value").textContent = "\u00a0"; // keeps the height
+    return;
+  }
   const rescale = cube.rescale(0), units = rescale?.units ?? "";
   const value = Number.isNaN(spot.value) ? "" : `${isExact ? "" : "≈ "}${short(spot.value)} ${units}`;
   element("value").textContent = value || "\u00a0";
@@ -131,7 +135,7 @@ function voxelAt(mm) {
   return voxel.every((place, axis) => place >= 0 && place < sides[axis]) ? voxel : null;
 }
 
-stage.onWindow = (center, width) => {
+stage.onWindow = (/** @type {number} */ center, /** @type {number} */ width) => {
   element("window").textContent = `C ${short(center)}  W ${short(width)}`;
 };
 

@@ -66,7 +66,7 @@ export function fillPanel(panel, cube, size) {
     ...section("Geometry", [
       ["Slices", String(frames)],
       ["Pixels", `${columns} × ${rows}`],
-      ["Voxel", space ? `${space.spacing.map(short).join(" × ")} mm` : "not known"],
+      ["Voxel", space ? `${space.spacing.map(short).join(" × ")} mm` : "uneven, or not known"],
       ["Thickness", text("SliceThickness") && `${short(Number(text("SliceThickness")))} mm`],
       ["Origin", space ? `${space.origin.map(short).join(", ")} mm` : ""],
     ]),

@@ -34,10 +34,8 @@ const AXES = { axial: 2, coronal: 1, sagittal: 0, planes: 2, render: 2 };
 
 /** The images on a canvas. */
 export class Stage {
-  /** @type {(spot: Spot | null) => void} */
-  onSpot = () => {};
-  /** @type {(center: number, width: number) => void} */
-  onWindow = () => {};
+  onSpot = /** @type {(spot: Spot | null) => void} */ (() => {});
+  onWindow = /** @type {(center: number, width: number) => void} */ (() => {});
   layout = "planes";
   tool = "crosshair";
 
@@ -47,7 +45,7 @@ export class Stage {
     this.nv = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.35, 0.65, 1, 0.8],
-      crosshairWidth: 1,
+      crosshairWidth: 0.3,
       crosshairWidthUnit: "percent",
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.AUTO,
@@ -179,7 +177,7 @@ export class Stage {
     if (volume === undefined) return;
     const { left, top } = this.canvas.getBoundingClientRect(), ratio = this.nv.uiData.dpr ?? 1;
     const fraction = this.nv.canvasPos2frac([(clientX - left) * ratio, (clientY - top) * ratio]);
-    if (fraction[0] < 0) return; // 3D, or beside the images
+    if (fraction[0] < 0) return this.onSpot(null); // 3D, or beside the images
     const mm = [...this.nv.frac2mm(fraction)].slice(0, 3), [x, y, z] = this.nv.frac2vox(fraction);
     this.onSpot({ mm, value: Number(volume.getValue(x, y, z)) });
   }

@@ -101,17 +101,36 @@ export function register(nv) {
   for (const extension of EXTENSIONS) nv.useLoader(loader, extension, "nii");
 }
 
-/** Where the geometry isn't known: pixels of their size, at the origin.
+/**
+ * Where slices form no even grid: they are placed at even distances from the first to the last. Where
+ * their positions aren't known, their pixels have the right size.
  *
  * @param {Cube} cube
  * @param {number} level
  */
 function plainAffine(cube, level) {
-  const spacing = cube.get("PixelSpacing", { perSlice: true })[0];
-  const [down, across] = Array.isArray(spacing) && spacing.every(Number.isFinite) ? spacing : [1, 1];
-  return [
-    [-across * 2 ** level, 0, 0, 0],
-    [0, -down * 2 ** level, 0, 0],
-    [0, 0, 1, 0],
-  ];
+  const numbers = (/** @type {string} */ tag, /** @type {number} */ index, /** @type {number} */ count) => {
+    const value = [cube.meta?.getOfSlice(tag, index) ?? []].flat();
+    return value.length === count && value.every(Number.isFinite) ? value : null;
+  };
+  const count = cube.shape[0], scale = 2 ** level;
+  const [down, across] = numbers("PixelSpacing", 0, 2) ?? [1, 1];
+  const [thickness] = numbers("SpacingBetweenSlices", 0, 1) ?? numbers("SliceThickness", 0, 1) ?? [1];
+  const directions = numbers("ImageOrientationPatient", 0, 6) ?? [1, 0, 0, 0, 1, 0];
+  const row = directions.slice(0, 3), column = directions.slice(3);
+  const normal = [0, 1, 2].map((i) => {
+    const [j, k] = [(i + 1) % 3, (i + 2) % 3];
+    return row[j] * column[k] - row[k] * column[j];
+  });
+  const first = numbers("ImagePositionPatient", 0, 3), last = numbers("ImagePositionPatient", count - 1, 3);
+  let step = normal.map((part) => part * Math.abs(thickness || 1));
+  if (first && last && count > 1) {
+    const between = last.map((place, axis) => (place - first[axis]) / (count - 1));
+    if (Math.hypot(...between) > 0) step = between;
+  }
+  return [-1, -1, 1].map((sign, axis) =>
+    [row[axis] * across * scale, column[axis] * down * scale, step[axis], first?.[axis] ?? 0].map(
+      (part) => sign * part + 0,
+    ),
+  );
 }

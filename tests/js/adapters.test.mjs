@@ -50,6 +50,18 @@ test("a coarse level has larger voxels at the same origin", async () => {
   assert.deepEqual(affine, [[-4, 0, 0, -5], [0, -8, 0, -6], [0, 0, 3, 7]]);
 });
 
+test("slices without an even grid lie between the first and the last", async () => {
+  const cube = await open(golden("frames_among_files.dcbs"), here);
+  assert.equal(cube.space, null);
+  const positions = cube.get("ImagePositionPatient", { perSlice: true }), { affine } = headerOf(await toNifti(cube));
+  [-1, -1, 1].forEach((sign, axis) => {
+    const place = (index) => sign * (positions[index]?.[axis] ?? 0);
+    assert.ok(Math.abs(affine[axis][3] - place(0)) < 1e-4);
+    if (positions[0] && positions[4]) assert.ok(Math.abs(affine[axis][3] + 4 * affine[axis][2] - place(4)) < 1e-4);
+  });
+  assert.ok(affine.every((row) => row.every(Number.isFinite)) && affine[2][2] !== 0);
+});
+
 test("real values: by the header, or as floats where slices differ", async () => {
   const cube = await open(golden("copies.dcbs"), here);
   assert.deepEqual(headerOf(await toNifti(cube)).scale, [1, -1024]);

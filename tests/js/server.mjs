@@ -2,6 +2,8 @@
 
 import { createServer } from "node:http";
 
+const TYPES = { html: "text/html", css: "text/css", js: "text/javascript", wasm: "application/wasm" };
+
 /**
  * Serves files from memory.
  *
@@ -17,9 +19,7 @@ export async function serve(files, { ranges = true, headers = {}, answer = () =>
     const path = new URL(request.url, "http://host").pathname, bytes = files[path];
     requests.push({ method: request.method, path, range: request.headers.range ?? null });
     if (answer(request, response, bytes)) return;
-    const type = path.endsWith(".html") ? "text/html"
-      : path.endsWith(".js") || path.endsWith(".mjs") ? "text/javascript"
-      : path.endsWith(".wasm") ? "application/wasm" : "application/octet-stream";
+    const type = TYPES[path.split(".").at(-1)] ?? "application/octet-stream";
     const common = { "Content-Type": type, ...headers };
     if (bytes === undefined) {
       response.writeHead(404, headers).end();
