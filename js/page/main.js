@@ -110,12 +110,9 @@ stage.onSpot = (/** @type {import("./stage.js").Spot | null} */ spot) => {
   const rescale = cube.rescale(0), units = rescale?.units ?? "";
   const value = Number.isNaN(spot.value) ? "" : `${isExact ? "" : "≈ "}${short(spot.value)} ${units}`;
   element("value").textContent = value || "\u00a0";
-  const names = ["LR", "PA", "IS"]; // NiiVue's axes go right, anterior, superior
-  const [x, y, z] = spot.mm;
-  element("place").textContent = cube.space === null ? "" :
-    [[x, names[0]], [y, names[1]], [z, names[2]]]
-      .map(([mm, [low, high]]) => `${/** @type {number} */ (mm) < 0 ? low : high} ${Math.abs(/** @type {number} */ (mm)).toFixed(1)}`)
-      .join("  ") + " mm";
+  // NiiVue's axes go right, anterior, superior.
+  const parts = spot.mm.map((mm, axis) => `${["LR", "PA", "IS"][axis][mm < 0 ? 0 : 1]} ${Math.abs(mm).toFixed(1)}`);
+  element("place").textContent = cube.space === null ? "" : `${parts.join("  ")} mm`;
   const voxel = voxelAt(spot.mm);
   element("slice").textContent = voxel === null ? "" : `column ${voxel[0]}, row ${voxel[1]}, slice ${voxel[2] + 1} of ${cube.shape[0]}`;
 };
