@@ -39,6 +39,7 @@ async function show(input, name) {
   cube?.close();
   cube = null;
   stage.clear();
+  delete document.body.dataset.level;
   setMessage("");
   element("title").textContent = name;
   document.title = `${name} – dicube`;

@@ -15,7 +15,7 @@ const LAYOUTS = {
 /** @type {Record<string, number>} */
 const TOOLS = {
   crosshair: DRAG_MODE.crosshair,
-  window: DRAG_MODE.windowing,
+  window: DRAG_MODE.none, // see #dragWindow
   measure: DRAG_MODE.measurement,
   pan: DRAG_MODE.pan,
 };
@@ -53,7 +53,7 @@ export class Stage {
       isRadiologicalConvention: true,
       isColorbar: false,
       isOrientCube: true,
-      dragMode: DRAG_MODE.windowing,
+      dragMode: DRAG_MODE.none,
       dragModePrimary: DRAG_MODE.crosshair,
       dragAndDropEnabled: false,
       // The page has keys of its own.
@@ -70,7 +70,7 @@ export class Stage {
 
   async attach() {
     await this.nv.attachToCanvas(this.canvas);
-    this.nv.onIntensityChange = () => this.#tellWindow();
+    this.canvas.addEventListener("pointerdown", (event) => this.#dragWindow(event));
     this.nv.onLocationChange = (/** @type {any} */ found) =>
       this.onSpot({ mm: [...found.mm].slice(0, 3), value: Number(found.values?.[0]?.value ?? NaN) });
     this.canvas.addEventListener("pointermove", (event) => this.#point(event));
@@ -161,7 +161,9 @@ export class Stage {
 
   /** Moves to the first or last slice. @param {0 | 1} end */
   scrollTo(end) {
-    this.nv.scene.crosshairPos[AXES[this.layout]] = end;
+    if (!this.hasVolume) return;
+    const axis = AXES[this.layout], count = /** @type {number[]} */ (this.nv.volumes[0].dimsRAS)[axis + 1];
+    this.nv.scene.crosshairPos[axis] = (end * (count - 1) + 0.5) / count;
     this.nv.drawScene();
     this.nv.createOnLocationChange();
   }
@@ -169,6 +171,34 @@ export class Stage {
   resize() {
     this.nv.resizeListener();
     if (this.hasVolume) this.nv.drawScene();
+  }
+
+  /** With the tool, or the right button: across changes the width, up and down the center. NiiVue's own
+   * dragging for this knows directions only, and redraws for each event.
+   * @param {PointerEvent} event
+   */
+  #dragWindow({ button, pointerId, clientX: x, clientY: y }) {
+    const from = this.window, isWanted = button === 2 || (button === 0 && this.tool === "window");
+    if (!isWanted || from === null) return;
+    const { canvas } = this, end = new AbortController(), { signal } = end;
+    const { global_min: least, global_max: greatest } = this.nv.volumes[0];
+    // Half of the usual widths across the canvas.
+    const step = Math.max(from.width, (Number(greatest) - Number(least)) / 50) / (canvas.clientWidth / 2);
+    let frame = 0, next = from;
+    canvas.addEventListener("pointermove", ({ clientX, clientY }) => {
+      next = { center: from.center - (clientY - y) * step, width: Math.max(from.width + (clientX - x) * step, step) };
+      frame ||= requestAnimationFrame(() => {
+        frame = 0;
+        this.setWindow(next);
+      });
+    }, { signal });
+    for (const type of ["pointerup", "pointercancel"])
+      canvas.addEventListener(type, () => {
+        end.abort();
+        if (frame) cancelAnimationFrame(frame);
+        this.setWindow(next);
+      }, { signal });
+    canvas.setPointerCapture(pointerId);
   }
 
   /** @param {PointerEvent} event */

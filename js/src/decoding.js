@@ -153,7 +153,7 @@ async function decodeHtj2k({ coded, frameSize, image, level, maxMemory, what }) 
   const span = 2 ** header.bits - 1, half = (span + 1) / 2;
   if (isShifted)
     for (let i = 0; i < bytes.length; ++i) values[i] = Math.min(bytes[i], span) - half;
-  else if (!header.isReversible || level > 0)
+  else if (header.bits < 8 || (isWide && header.bits < 16))
     clamp(values, header.isSigned ? -half : 0, header.isSigned ? half - 1 : span);
   // The decoder gives the lines of each component in turn, but places them as if they alternated.
   if (samples === 3 && !header.transformsComponents) values = interleaved(values, decoded);
@@ -179,7 +179,7 @@ function sameBytes(one, other) {
   return one.length === other.length && one.every((byte, i) => byte === other[i]);
 }
 
-/** Lossy codestreams, and averages, overshoot.
+/** Lossy codestreams, and averages, overshoot. The decoder itself clamps to whole bytes.
  *
  * @param {Uint8Array | Int8Array | Uint16Array | Int16Array} values
  * @param {number} least

@@ -6,16 +6,12 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { CHROMIUM, FLAGS } from "./chromium.mjs";
 import { EXPECTED, GOLDEN, golden } from "./files.mjs";
 import { serve } from "./server.mjs";
 
 const DIST = new URL("../../js/dist/", import.meta.url);
-const CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 const skip = CHROMIUM === undefined ? "needs chromium" : !existsSync(DIST) ? "needs `npm run build` in js/" : false;
-
-const FLAGS = [
-  "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
 
 const PAGE = `<!doctype html><title>dicube</title><link rel="icon" href="data:,">
 <script type="importmap">{ "imports": {
@@ -39,7 +35,7 @@ describe("Chromium", { skip }, () => {
   before(async () => {
     const { chromium } = createRequire(new URL("../../js/package.json", import.meta.url))("playwright-core");
     profile = mkdtempSync(join(tmpdir(), "dicube-chromium-"));
-    browser = await chromium.launchPersistentContext(profile, { executablePath: CHROMIUM, headless: true, args: FLAGS });
+    browser = await chromium.launchPersistentContext(profile, { executablePath: CHROMIUM, headless: true, args: [...FLAGS, "--disable-gpu"] });
     site = await serve(files);
     elsewhere = await serve(files, { headers: { "Access-Control-Allow-Origin": "*" } });
     page = await browser.newPage();

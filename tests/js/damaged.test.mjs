@@ -145,6 +145,16 @@ test("hostile JPEG XL headers", async () => {
   await pixels(FILES[".dcba"]);
 });
 
+test("samples are clamped to the bits that a codestream declares", async () => {
+  const file = golden("levels.dcbs"), coded = framesOf(file)[0].slice(), depth = coded.indexOf(0x80 | 10, 40);
+  assert.equal(depth, 42); // Ssiz: signed, 11 bits
+  coded[depth] = 0x80 | 8;
+  const size = 150 * 200, exact = (await pixels(file)).subarray(0, size);
+  const found = (await pixels(withFrame(file, 0, coded))).subarray(0, size);
+  assert.ok(exact.some((value) => value > 255) && exact.some((value) => value < -256));
+  assert.deepEqual(found, exact.map((value) => Math.max(-256, Math.min(value, 255))));
+});
+
 test("frames that overlap", async () => {
   const bad = FILES[".dcbs"].slice(), { frame_offsets: { offset } } = entries(bad);
   viewOf(bad).setBigUint64(offset + 8, viewOf(bad).getBigUint64(offset, true), true);
