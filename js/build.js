@@ -4,10 +4,9 @@
 //     npm run build
 
 import { copyFile, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { build } from "esbuild";
 
-const { resolve } = createRequire(import.meta.url);
+const resolve = (/** @type {string} */ name) => new URL(import.meta.resolve(name));
 const at = (/** @type {string} */ path) => new URL(path, import.meta.url).pathname;
 
 // What the codecs import in Node.js only, and NiiVue for Zarr only.
@@ -35,6 +34,7 @@ async function bundle(entryPoints, folder) {
   });
   await copyFile(resolve("@cornerstonejs/codec-openjph/wasm"), `${folder}/openjphjs.wasm`);
   await copyFile(resolve("@cornerstonejs/codec-libjxl/decodewasm"), `${folder}/jpegxlwasm_decode.wasm`);
+  await copyFile(resolve("jxl-oxide-wasm/module.wasm"), `${folder}/jxl_oxide_wasm_bg.wasm`);
 }
 
 await rm(at("dist"), { recursive: true, force: true });

@@ -1,5 +1,6 @@
-// Loads the WebAssembly decoders: OpenJPH and libjxl, as @cornerstonejs builds them. The only file
-// that names these packages. Must not know dicube files.
+// Loads the WebAssembly decoders: OpenJPH and libjxl, as @cornerstonejs builds them, and jxl-oxide for
+// images with extra channels, which the latter drops. The only file that names these packages. Must not
+// know dicube files.
 
 /**
  * A decoder of one of the two packages; both are used alike.
@@ -82,12 +83,45 @@ async function instantiate(codec) {
   return { Decoder: module[name], reasonOf };
 }
 
+/** @type {Promise<typeof import("jxl-oxide-wasm")> | undefined} */
+let oxide;
+
+/**
+ * Decodes a JPEG XL codestream to a PNG file, with its colours and alpha at their full depth.
+ *
+ * @param {Uint8Array} codestream
+ * @param {(reason: string) => never} refuse called if it doesn't decode
+ * @returns {Promise<Uint8Array>}
+ */
+export async function pngOfJxl(codestream, refuse) {
+  oxide ??= loadOxide();
+  oxide.catch(() => (oxide = undefined));
+  const { JxlImage } = await oxide, image = new JxlImage();
+  try {
+    image.feedBytes(codestream);
+    if (!image.tryInit() || !image.loaded) return refuse("it ends too early");
+    return image.render().encodeToPng(); // which frees the rendering
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message.split("\n")[0] : String(error));
+  } finally {
+    image.free();
+  }
+}
+
+async function loadOxide() {
+  const [oxide, module_or_path] = await Promise.all([
+    import("jxl-oxide-wasm"),
+    wasmBytes("jxl-oxide-wasm/module.wasm", "jxl_oxide_wasm_bg.wasm"),
+  ]);
+  await oxide.default({ module_or_path: /** @type {BufferSource} */ (module_or_path) });
+  return oxide;
+}
+
 /** @param {string} wasm @param {string} file @returns {Promise<Uint8Array>} */
 async function wasmBytes(wasm, file) {
   if (globalThis.process?.versions?.node) {
-    const { createRequire } = await import("node:module");
     const { readFile } = await import("node:fs/promises");
-    return readFile(createRequire(import.meta.url).resolve(wasm));
+    return readFile(new URL(import.meta.resolve(wasm)));
   }
   // The build puts it beside the bundle.
   const response = await fetch(new URL(file, import.meta.url));

@@ -3,10 +3,11 @@
 // not know containers or sources.
 
 import { checkBytes, loadChecksums } from "./checksums.js";
-import { withDecoder } from "./codecs.js";
+import { pngOfJxl, withDecoder } from "./codecs.js";
 import { fail } from "./errors.js";
 import * as htj2k from "./htj2k_header.js";
 import * as jxl from "./jxl_header.js";
+import { readPng } from "./png.js";
 import { SAMPLE_TYPES, frameBytes, halvesOfKeys, imageAtLevel, imageText } from "./samples.js";
 
 /**
@@ -217,12 +218,8 @@ async function decodeJxl({ coded, image, level, what }) {
   const header = jxl.readHeader(coded, what);
   const { rows, columns, colours: samples, mapping } = header;
   expectImage({ rows, columns, samples, type: jxl.typeOf(header) }, image, what);
-  if (header.planes > 1)
-    fail(
-      "unsupported",
-      `${what}: JPEG XL samples of ${SAMPLE_TYPES[image.type].name} over ${header.planes} planes ` +
-        "can't be decoded here: the decoder gives one plane. The Python package reads them",
-    );
+  const refuse = (/** @type {string} */ reason) => fail("codec", `${what}: JPEG XL codestream: ${reason}`);
+  if (header.planes > 1 && mapping !== null) return mapped(await joinedPlanes(header, refuse), mapping, what);
   const bytes = await withDecoder(
     "libjxl",
     (decoder) => {
@@ -230,16 +227,46 @@ async function decodeJxl({ coded, image, level, what }) {
       decoder.decode();
       return copyOf(decoder, header.bits <= 8 ? 1 : 2, image);
     },
-    (reason) => fail("codec", `${what}: JPEG XL codestream: libjxl reports: ${reason}`),
+    (reason) => refuse(`libjxl reports: ${reason}`),
   );
   const digits = header.bits <= 8 ? bytes : new Uint16Array(bytes.buffer);
   return mapping === null ? digits : mapped(digits, mapping, what);
 }
 
 /**
+ * The numbers whose 16-bit digits are the samples of the planes, the first plane the highest digit.
+ * The first plane is in the colours; each channel of the others is decoded as alpha.
+ *
+ * @param {jxl.Header} header
+ * @param {(reason: string) => never} refuse
+ * @returns {Promise<Uint32Array | BigUint64Array>}
+ */
+async function joinedPlanes(header, refuse) {
+  const { rows, columns, colours, planes } = header, count = rows * columns;
+  const numbers = planes === 2 ? new Uint32Array(count * colours) : new BigUint64Array(count * colours);
+  for (let channel = 0; channel < header.extra.length; ++channel) {
+    const codestream = jxl.withAlpha(header, channel);
+    if (codestream === null) return refuse("expected an image header as dicube writes it");
+    const png = await readPng(await pngOfJxl(codestream, (reason) => refuse(`jxl-oxide reports: ${reason}`)))
+      .catch((error) => refuse(error.message));
+    if (png.width !== columns || png.height !== rows || png.channels !== colours + 1)
+      refuse(`expected ${colours + 1} channels of ${rows} x ${columns}, found ${png.channels} of ${png.height} x ${png.width}`);
+    const sample = channel % colours, shift = BigInt(16 * (planes - 2 - Math.floor(channel / colours)));
+    const top = BigInt(16 * (planes - 1)), isFirst = channel < colours;
+    for (let i = 0; i < count; ++i) {
+      const to = i * colours + sample, from = i * (colours + 1);
+      const high = png.samples[from + sample], digit = png.samples[from + colours];
+      if (numbers instanceof Uint32Array) numbers[to] = high * 65536 + digit;
+      else numbers[to] |= (isFirst ? BigInt(high) << top : 0n) | (BigInt(digit) << shift);
+    }
+  }
+  return numbers;
+}
+
+/**
  * The samples whose keys a coded image has by a mapping.
  *
- * @param {Uint8Array | Uint16Array} digits
+ * @param {Uint8Array | Uint16Array | Uint32Array | BigUint64Array} digits
  * @param {jxl.Mapping} mapping
  * @param {string} what
  * @returns {Samples}
@@ -250,6 +277,8 @@ function mapped(digits, { type, offset, span }, what) {
     span === null ? digit : Math.floor((digit * span + 32767) / 65535);
   const bits = bytes * 8;
   if (bits === 64) return mapped64(digits, scaled, name, offset);
+  if (digits instanceof BigUint64Array)
+    return fail("codec", `${what}: JPEG XL codestream: found numbers of more than 32 bits for ${name}`);
   // The mapping is monotonous: if the least and the greatest key are of the type, all are.
   let least = Infinity, greatest = -Infinity;
   for (const digit of digits) {
@@ -274,7 +303,7 @@ function mapped(digits, { type, offset, span }, what) {
 }
 
 /**
- * @param {Uint8Array | Uint16Array} digits
+ * @param {Uint8Array | Uint16Array | Uint32Array | BigUint64Array} digits
  * @param {(digit: number) => number} scaled
  * @param {string} name of the sample type
  * @param {bigint} offset
@@ -282,7 +311,10 @@ function mapped(digits, { type, offset, span }, what) {
  */
 function mapped64(digits, scaled, name, offset) {
   const keys = new BigInt64Array(digits.length);
-  for (let i = 0; i < digits.length; ++i) keys[i] = offset + BigInt(scaled(digits[i])); // modulo 2^64
+  for (let i = 0; i < digits.length; ++i) {
+    const digit = digits[i];
+    keys[i] = offset + (typeof digit === "bigint" ? digit : BigInt(scaled(digit))); // modulo 2^64
+  }
   if (name === "int64") return keys;
   if (name === "uint64") {
     for (let i = 0; i < keys.length; ++i) keys[i] ^= -(1n << 63n); // + 2^63

@@ -28,6 +28,16 @@ const MOST_PLANES = 4;
  * @property {number} planes that a sample is spread over
  * @property {boolean} hasMask
  * @property {Mapping | null} mapping
+ * @property {Uint8Array} codestream without boxes
+ * @property {Channel[]} extra
+ * @property {number | null} end of the image header, in bits; null if it isn't one that dicube writes
+ *
+ * An extra channel, and where the header describes it, in bits.
+ * @typedef {object} Channel
+ * @property {number} type
+ * @property {number} typeStart
+ * @property {number} typeEnd
+ * @property {number} end
  */
 
 /**
@@ -37,17 +47,55 @@ const MOST_PLANES = 4;
  */
 export function readHeader(coded, what) {
   const refuse = (/** @type {string} */ text) => fail("codec", `${what}: JPEG XL codestream: ${text}`);
-  const { start, mapping } = readBoxes(coded, what, refuse);
-  const basic = readCodestream(start, refuse);
+  const { parts, mapping } = readBoxes(coded, what, refuse);
+  const basic = readCodestream(parts[0], refuse);
   const { colours, bits, extra } = basic;
-  const alphas = extra.filter((type) => type === ALPHA).length;
+  const alphas = extra.filter(({ type }) => type === ALPHA).length;
   const channels = extra.length - Math.min(alphas, 1);
   const planes = 1 + channels / colours;
   const isSingle = mapping === null || mapping.span !== null || alphas > 0;
   if (channels % colours !== 0 || planes > (isSingle ? 1 : MOST_PLANES))
     refuse(`found ${extra.length} extra channels, which is not supported`);
   if (planes > 1 && bits <= 8) refuse(`found ${planes} planes of 8 bits, expected 9 to 16 bits`);
-  return { ...basic, planes, hasMask: alphas > 0, mapping };
+  return { ...basic, planes, hasMask: alphas > 0, mapping, codestream: joined(parts) };
+}
+
+/**
+ * The codestream with one of its extra channels declared as alpha, which decoders return beside the
+ * colours. Samples stay as they are: the image header ends at a byte.
+ *
+ * @param {Header} header
+ * @param {number} index of the channel
+ * @returns {Uint8Array | null} null if the header isn't one that dicube writes
+ */
+export function withAlpha({ codestream, extra, end }, index) {
+  if (end === null) return null;
+  const { typeStart, typeEnd, end: channelEnd } = extra[index];
+  /** @type {number[]} */
+  const bits = [];
+  const copy = (/** @type {number} */ from, /** @type {number} */ to) => {
+    for (let at = from; at < to; ++at) bits.push((codestream[at >> 3] >> (at & 7)) & 1);
+  };
+  copy(0, typeStart);
+  bits.push(0, 0); // the type
+  copy(typeEnd, channelEnd);
+  bits.push(0); // not premultiplied
+  copy(channelEnd, end);
+  const head = new Uint8Array(Math.ceil(bits.length / 8)), rest = codestream.subarray(Math.ceil(end / 8));
+  bits.forEach((bit, at) => (head[at >> 3] |= bit << (at & 7)));
+  return joined([head, rest]);
+}
+
+/** @param {Uint8Array[]} parts @returns {Uint8Array} */
+function joined(parts) {
+  if (parts.length === 1) return parts[0];
+  const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 /**
@@ -63,13 +111,13 @@ export function typeOf({ mapping, bits }) {
  * @param {Uint8Array} coded
  * @param {string} what
  * @param {(text: string) => never} refuse
- * @returns {{ start: Uint8Array, mapping: Mapping | null }} the codestream, or its first part
+ * @returns {{ parts: Uint8Array[], mapping: Mapping | null }} the parts of the codestream
  */
 function readBoxes(coded, what, refuse) {
-  if (coded.length < 12 || coded[0] !== 0) return { start: coded, mapping: null };
+  if (coded.length < 12 || coded[0] !== 0) return { parts: [coded], mapping: null };
   const cursor = new Cursor(coded, `${what}: JPEG XL codestream`, "codec");
-  /** @type {Uint8Array | undefined} */
-  let start;
+  /** @type {Uint8Array[]} */
+  const parts = [];
   /** @type {Mapping | null} */
   let mapping = null;
   let last = coded.length - 1; // but zeros that pad the frame
@@ -85,11 +133,12 @@ function readBoxes(coded, what, refuse) {
     if (size < head || size - head > cursor.left)
       refuse(`expected a box of ${head} to ${head + cursor.left} bytes, found ${size}`);
     const content = cursor.take(size - head);
-    if (type === "jxlc") start ??= content;
-    else if (type === "jxlp") start ??= content.subarray(4);
+    if (type === "jxlc") parts.push(content);
+    else if (type === "jxlp") parts.push(content.subarray(4));
     else if (type === "dcub") mapping ??= readMapping(content, what);
   }
-  return { start: start ?? refuse("expected a box jxlc or jxlp, found none"), mapping };
+  if (parts.length === 0) refuse("expected a box jxlc or jxlp, found none");
+  return { parts, mapping };
 }
 
 /** @param {Uint8Array} content @param {string} what @returns {Mapping} */
@@ -158,9 +207,17 @@ function readCodestream(codestream, refuse) {
   const rows = side();
   const ratio = [null, [1, 1], [12, 10], [4, 3], [3, 2], [16, 9], [5, 4], [2, 1]][bits.take(3)];
   const columns = ratio === null ? side() : Math.floor((rows * ratio[0]) / ratio[1]);
-  const found = { rows, columns, colours: 3, bits: 8, extra: /** @type {number[]} */ ([]) };
+  const found = {
+    rows,
+    columns,
+    colours: 3,
+    bits: 8,
+    extra: /** @type {Channel[]} */ ([]),
+    end: /** @type {number | null} */ (null),
+  };
   if (bits.flag()) return found; // all default
-  if (bits.flag()) {
+  const hasMore = bits.flag();
+  if (hasMore) {
     const orientation = bits.take(3), hasIntrinsicSize = bits.flag();
     if (orientation !== 0) refuse("expected a still image, neither with a preview nor rotated");
     if (hasIntrinsicSize) {
@@ -176,12 +233,22 @@ function readCodestream(codestream, refuse) {
   bits.flag(); // whether 16-bit buffers suffice
   const extra = bits.number([0, 0], [0, 1], [4, 2], [12, 1]);
   for (let i = 0; i < extra; ++i) found.extra.push(extraChannel(bits, refuse));
-  bits.flag(); // XYB
-  const isDefault = bits.flag();
-  if (isDefault) return found;
-  const hasProfile = bits.flag(), space = bits.enumerated();
-  if (space === 1) found.colours = 1;
-  else if (space !== 0 && space !== 2 && !hasProfile) refuse(`found colour space ${space}`);
+  const isXyb = bits.flag(), isSrgb = bits.flag();
+  let isKnown = !hasMore && !isXyb;
+  if (!isSrgb) {
+    const hasProfile = bits.flag(), space = bits.enumerated();
+    if (space === 1) found.colours = 1;
+    else if (space !== 0 && space !== 2 && !hasProfile) refuse(`found colour space ${space}`);
+    isKnown &&= !hasProfile && space <= 1 && bits.enumerated() === 1; // white point D65
+    isKnown &&= space === 1 || bits.enumerated() === 1; // primaries of sRGB
+    if (isKnown) {
+      if (bits.flag()) bits.take(24); // gamma
+      else bits.enumerated();
+      bits.enumerated(); // rendering intent
+    }
+  }
+  isKnown &&= bits.take(2) === 0 && bits.flag(); // no extensions, default transforms
+  if (isKnown) found.end = bits.position;
   return found;
 }
 
@@ -196,10 +263,10 @@ function depth(bits, refuse) {
   return found;
 }
 
-/** The type of an extra channel. @param {Bits} bits @param {(text: string) => never} refuse */
+/** @param {Bits} bits @param {(text: string) => never} refuse @returns {Channel} */
 function extraChannel(bits, refuse) {
-  if (bits.flag()) return ALPHA;
-  const type = bits.enumerated();
+  if (bits.flag()) return { type: ALPHA, typeStart: 0, typeEnd: 0, end: 0 };
+  const typeStart = bits.position, type = bits.enumerated(), typeEnd = bits.position;
   depth(bits, refuse);
   bits.number([0, 0], [0, 3], [0, 4], [3, 1]); // how far it is subsampled
   const name = bits.number([0, 0], [4, 0], [5, 16], [10, 48]);
@@ -207,5 +274,5 @@ function extraChannel(bits, refuse) {
   if (type === ALPHA) bits.flag();
   else if (type === 2) for (let i = 0; i < 4; ++i) bits.take(16);
   else if (type === 5) bits.number([0, 1], [2, 0], [4, 3], [8, 19]);
-  return type;
+  return { type, typeStart, typeEnd, end: bits.position };
 }
