@@ -123,6 +123,10 @@ export class Cube {
   #closing = new AbortController();
   /** @type {Metadata | null | undefined} */
   #meta;
+  /** @type {Space | undefined} */
+  #space;
+  /** @type {import("./real_values.js").PixelHeader | undefined} */
+  #header;
   /** @type {(Rescale | null)[] | undefined} */
   #rescales;
 
@@ -148,13 +152,28 @@ export class Cube {
     this.status = opened.sections.status === null
       ? "consistent"
       : new TextDecoder().decode(opened.sections.status);
-    /** The geometry; null if it isn't known. @type {Space | null} */
-    this.space = opened.sections.space === null ? null : this.#parseSpace(opened.sections.space);
-    /** Rescale and window. @type {import("./real_values.js").PixelHeader} */
-    this.pixelHeader = pixelHeaderOf(
-      opened.sections.header === null ? {} : parseJson(opened.sections.header, this.#what("section pixel_header")),
-      this.#what("section pixel_header"),
-    );
+  }
+
+  /**
+   * The geometry; null if it isn't known.
+   *
+   * @returns {Space | null}
+   */
+  get space() {
+    const { space } = this.#opened.sections;
+    this.#space ??= space === null ? undefined : this.#parseSpace(space);
+    return this.#space ?? null;
+  }
+
+  /**
+   * Rescale and window.
+   *
+   * @returns {import("./real_values.js").PixelHeader}
+   */
+  get pixelHeader() {
+    const { header } = this.#opened.sections, what = this.#what("section pixel_header");
+    this.#header ??= pixelHeaderOf(header === null ? {} : parseJson(header, what), what);
+    return this.#header;
   }
 
   /**

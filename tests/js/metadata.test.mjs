@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Metadata, open } from "../../js/src/index.js";
+import { parseJson } from "../../js/src/json.js";
 import { rescales } from "../../js/src/real_values.js";
 import { golden } from "./files.mjs";
 
@@ -12,6 +13,13 @@ const metadata = (entries, more = {}, count = 3) =>
 const shared = (vr, ...Value) => ({ vr, shared: true, ...(Value.length ? { Value } : {}) });
 const each = (vr, ...Value) => ({ vr, shared: false, Value });
 const sequence = (...Value) => ({ vr: "SQ", shared: null, Value });
+
+test("the words for numbers that JSON lacks, which earlier writers used", () => {
+  const parsed = parseJson(new TextEncoder().encode('{"a": [NaN, -Infinity, Infinity], "b": "a \\"NaN\\" Infinity", "NaN": 1}'), "x");
+  assert.deepEqual(parsed, { a: ["NaN", "-Infinity", "Infinity"], b: 'a "NaN" Infinity', NaN: 1 });
+  assert.throws(() => parseJson(new TextEncoder().encode('{"a": nan}'), "x"), { code: "format" });
+  assert.throws(() => parseJson(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x7d), "x"), { code: "format" });
+});
 
 test("values by keyword and tag", () => {
   const meta = metadata(
