@@ -56,6 +56,7 @@ from inputs.rle_frames import byte_by_byte, dcmtks, gdcms, pydicoms, rle_frame
 COD = b"\xff\x52"  # the marker of an HTJ2K codestream's coding style
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+WIDE_DTYPES = ("uint64", "int64", "float16", "float32", "float64")
 
 
 def synthetic_volume(dtype: str, samples: int) -> NDArray[Any]:
@@ -70,6 +71,20 @@ def synthetic_volume(dtype: str, samples: int) -> NDArray[Any]:
         random.integers(0, 100, ramp.size, dtype),
     ]
     return np.stack(frames).reshape(shape)
+
+
+def write_wide(path: Path, dtype: str) -> dict[str, Any]:
+    """Write 2 frames of 7 x 9: a ramp through 0, and any bits, such as NaNs; return the content."""
+    ramp = np.linspace(-9, 9, 63).astype(dtype) if dtype != "uint64" else np.arange(63, dtype=dtype)
+    size = ramp.itemsize
+    noise = np.frombuffer(np.random.default_rng(size).bytes(63 * size), dtype)
+    volume = np.stack([ramp, noise]).reshape(2, 7, 9)
+    DicomCubeImage(volume).to_file(path)
+    return {
+        "shape": volume.shape,
+        "dtype": dtype,
+        "sha256": hashlib.sha256(volume.tobytes()).hexdigest(),
+    }
 
 
 def write_transformed(path: Path) -> NDArray[Any]:
@@ -356,6 +371,10 @@ def make(folder: Path) -> None:
                     "spacing": space.spacing,
                     "PatientName": "GOLDEN^FILE",
                 }
+    for dtype in WIDE_DTYPES:
+        for name in (f"{dtype}.dcbs", f"{dtype}.dcba"):
+            if name not in expected:
+                expected[name] = write_wide(folder / name, dtype)
     name = "transformed.dcbs"
     if name not in expected:
         pixels = write_transformed(folder / name)
