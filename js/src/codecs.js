@@ -39,6 +39,9 @@ const PACKAGES = {
 /** @type {Map<string, Promise<Module>>} */
 const loaded = new Map();
 
+/** What was compiled, once for all modules. @type {Map<string, Promise<WebAssembly.Module>>} */
+const compiled = new Map();
+
 /**
  * Runs a function with a decoder of its own.
  *
@@ -72,9 +75,21 @@ export async function withDecoder(codec, use, refuse) {
 /** @param {"openjph" | "libjxl"} codec @returns {Promise<Module>} */
 async function instantiate(codec) {
   const { wasm, file, load, name } = PACKAGES[codec];
-  const [{ default: factory }, wasmBinary] = await Promise.all([load(), wasmBytes(wasm, file)]);
+  let code = compiled.get(codec);
+  if (code === undefined) {
+    code = wasmBytes(wasm, file).then((bytes) => WebAssembly.compile(/** @type {BufferSource} */ (bytes)));
+    compiled.set(codec, code);
+    code.catch(() => compiled.delete(codec));
+  }
+  const [{ default: factory }, wasmModule] = await Promise.all([load(), code]);
   const silent = () => {};
-  const module = await factory({ wasmBinary, print: silent, printErr: silent });
+  const module = await new Promise((resolve, reject) => {
+    const instantiateWasm = (/** @type {WebAssembly.Imports} */ imports, /** @type {(instance: WebAssembly.Instance) => void} */ receive) => {
+      WebAssembly.instantiate(wasmModule, imports).then(receive).catch(reject);
+      return {}; // the instance comes later
+    };
+    factory({ instantiateWasm, print: silent, printErr: silent }).then(resolve, reject);
+  });
   const reasonOf = (/** @type {unknown} */ error) => {
     if (error instanceof Error) return error.message.split("\n")[0];
     // A C++ exception is a number.

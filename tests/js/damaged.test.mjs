@@ -121,9 +121,12 @@ test("a codestream of another image", async () => {
     }
 });
 
-test("hostile SIZ and COD", async () => {
-  const coded = framesOf(FILES[".dcbs"])[0];
-  for (let place = 2; place < 90; ++place)
+test("hostile SIZ, COD and SOT", async () => {
+  const coded = framesOf(FILES[".dcbs"])[0], sot = coded.findIndex((byte, at) => byte === 0xff && coded[at + 1] === 0x90);
+  const other = coded.slice();
+  other[sot + 5] = 1; // the number of the tile
+  await refused(withFrame(FILES[".dcbs"], 0, other), "expected tiles 0 to 0, found tile 1");
+  for (let place = 2; place < sot + 14; ++place)
     for (const value of [0, 1, 2, 31, 64, 127, 128, 255, coded[place] ^ 1]) {
       const bad = coded.slice();
       bad[place] = value;
@@ -205,6 +208,9 @@ test("metadata that are none, or too large", async () => {
     return concatenated(head, bytes);
   };
   const whole = (merged) => raw(JSON.stringify({ _merged_data: merged, slice_count: 3, merge_version: 2 }));
+  const short = raw("{}");
+  short[5] = 3; // declares three bytes
+  await assert.rejects(meta(short), says(/expected 3 bytes in a zstd frame, which is damaged/));
   assert.equal((await meta(whole({ "00080060": { vr: "CS", shared: true, Value: ["MR"] } }))).get("Modality"), "MR");
   await assert.rejects(meta(raw("[1]")), says(/object/));
   await assert.rejects(meta(raw('{"a": "SECRET", }')), (error) => !error.message.includes("SECRET"));
