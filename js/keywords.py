@@ -1,6 +1,6 @@
 """Write src/keywords.js, the keywords of DICOM's data dictionary, from that of pydicom.
 
-    python js/keywords.py
+python js/keywords.py
 """
 
 from pathlib import Path
@@ -28,6 +28,7 @@ export const TAG_OF_KEYWORD = new Map(
 
 
 def main() -> None:
+    """Write the file."""
     groups: dict[int, list[str]] = {}
     for tag, (_, _, _, retired, keyword) in sorted(DicomDictionary.items()):
         if keyword and not retired:
