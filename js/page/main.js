@@ -229,8 +229,8 @@ const KEYS = [
 ];
 
 document.addEventListener("keydown", (event) => {
-  const target = /** @type {HTMLElement} */ (event.target);
-  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("dialog, select, input")) return;
+  const isTyped = event.target instanceof Element && event.target.closest("dialog, select, input") !== null;
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyped) return;
   const found = KEYS.find(([keys]) => keys.includes(event.key.length === 1 ? event.key.toLowerCase() : event.key));
   if (found === undefined) return;
   event.preventDefault();

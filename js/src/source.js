@@ -212,7 +212,8 @@ class Remote {
       // The only header, and one that needs no preflight request of CORS. A change of the file is
       // found by comparing versions, so that If-Range, which does need one, isn't sent.
       headers.set("Range", `bytes=${start}-${stop - 1}`);
-      const response = await fetch(this.url, { ...request, headers, signal: either });
+      // Browsers that cache ranges make them wait for each other.
+      const response = await fetch(this.url, { cache: "no-store", ...request, headers, signal: either });
       if (response.status === 416) {
         response.body?.cancel().catch(() => {});
         return new Uint8Array(0);
