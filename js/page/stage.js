@@ -45,10 +45,10 @@ export class Stage {
     this.nv = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.35, 0.65, 1, 0.8],
-      crosshairWidth: 0.3,
+      crosshairWidth: 0.5,
       crosshairWidthUnit: "percent",
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
-      multiplanarLayout: MULTIPLANAR_TYPE.AUTO,
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID,
       isOrientationTextVisible: true,
       isRadiologicalConvention: true,
       isColorbar: false,
