@@ -25,7 +25,9 @@ const PAGE = `<!doctype html><title>dicube</title><link rel="icon" href="data:,"
 </script>`;
 
 const files = { "/page.html": Buffer.from(PAGE) };
-if (!skip) for (const name of readdirSync(DIST)) files[`/dist/${name}`] = readFileSync(new URL(name, DIST));
+if (!skip)
+  for (const name of readdirSync(DIST).filter((name) => name !== "page"))
+    files[`/dist/${name}`] = readFileSync(new URL(name, DIST));
 for (const name of readdirSync(GOLDEN)) files[`/${name}`] = golden(name);
 
 describe("Chromium", { skip }, () => {
