@@ -45,7 +45,6 @@ export class Stage {
     this.nv = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.35, 0.65, 1, 0.8],
-      crosshairWidth: 0.5,
       crosshairWidthUnit: "percent",
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID,
@@ -109,6 +108,7 @@ export class Stage {
   /** @param {string} layout */
   setLayout(layout) {
     this.layout = layout;
+    this.nv.opts.crosshairWidth = layout === "planes" ? 0.4 : 0.2; // % of the volume: about a pixel
     this.nv.setSliceType(LAYOUTS[layout]);
   }
 
