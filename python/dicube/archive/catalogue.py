@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
-from typing import Any, NamedTuple
+from itertools import count, pairwise
+from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from dicube.archive.dates import dates_of
@@ -41,6 +41,7 @@ except ImportError:
 _BATCH = 500  # values in one IN: SQLite has allowed 999 variables since 2004
 _SECONDS = 30  # to wait for another process that uses the database
 _SCHEMA_VERSION, _ARCHIVE = "schema_version", "archive"  # names in `about`
+IN_MEMORY = ":memory:"
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _WILDCARDS = {"*": "%", "?": "_"}
 
@@ -134,6 +135,13 @@ _UID_OF_LEVEL = {
     "study": _studies.c.StudyInstanceUID,
     "series": _series.c.SeriesInstanceUID,
 }
+Level: TypeAlias = Literal["study", "series", "instance"]
+_TABLES_OF_LEVEL = {
+    "study": (_patients, _studies),
+    "series": (_patients, _studies, _series),
+    "instance": (_patients, _studies, _series, _instances),
+}
+_KEYS = ("id", "patients_id", "studies_id", "series_id")
 _JOINED = _series.join(_studies).join(_patients)
 _ROW = [
     *(_patients.c[keyword] for keyword in PATIENT),
@@ -167,6 +175,21 @@ class Source(NamedTuple):
     mtime_ns: int
 
 
+class Match(NamedTuple):
+    """A condition of a search on the values of a keyword.
+
+    Attributes:
+        keyword: of the catalogue, or ModalitiesInStudy.
+        kind: 'equal' to one of the values; 'like' the first, in which * and ? are wildcards, and
+            cases are ignored; or in the 'range' from the first to the last, where '' is no bound.
+        values: the values.
+    """
+
+    keyword: str
+    kind: Literal["equal", "like", "range"]
+    values: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Entry:
     """What a catalogue stores of one file.
@@ -194,7 +217,8 @@ class Catalogue:
     """An open catalogue.
 
     Args:
-        where: a path of a SQLite database, or a URL of SQLAlchemy.
+        where: a path of a SQLite database, or a URL of SQLAlchemy; `IN_MEMORY` for a database that
+            only this object has.
         create: make the database, or its tables, if they are missing.
         anew: set a damaged database of SQLite aside, with a warning, and make a new one.
 
@@ -211,7 +235,8 @@ class Catalogue:
         with self._refusals():
             url = sql.make_url(where if "://" in where else "sqlite://")
         self._path: str | None = None  # of SQLite's database
-        if url.get_backend_name() == "sqlite":
+        self._is_in_memory = where == IN_MEMORY
+        if url.get_backend_name() == "sqlite" and not self._is_in_memory:
             self._path = (url.database or "") if "://" in where else where
             url = url.set(database=self._path)
         try:
@@ -238,9 +263,13 @@ class Catalogue:
         if not is_writable and self._path is not None:
             url = _read_only(url, self._path)
         with self._refusals():
-            self._engine = sql.create_engine(url, hide_parameters=True)
-            if self._path is not None:
-                self._prepare_sqlite(self._path, is_writable)
+            options: dict[str, Any] = {}
+            if self._is_in_memory:  # one connection, which threads use in turn
+                options = {"poolclass": sql.StaticPool}
+                options["connect_args"] = {"check_same_thread": False}
+            self._engine = sql.create_engine(url, hide_parameters=True, **options)
+            if self._path is not None or self._is_in_memory:
+                self._prepare_sqlite(self._path or "", is_writable)
             self._connection = self._engine.connect()
         try:
             if checked and self._path is not None:
@@ -427,6 +456,77 @@ class Catalogue:
                 found += map(tuple, self._connection.execute(query))
         return found
 
+    # ----------------------------------------------------------------------------- searching
+
+    def find(
+        self, level: Level, matches: Sequence[Match], limit: int, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """Return studies, series or instances that meet all conditions, in an order that stays.
+
+        Args:
+            level: what to return.
+            matches: conditions on this level, those above it, and those below it, of which one
+                study, series or instance has to meet each condition.
+            limit: the most rows.
+            offset: how many rows to leave out at the start.
+
+        Returns:
+            Values by keyword, also of the levels above; of series and instances with the columns
+            of the catalogue, such as `file`. Studies have ModalitiesInStudy and the numbers of
+            their series and instances. Patients who share the UID of a study, and differ in ID or
+            else in name, have one each.
+        """
+        tables = _TABLES_OF_LEVEL[level]
+        joined: Any = tables[0]
+        for table in tables[1:]:
+            joined = joined.join(table)
+        columns: dict[str, Any] = {c.name: c for t in tables for c in t.c if c.name not in _KEYS}
+        if level == "study":
+            columns["who"] = _who(_patients).label("who")
+        query = sql.select(*columns.values()).select_from(joined)
+        query = query.where(*(_matching(match, tables) for match in matches))
+        if level == "study":  # of which there is a row for each set of values of its patient
+            other, patient = _studies.alias(), _patients.alias()
+            query = query.where(
+                ~sql.exists()
+                .where(other.c.StudyInstanceUID == _studies.c.StudyInstanceUID)
+                .where(other.c.patients_id == patient.c.id, other.c.id < _studies.c.id)
+                .where(_who(patient).is_not_distinct_from(_who(_patients)))
+            )
+            query = query.order_by(_studies.c.StudyDate.desc())
+        elif level == "series":
+            query = query.order_by(_series.c.studies_id, _series.c.SeriesNumber)
+        else:
+            query = query.order_by(_instances.c.series_id, _instances.c.InstanceNumber)
+        query = query.order_by(tables[-1].c.id).limit(limit).offset(offset)
+        with self._reading():
+            found = [dict(row._mapping) for row in self._connection.execute(query)]
+            if level == "study":
+                keys = [(row[STUDY[0]], row.pop("who")) for row in found]
+                counted = self._counted(keys)
+                found = [row | counted[key] for row, key in zip(found, keys, strict=True)]
+        return found
+
+    def _counted(self, keys: list[tuple[str, Any]]) -> dict[tuple[str, Any], dict[str, Any]]:
+        """Return what studies have in all, by their UIDs and patients."""
+        number = "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"
+        found: dict[tuple[str, Any], dict[str, Any]] = {
+            key: {"ModalitiesInStudy": [], number[0]: 0, number[1]: 0} for key in keys
+        }
+        key, modality = (_studies.c[STUDY[0]], _who(_patients)), _series.c.Modality
+        sums = sql.func.count(), sql.func.sum(_series.c.NumberOfSeriesRelatedInstances)
+        for batch in _batches(list(dict.fromkeys(study for study, *_ in keys))):
+            query = sql.select(modality, *sums, *key).select_from(_JOINED)
+            query = query.where(key[0].in_(batch)).group_by(*key, modality).order_by(modality)
+            for name, series, instances, study, who in self._connection.execute(query):
+                values = found.get((study, who))
+                if values is None:  # of a patient who was not searched for
+                    continue
+                values["ModalitiesInStudy"] += [name] * bool(name)
+                values[number[0]] += series
+                values[number[1]] += int(instances)
+        return found
+
     # ------------------------------------------------------------------------------ internals
 
     def _ids_of_files(self, files: Sequence[str]) -> dict[str, int]:
@@ -561,6 +661,8 @@ class Catalogue:
             # sqlite3 would begin transactions only before INSERT and the like, so that one that
             # makes tables could be left half done.
             connection.isolation_level = None
+            # SQLite's own knows ASCII only, and names of patients have other letters.
+            connection.create_function("lower", 1, _lower, deterministic=True)
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {1000 * _SECONDS}")
             if is_writable:
@@ -673,10 +775,46 @@ def _condition(column: sql.Column[Any], name: str, value: Any) -> sql.ColumnElem
         bounds = [column >= first] * bool(first) + [column <= last] * bool(last)
         return sql.and_(*bounds, column.is_not(None))
     if set(text) & set(_WILDCARDS):
-        escaped = re.sub(r"([%_\\])", r"\\\1", text)
-        pattern = "".join(_WILDCARDS.get(char, char) for char in escaped)
-        return column.like(pattern, escape="\\")
+        return column.like(_pattern_of(text), escape="\\")
     return column == text
+
+
+def _matching(match: Match, tables: Sequence[sql.Table]) -> sql.ColumnElement[bool]:
+    """Return a condition on rows of joined tables, which may be one on tables below them."""
+    every = _TABLES_OF_LEVEL["instance"]
+    if match.keyword == "ModalitiesInStudy":  # of a series beside the one that is returned, perhaps
+        others = _series.alias()
+        inner = others.c.studies_id == _studies.c.id
+        return sql.exists().where(inner, _meets(others.c.Modality, match))
+    table = next(table for table in every if match.keyword in table.c)
+    condition = _meets(table.c[match.keyword], match)
+    if table in tables:
+        return condition
+    below = every[len(tables) : every.index(table) + 1]
+    joins = [t.c[f"{upper.name}_id"] == upper.c.id for upper, t in pairwise(every) if t in below]
+    return sql.exists().where(*joins, condition)
+
+
+def _meets(column: sql.Column[Any], match: Match) -> sql.ColumnElement[bool]:
+    if match.kind == "equal":
+        is_number = match.keyword in INTEGERS
+        return column.in_([int(value) if is_number else value for value in match.values])
+    if match.kind == "like":
+        return column.ilike(_pattern_of(match.values[0]), escape="\\")
+    first, last = match.values
+    bounds = [column >= first] * bool(first) + [column <= last] * bool(last)
+    return sql.and_(*bounds, column.is_not(None))
+
+
+def _who(patients: Any) -> sql.ColumnElement[Any]:
+    """Return what tells patients with the same UIDs apart: the ID, or else the name."""
+    return sql.func.coalesce(patients.c.PatientID, patients.c.PatientName)
+
+
+def _pattern_of(text: str) -> str:
+    """Return the pattern of LIKE for a text with wildcards."""
+    escaped = re.sub(r"([%_\\])", r"\\\1", text)
+    return "".join(_WILDCARDS.get(char, char) for char in escaped)
 
 
 _UNKNOWN = {"transformed": False, "original_uid": None, "added": None, "dicube": None}
@@ -739,6 +877,10 @@ def _set_aside(path: str) -> str:
         with suppress(FileNotFoundError):
             os.rename(path + added, kept + added)
     return kept
+
+
+def _lower(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:
