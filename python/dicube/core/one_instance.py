@@ -6,6 +6,7 @@ one instance. Must not know how originals are described, or how sections are lai
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -134,7 +135,7 @@ def _parts_of(
             raise DataConsistencyError(f"{name} holds no original files")
         find = _find_with_frames if reader.shape[0] else _find_without_frames
         originals, file = find(reader, stored, uid, name)
-        volume = _volume_for(reader, originals, file, compare)
+        volume = volume_for(reader, originals, file, compare)
         if compare:
             index = originals.others.index(file) if file in originals.others else 0
             check_one(read_stated_meta(reader), originals, file, volume, index)
@@ -186,6 +187,15 @@ def _only(files: Sequence[Original], name: str) -> Original:
     return files[0]
 
 
+def bytes_of_original(reader: DcbReader, originals: Originals, file: Original) -> Iterator[Bytes]:
+    """Return the bytes of an original in parts; the end of the iterator checks the SHA-256.
+
+    Many threads may call this at once. Raises: as `instance_bytes` does.
+    """
+    own = dataclasses.replace(originals)  # which gets the coded frames of this file
+    return checked_parts(own, file, volume_for(reader, own, file))
+
+
 def uid_of_original(reader: DcbReader, originals: Originals, file: Original) -> str:
     """Return the SOPInstanceUID of an original; '' if it has none."""
     head = file.pieces[0] if file.pieces else b""
@@ -194,12 +204,12 @@ def uid_of_original(reader: DcbReader, originals: Originals, file: Original) -> 
             return instance_uid_in(bytes(head))
     except (Unusual, CutOff):
         pass
-    parts = originals.parts_with_bulk(file, _volume_for(reader, originals, file))
+    parts = originals.parts_with_bulk(file, volume_for(reader, originals, file))
     instance = read_instance(FileInParts(file.name, cast("list[Part]", parts or [])))
     return "" if instance is None else instance.text(_INSTANCE_UID)
 
 
-def _volume_for(
+def volume_for(
     reader: DcbReader, originals: Originals, file: Original, compare: bool = False
 ) -> NDArray[Any]:
     """Return a volume in which only the frames that a file needs are decoded.

@@ -101,6 +101,15 @@ def keyword_of(key: str) -> str:
     return entry[4]
 
 
+def vr_of(key: str) -> str:
+    """Return the value representation of a tag in the dictionary; '' if it has none.
+
+    Some tags have several, as in 'US or SS'.
+    """
+    entry = _dictionary().get(int(key, 16))
+    return "" if entry is None else entry[0]
+
+
 def tag_name(key: str) -> str:
     """Return the name of a tag in messages, such as '(0010,0010) PatientName'."""
     keyword = keyword_of(key)

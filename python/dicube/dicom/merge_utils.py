@@ -135,6 +135,17 @@ class MergedElements(MutableMapping[str, Entry]):
         having = next(item for item in self._items if tag in item.elements)
         return {"vr": value_representation(having.elements[tag], having), "shared": True}
 
+    def lengths_elsewhere(self, key: str) -> tuple[str, list[int | None]] | None:
+        """Return VR and length in each slice of a binary value that was left to the original files.
+
+        Nothing is read of the values. Returns None for other entries, and for sequences.
+        """
+        lengths: Callable[[str], list[int | None]] | None = getattr(self._load, "lengths", None)
+        if self._entries[key] is not None or lengths is None or key not in self._incomplete:
+            return None
+        vr = str((self._incomplete[key] or {}).get("vr"))
+        return (vr, lengths(key)) if vr in BINARY_UNIT else None
+
     def stated(self, key: str) -> tuple[Entry, bool]:
         """Return an entry without completing it, and whether it may lack long binary."""
         incomplete = self._incomplete.get(key) if self._entries[key] is None else None

@@ -42,6 +42,7 @@ from dicube.dicom.elements.parser import (
     ParsedElements,
     Unusual,
     parse_elements,
+    value_length,
 )
 from dicube.dicom.files.archives import most_unpacked
 from dicube.dicom.files.encoding import (
@@ -501,6 +502,18 @@ def item_around(before: bytes, after: bytes) -> Item:
     found = parse_elements(before, start, len(before), implicit, _PIXEL_TAGS).elements
     found.update(parse_elements(after, 0, len(after), implicit).elements)
     return item_of_elements({**found})
+
+
+def length_around(before: bytes, after: bytes, tag: int) -> int | None:
+    """Return the length of an element's value in a file of the usual kind; None if it lacks it.
+
+    Args and Raises: as for `item_around`.
+    """
+    if tag > max(_PIXEL_TAGS):
+        start, (data, implicit) = 0, (after, _usual_dataset(before)[1])
+    else:
+        data, (start, implicit) = before, _usual_dataset(before)
+    return value_length(data, start, len(data), implicit, tag)
 
 
 def instance_uid_in(head: bytes) -> str:

@@ -222,6 +222,14 @@ class MetadataLookup:
         """Return whether no slice has the element."""
         return self._entry(tag_input) is None
 
+    def lengths_elsewhere(self, tag: TagLike) -> tuple[str, list[int | None]] | None:
+        """Return VR and length in each slice of a binary value that only the original files have.
+
+        The length is None for a slice without the element. Returns None for other elements.
+        """
+        key = get_tag_key(tag)
+        return self._holder(key).lengths_elsewhere(key) if key in self._holder(key) else None
+
     def is_in_functional_groups(self, tag: TagLike) -> bool:
         """Return whether an element stands in the functional groups of frames."""
         groups = self._elements_of_frames()

@@ -6,12 +6,15 @@ Must not know metadata as a whole or dicube files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from dicube.dicom.elements.items import Item
 from dicube.dicom.elements.parser import CutOff, Unusual
 from dicube.dicom.merge_utils import LONG_BINARY, Entry, map_entries, merge_element
 from dicube.dicom.originals.model import Coded, Original, Originals, Samples
 from dicube.exceptions import DicomCubeError, InvalidCubeFileError
+
+Read = TypeVar("Read")
 
 _LONG_TEXT = LONG_BINARY * 4 // 3  # in base64
 
@@ -54,9 +57,25 @@ class OriginalElements:
         except DicomCubeError:
             return False
 
+    def lengths(self, key: str) -> list[int | None]:
+        """Return the length of an element's value in each slice; None where it is missing.
+
+        No value is read.
+
+        Raises:
+            InvalidCubeFileError: there are no originals, or they can't be read.
+        """
+        from dicube.dicom.files.instance import length_around
+
+        return self._of_slices(lambda before, after: length_around(before, after, int(key, 16)))
+
     def _read(self) -> list[Item]:
         from dicube.dicom.files.instance import item_around
 
+        return self._of_slices(item_around)
+
+    def _of_slices(self, read: Callable[[bytes, bytes], Read]) -> list[Read]:
+        """Return what a function returns of the file of each slice."""
         if self._originals is None:
             raise InvalidCubeFileError(
                 "the metadata refer to original files that the file does not contain"
@@ -67,15 +86,15 @@ class OriginalElements:
                 f"expected {len(self.slices)} original files, as in the metadata, "
                 f"found {len(files)}"
             )
-        by_slice: dict[int, Item] = {}
+        by_slice: dict[int, Read] = {}
         for file, slices in zip(files, self.slices, strict=True):
             try:
-                item = item_around(*_around(file))
+                found = read(*_around(file))
             except (Unusual, CutOff) as error:
                 raise InvalidCubeFileError(
                     f"can't read elements of {file.label}: {error}"
                 ) from None
-            by_slice.update(dict.fromkeys(slices, item))
+            by_slice.update(dict.fromkeys(slices, found))
         return [by_slice[index] for index in sorted(by_slice)]
 
 

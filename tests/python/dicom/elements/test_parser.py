@@ -9,8 +9,9 @@ import pydicom
 import pytest
 from inputs.dicom_series import item, make_series
 from pydicom.sequence import Sequence
+from pydicom.uid import ImplicitVRLittleEndian
 
-from dicube.dicom.elements.parser import CutOff, Unusual, parse_elements
+from dicube.dicom.elements.parser import CutOff, Unusual, parse_elements, value_length
 
 
 def header(tag: int, vr: bytes, length: int) -> bytes:
@@ -45,9 +46,36 @@ def test_every_prefix_ends_whole_or_is_cut_off() -> None:
     assert [stops[length] for length in ends] == ends
 
 
-def where_parsing_stops(data: bytes) -> int | None:
+@pytest.mark.parametrize("implicit", [False, True])
+def test_a_length_is_found_without_parsing_the_rest(implicit: bool) -> None:
+    buffer = BytesIO()
+    dataset = make_series(1)[0]
+    dataset.ReferencedImageSequence = Sequence([item(PatientID="x")])
+    dataset["ReferencedImageSequence"].is_undefined_length = True
+    dataset.add_new(0x00091001, "OB", b"y" * 3000)
+    if implicit:
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    pydicom.filewriter.dcmwrite(buffer, dataset, implicit_vr=implicit, little_endian=True)
+    data = buffer.getvalue()[buffer.getvalue().index(b"\x08\x00\x05\x00") :]
+    whole = parse_elements(data, 0, len(data), implicit).elements
+    assert len(whole) > 20
+    for tag, element in whole.items():
+        assert value_length(data, 0, len(data), implicit, tag) == len(element.value)
+        assert value_length(data, 0, len(data), implicit, tag + 1) is None or tag + 1 in whole
+    assert value_length(data + b"cut", 0, len(data) + 3, implicit, 0x00080005) == 10
+    for length in range(len(data)):
+        is_whole = where_parsing_stops(data[:length], implicit) is not None
+        try:
+            assert value_length(data[:length], 0, length, implicit, 0xFFFFFFFF) is None
+        except CutOff:
+            assert not is_whole
+        else:
+            assert is_whole
+
+
+def where_parsing_stops(data: bytes, implicit: bool = False) -> int | None:
     try:
-        return parse_elements(data, 0, len(data), implicit=False).stop
+        return parse_elements(data, 0, len(data), implicit).stop
     except CutOff as cut:
         assert cut.found < cut.expected or cut.expected == 0
         return None
