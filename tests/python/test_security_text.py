@@ -7,6 +7,8 @@ import re
 import pytest
 from programs.running import ROOT
 
+pytest.importorskip("starlette")
+
 from dicube import strict_json
 from dicube.codecs import still
 from dicube.core import cube_parts
@@ -19,6 +21,7 @@ from dicube.dicom.originals import section
 from dicube.dicom.series import colours, csa
 from dicube.nifti import nifti_file
 from dicube.storage import dcb_reader, http_ranges, packed_text
+from dicube.web import matching, responses, retrieval
 
 TEXT = " ".join((ROOT / "SECURITY.md").read_text().split())
 SOURCES = "".join(path.read_text() for path in sorted((ROOT / "cpp" / "src").rglob("*.[ch]*")))
@@ -44,6 +47,7 @@ def bits_of(pattern: str) -> int:
         f"beyond {dcb_reader._CLAIM_ALWAYS_ALLOWED >> 20} MiB and {dcb_reader._MOST_CLAIM} times "
         "the size of the file",
         f"values of an element of text in DICOM | 2^{values.MOST_VALUES.bit_length() - 1} |",
+        f"{matching.MOST_RESULTS}, {retrieval._MOST_FRAMES}, {responses._MOST_WAITING} |",
         f"{section._LONGEST_NAME} characters, {section._MOST_PARTS} parts",
         f"{section._MOST_COPIES} times the frames of the volume, or "
         f"{section._COPIES_ALWAYS_ALLOWED >> 20} MiB",

@@ -41,6 +41,7 @@ examples:
   dicube extract head.dcba --instance UID -o one.dcm
   dicube append head.dcba late/               add files that came late
   dicube archive add archive/ tree/           keep many series with a catalogue
+  dicube serve archive/                       show them in viewers, by DICOMweb
 
 'dicube COMMAND --help' lists the options of a command.
 """
@@ -196,6 +197,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_threads(append)
     add_archive(subparsers)
+    _add_serve(subparsers)
 
     demo = subparsers.add_parser(
         "demo",
@@ -213,6 +215,63 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_threads(demo)
     return command
+
+
+_SERVE = """\
+Serve an archive, or dicube files, by DICOMweb under /dicom-web, with a viewer
+under /. Only this machine can reach it, unless --host and --token-file are
+given; the token doesn't hide what is sent, so put a proxy with TLS before it.
+
+examples:
+  dicube serve archive/
+  dicube serve head.dcba --port 0
+  dicube serve archive/ --ohif package/dist
+"""
+
+
+def _add_serve(subparsers: Any) -> None:
+    """Add `dicube serve`."""
+    serve = subparsers.add_parser(
+        "serve",
+        help="serve dicube files by DICOMweb (needs the package extra dicube[web])",
+        description=_SERVE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serve.add_argument(
+        "sources",
+        metavar="SRC",
+        nargs="+",
+        type=place,
+        help="archive, dicube file or its URL, or folder of dicube files",
+    )
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1)"
+    )
+    serve.add_argument(
+        "--port", type=_port, default=8042, help="port; 0 for a free one (default: 8042)"
+    )
+    serve.add_argument(
+        "--ohif", metavar="DIR", type=place, help="folder dist of the npm package @ohif/app"
+    )
+    serve.add_argument(
+        "--token-file",
+        metavar="FILE",
+        type=place,
+        help="file with a bearer token that requests for DICOM data must have",
+    )
+    serve.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="let pages of this origin read answers, such as https://viewer.example; repeatable",
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("expected a port from 0 to 65535")
+    return int(text)
 
 
 def _add_convert(subparsers: Any) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
 from threading import Thread
+from urllib.request import urlopen
 
 import numpy as np
 from pydicom import dcmread
@@ -51,6 +53,18 @@ def dicom_codecs(folder: Path) -> None:
     assert series("SC_rgb_jpeg_dcmtk.dcm").raw_image.any()
 
 
+def web(folder: Path) -> None:
+    """A file is served by DICOMweb."""
+    from dicube.web import serve
+
+    series("MR_small.dcm").to_file(folder / "x.dcbs")
+    started: Queue[str] = Queue()
+    arguments = {"port": 0, "started": started.put}
+    Thread(target=serve, args=[[folder / "x.dcbs"]], kwargs=arguments, daemon=True).start()
+    with urlopen(f"{started.get(timeout=60)}/dicom-web/studies") as answer:
+        assert answer.read().startswith(b'[{"00080020"')
+
+
 def series(name: str) -> DicomCubeImage:
     with tempfile.TemporaryDirectory() as folder:
         path = get_testdata_file(name, download=False)
@@ -64,6 +78,7 @@ FEATURES: dict[str, Callable[[Path], None]] = {
     "nifti": nifti,
     "remote": remote,
     "dicom-codecs": dicom_codecs,
+    "web": web,
 }
 
 
