@@ -41,6 +41,7 @@ examples:
   dicube extract head.dcba --instance UID -o one.dcm
   dicube append head.dcba late/               add files that came late
   dicube archive add archive/ tree/           keep many series with a catalogue
+  dicube view head.dcbs                       show it in the browser
   dicube serve archive/                       show them in viewers, by DICOMweb
 
 'dicube COMMAND --help' lists the options of a command.
@@ -197,6 +198,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_threads(append)
     add_archive(subparsers)
+    _add_view(subparsers)
     _add_serve(subparsers)
 
     demo = subparsers.add_parser(
@@ -215,6 +217,32 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_threads(demo)
     return command
+
+
+def _add_view(subparsers: Any) -> None:
+    """Add `dicube view`."""
+    view = subparsers.add_parser(
+        "view",
+        help="show dicube files in the browser (needs the package extra dicube[web])",
+        description="Serve an archive or dicube files on this machine only, and open the viewer "
+        "page in the browser. The page fetches what it shows, by ranges.",
+    )
+    view.add_argument(
+        "sources",
+        metavar="SRC",
+        nargs="+",
+        type=place,
+        help="archive, dicube file or its URL, or folder of dicube files",
+    )
+    view.add_argument(
+        "--port", type=_port, default=0, help="port; 0, the default, for a free one"
+    )
+    view.add_argument(
+        "--no-browser",
+        dest="browser",
+        action="store_false",
+        help="print the address and open no browser",
+    )
 
 
 _SERVE = """\

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dicube.web.application import application
     from dicube.web.server import serve
+    from dicube.web.viewer import has_own_page
 
-__all__ = ["application", "serve"]
+__all__ = ["application", "has_own_page", "serve"]
 
-_HOMES = {"application": "application", "serve": "server"}
+_HOMES = {"application": "application", "has_own_page": "viewer", "serve": "server"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The ASGI application: DICOMweb under `/dicom-web`, a viewer under `/`.
+"""The ASGI application: DICOMweb under `/dicom-web`, dicube files under `/files`, a viewer under `/`.
 
 Brings the parts of this room together. Must not know sockets.
 """
@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from dicube.exceptions import DicomCubeError
+from dicube.web.files import Files
 from dicube.web.matching import QueryError
 from dicube.web.responses import Workers
 from dicube.web.retrieval import Retrieval
@@ -52,6 +53,7 @@ def application(
     """
     workers = Workers()
     search, retrieval = Search(stored, workers), Retrieval(stored, workers)
+    files = Files(stored, workers)
     service = [
         Route("/studies", search.studies),
         Route("/series", search.series),
@@ -85,6 +87,8 @@ def application(
     inner = Starlette(
         routes=[
             Mount("/dicom-web", routes=service),
+            Route("/files", files.listed),
+            Route("/files/{path:path}", files.file),
             Route("/{path:path}", Viewer(ohif).file),
         ],
         exception_handlers={

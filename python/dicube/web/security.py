@@ -39,13 +39,13 @@ class Rules:
         hosts: names by which it may be called, without ports, against DNS rebinding; empty for any.
         token: that requests below `protected` must bear; '' for none.
         origins: pages at other origins that may read answers.
-        protected: the beginning of paths that need the token.
+        protected: the beginnings of paths that need the token.
     """
 
     hosts: Collection[str] = ()
     token: str = ""
     origins: Collection[str] = ()
-    protected: str = "/dicom-web"
+    protected: tuple[str, ...] = ("/dicom-web", "/files")
 
 
 class Guard:

@@ -22,7 +22,7 @@ from dicube.archive.record import record_in
 from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, DicomCubeError
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.formats import KIND_OF_NUMBER
-from dicube.storage.urls import is_url
+from dicube.storage.urls import is_url, without_credentials
 from dicube.web.frames import CodedFrames
 from dicube.web.series import Entry, OpenSeries
 
@@ -35,14 +35,18 @@ _EXTENSIONS = tuple(kind.extension for kind in KIND_OF_NUMBER.values())
 class Stored:
     """A catalogue, and the files that it lists."""
 
-    def __init__(self, catalogue: Catalogue, place: LocalPlace | None) -> None:
+    def __init__(
+        self, catalogue: Catalogue, place: LocalPlace | None, names: Sequence[str] = ()
+    ) -> None:
         """Take an open catalogue.
 
         Args:
             catalogue: the catalogue.
             place: of the archive; None if the catalogue has paths and URLs as names of files.
+            names: those, if there is no place.
         """
         self._catalogue, self._place = catalogue, place
+        self._names = {name: number for number, name in enumerate(names)}
         self._lock = Lock()  # a connection serves one thread at a time
         self._open: OrderedDict[tuple[str, str], list[tuple[Any, OpenSeries]]] = OrderedDict()
         self._kept = CodedFrames()
@@ -117,6 +121,20 @@ class Stored:
         uids = row["StudyInstanceUID"], row["SeriesInstanceUID"]
         return facts, OpenSeries(source, identity, *uids, entries, self._kept)
 
+    def path_of(self, name: str) -> str:
+        """Return what stands for a file of the catalogue in URLs: no path of this machine."""
+        if self._place is not None:
+            return name
+        return f"{self._names[name]}/{os.path.basename(without_credentials(name))}"
+
+    def source_of(self, path: str) -> str | None:
+        """Return the path or URL of the file that `path_of` gave a path; None if there is none."""
+        if self._place is None:
+            return next((name for name in self._names if self.path_of(name) == path), None)
+        with self._lock:
+            known = self._catalogue.summaries([path])
+        return self._place.locator(path) if known else None
+
     def close(self) -> None:
         """Close the catalogue."""
         self._open.clear()
@@ -155,7 +173,7 @@ def stored_at(sources: Sequence[str | os.PathLike[str]]) -> Stored:
     with catalogue_.changes():
         for first in range(0, len(entries), _ENTRIES_AT_ONCE):
             catalogue_.put(entries[first : first + _ENTRIES_AT_ONCE])
-    return Stored(catalogue_, None)
+    return Stored(catalogue_, None, [entry.file for entry in entries])
 
 
 def _files_in(sources: Sequence[str | os.PathLike[str]]) -> Iterator[str]:

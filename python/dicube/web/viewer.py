@@ -70,6 +70,11 @@ _CONFIG = """window.config = {
 """
 
 
+def has_own_page() -> bool:
+    """Return whether the project's own page is part of this installation."""
+    return (_OWN_PAGE / _INDEX).is_file()
+
+
 class Viewer:
     """The files of a viewer."""
 
