@@ -4,7 +4,8 @@ import { open } from "../src/index.js";
 import { toNifti } from "../src/niivue.js";
 import { affineOf } from "../src/volumes.js";
 import { Workers } from "../src/workers.js";
-import { fillPanel, short } from "./panel.js";
+import { fetchFiles, fetchFindings, fillList } from "./list.js";
+import { addFindings, fillPanel, short } from "./panel.js";
 import { Stage } from "./stage.js";
 import { windowsOf } from "./windows.js";
 
@@ -39,6 +40,7 @@ async function show(input, name) {
   cube?.close();
   cube = null;
   stage.clear();
+  element("list").hidden = true;
   delete document.body.dataset.level;
   setMessage("");
   element("title").textContent = name;
@@ -53,6 +55,10 @@ async function show(input, name) {
     hasOwnWindow = false;
     listWindows();
     fillPanel(element("panel"), opened, input instanceof File ? input.size : null);
+    if (typeof input === "string")
+      fetchFindings(input).then((findings) => {
+        if (findings !== null && !signal.aborted) addFindings(element("panel"), findings);
+      });
     for (const level of levelsToShow(opened)) {
       const [frames, rows, columns] = opened.shapeAt(level);
       setLoading(level === 0 ? 0.5 : 0.1, `${columns} × ${rows} × ${frames}`);
@@ -275,6 +281,15 @@ await stage.attach();
 setLayout("planes");
 setTool("crosshair");
 if (innerWidth <= 720) document.body.dataset.panel = "closed";
+
+/** @param {string} url */
+const showUrl = (url) => show(url, decodeURIComponent(new URL(url, location.href).pathname.split("/").at(-1) ?? "dicube"));
+
 const url = new URLSearchParams(location.search).get("url");
-if (url === null) setMessage("Open a dicube file, drop one here,\nor add ?url=… to this page's address.");
-else show(url, decodeURIComponent(new URL(url, location.href).pathname.split("/").at(-1) ?? "dicube"));
+const listed = url === null ? await fetchFiles() : null;
+if (url !== null) showUrl(url);
+else if (listed?.files.length === 1) showUrl(listed.files[0].url);
+else if (listed !== null) {
+  element("list").hidden = false;
+  fillList(element("list"), listed);
+} else setMessage("Open a dicube file, drop one here,\nor add ?url=… to this page's address.");

@@ -83,6 +83,24 @@ export function fillPanel(panel, cube, size) {
   );
 }
 
+/**
+ * Adds what a check of the series found.
+ *
+ * @param {HTMLElement} panel
+ * @param {import("./list.js").Finding[]} findings
+ */
+export function addFindings(panel, findings) {
+  if (findings.length === 0) return;
+  const list = document.createElement("ul");
+  for (const { kind, message, slices, reference } of findings) {
+    const item = document.createElement("li"), more = document.createElement("small");
+    more.textContent = `slices ${slices}; ${reference}`;
+    item.append(`${kind.replaceAll("_", " ")}: ${message}`, more);
+    list.append(item);
+  }
+  panel.append(heading("Findings"), list);
+}
+
 /** @param {string} name */
 function status(name) {
   const box = document.createElement("p"), more = document.createElement("small");

@@ -1,7 +1,7 @@
 """The `dicube` command: runs the module of a verb, and turns errors and warnings into lines.
 
-The verbs are `convert`, `info`, `preview`, `verify`, `extract`, `append`, `archive`, `serve` and
-`demo`; each module has a function `run`.
+The verbs are `convert`, `info`, `preview`, `verify`, `extract`, `append`, `archive`, `view`,
+`serve` and `demo`; each module has a function `run`.
 """
 
 from __future__ import annotations

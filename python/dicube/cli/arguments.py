@@ -234,9 +234,7 @@ def _add_view(subparsers: Any) -> None:
         type=place,
         help="archive, dicube file or its URL, or folder of dicube files",
     )
-    view.add_argument(
-        "--port", type=_port, default=0, help="port; 0, the default, for a free one"
-    )
+    view.add_argument("--port", type=_port, default=0, help="port; 0, the default, for a free one")
     view.add_argument(
         "--no-browser",
         dest="browser",

@@ -1,4 +1,4 @@
-"""The ASGI application: DICOMweb under `/dicom-web`, dicube files under `/files`, a viewer under `/`.
+"""The ASGI application: DICOMweb under `/dicom-web`, files under `/files`, a viewer under `/`.
 
 Brings the parts of this room together. Must not know sockets.
 """
@@ -89,6 +89,7 @@ def application(
             Mount("/dicom-web", routes=service),
             Route("/files", files.listed),
             Route("/files/{path:path}", files.file),
+            Route("/findings/{path:path}", files.findings),
             Route("/{path:path}", Viewer(ohif).file),
         ],
         exception_handlers={

@@ -1,6 +1,6 @@
-"""Sends dicube files by ranges, and lists them, for the viewer page.
+"""Sends dicube files by ranges, lists them, and checks their series, for the viewer page.
 
-A path of a request is looked up among the files that are served. Must not know what is in files.
+A path of a request is looked up among the files that are served. Must not know frames.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from dicube.core.cube_parts import read_meta
+from dicube.dicom.dicom_status import ranges_text
+from dicube.dicom.series.check import check_dicom
 from dicube.storage.byte_source import RemoteFile
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.urls import is_url
@@ -59,14 +62,23 @@ class Files:
         content = {"files": found, "more": len(rows) > _MOST_LISTED}
         return JSONResponse(content, headers=_CACHED)
 
+    async def findings(self, request: Request) -> Response:
+        """Return what `check_dicom` finds in a file, as JSON."""
+        source = await self._source(request)
+        return JSONResponse(await self._workers.run(_findings, source), headers=_CACHED)
+
     async def file(self, request: Request) -> Response:
         """Return a file, or a range of it."""
-        source = await self._workers.run(self._stored.source_of, request.path_params["path"])
-        if source is None:
-            raise HTTPException(404, "no such file")
+        source = await self._source(request)
         if not is_url(source):
             return FileResponse(source, media_type="application/octet-stream", headers=_CACHED)
         return await self._workers.run(self._part_of_remote, source, request)
+
+    async def _source(self, request: Request) -> str:
+        source = await self._workers.run(self._stored.source_of, request.path_params["path"])
+        if source is None:
+            raise HTTPException(404, "no such file")
+        return source
 
     def _part_of_remote(self, url: str, request: Request) -> Response:
         remote, size = self._opened(url)
@@ -97,3 +109,18 @@ class Files:
             while len(self._remote) > _MOST_OPEN:
                 self._remote.popitem(last=False)
         return opened
+
+
+def _findings(source: str) -> list[dict[str, str]]:
+    with DcbReader(source, num_threads=1) as reader:
+        meta = read_meta(reader)
+    found = [] if meta is None else check_dicom(meta)
+    return [
+        {
+            "kind": one.kind,
+            "message": one.message,
+            "slices": ranges_text(one.slices),
+            "reference": one.reference,
+        }
+        for one in found
+    ]

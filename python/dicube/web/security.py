@@ -45,7 +45,7 @@ class Rules:
     hosts: Collection[str] = ()
     token: str = ""
     origins: Collection[str] = ()
-    protected: tuple[str, ...] = ("/dicom-web", "/files")
+    protected: tuple[str, ...] = ("/dicom-web", "/files", "/findings")
 
 
 class Guard:

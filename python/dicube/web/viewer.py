@@ -103,6 +103,9 @@ class Viewer:
             self._files, self._made = {}, {_INDEX: _HOW}
         elif ohif is not None:
             self._made = {_OHIF_CONFIG: _CONFIG}
+        else:  # tells the page that this server lists its files
+            page = self._files[_INDEX].read_text("utf-8")
+            self._made = {_INDEX: page.replace("<body>", "<body data-files>", 1)}
 
     async def file(self, request: Request) -> Response:
         """Return a file; the page itself for a path without an extension, which is the viewer's."""
