@@ -19,8 +19,8 @@ pytest.importorskip("uvicorn")
 
 from inputs.dicom_series import make_series, write_series
 from inputs.http_server import FileServer
-from inputs.served import client_of, write_archive
 from inputs.series_trees import STUDY, series_of
+from inputs.served import client_of, write_archive
 
 import dicube
 from dicube import check_dicom
