@@ -58,7 +58,7 @@ DOORS = {
     "pandas": ("archive",),
     "starlette": ("web",),
     "uvicorn": ("web",),
-    "PIL": ("web", "core.picture_files"),
+    "PIL": ("core.picture_files",),
     "SimpleITK": ("core.handover",),
     "ipyniivue": ("core.handover",),
     "xarray": ("core.handover", "integrations.xarray"),

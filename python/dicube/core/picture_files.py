@@ -1,4 +1,4 @@
-"""Scales pictures and makes PNG and JPEG files of them. Only this module of `core` knows Pillow.
+"""Scales pictures and makes PNG and JPEG files of them. The only module that knows Pillow.
 
 Arrays in, arrays or bytes out. Must not know what the pictures show.
 """
@@ -37,18 +37,19 @@ def kind_of_name(name: str) -> str:
     raise DataConsistencyError(f"{name}: expected a name ending in {', '.join(_KINDS)}")
 
 
-def encoded(pixels: Pixels, kind: str = PNG) -> bytes:
+def encoded(pixels: Pixels, kind: str = PNG, quality: int = _QUALITY) -> bytes:
     """Return the bytes of a PNG or JPEG file, which has no metadata.
 
     Args:
         pixels: (rows, columns), or (rows, columns, 3) for colour.
         kind: PNG or JPEG.
+        quality: of JPEG, 1 to 100.
 
     Raises:
         MissingPackageError: Pillow is not installed.
     """
     file = io.BytesIO()
-    options = {"quality": _QUALITY} if kind == JPEG else {"optimize": False}
+    options = {"quality": quality} if kind == JPEG else {"optimize": False}
     _image_of(pixels).save(file, kind, **options)
     return file.getvalue()
 
@@ -62,7 +63,8 @@ def scaled(pixels: Pixels, rows: int, columns: int) -> Pixels:
     if pixels.shape[:2] == (rows, columns):
         return pixels
     image = _image_of(pixels)
-    return np.asarray(image.resize((columns, rows), _pillow().Resampling.BILINEAR))
+    linear = _pillow().Resampling.BILINEAR
+    return np.asarray(image.resize((columns, rows), linear, reducing_gap=2.0))
 
 
 def labelled(pixels: Pixels, texts: Sequence[tuple[float, float, str]]) -> Pixels:

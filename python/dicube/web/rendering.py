@@ -1,18 +1,16 @@
 """Draws frames as JPEG or PNG for people to look at (PS3.18 8.3.5 and 10.4.1.1.3).
 
-The only module that knows Pillow. Must not know HTTP or files.
+Must not know HTTP or files.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from PIL import Image
-
+from dicube.core import picture_files
 from dicube.core.thumbnail import picture
 from dicube.dicom.series.precedence import Window
 from dicube.web.frames import Frames
@@ -81,26 +79,21 @@ def rendered(frames: Frames, index: int, view: View, media_type: str) -> bytes:
         QueryError: the part is outside of the picture.
         DicomCubeError: the slice can't be decoded, or its colours can't be converted.
     """
-    image = Image.fromarray(picture(frames.cube, index, view.window))
+    pixels = picture(frames.cube, index, view.window)
     if view.part is not None:
         left, top, width, height = view.part
         right, bottom = math.ceil(left + width), math.ceil(top + height)
         left, top = max(0, math.floor(left)), max(0, math.floor(top))
-        right, bottom = min(image.width, right), min(image.height, bottom)
-        if left >= right or top >= bottom:
+        pixels = pixels[int(top) : max(0, int(bottom)), int(left) : max(0, int(right))]
+        if not pixels.size:
             raise QueryError("viewport: expected a part of the picture")
-        image = image.crop((left, top, right, bottom))
     if view.size is not None:
-        scale = min(view.size[0] / image.width, view.size[1] / image.height)
-        wanted = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        if wanted != image.size:
-            image = image.resize(wanted, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    file = io.BytesIO()
-    if media_type == JPEG:
-        image.save(file, "JPEG", quality=view.quality)
-    else:
-        image.save(file, "PNG")
-    return file.getvalue()
+        rows, columns = pixels.shape[:2]
+        scale = min(view.size[0] / columns, view.size[1] / rows)
+        rows, columns = max(1, round(rows * scale)), max(1, round(columns * scale))
+        pixels = picture_files.scaled(pixels, rows, columns)
+    kind = picture_files.JPEG if media_type == JPEG else picture_files.PNG
+    return picture_files.encoded(pixels, kind, view.quality)
 
 
 def _window(text: str) -> Window | None:
