@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.damage import Damage
+from dicube.core.volume import Volume
 from dicube.exceptions import DataConsistencyError, reporting_memory
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from dicube.core.lossy.loss import Loss
     from dicube.dicom.dicom_meta import DicomMeta
     from dicube.dicom.dicom_status import DicomStatus
-    from dicube.dicom.series.geometry import Space
+    from dicube.dicom.series.geometry import Grid, Space
 
 # Regions that are cropped further are decoded in batches of this size, which fits the processor's
 # cache, but of at least a few frames, to give all threads work.
@@ -99,7 +100,7 @@ def open(  # noqa: A001 (the face's name: dicube.open)
     return cube.at_level(level) if level else cube
 
 
-class Cube:
+class Cube(Volume):
     """An open file as an array: indexing decodes, and nothing is cached by default.
 
     Indices work as in numpy, with the same results and errors: integers, slices of any step,
@@ -390,6 +391,10 @@ class Cube:
 
     # --------------------------------------------------------------------------------- within
 
+    def _placement(self) -> tuple[Grid | None, str]:
+        grid, problem = self._parts.placement
+        return grid and grid.at_level(self.level), problem
+
     def _take(
         self,
         wanted: FrameIndex,
@@ -555,6 +560,29 @@ class _Parts:
                 space = read_space(self._reader)
             self._read["space"] = checked_space(space, self._reader.shape)
         found: Space | None = self._read["space"]
+        return found
+
+    @property
+    def placement(self) -> tuple[Grid | None, str]:
+        """The grid of the full resolution; or None and the reason."""
+        if "placement" not in self._read:
+            from dicube.core.cube_parts import CubeParts, read_nifti_header
+            from dicube.core.origin import Origin
+            from dicube.core.placement import placement
+            from dicube.dicom.dicom_status import DicomStatus
+            from dicube.dicom.series.geometry import grid_of_space
+
+            space = self.space
+            if space is not None:
+                self._read["placement"] = grid_of_space(space), ""
+            else:
+                with self.warning():
+                    nifti = read_nifti_header(self._reader)
+                parts = CubeParts(
+                    self.header, self.meta, None, DicomStatus.CONSISTENT, Origin(nifti=nifti)
+                )
+                self._read["placement"] = placement(parts, self._reader.shape)
+        found: tuple[Grid | None, str] = self._read["placement"]
         return found
 
     @property

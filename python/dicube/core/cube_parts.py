@@ -179,7 +179,7 @@ def read_parts(reader: DcbReader) -> CubeParts:
         header,
         space,
     )
-    status, nifti = read_status(reader, meta), _read_nifti(reader)
+    status, nifti = read_status(reader, meta), read_nifti_header(reader)
     return CubeParts(header, meta, space, status, Origin(provenance, nifti=nifti, losses=losses))
 
 
@@ -326,7 +326,8 @@ def _has_coded_source(meta: DicomMeta) -> bool:
     return any(coded_syntax_of(syntax) is not None for syntax in syntaxes)
 
 
-def _read_nifti(reader: DcbReader) -> NiftiHeader | None:
+@_naming_source
+def read_nifti_header(reader: DcbReader) -> NiftiHeader | None:
     """Return the NIfTI header in a file; None if it has none."""
     packed = reader.sections.get(_NIFTI)
     if not packed:

@@ -25,20 +25,16 @@ from dicube.core.dicom_export import export_file, export_folder, exportable_meta
 from dicube.core.exactness import Exact, Exactness
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, write_losses
-from dicube.core.nifti_image import (
-    fitting_nifti,
-    grid_of_parts,
-    nifti_of_image,
-    read_nifti,
-    without_stale_nifti,
-)
+from dicube.core.nifti_image import nifti_of_image, read_nifti, without_stale_nifti
 from dicube.core.origin import Origin
 from dicube.core.parts_of_series import parts_of_slices, volumes_of
 from dicube.core.picture_source import PictureSource
 from dicube.core.pixels import Pixels
+from dicube.core.placement import fitting_nifti, grid_of_parts, placement, with_volumes
 from dicube.core.provenance import Provenance
 from dicube.core.slice_values import real_values, values_need_meta
 from dicube.core.stored_files import expect_frames
+from dicube.core.volume import Volume
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
@@ -46,10 +42,9 @@ from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.metadata.real_world import unreadable_slices, values_of_slices
 from dicube.dicom.originals.restore import write_originals
-from dicube.dicom.series.geometry import Space, space_or_reason
+from dicube.dicom.series.geometry import Grid, Space, space_or_reason
 from dicube.dicom.series.precedence import HeaderAndSpace
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
-from dicube.dicom.series.volumes import series_volumes
 from dicube.dicom.transfer_syntaxes import EXPLICIT, transfer_syntax_of
 from dicube.exceptions import DataConsistencyError, reporting_memory
 from dicube.nifti import write_nifti_file
@@ -70,7 +65,7 @@ FILE_EXTENSIONS = tuple(FORMATS)
 _ONE_FILE = "such a file holds the volume alone"
 
 
-class DicomCubeImage:
+class DicomCubeImage(Volume):
     """A volume of stored pixel values with the metadata and geometry of its slices.
 
     Example:
@@ -197,9 +192,7 @@ class DicomCubeImage:
         if space is None:
             if not reason.startswith(status.value):
                 reason = f"{reason} (status {status.value})"
-            several = series_volumes(meta)
-            if several is not None:
-                reason = f"{reason}; {several}; see volumes()"
+            reason = with_volumes(reason, meta)
             warnings.warn(f"{name_of(folder)}: space is None: {reason}", stacklevel=2)
         unreadable = unreadable_slices(values_of_slices(meta))[1]
         if unreadable:
@@ -989,6 +982,9 @@ class DicomCubeImage:
         part = DicomCubeImage(pixels, header, meta, space, status, origin=origin)
         part._real_world = self._real_world
         return part
+
+    def _placement(self) -> tuple[Grid | None, str]:
+        return placement(self._parts(), self.shape)
 
     def _followed(self) -> HeaderAndSpace:
         """Return header and space, with status, after the edits of the metadata."""

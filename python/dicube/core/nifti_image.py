@@ -19,20 +19,14 @@ from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
 from dicube.core.origin import Origin
+from dicube.core.placement import fitting_nifti, grid_of_parts, space_of_nifti
 from dicube.core.slice_values import bits_of_slices, real_values
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.metadata.real_world import Choice, Mapping
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.colours import has_palette, in_rgb
-from dicube.dicom.series.geometry import (
-    Grid,
-    Space,
-    grid_of_space,
-    grid_or_reason,
-    space_of_grid,
-    voxel_size,
-)
+from dicube.dicom.series.geometry import Grid, grid_or_reason, voxel_size
 from dicube.dicom.series.mosaics import Mosaic, mosaics_of
 from dicube.dicom.series.volumes import series_volumes
 from dicube.exceptions import DataConsistencyError
@@ -40,7 +34,6 @@ from dicube.nifti import (
     NiftiHeader,
     NiftiVolume,
     affine_of_grid,
-    grid_of_header,
     header_and_voxels,
     read_nifti_file,
     without_stale_end,
@@ -71,35 +64,6 @@ def read_nifti(source: Any) -> tuple[NDArray[Any], CubeParts, str]:
         CubeParts(header, None, space, DicomStatus.CONSISTENT, Origin(nifti=nifti)),
         reason,
     )
-
-
-def space_of_nifti(nifti: NiftiHeader) -> tuple[Space | None, str]:
-    """Return the Space (zyx) of a file with one volume; or None and the reason."""
-    if nifti.volume_count > 1:
-        slices = nifti.volume_dims[2]
-        return None, f"{nifti.volume_count} volumes of {slices} slices: see volumes()"
-    space, reason = space_of_grid(grid_of_header(nifti))
-    return space and space.reverse_axis_order(), reason
-
-
-def fitting_nifti(parts: CubeParts, shape: tuple[int, ...]) -> NiftiHeader | None:
-    """Return the NIfTI header of an image if it has the image's shape."""
-    nifti = parts.origin.nifti
-    return nifti if nifti is not None and nifti.voxels_shape == shape else None
-
-
-def grid_of_parts(parts: CubeParts, shape: tuple[int, ...]) -> Grid | None:
-    """Return the grid of the voxels of each volume of an image; None if it isn't known.
-
-    Without a space, the grid is that of the NIfTI header, if no Space can hold that grid; otherwise
-    that of the metadata.
-    """
-    if parts.space is not None:
-        return grid_of_space(parts.space)
-    nifti = fitting_nifti(parts, shape)
-    if nifti is not None:
-        return grid_of_header(nifti) if space_of_nifti(nifti)[0] is None else None
-    return None if parts.meta is None else grid_or_reason(parts.meta)[0]
 
 
 def nifti_of_image(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dicube.core.cube_parts import CubeParts
-from dicube.core.nifti_image import fitting_nifti, space_of_nifti
+from dicube.core.placement import fitting_nifti, space_of_nifti
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
 from dicube.dicom.series.geometry import get_space_from_DicomMeta, space_of_slices

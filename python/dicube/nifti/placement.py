@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def grid_of_header(header: NiftiHeader) -> Grid:
@@ -37,8 +38,6 @@ def affine_of_grid(grid: Grid, mm_per_unit: float = 1.0) -> NDArray[Any]:
         grid: of the voxels.
         mm_per_unit: millimetres in the affine's unit.
     """
-    affine = np.eye(4)
-    affine[:3, :3] = _RAS_TO_LPS @ grid.steps.T + 0.0
-    affine[:3, 3] = _RAS_TO_LPS @ grid.origin + 0.0
+    affine = _LPS_TO_RAS @ grid.affine + 0.0
     affine[:3] /= mm_per_unit
     return affine

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,34 @@ def dcm2niix(folder: Path, target: Path) -> list[Any]:
     subprocess.run(command, check=True, capture_output=True)
     nib = pytest.importorskip("nibabel")
     return [nib.load(path) for path in sorted(target.glob("*.nii"))]
+
+
+def by_simpleitk(folder: Path) -> Any:
+    """Read a folder of DICOM by SimpleITK; a nibabel image. Skips without it."""
+    simpleitk = pytest.importorskip("SimpleITK")
+    reader = simpleitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    image = reader.Execute()
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    voxels = simpleitk.GetArrayFromImage(image).T.astype(np.float64)
+    nib = pytest.importorskip("nibabel")
+    return nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1]) @ affine)
+
+
+def points_by_simpleitk(folder: Path) -> list[Callable[[int, int], NDArray[Any]]]:
+    """Return for each file, by name, what computes the LPS of a pixel (row, column) of it.
+
+    SimpleITK reads each file alone, so that it assumes nothing of how slices are stacked.
+    """
+    simpleitk = pytest.importorskip("SimpleITK")
+    images = [simpleitk.ReadImage(str(path)) for path in sorted(folder.iterdir())]
+
+    def point_of(image: Any, row: int, column: int) -> NDArray[Any]:
+        return np.array(image.TransformIndexToPhysicalPoint((column, row, 0)))
+
+    return [partial(point_of, image) for image in images]
 
 
 def assert_same_but_for_flips(one: Any, other: Any) -> None:

@@ -18,7 +18,7 @@ from inputs.dicom_series import (
     write_series,
 )
 from inputs.nifti_files import ORIENTATIONS, affine_of, nifti_bytes, same, samples
-from inputs.peers import assert_same_but_for_flips, dcm2niix
+from inputs.peers import assert_same_but_for_flips, by_simpleitk, dcm2niix
 from pydicom import dcmread
 from pydicom.uid import (
     CTImageStorage,
@@ -34,19 +34,6 @@ from dicube.exceptions import DataConsistencyError
 nib = pytest.importorskip("nibabel")
 
 SEVERAL_VOLUMES = "ignore:.*volumes of .* slices"
-
-
-def by_simpleitk(folder: Path) -> Any:
-    """Read a folder of DICOM by SimpleITK; a nibabel image. Skips without it."""
-    simpleitk = pytest.importorskip("SimpleITK")
-    reader = simpleitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    image = reader.Execute()
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    affine[:3, 3] = image.GetOrigin()
-    voxels = simpleitk.GetArrayFromImage(image).T.astype(np.float64)
-    return nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1]) @ affine)
 
 
 # --------------------------------------------------------------------------------- DICOM to NIfTI

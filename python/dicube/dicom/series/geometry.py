@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
 
 _FIELDS = ("shape", "origin", "spacing", "x_orientation", "y_orientation", "z_orientation")
+_LEAST_VOLUME = 1e-9  # of the unit vectors along the axes: less is rounding of axes in one plane
 
 
 def __getattr__(name: str) -> Any:
@@ -108,6 +109,61 @@ class Grid:
     def steps(self) -> NDArray[np.float64]:
         """Vectors from a voxel to the next along columns, rows and slices, one per row; mm."""
         return self.axes * self.spacing[:, None]
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """The (4, 4) matrix from voxel indices (x, y, z) to LPS, mm."""
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = self.steps.T, self.origin
+        return affine
+
+    @property
+    def orientation(self) -> str:
+        """The letters of the directions in which x, y and z run, such as LPS.
+
+        Each axis gets one of left/right, posterior/anterior and superior/inferior: the closest of
+        the nearest axes at right angles, the most certain first, as in nibabel.
+        """
+        left, _, right = np.linalg.svd(self.axes.T)
+        nearest = left @ right  # one axis per column
+        letters, free = [""] * 3, np.abs(nearest)
+        for _ in range(3):
+            world, axis = np.unravel_index(int(free.argmax()), free.shape)
+            letters[axis] = ("RAI", "LPS")[int(nearest[world, axis] > 0)][world]
+            free[world], free[:, axis] = -1, -1
+        return "".join(letters)
+
+    @property
+    def problem(self) -> str:
+        """Why the grid gives voxels no position; '' if it does."""
+        if not np.isfinite(self.affine).all():
+            return f"origin {self.origin.tolist()} and spacing {self.spacing.tolist()} are invalid"
+        if abs(np.linalg.det(self.axes)) < _LEAST_VOLUME:
+            return "the axes of the voxels lie in one plane, or one has no length"
+        return ""
+
+    def part(
+        self, starts: Sequence[int], steps: Sequence[int], shape: tuple[int, int, int]
+    ) -> Grid:
+        """Return the Grid of some voxels, by their first ones and the steps between them.
+
+        Args:
+            starts, steps: along columns, rows and slices; steps are above 0.
+            shape: (columns, rows, slices) of the part.
+        """
+        origin = self.origin + np.asarray(starts) @ self.steps
+        return Grid(shape, origin, self.spacing * np.asarray(steps), self.axes)
+
+    def at_level(self, level: int) -> Grid:
+        """Return the Grid of a volume with frames decoded at a resolution level.
+
+        Samples of level n+1 have the positions of the even samples of level n, because the low-pass
+        filter of JPEG 2000's wavelets is symmetric about them (ISO/IEC 15444-1 F.3, for images that
+        begin at 0, 0). So the centre of the first pixel stays and the spacing doubles.
+        """
+        factor, (columns, rows, slices) = 1 << level, self.shape
+        shape = (-(-columns // factor), -(-rows // factor), slices)
+        return self.part((0, 0, 0), (factor, factor, 1), shape)
 
 
 def grid_or_reason(meta: DicomMeta) -> tuple[Grid | None, str]:
@@ -247,29 +303,22 @@ def space_of_slices(space: Space, slices: Sequence[int]) -> Space | None:
     if len(steps) > 1 or step < 1:
         return None
     grid = grid_of_space(space)
-    between, *in_plane = space.spacing
-    return dataclasses.replace(
-        space,
-        shape=(len(slices), *space.shape[1:]),
-        origin=tuple((grid.origin + slices[0] * grid.steps[2]).tolist()),
-        spacing=(between * step, *in_plane),
-    )
+    columns, rows, _ = grid.shape
+    return _on_grid(space, grid.part((0, 0, slices[0]), (1, 1, step), (columns, rows, len(slices))))
 
 
 def space_at_level(space: Space, level: int) -> Space:
-    """Return the Space (zyx) of a volume with frames decoded at a resolution level.
+    """Return the Space (zyx) of a volume with frames decoded at a level; see `Grid.at_level`."""
+    return _on_grid(space, grid_of_space(space).at_level(level))
 
-    Samples of level n+1 have the positions of the even samples of level n, because the low-pass
-    filter of JPEG 2000's wavelets is symmetric about them (ISO/IEC 15444-1 F.3, for images that
-    begin at 0, 0). So the centre of the first pixel stays and the spacing doubles.
-    """
-    factor = 1 << level
-    slices, rows, columns = space.shape
-    between_slices, between_rows, between_columns = space.spacing
+
+def _on_grid(space: Space, part: Grid) -> Space:
+    """Return the Space (zyx) of a part of the Grid of another; its axes stay."""
     return dataclasses.replace(
         space,
-        shape=(slices, -(-rows // factor), -(-columns // factor)),
-        spacing=(between_slices, between_rows * factor, between_columns * factor),
+        shape=part.shape[::-1],
+        origin=tuple(part.origin.tolist()),
+        spacing=tuple(part.spacing.tolist()[::-1]),
     )
 
 
