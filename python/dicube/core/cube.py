@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from dicube.storage.pixel_utils import compute_real_values
 from dicube.storage.real_values import RealValues, real_dtype
 
 if TYPE_CHECKING:
+    from dicube.core.cube_parts import CubeParts
+    from dicube.core.image import DicomCubeImage
     from dicube.core.lossy.loss import Loss
     from dicube.dicom.dicom_meta import DicomMeta
     from dicube.dicom.dicom_status import DicomStatus
@@ -307,6 +310,42 @@ class Cube(Volume):
 
         return view_of(self, level, height, most_bytes)
 
+    def crop(self, index: Any) -> DicomCubeImage:
+        """Return a part of the volume as an image, with its metadata and geometry.
+
+        Of a cube, only this part is decoded. The metadata are those of the slices taken, with
+        Rows, Columns, ImagePositionPatient and, for strides, PixelSpacing of the part; UIDs are
+        kept. Overlays, shutters and collimators, which refer to pixels by row and column, and the
+        smallest and largest pixel values are left out if rows or columns are cropped. The original
+        files are not kept, so neither are files beside the volume.
+
+        Args:
+            index: slices of slices, rows and columns, from `np.s_`; an integer takes one and keeps
+                the axis. Steps are above 0.
+
+        Raises:
+            IndexError: an integer is out of bounds, or there are more than three items.
+            DataConsistencyError: nothing is taken; another kind of index, or a step below 1; rows
+                or columns are cropped of mosaics, or of pixels that the metadata don't describe; or
+                slices are taken of a NIfTI image of several volumes (see `volumes`).
+
+        Example:
+            >>> part = dicube.open("head.dcbs").crop(np.s_[1:4, 8:24, ::2])
+            >>> part.shape, part.spacing
+            ((3, 16, 20), (2.5, 0.5, 1.5))
+            >>> part.dicom_meta.get("ImagePositionPatient")[0]
+            [-10.0, 24.0, 2.5]
+            >>> part.to_file("part.dcbs")
+        """
+        from dicube.core.crop import Crop, cropped_parts
+        from dicube.core.image import DicomCubeImage
+
+        crop = Crop.of_index(index, self.shape)
+        pixels = self[crop.items]
+        header, meta, space, status, origin = cropped_parts(self._all_parts(), self.shape, crop)
+        origin = replace(origin, damage=self._parts.damage().of_slices(crop.slices))
+        return DicomCubeImage(pixels, header, meta, space, status, origin=origin)
+
     # ---------------------------------------------------------------------- besides the pixels
 
     @property
@@ -390,6 +429,23 @@ class Cube(Volume):
         return html_of(self, self._reader.name, self._reader.codec, facts)
 
     # --------------------------------------------------------------------------------- within
+
+    def _stored(self) -> NDArray[Any]:
+        volume: NDArray[Any] = self[...]
+        return volume
+
+    def _fdata(self, dtype: DTypeLike) -> NDArray[Any]:
+        values: NDArray[Any] = self.get_fdata(dtype=dtype)
+        return values
+
+    def _all_parts(self) -> CubeParts:
+        parts = self._parts.all
+        if not self.level:
+            return parts
+        from dicube.core.crop import Crop, cropped_parts
+
+        shape = self._reader.shape
+        return cropped_parts(parts, shape, Crop.of_level(shape, self.level))
 
     def _placement(self) -> tuple[Grid | None, str]:
         grid, problem = self._parts.placement
@@ -563,25 +619,31 @@ class _Parts:
         return found
 
     @property
+    def all(self) -> CubeParts:
+        """All of them, without the original files."""
+        if "all" not in self._read:
+            from dicube.core.cube_parts import CubeParts, read_nifti_header
+            from dicube.core.origin import Origin
+
+            with self.warning():
+                nifti = read_nifti_header(self._reader)
+            origin = Origin(nifti=nifti, losses=self.losses)
+            parts = CubeParts(self.header, self.meta, self.space, self.status, origin)
+            self._read["all"] = parts
+        found: CubeParts = self._read["all"]
+        return found
+
+    @property
     def placement(self) -> tuple[Grid | None, str]:
         """The grid of the full resolution; or None and the reason."""
         if "placement" not in self._read:
-            from dicube.core.cube_parts import CubeParts, read_nifti_header
-            from dicube.core.origin import Origin
             from dicube.core.placement import placement
-            from dicube.dicom.dicom_status import DicomStatus
             from dicube.dicom.series.geometry import grid_of_space
 
-            space = self.space
-            if space is not None:
-                self._read["placement"] = grid_of_space(space), ""
+            if self.space is not None:  # the metadata are not needed
+                self._read["placement"] = grid_of_space(self.space), ""
             else:
-                with self.warning():
-                    nifti = read_nifti_header(self._reader)
-                parts = CubeParts(
-                    self.header, self.meta, None, DicomStatus.CONSISTENT, Origin(nifti=nifti)
-                )
-                self._read["placement"] = placement(parts, self._reader.shape)
+                self._read["placement"] = placement(self.all, self._reader.shape)
         found: tuple[Grid | None, str] = self._read["placement"]
         return found
 

@@ -1,13 +1,208 @@
-"""Hands volumes to other libraries as their own objects. Each library is loaded when it is used.
+"""Makes the objects of other libraries from volumes and their position, and the reverse.
 
-Only this module knows ipyniivue. Must not know dicube files, or how values are chosen.
+Each library is imported when it is first needed, and only here, except nibabel. Must not know
+dicube files, or how pixels are stored.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from dicube.exceptions import MissingPackageError
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.core.cube_parts import CubeParts
+from dicube.core.nifti_image import Volumes, nifti_of_volumes
+from dicube.core.slice_values import real_values
+from dicube.dicom.series.geometry import Grid, space_of_grid
+from dicube.dicom.series.precedence import UNITS
+from dicube.exceptions import DataConsistencyError, MissingPackageError
+from dicube.nifti import nibabel_image as image_of_volume
+
+_EVEN = 1e-3  # mm, of coordinates that count as evenly spaced
+
+
+class Handed(NamedTuple):
+    """A volume of another library.
+
+    Attributes:
+        array: (slices, rows, columns[, samples]).
+        grid: of its voxels; None if it isn't known.
+        problem: why it isn't known.
+        slope, intercept: of real values.
+    """
+
+    array: NDArray[Any]
+    grid: Grid | None
+    problem: str = ""
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
+@contextmanager
+def needing(what: str, package: str, extra: str) -> Iterator[None]:
+    """Let a missing package be reported with what needs it and dicube's extra that installs it.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{what} needs the package {package}", suggestion=f"pip install 'dicube[{extra}]'"
+        ) from error
+
+
+# ---------------------------------------------------------------------------------- SimpleITK
+
+
+def import_simpleitk() -> Any:
+    """Return SimpleITK, which is imported when it is first needed."""
+    with needing("an image of SimpleITK", "SimpleITK", "sitk"):
+        import SimpleITK
+    return SimpleITK
+
+
+def sitk_image(volumes: Volumes) -> Any:
+    """Return volumes as an image of SimpleITK; see `Volume.to_sitk`."""
+    sitk, grid, array = import_simpleitk(), volumes.grid, volumes.array
+    axes = len(volumes.shape)
+    if grid is None:
+        raise DataConsistencyError(
+            f"SimpleITK needs the position of the voxels, which is unknown: {volumes.problem}",
+            suggestion="assign a space, or resample slices of uneven distances by regrid()",
+        )
+    if space_of_grid(grid)[0] is None:
+        raise DataConsistencyError(
+            "SimpleITK needs axes at right angles, and these are sheared, as by a tilted gantry",
+            suggestion="resample by regrid()",
+        )
+    if axes > 4:
+        raise DataConsistencyError(f"expected at most 4 dimensions, found shape {volumes.shape}")
+    kind = np.float32 if array.dtype.name == "float16" else array.dtype.newbyteorder("=")
+    image = sitk.GetImageFromArray(array.astype(kind, copy=False), isVector=array.ndim > axes)
+    direction = np.eye(axes)
+    direction[:3, :3] = grid.axes.T
+    further = axes - 3
+    image.SetOrigin([*grid.origin.tolist(), *[0.0] * further])
+    image.SetSpacing([*grid.spacing.tolist(), *[volumes.seconds or 1.0] * further])
+    image.SetDirection(direction.ravel().tolist())
+    return image
+
+
+def from_sitk(image: Any) -> Handed:
+    """Return the volume of an image of SimpleITK.
+
+    Raises:
+        DataConsistencyError: it is not an image of three dimensions.
+    """
+    sitk = import_simpleitk()
+    if not isinstance(image, sitk.Image) or image.GetDimension() != 3:
+        found = f"{image.GetDimension()}" if isinstance(image, sitk.Image) else type(image).__name__
+        raise DataConsistencyError(f"expected a SimpleITK.Image of 3 dimensions, found {found}")
+    axes = np.reshape(image.GetDirection(), (3, 3)).T
+    spacing = np.array(image.GetSpacing())
+    grid = Grid(image.GetSize(), np.array(image.GetOrigin()), spacing, axes)
+    return Handed(sitk.GetArrayFromImage(image), grid)
+
+
+# ------------------------------------------------------------------------------------ nibabel
+
+
+def nibabel_image(volumes: Volumes, parts: CubeParts) -> Any:
+    """Return volumes as an image of nibabel; see `Volume.to_nibabel`."""
+    return image_of_volume(nifti_of_volumes(volumes, parts, None))
+
+
+# ------------------------------------------------------------------------------------- xarray
+
+
+def _import_xarray() -> Any:
+    with needing("a DataArray", "xarray", "xarray"):
+        import xarray
+    return xarray
+
+
+def data_array(volumes: Volumes, parts: CubeParts, real: bool) -> Any:
+    """Return volumes as an xarray.DataArray; see `Volume.to_xarray`."""
+    xarray, array, grid = _import_xarray(), volumes.array, volumes.grid
+    further = len(volumes.shape) - 3
+    times = ["t", "u", "v", "w"][:further][::-1]
+    is_colour = array.ndim > further + 3
+    dims = [*times, "z", "y", "x", *["sample"] * is_colour]
+    coords: dict[str, Any] = {}
+    attrs: dict[str, Any] = {}
+    if further and volumes.seconds is not None:
+        coords["t"] = ("t", np.arange(volumes.shape[3]) * volumes.seconds, {"units": "s"})
+    if grid is None:
+        attrs["geometry_problem"] = volumes.problem
+    else:
+        # Axes that run against the patient's have falling coordinates, so that they are LPS.
+        mains = np.abs(grid.axes).argmax(axis=1)[:, np.newaxis]
+        signs = np.sign(np.take_along_axis(grid.axes, mains, axis=1))
+        direction = (grid.axes * signs).T
+        firsts = np.linalg.solve(direction, grid.origin)
+        for axis, name in enumerate("xyz"):
+            steps = np.arange(grid.shape[axis]) * grid.spacing[axis] * signs[axis, 0]
+            spacing = float(grid.spacing[axis])  # of selections of one place
+            coords[name] = (name, firsts[axis] + steps, {"units": "mm", "spacing": spacing})
+        attrs["direction"] = (direction + 0.0).ravel().tolist()  # 0 in place of -0
+    if not is_colour:
+        attrs |= _attributes_of_values(array.dtype, parts, real)
+    return xarray.DataArray(array, coords, dims, attrs=attrs)
+
+
+def _attributes_of_values(dtype: np.dtype[Any], parts: CubeParts, real: bool) -> dict[str, Any]:
+    if real:
+        units = parts.header.Extras.get(UNITS)
+        return {} if units is None else {"units": units}
+    values = real_values("float64", dtype, parts.meta, parts.header)
+    if values.line is None:
+        return {}
+    slope, intercept = values.line
+    return {"scale_factor": slope, "add_offset": intercept}
+
+
+def from_data_array(array: Any) -> Handed:
+    """Return the volume of an xarray.DataArray.
+
+    Raises:
+        DataConsistencyError: it is not a DataArray of dims z, y, x, and sample for colours.
+    """
+    xarray = _import_xarray()
+    if not isinstance(array, xarray.DataArray) or {*array.dims} - {"sample"} != {"z", "y", "x"}:
+        found = array.dims if isinstance(array, xarray.DataArray) else type(array).__name__
+        raise DataConsistencyError(
+            f"expected an xarray.DataArray of dims z, y, x (and sample for colours), found {found}"
+        )
+    ordered = array.transpose("z", "y", "x", ...)
+    grid, problem = _grid_of_coordinates(ordered)
+    attrs = array.attrs
+    slope, intercept = attrs.get("scale_factor", 1.0), attrs.get("add_offset", 0.0)
+    return Handed(ordered.values, grid, problem, float(slope), float(intercept))
+
+
+def _grid_of_coordinates(array: Any) -> tuple[Grid | None, str]:
+    direction = array.attrs.get("direction")
+    if direction is None or any(name not in array.coords for name in "xyz"):
+        return None, array.attrs.get("geometry_problem", "no coordinates with attrs['direction']")
+    axes = np.reshape(np.asarray(direction, float), (3, 3)).T
+    places = [np.asarray(array.coords[name].values, float) for name in "xyz"]
+    firsts, steps = np.array([place[0] for place in places]), []
+    for name, place in zip("xyz", places, strict=True):
+        step = (place[-1] - place[0]) / max(len(place) - 1, 1)
+        even = place[0] + step * np.arange(len(place))
+        if not np.allclose(place, even, rtol=0, atol=_EVEN):
+            return None, f"the coordinates {name} are not evenly spaced"
+        steps.append(step or array.coords[name].attrs.get("spacing", 1.0))
+    shape = (len(places[0]), len(places[1]), len(places[2]))
+    return Grid.from_steps(shape, axes.T @ firsts, axes * np.array(steps)[:, None]), ""
+
+
+# ---------------------------------------------------------------------------------- notebooks
 
 
 def niivue_of(
@@ -33,12 +228,8 @@ def niivue_of(
     Raises:
         MissingPackageError: ipyniivue is not installed.
     """
-    try:
+    with needing("the view", "ipyniivue", "notebook"):
         import ipyniivue
-    except ImportError as error:
-        raise MissingPackageError(
-            "the view needs the package ipyniivue", suggestion="pip install 'dicube[notebook]'"
-        ) from error
     low, high = limits or (None, None)
     volume = ipyniivue.Volume(
         data=nifti, name=name, cal_min=low, cal_max=high, colormap="gray", colorbar_visible=False

@@ -19,10 +19,12 @@ from numpy.typing import DTypeLike, NDArray
 from dicube.core.agreement import check_agreement
 from dicube.core.coded_source import CodedSource
 from dicube.core.consistency import checked_header, checked_meta, checked_space
+from dicube.core.crop import Crop, cropped_parts
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts
 from dicube.core.damage import Damage
 from dicube.core.dicom_export import export_file, export_folder, exportable_meta
 from dicube.core.exactness import Exact, Exactness
+from dicube.core.handover import Handed, from_data_array, from_sitk
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, write_losses
 from dicube.core.nifti_image import nifti_of_image, read_nifti, without_stale_nifti
@@ -42,7 +44,7 @@ from dicube.dicom.export.new_series import make_meta
 from dicube.dicom.files.sources import Source, name_of
 from dicube.dicom.metadata.real_world import unreadable_slices, values_of_slices
 from dicube.dicom.originals.restore import write_originals
-from dicube.dicom.series.geometry import Grid, Space, space_or_reason
+from dicube.dicom.series.geometry import Grid, Space, space_of_grid, space_or_reason
 from dicube.dicom.series.precedence import HeaderAndSpace
 from dicube.dicom.series.stored_bits import UNUSED_BITS, most_bits_stored
 from dicube.dicom.transfer_syntaxes import EXPLICIT, transfer_syntax_of
@@ -327,6 +329,64 @@ class DicomCubeImage(Volume):
             name = source if isinstance(source, (str, os.PathLike)) else type(source).__name__
             warnings.warn(f"{name}: space is None: {reason}", stacklevel=2)
         return cls(voxels, parts.header, None, parts.space, parts.status, origin=parts.origin)
+
+    @classmethod
+    def from_nibabel(cls, image: Any) -> DicomCubeImage:
+        """Take a NIfTI image of nibabel; see `from_nifti`, which takes these too."""
+        return cls.from_nifti(image)
+
+    @classmethod
+    def from_sitk(cls, image: Any) -> DicomCubeImage:
+        """Take the pixels and the position of an image of SimpleITK, without metadata.
+
+        Args:
+            image: a SimpleITK.Image of three dimensions, of numbers or of three-vectors (colours).
+
+        Raises:
+            DataConsistencyError: another object, or pixels that can't be stored.
+            MissingPackageError: (an ImportError too) SimpleITK is not installed.
+
+        Warns:
+            UserWarning: `space` is None because the axes are not at right angles.
+
+        Example:
+            >>> image = dicube.open("head.dcbs").to_sitk(real=False)
+            >>> dicube.DicomCubeImage.from_sitk(image).spacing
+            (2.5, 0.5, 0.75)
+        """
+        return cls._handed(from_sitk(image))
+
+    @classmethod
+    def from_xarray(cls, array: Any) -> DicomCubeImage:
+        """Take the values and the position of an xarray.DataArray, without metadata.
+
+        Args:
+            array: of dims z, y, x, and sample for colours, with coordinates and the attributes
+                `direction`, `scale_factor` and `add_offset` of `to_xarray`. Not copied if these
+                are the dims in this order.
+
+        Raises:
+            DataConsistencyError: another object, or values that can't be stored.
+            MissingPackageError: (an ImportError too) xarray is not installed.
+
+        Warns:
+            UserWarning: `space` is None, with the reason: coordinates or `direction` are missing,
+                uneven, or not at right angles.
+        """
+        return cls._handed(from_data_array(array))
+
+    @classmethod
+    def _handed(cls, handed: Handed) -> DicomCubeImage:
+        """Return the image of what another library had."""
+        array, grid, reason, slope, intercept = handed
+        space = None
+        if grid is not None:
+            space, reason = space_of_grid(grid)
+        if space is None:
+            warnings.warn(f"space is None: {reason}", stacklevel=3)
+        name = array.dtype.name
+        header = PixelDataHeader(slope, intercept, OriginalPixelDtype=name, PixelDtype=name)
+        return cls(array, header, None, space and space.reverse_axis_order())
 
     def to_nifti(
         self,
@@ -939,6 +999,67 @@ class DicomCubeImage(Volume):
         found = volumes_of(self._parts(), self.shape)
         return [self._part(slices, parts) for slices, parts in found] or [self]
 
+    def crop(self, index: Any) -> DicomCubeImage:
+        """Return a part of the volume as another image, with a copy of its pixels; see `Cube.crop`.
+
+        Example:
+            >>> image = dicube.load("head.dcbs")
+            >>> image.crop(np.s_[..., 4:44, 10:30])
+            <DicomCubeImage shape=(5, 40, 20) dtype=int16 status=consistent>
+        """
+        crop = Crop.of_index(index, self.shape)
+        return self._part(crop.items, cropped_parts(self._parts(), self.shape, crop))
+
+    def regrid(
+        self,
+        spacing: float | Sequence[float] | None = None,
+        interpolation: str = "linear",
+        fill: float | None = None,
+    ) -> DicomCubeImage:
+        """Resample the volume to an even grid at right angles, by SimpleITK, as another image.
+
+        Also slices of a tilted gantry or at uneven distances. The new axes are those of the volume:
+        x along the rows, y along the columns, z along the normal of the slices, in the direction in
+        which they follow each other. The grid begins at the lowest voxel centres along these axes
+        and contains all others.
+
+        Stored values are interpolated and rounded to their type; real values, as float32, if the
+        slope and intercept differ between slices. Colours become RGB.
+
+        Args:
+            spacing: along (z, y, x), or one number for all, in mm; None for that of the volume:
+                the usual distance of slices along the normal, and the pixel spacing.
+            interpolation: 'linear', or 'nearest' for labels.
+            fill: the real value outside the slices; None for the smallest one of the volume.
+
+        Returns:
+            The image. Its metadata are those that all slices share, as a new series in the same
+            study and frame of reference; ImageType begins with DERIVED, and DerivationDescription
+            says what was done. Elements that differ between slices are left out, and so are those
+            that refer to pixels by row and column. Without metadata, it has none either.
+
+        Raises:
+            DataConsistencyError: positions are unknown or slices aren't parallel; several volumes
+                (regrid each of `volumes()`); an invalid argument; the image lacks what was damaged;
+                or 64-bit integers that no float holds.
+            MissingPackageError: (an ImportError too) SimpleITK is not installed.
+
+        Example:
+            >>> image = dicube.load("head.dcbs").regrid(spacing=1.0)
+            >>> image.shape, image.spacing
+            ((11, 25, 31), (1.0, 1.0, 1.0))
+            >>> image.dicom_meta.get("ImageType")
+            ['DERIVED', 'SECONDARY', 'AXIAL']
+        """
+        from dicube.core.regrid import regridded
+
+        self._origin.damage.check_whole()
+        with reporting_memory:
+            voxels, (header, meta, place, status, origin) = regridded(
+                self._raw_image, self._parts(), spacing, interpolation, fill, self._real_world
+            )
+        return DicomCubeImage(voxels, header, meta, place, status, origin=origin)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for copies and pickles: after changes without what was read before."""
         return {**self.__dict__, "_origin": self._exactness().unchanged_origin()}
@@ -974,14 +1095,28 @@ class DicomCubeImage(Volume):
         header = dataclasses.replace(self.pixel_header, PixelDtype=self.dtype.name)
         return CubeParts(header, self._dicom_meta, self.space, self.dicom_status, self._origin)
 
-    def _part(self, slices: list[int], parts: CubeParts) -> DicomCubeImage:
-        """Return the image of some slices, which has these parts."""
+    def _part(self, slices: Any, parts: CubeParts) -> DicomCubeImage:
+        """Return the image of some slices, or of another part, which has these parts."""
         masks = self._pixels.masks()
-        pixels = Pixels(self._raw_image[slices], None if masks is None else masks[slices])
+        taken = self._raw_image[slices]
+        # Not a view of this image's pixels, because both may be changed in place.
+        pixels = Pixels(
+            np.array(taken, order="C") if taken.base is not None else taken,
+            None if masks is None else masks[slices].copy(),
+        )
         header, meta, space, status, origin = parts
         part = DicomCubeImage(pixels, header, meta, space, status, origin=origin)
         part._real_world = self._real_world
         return part
+
+    def _stored(self) -> NDArray[Any]:
+        return self.raw_image
+
+    def _fdata(self, dtype: DTypeLike) -> NDArray[Any]:
+        return self.get_fdata(dtype)
+
+    def _all_parts(self) -> CubeParts:
+        return self._parts()
 
     def _placement(self) -> tuple[Grid | None, str]:
         return placement(self._parts(), self.shape)

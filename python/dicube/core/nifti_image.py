@@ -12,14 +12,14 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
 from dicube.core.origin import Origin
-from dicube.core.placement import fitting_nifti, grid_of_parts, space_of_nifti
+from dicube.core.placement import fitting_nifti, grid_of_parts, placement, space_of_nifti
 from dicube.core.slice_values import bits_of_slices, real_values
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
@@ -89,37 +89,100 @@ def nifti_of_image(
         UserWarning: a slope and intercept can't give the real values of all slices; the position of
             the voxels is unknown; or nothing but the order of the slices distinguishes volumes.
     """
-    bits, rescale = bits_of_slices(parts.meta, parts.header), (1.0, 0.0)
-    if bits is not None:
-        words = zip(voxels, bits, strict=True)
-        voxels = np.stack([w if of is None else value_of_words(w, *of) for w, of in words])
-    voxels = in_rgb(voxels, parts.meta)
+    voxels, rescale = shown_samples(voxels, parts), (1.0, 0.0)
     if not has_palette(parts.meta):
         real = real_values("float64", voxels.dtype, parts.meta, parts.header, choice)
         voxels, rescale = _with_one_rescale(voxels, real._replace(bits=None))
-    if voxels.dtype.name == "float16":  # of either byte order
-        voxels = voxels.astype(np.float32)
-    colour = voxels.ndim == 4
+    return nifti_of_volumes(arranged(voxels, parts), parts, version, rescale)
+
+
+def shown_samples(voxels: NDArray[Any], parts: CubeParts) -> NDArray[Any]:
+    """Return the stored values without unused bits of their words, and colours as RGB.
+
+    Args:
+        voxels: stored words, (slices, rows, columns[, 3]).
+        parts: of the image.
+    """
+    bits = bits_of_slices(parts.meta, parts.header)
+    if bits is not None:
+        words = zip(voxels, bits, strict=True)
+        voxels = np.stack([w if of is None else value_of_words(w, *of) for w, of in words])
+    return in_rgb(voxels, parts.meta)
+
+
+class Volumes(NamedTuple):
+    """The volumes of a series, one after another.
+
+    Attributes:
+        voxels: (slices of all volumes, rows, columns[, 3]).
+        shape: (x, y, z[, volume, …]).
+        grid: of each volume; None if it isn't known.
+        problem: why it isn't known.
+        meta: of the first volume; None if there are none, or if the slices were in mosaics.
+        seconds: from one volume to the next; None if they are not a time series.
+    """
+
+    voxels: NDArray[Any]
+    shape: tuple[int, ...]
+    grid: Grid | None
+    problem: str = ""
+    meta: DicomMeta | None = None
+    seconds: float | None = None
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The voxels as ([…, volume,] slice, row, column[, sample])."""
+        return self.voxels.reshape(*self.shape[::-1], *self.voxels.shape[3:])
+
+
+def arranged(voxels: NDArray[Any], parts: CubeParts) -> Volumes:
+    """Return the volumes that an image holds, each in the order of its slices.
+
+    Args:
+        voxels: of the image, (slices, rows, columns[, 3]): stored values, or others.
+        parts: of the image.
+
+    Raises:
+        DataConsistencyError: the volumes differ in shape or position, or the slices in mosaics are
+            unknown.
+
+    Warns:
+        UserWarning: nothing but the order of the slices distinguishes the volumes.
+    """
     kept, meta = fitting_nifti(parts, voxels.shape), parts.meta
     mosaics = [] if kept or meta is None or parts.space is not None else mosaics_of(meta)
     if kept is not None:
-        shape, grid = kept.shape, grid_of_parts(parts, voxels.shape)
-    elif mosaics:
-        voxels, shape, grid = _slices_of_mosaics(voxels, mosaics)
-    else:
-        order, shape, grid = _volumes_of_series(voxels.shape, parts)
-        if order is not None:
-            voxels, meta = voxels[order], meta and meta.select(order[: shape[2]])
-    nifti = (parts.origin.nifti or NiftiHeader.new(shape)).with_samples(voxels.dtype, colour)
-    nifti = nifti.with_shape(shape)
+        grid, seconds = grid_of_parts(parts, voxels.shape), kept.seconds_between_volumes
+        problem = "" if grid else placement(parts, voxels.shape)[1]
+        return Volumes(voxels, kept.shape, grid, problem, meta, seconds)
+    volumes = _slices_of_mosaics(voxels, mosaics) if mosaics else _volumes_of_series(voxels, parts)
+    if len(volumes.shape) > 3 and meta is not None:
+        milliseconds = numbers(meta, "RepetitionTime", 1)[0]
+        if milliseconds is not None and milliseconds[0] > 0:
+            return volumes._replace(seconds=milliseconds[0] / 1000)
+    return volumes
+
+
+def nifti_of_volumes(
+    volumes: Volumes,
+    parts: CubeParts,
+    version: int | None,
+    rescale: tuple[float, float] = (1.0, 0.0),
+) -> NiftiVolume:
+    """Return the volumes of an image as NIfTI; see `nifti_of_image`."""
+    voxels, kept = volumes.voxels, fitting_nifti(parts, volumes.voxels.shape)
+    if voxels.dtype.name == "float16":  # of either byte order
+        voxels = voxels.astype(np.float32)
+    nifti = (parts.origin.nifti or NiftiHeader.new(volumes.shape)).with_samples(
+        voxels.dtype, voxels.ndim == 4
+    )
+    nifti = nifti.with_shape(volumes.shape)
     nifti = nifti.with_version(version or nifti.version)
     nifti = nifti.with_rescale(*rescale)
     if kept is None or parts.space != space_of_nifti(kept)[0]:
-        nifti = _placed(nifti, grid, meta)
-    if parts.origin.nifti is None and nifti.volume_count > 1 and parts.meta is not None:
-        milliseconds = numbers(parts.meta, "RepetitionTime", 1)[0]
-        if milliseconds is not None and milliseconds[0] > 0:
-            nifti = nifti.with_seconds_between_volumes(milliseconds[0] / 1000)
+        nifti = _placed(nifti, volumes.grid, volumes.meta or parts.meta)
+    if parts.origin.nifti is None and volumes.seconds is not None:
+        nifti = nifti.with_seconds_between_volumes(volumes.seconds)
     return NiftiVolume(without_stale_end(nifti, voxels), voxels)
 
 
@@ -130,8 +193,8 @@ def _with_one_rescale(
 
     The voxels are the real values, of float64, if a slope and intercept can't make these.
     """
-    if not isinstance(real.slopes, Sequence) and not isinstance(real.intercepts, Sequence):
-        return voxels, (real.slopes, real.intercepts)
+    if real.line is not None:
+        return voxels, real.line
     lines: set[tuple[float, float] | None] = set()
     for index, line in enumerate(zip(*map(list, real.rescale_of(len(voxels))), strict=True)):
         mapped = None if real.maps is None else real.maps[index]
@@ -164,17 +227,12 @@ def without_stale_nifti(parts: CubeParts, voxels: NDArray[Any]) -> CubeParts:
     return parts._replace(origin=replace(parts.origin, nifti=nifti))
 
 
-def _slices_of_mosaics(
-    voxels: NDArray[Any], mosaics: Sequence[Mosaic]
-) -> tuple[NDArray[Any], tuple[int, ...], Grid]:
+def _slices_of_mosaics(voxels: NDArray[Any], mosaics: Sequence[Mosaic]) -> Volumes:
     """Return the slices in the images of a series, volume after volume.
 
     Args:
         voxels: the images, with the slices as tiles.
         mosaics: of each image.
-
-    Returns:
-        The slices; the shape (x, y, z[, volume]); the grid of each volume.
 
     Raises:
         DataConsistencyError: images differ in the number or position of their slices, or the pixels
@@ -197,17 +255,11 @@ def _slices_of_mosaics(
     tiles = voxels.reshape(len(voxels), down, rows, across, columns, *voxels.shape[3:])
     tiles = tiles.swapaxes(2, 3).reshape(len(voxels), -1, rows, columns, *voxels.shape[3:])
     volumes = tiles[:, :slices].reshape(-1, rows, columns, *voxels.shape[3:])
-    return volumes, (*grid.shape, len(voxels))[: 3 + (len(voxels) > 1)], grid
+    return Volumes(volumes, (*grid.shape, len(voxels))[: 3 + (len(voxels) > 1)], grid)
 
 
-def _volumes_of_series(
-    shape: tuple[int, ...], parts: CubeParts
-) -> tuple[list[int] | None, tuple[int, ...], Grid | None]:
-    """Return how to arrange the slices of a series in a NIfTI array.
-
-    Returns:
-        The order of the slices, None to keep it; the shape (x, y, z[, volume]); the grid of each
-        volume.
+def _volumes_of_series(voxels: NDArray[Any], parts: CubeParts) -> Volumes:
+    """Return the volumes of a series whose images are slices.
 
     Raises:
         DataConsistencyError: there are several volumes, which differ in shape or position.
@@ -215,23 +267,31 @@ def _volumes_of_series(
     Warns:
         UserWarning: nothing but the order of the slices distinguishes the volumes.
     """
-    slices, rows, columns = shape[:3]
+    slices, rows, columns = voxels.shape[:3]
     split = None if parts.meta is None else series_volumes(parts.meta)
     if parts.meta is None or split is None:
-        return None, (columns, rows, slices), grid_of_parts(parts, shape)
-    grids = [grid_or_reason(volume)[0] for volume in parts.meta.split(split.slices)]
+        grid, problem = placement(parts, voxels.shape)
+        return Volumes(voxels, (columns, rows, slices), grid, problem, parts.meta)
+    found = [grid_or_reason(volume) for volume in parts.meta.split(split.slices)]
+    grid, problem = found[0]
     sizes = {len(volume) for volume in split.slices}
-    if len(sizes) > 1 or not all(_same_place(grids[0], grid) for grid in grids):
+    if len(sizes) > 1 or not all(_same_place(grid, other) for other, _ in found):
         raise DataConsistencyError(
-            f"{split} differ in shape or position, so they can't be written to one NIfTI file",
-            suggestion="write each of image.volumes()",
+            f"{split} differ in shape or position, so they can't form one array",
+            suggestion="convert each of image.volumes()",
         )
     if split.is_guessed:
         warnings.warn(
             f"nothing but the order of the slices distinguishes volumes: {split}", stacklevel=5
         )
-    order = [index for volume in split.slices for index in volume]
-    return order, (columns, rows, sizes.pop(), len(split.slices)), grids[0]
+    order, size = [index for volume in split.slices for index in volume], sizes.pop()
+    return Volumes(
+        voxels[order],
+        (columns, rows, size, len(split.slices)),
+        grid,
+        problem,
+        parts.meta.select(order[:size]),
+    )
 
 
 def _same_place(one: Grid | None, other: Grid | None) -> bool:
@@ -257,5 +317,5 @@ def _placed(nifti: NiftiHeader, grid: Grid | None, meta: DicomMeta | None) -> Ni
         nifti = nifti.with_spacing(spacing)
         x, y, z = (f"{length:.6g}" for length in spacing)
         size = f"; the voxel size is {x} x {y} x {z} mm, the slice distance by {source}"
-    warnings.warn(f"the NIfTI file has no voxel positions: {reason}{size}", stacklevel=5)
+    warnings.warn(f"the NIfTI image has no voxel positions: {reason}{size}", stacklevel=5)
     return nifti

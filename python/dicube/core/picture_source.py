@@ -11,8 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
-from dicube.core.nifti_image import fitting_nifti, space_of_nifti
 from dicube.core.pixels import Pixels
+from dicube.core.placement import fitting_nifti, space_of_nifti
 from dicube.core.slice_values import real_values
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus

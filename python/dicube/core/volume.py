@@ -8,13 +8,18 @@ nothing that opening a file doesn't need.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from dicube.exceptions import DataConsistencyError
+from dicube.storage.pixel_utils import check_floats_hold, float_for
 
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from dicube.core.cube_parts import CubeParts
+    from dicube.core.nifti_image import Volumes
     from dicube.dicom.series.geometry import Grid
 
 
@@ -81,6 +86,145 @@ class Volume(ABC):
         Such as uneven distances of slices, with their numbers, or several volumes in one series.
         """
         return self._placement()[1]
+
+    def to_sitk(self, real: bool = True) -> Any:
+        """Return the volume as an image of SimpleITK, with spacing, origin and direction in LPS.
+
+        Args:
+            real: real values such as Hounsfield units, as `get_fdata` has them: float32, or
+                float64 if the stored values have more than 16 bits. False for the stored values,
+                of their type. Colours are RGB either way.
+
+        Returns:
+            A SimpleITK.Image that holds a copy, of three dimensions; of four if the series has
+            several volumes, and of vectors if it has colours.
+
+        Raises:
+            DataConsistencyError: the position of voxels is unknown (see `geometry_problem`), or the
+                axes are not at right angles, which SimpleITK doesn't support (`regrid` resamples
+                both); the volumes of a series differ in shape or position; or 64-bit integers that
+                no float holds.
+            MissingPackageError: (an ImportError too) SimpleITK is not installed.
+
+        Warns:
+            UserWarning: see `DicomCubeImage.to_nifti`.
+
+        Example:
+            >>> image = dicube.open("head.dcbs").to_sitk()
+            >>> image.GetSize(), image.GetSpacing()
+            ((40, 48, 5), (0.75, 0.5, 2.5))
+        """
+        from dicube.core.handover import sitk_image
+
+        return sitk_image(self._volumes(real))
+
+    def to_nibabel(self, real: bool = True) -> Any:
+        """Return the volume as a NIfTI image of nibabel, with `affine`.
+
+        It is what nibabel loads from the file of `DicomCubeImage.to_nifti`, in memory.
+
+        Args:
+            real: see `to_sitk`. Stored values are not copied unless they have to be rearranged.
+
+        Returns:
+            A Nifti1Image, or Nifti2Image if a side is longer than 32767 or the image was read from
+            NIfTI-2: (x, y, z), or (x, y, z, t) if the series has several volumes. Colours are of
+            nibabel's type of RGB.
+
+        Raises:
+            DataConsistencyError: see `to_sitk`; axes may have any angles.
+            MissingPackageError: (an ImportError too) nibabel is not installed.
+
+        Warns:
+            UserWarning: the position of the voxels is unknown, or see `DicomCubeImage.to_nifti`.
+
+        Example:
+            >>> image = dicube.open("head.dcbs").to_nibabel()
+            >>> image.shape, image.affine.diagonal().tolist()
+            ((40, 48, 5), [-0.75, -0.5, 2.5, 1.0])
+        """
+        from dicube.core.handover import nibabel_image
+
+        return nibabel_image(self._volumes(real), self._all_parts())
+
+    def to_xarray(self, real: bool = True) -> Any:
+        """Return the volume as an xarray.DataArray of dims z, y, x, with coordinates in mm.
+
+        The coordinates are LPS if the axes are those of the patient. For all, the 9 numbers
+        `direction` in `attrs` (row by row) give the position: `direction @ (x, y, z)` is in LPS.
+        So a selection keeps its position.
+
+        Args:
+            real: see `to_sitk`. Stored values are not copied unless they have to be rearranged.
+                `scale_factor` and `add_offset` in `attrs` are their slope and intercept, if one
+                suffices.
+
+        Returns:
+            The DataArray; its first dim is t if the series has several volumes (in seconds, if
+            known), and its last one is sample if it has colours. If the position of voxels is
+            unknown, it has no coordinates of them, and `geometry_problem` in `attrs`.
+
+        Raises:
+            DataConsistencyError: see `to_sitk`; axes may have any angles.
+            MissingPackageError: (an ImportError too) xarray is not installed.
+
+        Warns:
+            UserWarning: see `DicomCubeImage.to_nifti`.
+
+        Example:
+            >>> array = dicube.open("head.dcbs").to_xarray()
+            >>> float(array.sel(z=6, method="nearest").z)  # mm, LPS
+            5.0
+            >>> dicube.DicomCubeImage.from_xarray(array[1:, ::2]).spacing
+            (2.5, 1.0, 0.75)
+        """
+        from dicube.core.handover import data_array
+
+        return data_array(self._volumes(real), self._all_parts(), real)
+
+    def _volumes(self, real: bool) -> Volumes:
+        """Return the volumes of the series, of real or stored values, and of colours as RGB."""
+        from dicube.core.nifti_image import arranged, shown_samples
+        from dicube.dicom.series.colours import has_palette
+
+        parts = self._all_parts()
+        if real and len(self.shape) == 3 and not has_palette(parts.meta):
+            samples = self._real_values()
+        else:
+            samples = shown_samples(self._stored(), parts)
+        return arranged(samples, parts)
+
+    def _real_values(self) -> NDArray[Any]:
+        """Return real values of a type that holds each stored value."""
+        if self.dtype.kind in "iu" and self.dtype.itemsize > 4:
+            try:
+                check_floats_hold(self._stored())
+            except DataConsistencyError as error:
+                error.suggestion = "take the stored values by real=False"
+                raise
+        return self._fdata(float_for(self.dtype))
+
+    if TYPE_CHECKING:  # attributes of one class, properties of the other
+
+        @property
+        def shape(self) -> tuple[int, ...]:
+            """The shape, (slices, rows, columns[, 3])."""
+
+        @property
+        def dtype(self) -> np.dtype[Any]:
+            """The dtype of the stored values."""
+
+    @abstractmethod
+    def _stored(self) -> NDArray[Any]:
+        """Return the stored values, which callers may change."""
+
+    @abstractmethod
+    def _fdata(self, dtype: DTypeLike) -> NDArray[Any]:
+        """Return the real values."""
+
+    @abstractmethod
+    def _all_parts(self) -> CubeParts:
+        """Return everything but the pixels, for the shape of the volume."""
 
     @abstractmethod
     def _placement(self) -> tuple[Grid | None, str]:

@@ -5,6 +5,7 @@ Must not know dicube files or geometry.
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,22 @@ def header_and_voxels(image: Any) -> NiftiVolume:
     # A copy, because the image may map its array from a file, and may change it later.
     voxels = np.array(samples, header.sample_dtype, order="C").reshape(header.voxels_shape)
     return NiftiVolume(header, voxels)
+
+
+def nibabel_image(volume: NiftiVolume) -> Any:
+    """Return a volume as a NIfTI image of nibabel, with the same voxels, which are not copied.
+
+    nibabel takes an array for real values, so the header has no slope and intercept.
+    """
+    header, voxels = volume
+    nibabel = import_nibabel()
+    kind = nibabel.Nifti1Image if header.version == 1 else nibabel.Nifti2Image
+    if voxels.ndim == 4:
+        voxels = np.ascontiguousarray(voxels).view(RGB)[..., 0]
+    array = voxels.reshape(header.shape[::-1]).T
+    with refusing():
+        fields = kind.header_class.from_fileobj(io.BytesIO(header.data), check=False)
+        return kind(array, header.affine, fields)
 
 
 def _stored_rescale(image: Any) -> tuple[float, float]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # float32 represents all integers up to this exactly.
 _EXACT_IN_FLOAT32 = 1 << 24
+_EXACT_IN_FLOAT64 = 1 << 53
 
 
 def stored_volume(array: NDArray[Any]) -> NDArray[Any]:
@@ -44,6 +45,28 @@ def stored_volume(array: NDArray[Any]) -> NDArray[Any]:
             f"found {array.shape}"
         )
     return volume
+
+
+def float_for(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the smaller one of float32 and float64 that holds all values of a type.
+
+    float64 for 64-bit integers, too, of which it holds only some: see `check_floats_hold`.
+    """
+    return np.dtype(np.float32 if np.can_cast(dtype, np.float32) else np.float64)
+
+
+def check_floats_hold(values: NDArray[Any]) -> None:
+    """Raise unless floats can hold these values exactly.
+
+    Raises:
+        DataConsistencyError: there are integers beyond those that float64 holds.
+    """
+    if values.dtype.kind in "iu" and values.dtype.itemsize > 4:
+        least, most = int(values.min()), int(values.max())
+        if least < -_EXACT_IN_FLOAT64 or most > _EXACT_IN_FLOAT64:
+            raise DataConsistencyError(
+                f"no float holds all of these {values.dtype.name} values, {least} to {most}"
+            )
 
 
 def checksum_of(data: bytes) -> int:

@@ -45,6 +45,21 @@ class RealValues(NamedTuple):
         """Whether slopes and intercepts suffice, so that frames can be decoded to real values."""
         return self.bits is None and self.maps is None
 
+    @property
+    def line(self) -> tuple[float, float] | None:
+        """The slope and intercept of all frames, words with other bits aside; None if they differ.
+
+        None also if a frame needs more than these.
+        """
+        slopes, intercepts = self.slopes, self.intercepts
+        if (
+            self.maps is not None
+            or isinstance(slopes, Sequence)
+            or isinstance(intercepts, Sequence)
+        ):
+            return None
+        return slopes, intercepts
+
     def same_as(self, other: RealValues) -> bool:
         """Return whether both are linear and give the same values."""
         return (

@@ -65,6 +65,20 @@ def web(folder: Path) -> None:
         assert answer.read().startswith(b'[{"00080020"')
 
 
+def sitk(folder: Path) -> None:
+    """A series goes to SimpleITK, which resamples it."""
+    image = series("MR_small.dcm")
+    assert image.to_sitk().GetSize() == image.shape[::-1]
+    assert image.regrid(spacing=2.0).spacing == (2, 2, 2)
+
+
+def xarray(folder: Path) -> None:
+    """A series goes to xarray and back."""
+    image = series("MR_small.dcm")
+    again = DicomCubeImage.from_xarray(image.to_xarray(real=False))
+    assert np.allclose(again.affine, image.affine)
+
+
 def series(name: str) -> DicomCubeImage:
     with tempfile.TemporaryDirectory() as folder:
         path = get_testdata_file(name, download=False)
@@ -79,6 +93,8 @@ FEATURES: dict[str, Callable[[Path], None]] = {
     "remote": remote,
     "dicom-codecs": dicom_codecs,
     "web": web,
+    "sitk": sitk,
+    "xarray": xarray,
 }
 
 

@@ -296,6 +296,16 @@ def same_space(one: Space, other: Space) -> bool:
     return bool(np.allclose(_corners(one), _corners(other), rtol=0, atol=1e-3))
 
 
+def space_of_part(space: Space, part: Grid) -> Space:
+    """Return the Space (zyx) of a part of the Grid of another, which has its axes."""
+    return dataclasses.replace(
+        space,
+        shape=part.shape[::-1],
+        origin=tuple(part.origin.tolist()),
+        spacing=tuple(part.spacing.tolist()[::-1]),
+    )
+
+
 def space_of_slices(space: Space, slices: Sequence[int]) -> Space | None:
     """Return the Space (zyx) of some slices; None unless they ascend in equal steps."""
     steps = {b - a for a, b in pairwise(slices)} or {1}
@@ -304,22 +314,14 @@ def space_of_slices(space: Space, slices: Sequence[int]) -> Space | None:
         return None
     grid = grid_of_space(space)
     columns, rows, _ = grid.shape
-    return _on_grid(space, grid.part((0, 0, slices[0]), (1, 1, step), (columns, rows, len(slices))))
+    return space_of_part(
+        space, grid.part((0, 0, slices[0]), (1, 1, step), (columns, rows, len(slices)))
+    )
 
 
 def space_at_level(space: Space, level: int) -> Space:
     """Return the Space (zyx) of a volume with frames decoded at a level; see `Grid.at_level`."""
-    return _on_grid(space, grid_of_space(space).at_level(level))
-
-
-def _on_grid(space: Space, part: Grid) -> Space:
-    """Return the Space (zyx) of a part of the Grid of another; its axes stay."""
-    return dataclasses.replace(
-        space,
-        shape=part.shape[::-1],
-        origin=tuple(part.origin.tolist()),
-        spacing=tuple(part.spacing.tolist()[::-1]),
-    )
+    return space_of_part(space, grid_of_space(space).at_level(level))
 
 
 @dataclass(frozen=True)
