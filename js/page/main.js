@@ -16,6 +16,9 @@ const FIRST_BYTES = 1 << 20, MOST_BYTES = 768 << 20;
 const element = (id) => /** @type {T} */ (document.getElementById(id));
 
 const stage = new Stage(element("canvas"));
+let setAttached = () => {};
+/** @type {Promise<void>} */
+const attached = new Promise((resolve) => (setAttached = resolve));
 const workers = new Workers();
 
 /** @type {import("../src/cube.js").Cube | null} */
@@ -40,7 +43,9 @@ async function show(input, name) {
   cube?.close();
   cube = null;
   stage.clear();
+  stage.onSpot(null);
   element("list").hidden = true;
+  delete document.body.dataset.list;
   delete document.body.dataset.level;
   setMessage("");
   element("title").textContent = name;
@@ -54,6 +59,9 @@ async function show(input, name) {
     windows = windowsOf(opened);
     hasOwnWindow = false;
     listWindows();
+    element("title").textContent = titleOf(opened) || name;
+    await attached;
+    setPlaced(opened.space !== null);
     fillPanel(element("panel"), opened, input instanceof File ? input.size : null);
     if (typeof input === "string")
       fetchFindings(input).then((findings) => {
@@ -64,7 +72,7 @@ async function show(input, name) {
       setLoading(level === 0 ? 0.5 : 0.1, `${columns} × ${rows} × ${frames}`);
       const nifti = await toNifti(opened, { level, signal });
       signal.throwIfAborted();
-      await stage.show(nifti, hasOwnWindow ? stage.window : (windows[0] ?? null));
+      await stage.show(nifti, hasOwnWindow ? stage.window : (windows[0] ?? null), directionsOf(opened));
       isExact = level === 0;
       document.body.dataset.level = String(level);
     }
@@ -90,6 +98,33 @@ function levelsToShow(opened) {
   let first = finest;
   while (first < opened.levels && voxels(first) > FIRST_BYTES && Math.min(...opened.shapeAt(first).slice(1, 3)) > 32) ++first;
   return first === finest ? [finest] : [first, finest];
+}
+
+/** The patient and the series. @param {import("../src/cube.js").Cube} opened */
+function titleOf(opened) {
+  const texts = ["PatientName", "SeriesDescription"].map((tag) => opened.meta?.getOfSlice(tag, 0) ?? "");
+  return texts.map((text) => String(text).replaceAll("^", " ").trim()).filter(Boolean).join(" · ");
+}
+
+/**
+ * Along each of NiiVue's axes (right, anterior, superior), whether slices of the file follow each other
+ * in that direction, if they are stacked along it.
+ *
+ * @param {import("../src/cube.js").Cube} opened
+ * @returns {(1 | -1)[]}
+ */
+function directionsOf(opened) {
+  const step = (affineOf(opened, 0, "RAS") ?? []).map((row) => row[2]);
+  const most = Math.max(...step.map(Math.abs));
+  return [0, 1, 2].map((axis) => (step.length > 0 && Math.abs(step[axis]) === most && step[axis] < 0 ? -1 : 1));
+}
+
+/** Without a known geometry, other planes than those of the slices mean nothing. @param {boolean} isPlaced */
+function setPlaced(isPlaced) {
+  for (const button of element("layouts").querySelectorAll("button"))
+    button.disabled = !isPlaced && button.dataset.layout !== "axial";
+  stage.setDirections(isPlaced);
+  if (!isPlaced) setLayout("axial");
 }
 
 /** @param {number | null} part done @param {string} [text] */
@@ -180,6 +215,8 @@ function press(group, name, key) {
 
 /** @param {string} layout */
 function setLayout(layout) {
+  const button = /** @type {HTMLButtonElement} */ (element("layouts").querySelector(`[data-layout=${layout}]`));
+  if (button.disabled) return;
   stage.setLayout(layout);
   press("layouts", layout, "layout");
 }
@@ -277,19 +314,32 @@ addEventListener("drop", (event) => {
 
 // --------------------------------------------------------------------------------------------- start
 
-await stage.attach();
-setLayout("planes");
-setTool("crosshair");
 if (innerWidth <= 720) document.body.dataset.panel = "closed";
 
 /** @param {string} url */
 const showUrl = (url) => show(url, decodeURIComponent(new URL(url, location.href).pathname.split("/").at(-1) ?? "dicube"));
 
+// The file and the workers are asked for before WebGL takes its time.
 const url = new URLSearchParams(location.search).get("url");
-const listed = url === null ? await fetchFiles() : null;
+workers.start();
 if (url !== null) showUrl(url);
-else if (listed?.files.length === 1) showUrl(listed.files[0].url);
-else if (listed !== null) {
-  element("list").hidden = false;
-  fillList(element("list"), listed);
-} else setMessage("Open a dicube file, drop one here,\nor add ?url=… to this page's address.");
+else start();
+attach();
+
+async function attach() {
+  await stage.attach();
+  if (element("layouts").querySelector("[aria-pressed=true]") === null) setLayout("planes");
+  setTool("crosshair");
+  setAttached();
+}
+
+/** Shows the server's only file, or a list of its files. */
+async function start() {
+  const listed = await fetchFiles();
+  if (listed?.files.length === 1) showUrl(listed.files[0].url);
+  else if (listed !== null) {
+    element("list").hidden = false;
+    document.body.dataset.list = "";
+    fillList(element("list"), listed);
+  } else setMessage("Open a dicube file, drop one here,\nor add ?url=… to this page's address.");
+}

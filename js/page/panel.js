@@ -39,6 +39,7 @@ export function fillPanel(panel, cube, size) {
   const [frames, rows, columns] = cube.shape, { space } = cube;
   const rescale = cube.rescale(0);
   panel.replaceChildren(
+    ...(cube.status === "consistent" ? [] : [heading("Status"), status(cube.status)]),
     ...section("Patient", [
       ["Name", text("PatientName").replaceAll("^", " ").trim()],
       ["ID", text("PatientID")],
@@ -61,7 +62,8 @@ export function fillPanel(panel, cube, size) {
       ["Device", [text("Manufacturer"), text("ManufacturerModelName")].filter(Boolean).join(" ")],
       ["Kernel", text("ConvolutionKernel")],
       ["Tube", [text("KVP") && `${text("KVP")} kV`, text("XRayTubeCurrent") && `${text("XRayTubeCurrent")} mA`].filter(Boolean).join(", ")],
-      ["TR / TE", text("RepetitionTime") && `${text("RepetitionTime")} / ${text("EchoTime")} ms`],
+      ["TR", text("RepetitionTime") && `${text("RepetitionTime")} ms`],
+      ["TE", text("EchoTime") && `${text("EchoTime")} ms`],
     ]),
     ...section("Geometry", [
       ["Slices", String(frames)],
@@ -78,8 +80,7 @@ export function fillPanel(panel, cube, size) {
       ["Checksums", cube.hasChecksums ? "compared" : "none in the file"],
       ["Loss", cube.sections.has("loss") ? "coded lossily" : ""],
     ]),
-    heading("Status"),
-    status(cube.status),
+    ...(cube.status === "consistent" ? [heading("Status"), status(cube.status)] : []),
   );
 }
 

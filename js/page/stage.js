@@ -37,6 +37,8 @@ export class Stage {
   onSpot = /** @type {(spot: Spot | null) => void} */ (() => {});
   onWindow = /** @type {(center: number, width: number) => void} */ (() => {});
   layout = "planes";
+  /** @type {(1 | -1)[]} */
+  directions = [1, 1, 1];
   tool = "crosshair";
 
   /** @param {HTMLCanvasElement} canvas */
@@ -50,6 +52,7 @@ export class Stage {
       multiplanarLayout: MULTIPLANAR_TYPE.GRID,
       isOrientationTextVisible: true,
       isRadiologicalConvention: true,
+      sagittalNoseLeft: true,
       isColorbar: false,
       isOrientCube: true,
       dragMode: DRAG_MODE.none,
@@ -69,6 +72,15 @@ export class Stage {
 
   async attach() {
     await this.nv.attachToCanvas(this.canvas);
+    // NiiVue draws for each event. If they come faster than pictures are shown, these would queue.
+    const draw = this.nv.drawScene.bind(this.nv);
+    let frame = 0;
+    this.nv.drawScene = () => {
+      frame ||= requestAnimationFrame(() => {
+        frame = 0;
+        draw();
+      });
+    };
     this.canvas.addEventListener("pointerdown", (event) => this.#dragWindow(event));
     this.nv.onLocationChange = (/** @type {any} */ found) =>
       this.onSpot({ mm: [...found.mm].slice(0, 3), value: Number(found.values?.[0]?.value ?? NaN) });
@@ -86,19 +98,30 @@ export class Stage {
    *
    * @param {ArrayBuffer} nifti
    * @param {{ center: number, width: number } | null} window
+   * @param {(1 | -1)[]} directions in which slices of the file follow each other, along each axis
    */
-  async show(nifti, window) {
+  async show(nifti, window, directions) {
     const volume = await NVImage.new(nifti, "volume.nii", "gray", 1, null, NaN, NaN, true, 0.02, false, false, "", 0, 0, NaN, NaN, false, null, 0, null);
     if (window !== null) setWindow(volume, window);
     const isFirst = !this.hasVolume;
     this.nv.volumes = [];
     this.nv.addVolume(volume);
+    this.directions = directions;
+    this.#centre();
     if (isFirst) this.setLayout(this.layout);
     this.nv.drawScene();
+    this.nv.createOnLocationChange();
     this.#tellWindow();
   }
 
+  /** Moves the crosshair to the middle of a voxel: between two, pictures are a blend of both. */
+  #centre() {
+    const dims = /** @type {number[]} */ (this.nv.volumes[0].dimsRAS), at = this.nv.scene.crosshairPos;
+    for (const axis of [0, 1, 2]) at[axis] = (Math.min(Math.floor(at[axis] * dims[axis + 1]), dims[axis + 1] - 1) + 0.5) / dims[axis + 1];
+  }
+
   clear() {
+    if (!this.hasVolume) return;
     this.nv.volumes = [];
     this.nv.clearAllMeasurements();
     this.nv.scene.crosshairPos = /** @type {any} */ (Float32Array.of(0.5, 0.5, 0.5));
@@ -147,22 +170,31 @@ export class Stage {
     this.nv.clearAllMeasurements();
     this.nv.scene.pan2Dxyzmm = /** @type {any} */ (Float32Array.of(0, 0, 0, 1));
     this.nv.scene.crosshairPos = /** @type {any} */ (Float32Array.of(0.5, 0.5, 0.5));
+    if (this.hasVolume) this.#centre();
     this.nv.drawScene();
     this.nv.createOnLocationChange();
+  }
+
+  /** Whether pictures have letters of directions. @param {boolean} isKnown */
+  setDirections(isKnown) {
+    this.nv.opts.isOrientationTextVisible = isKnown;
+    this.nv.opts.isOrientCube = isKnown;
   }
 
   /** Moves the crosshair by slices. @param {number} count */
   scroll(count) {
     if (!this.hasVolume) return;
     const step = [0, 0, 0];
-    step[AXES[this.layout]] = count;
+    step[AXES[this.layout]] = count * this.directions[AXES[this.layout]];
     this.nv.moveCrosshairInVox(step[0], step[1], step[2]);
   }
 
   /** Moves to the first or last slice. @param {0 | 1} end */
   scrollTo(end) {
     if (!this.hasVolume) return;
-    const axis = AXES[this.layout], count = /** @type {number[]} */ (this.nv.volumes[0].dimsRAS)[axis + 1];
+    const axis = AXES[this.layout];
+    if (this.directions[axis] < 0) end = /** @type {0 | 1} */ (1 - end);
+    const count = /** @type {number[]} */ (this.nv.volumes[0].dimsRAS)[axis + 1];
     this.nv.scene.crosshairPos[axis] = (end * (count - 1) + 0.5) / count;
     this.nv.drawScene();
     this.nv.createOnLocationChange();

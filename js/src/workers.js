@@ -111,6 +111,11 @@ export class Workers {
     return group;
   }
 
+  /** Starts the workers, so that the first frames need not wait for them. */
+  start() {
+    while (this.#canStart && !this.#isClosed && this.#threads.length < this.#count) this.#start();
+  }
+
   /** Stops all workers. What they decode now fails. */
   close() {
     this.#isClosed = true;
