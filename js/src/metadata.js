@@ -9,6 +9,9 @@ import { unpack } from "./zstd.js";
 // JSON that is both larger than the first and more than so many times the section is refused.
 const ALWAYS_ALLOWED = 16 * 2 ** 20, MOST_GROWTH = 1024;
 
+// The unpacked bytes, in the decoder and here, and as text of two bytes a character.
+const COPIES = 4;
+
 // Files of a file without frames; more than these must have 16 bytes each.
 const MOST_FILES = 4096;
 
@@ -40,15 +43,20 @@ export function parseMetadata(packed, { frames, fileSize, maxMemory }, what) {
     (declared) => {
       if (declared > limit)
         fail("format", `${what}: ${packed.length} packed bytes declare ${declared}, more than ${limit}`);
-      if (declared > maxMemory)
-        fail("limit", `${what}: unpacking takes ${declared} bytes, maxMemory is ${maxMemory}`);
+      if (declared * COPIES > maxMemory)
+        fail("limit", `${what}: unpacking takes ${declared * COPIES} bytes, maxMemory is ${maxMemory}`);
     },
     what,
   );
-  const document = parseJson(json, what), most = Math.max(MOST_FILES, fileSize / 16);
+  const document = parseJson(json, what, maxMemory), most = Math.max(MOST_FILES, fileSize / 16);
   if (frames === 0 && document.slice_count > most)
     fail("format", `${what}: expected at most ${most} files, found ${document.slice_count}`);
-  return new Metadata(document, frames, what);
+  try {
+    return new Metadata(document, frames, what);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // of the stack
+    return fail("format", `${what}: sequences are nested too deeply`);
+  }
 }
 
 /** The DICOM metadata of a series. */

@@ -4,11 +4,24 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Metadata, open } from "../../js/src/index.js";
 import { parseJson } from "../../js/src/json.js";
+import { parseMetadata } from "../../js/src/metadata.js";
 import { rescales } from "../../js/src/real_values.js";
+import { loadZstd } from "../../js/src/zstd.js";
 import { golden } from "./files.mjs";
 
 const metadata = (entries, more = {}, count = 3) =>
   new Metadata({ _merged_data: entries, slice_count: count, merge_version: 2, ...more }, count, "meta");
+
+/** A zstd frame of raw blocks. */
+function zstdOf(bytes) {
+  const parts = [Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0xa0, ...new Uint8Array(Uint32Array.of(bytes.length).buffer))];
+  for (let at = 0; at < bytes.length; at += 65536) {
+    const block = bytes.subarray(at, at + 65536), isLast = at + 65536 >= bytes.length;
+    const head = (block.length << 3) | Number(isLast);
+    parts.push(Uint8Array.of(head, head >> 8, head >> 16), block);
+  }
+  return Buffer.concat(parts);
+}
 
 const shared = (vr, ...Value) => ({ vr, shared: true, ...(Value.length ? { Value } : {}) });
 const each = (vr, ...Value) => ({ vr, shared: false, Value });
@@ -19,6 +32,25 @@ test("the words for numbers that JSON lacks, which earlier writers used", () => 
   assert.deepEqual(parsed, { a: ["NaN", "-Infinity", "Infinity"], b: 'a "NaN" Infinity', NaN: 1 });
   assert.throws(() => parseJson(new TextEncoder().encode('{"a": nan}'), "x"), { code: "format" });
   assert.throws(() => parseJson(Uint8Array.of(0x7b, 0x22, 0xff, 0x22, 0x7d), "x"), { code: "format" });
+});
+
+test("JSON that would take more memory than its bytes is refused before it is parsed", () => {
+  const quotes = new Uint8Array(40 * 2 ** 20).fill(0x22);
+  assert.throws(() => parseJson(quotes, "x"), { code: "limit" });
+  assert.throws(() => parseJson(quotes.subarray(0, 2 ** 20), "x"), { code: "format" });
+  const objects = new TextEncoder().encode(`{"a": [${"{},".repeat(1e5)}{}]}`);
+  assert.throws(() => parseJson(objects, "x", 2 ** 23), { code: "limit" });
+  assert.equal(parseJson(objects, "x").a.length, 1e5 + 1);
+});
+
+test("sequences that are nested deeper than the stack are refused", async () => {
+  await loadZstd();
+  // As published files have them, whose sequences are not merged.
+  let text = "{}";
+  for (let depth = 0; depth < 5000; ++depth) text = `{"00081140": {"vr": "SQ", "Value": [${text}]}}`;
+  const document = `{"_merged_data": {"00081140": {"vr": "SQ", "shared": true, "Value": [${text}]}}, "slice_count": 1}`;
+  const packed = zstdOf(new TextEncoder().encode(document));
+  assert.throws(() => parseMetadata(packed, { frames: 1, fileSize: 1, maxMemory: 2 ** 31 }, "x"), { code: "format" });
 });
 
 test("values by keyword and tag", () => {

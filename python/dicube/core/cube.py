@@ -103,6 +103,11 @@ def open(  # noqa: A001 (the face's name: dicube.open)
     return cube.at_level(level) if level else cube
 
 
+def cube_of(reader: DcbReader) -> Cube:
+    """Return the cube of a file that a reader has open."""
+    return Cube(reader, _Parts(reader), None)
+
+
 class Cube(Volume):
     """An open file as an array: indexing decodes, and nothing is cached by default.
 

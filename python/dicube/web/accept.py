@@ -14,6 +14,7 @@ from typing import NamedTuple
 MULTIPART = "multipart/related"
 ANY_SYNTAX = "*"
 
+_LONGEST_ENCODINGS = 1024  # characters of an Accept-Encoding header that count
 _MOST_RANGES = 64  # of a header; each is compared with each offer
 _OUTSIDE_QUOTES = r'(?=(?:[^"]*"[^"]*")*[^"]*$)'
 
@@ -97,7 +98,7 @@ def chosen(text: str, offers: tuple[Offer, ...]) -> Offer | None:
 
 def accepts_gzip(text: str) -> bool:
     """Return whether an Accept-Encoding header names gzip."""
-    found = {one.media_type: one.quality for one in _parsed(text)}
+    found = {one.media_type: one.quality for one in _parsed(text[:_LONGEST_ENCODINGS])}
     return found.get("gzip", 0.0) > 0
 
 

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from dicube.codecs.codestream import probe
 from dicube.codecs.jxl import restore_jpeg
 from dicube.codecs.records import JPH, JXL
-from dicube.core.cube import Cube
-from dicube.core.cube import open as open_cube
+from dicube.core.cube import Cube, cube_of
 from dicube.core.cube_parts import (
     CubeParts,
     derived_attributes,
@@ -124,7 +123,7 @@ class Frames:
             InvalidCubeFileError: the file is damaged.
             MetaDataError: it has no metadata.
         """
-        self._source, self.identity, self._kept = source, identity, kept
+        self.identity, self._kept = identity, kept
         self.reader = DcbReader(source, num_threads=1)
         meta = read_meta(self.reader)
         if meta is None:
@@ -142,7 +141,7 @@ class Frames:
     @cached_property
     def cube(self) -> Cube:
         """The file as a cube, for pictures."""
-        return open_cube(self._source, num_threads=1)
+        return cube_of(self.reader)
 
     @property
     def has_colours(self) -> bool:

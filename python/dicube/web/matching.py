@@ -15,6 +15,7 @@ from dicube.archive.record import INSTANCE, PATIENT, SERIES, STUDY
 from dicube.dicom.dicom_tags import get_tag_key, keyword_of, vr_of
 from dicube.exceptions import MetaDataError
 
+_MOST_MATCHES = 100
 MOST_RESULTS = 5000
 _MOST_VALUES = 500  # of a list of UIDs
 _LONGEST_VALUE = 1024  # characters; a list of UIDs may have more
@@ -79,6 +80,8 @@ def query_of(parameters: Iterable[tuple[str, str]]) -> Query:
         elif (keyword := _keyword(name)) in _MATCHED:
             if value.strip("*"):  # else it matches anything, even no value
                 query.matches.append(match_of(keyword, value))
+                if len(query.matches) > _MOST_MATCHES:
+                    raise QueryError(f"expected at most {_MOST_MATCHES} conditions")
         else:
             ignored += 1
     if ignored:

@@ -20,6 +20,7 @@ JPEG, PNG = "image/jpeg", "image/png"
 MEDIA_TYPES = (JPEG, PNG)
 _FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 _MOST_PIXELS = 8192  # of a side
+_GREATEST = 1e9  # of any number in a query
 _THUMBNAIL = 128
 _QUALITY = 90
 
@@ -114,6 +115,6 @@ def _number(name: str, text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _GREATEST:
         raise QueryError(f"{name}: expected numbers")
     return number

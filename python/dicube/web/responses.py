@@ -90,7 +90,8 @@ def unchanged(request: Request, tag: str) -> Response | None:
     if known is None or not tag:
         return None
     quoted = _quoted(tag).removeprefix("W/")
-    if known.strip() == "*" or quoted in re.split(r"\s*,\s*", known.replace("W/", "")):
+    tags = (one.strip().removeprefix("W/") for one in known.split(","))
+    if known.strip() == "*" or quoted in tags:
         return Response(status_code=304, headers={"ETag": _quoted(tag), **_CACHED})
     return None
 

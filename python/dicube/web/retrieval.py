@@ -264,7 +264,7 @@ class Retrieval:
         """Return the instances of a request that are in a series.
 
         Raises:
-            HTTPException: 404, there are none.
+            HTTPException: 404, there are none; 409, several patients have the instance.
         """
         uid = request.path_params.get("instance")
         opened = await self._opened(request, series)
@@ -274,10 +274,11 @@ class Retrieval:
             found = [one.instances[uid] for one in opened if uid in one.instances]
         if not found:
             raise HTTPException(404, "no such instance")
+        if uid is not None and len(found) > 1:
+            raise HTTPException(409, "several patients have an instance with this UID")
         return found
 
     async def _instance(self, request: Request) -> StoredInstance:
-        """Return the instance of a request; the first patient's, if several have its UIDs."""
         return (await self._instances(request, request.path_params["series"]))[0]
 
     def _instances_of(self, request: Request, uids: Sequence[str]) -> Iterator[StoredInstance]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from threading import RLock
 from typing import Any
 
+from dicube.archive.record import record_in
 from dicube.core.cube_parts import read_originals
 from dicube.core.image import DicomCubeImage
 from dicube.core.one_instance import bytes_of_original
@@ -34,7 +35,7 @@ _PLANAR, _INTERPRETATION, _SYNTAX = "00280006", "00280004", "00020010"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a catalogue says of an instance.
+    """What a dicube file says of an instance.
 
     Attributes:
         uid: SOPInstanceUID.
@@ -54,6 +55,7 @@ class OpenSeries:
 
     Attributes:
         study, series: its UIDs.
+        patient: PatientID; None if it has none.
         source: the path or URL of the file.
         identity: distinguishes it from other files, and from one that replaced it.
         instances: by SOPInstanceUID.
@@ -63,28 +65,28 @@ class OpenSeries:
         self,
         source: str,
         identity: str,
-        study: str,
-        series: str,
-        entries: Sequence[Entry],
         kept: CodedFrames,
     ) -> None:
-        """Open a file.
+        """Open a file. It tells its instances itself: a catalogue may be older.
 
         Args:
             source: its path or URL.
-            identity, study, series: see the attributes.
-            entries: what the catalogue says of its instances.
+            identity: see the attributes.
             kept: keeps frames that were coded.
 
         Raises:
             DicomCubeError: it can't be read.
         """
-        self.study, self.series = study, series
         self.source, self.identity = source, identity
         self.kept = kept
         self.frames = Frames(source, identity, kept)
         self.lock = RLock()
+        self.latest_whole: tuple[str, _WholeFile] | None = None
         self._metadata: tuple[str, bytes, bytes] | None = None
+        record = record_in(self.frames.reader)
+        self.study, self.series = record.uids
+        self.patient: str | None = record.patient["PatientID"]
+        entries = [Entry(str(one.values[0]), one.slice, one.sha256) for one in record.instances]
         has_frames = self.frames.reader.shape[0] > 0
         slices = {one[0]: one for one in self.frames.meta.instances()} if has_frames else {}
         self.instances: dict[str, StoredInstance] = {}
@@ -134,7 +136,6 @@ class StoredInstance:
 
     def __init__(self, series: OpenSeries, entry: Entry, slices: Sequence[int]) -> None:
         self._series, self.entry, self.own = series, entry, slices
-        self._whole: _WholeFile | None = None
 
     @property
     def path(self) -> str:
@@ -270,13 +271,19 @@ class StoredInstance:
         return len(path) == 1 and path[0] in PIXEL_KEYS and self.has_frames
 
     def whole(self) -> _WholeFile:
-        """Return the original file, of an instance that is kept whole."""
-        with self._series.lock:
-            if self._whole is None:
+        """Return the original file, of an instance that is kept whole.
+
+        A series has only the latest one in memory: they may be videos.
+        """
+        series = self._series
+        with series.lock:
+            if series.latest_whole is None or series.latest_whole[0] != self.tag:
                 if not self.has_original:
                     raise MetaDataError("the dicube file has no slices of this instance")
-                self._whole = _WholeFile(list(self.original()), self.tag, self._series.kept)
-            return self._whole
+                series.latest_whole = None
+                whole = _WholeFile(list(self.original()), self.tag, series.kept)
+                series.latest_whole = self.tag, whole
+            return series.latest_whole[1]
 
 
 class _WholeFile:

@@ -5,6 +5,7 @@ The only module that knows uvicorn.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import os
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -23,6 +25,7 @@ from dicube.exceptions import (
 
 try:
     import uvicorn
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from dicube.web.application import application
     from dicube.web.negotiation import LOCAL_NAMES
@@ -38,6 +41,8 @@ except ImportError as error:
 _LEAST_TOKEN = 16  # characters
 _MOST_CONNECTIONS = 512
 _SECONDS_TO_END = 3
+_LONGEST_HEADER = 1 << 16  # bytes; httptools has no limit, and takes time by their square
+_SECONDS_OF_HEADER = 10
 
 
 def serve(
@@ -82,6 +87,7 @@ def serve(
         _errors_to_stderr()
         config = uvicorn.Config(
             app,
+            http=_BoundedProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -113,6 +119,51 @@ def read_token(path: str | os.PathLike[str]) -> str:
             "spaces"
         )
     return token
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    """Closes connections whose header is too long, or takes too long."""
+
+    _size = 0
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._begin_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_header()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._timer is not None:
+            self._size += len(data)
+            if self._size > _LONGEST_HEADER:
+                self._close()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._timer is None:  # a further request of the connection
+            self._begin_header()
+
+    def on_headers_complete(self) -> None:
+        self._end_header()
+        super().on_headers_complete()
+
+    def _begin_header(self) -> None:
+        self._size = 0
+        self._timer = self.loop.call_later(_SECONDS_OF_HEADER, self._close)
+
+    def _end_header(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _close(self) -> None:
+        self._end_header()
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):

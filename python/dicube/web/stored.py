@@ -19,16 +19,22 @@ from dicube.archive.catalogue import IN_MEMORY, Catalogue, Level, Match
 from dicube.archive.catalogue import Entry as CatalogueEntry
 from dicube.archive.places import LocalPlace
 from dicube.archive.record import record_in
-from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, DicomCubeError
+from dicube.exceptions import (
+    CubeFileAccessError,
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    DicomCubeError,
+)
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.formats import KIND_OF_NUMBER
 from dicube.storage.urls import is_url, without_credentials
 from dicube.web.frames import CodedFrames
-from dicube.web.series import Entry, OpenSeries
+from dicube.web.series import OpenSeries
 
 _MOST_OPEN = 32  # files at a time
 _ENTRIES_AT_ONCE = 256
 _PAGE = 1000
+_TRIES = 5
 _EXTENSIONS = tuple(kind.extension for kind in KIND_OF_NUMBER.values())
 
 
@@ -83,7 +89,12 @@ class Stored:
             Match("StudyInstanceUID", "equal", (study,)),
             Match("SeriesInstanceUID", "equal", (series,)),
         ]
-        opened = [self._opened(row) for row in self.find("series", of_series, _PAGE)]
+        opened = []
+        for row in self.find("series", of_series, _PAGE):
+            facts, one = self._opened(row)
+            # It may have been replaced by a file of another series, or of another patient.
+            if (one.study, one.series, one.patient) == (study, series, row["PatientID"]):
+                opened.append((facts, one))
         if opened:
             with self._lock:
                 self._open[study, series] = opened
@@ -111,15 +122,19 @@ class Stored:
         return None
 
     def _opened(self, row: Mapping[str, Any]) -> tuple[Any, OpenSeries]:
-        """Open a file of the catalogue; return what distinguishes it, too."""
+        """Open a file of the catalogue; return what distinguishes it, too.
+
+        Raises:
+            CubeFileAccessError: it is replaced again and again.
+        """
         source = row["file"] if self._place is None else self._place.locator(row["file"])
-        facts = _facts_of(source)
-        identity = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
-        with self._lock:
-            found = self._catalogue.instances(row["file"])
-        entries = [Entry(one["SOPInstanceUID"], one["slice"], one["sha256"]) for one in found]
-        uids = row["StudyInstanceUID"], row["SeriesInstanceUID"]
-        return facts, OpenSeries(source, identity, *uids, entries, self._kept)
+        for _ in range(_TRIES):
+            facts = _facts_of(source)
+            identity = hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+            opened = OpenSeries(source, identity, self._kept)
+            if _facts_of(source) == facts:
+                return facts, opened
+        raise CubeFileAccessError(f"{source} changes while it is read")
 
     def path_of(self, name: str) -> str:
         """Return what stands for a file of the catalogue in URLs: no path of this machine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("sqlalchemy")
 
-from inputs.series_trees import STUDY
+from inputs.dicom_series import write_series
+from inputs.series_trees import STUDY, add, series_of
 from inputs.served import (
     ANY,
     COLOURS,
@@ -39,6 +41,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 import dicube
+from dicube import Archive
 from dicube.codecs import get_codec
 from dicube.codecs.codestream import probe
 from dicube.dicom.originals.comparison import instance_differences
@@ -691,3 +694,64 @@ def test_damage_is_an_error_that_names_no_file(
         assert response.status_code == 500
         assert "damaged.dcbs" not in response.text and STUDY not in response.text
     assert "InvalidCubeFileError" in caplog.text
+
+
+# --------------------------------------------------------------------- files that change, patients
+
+
+def slices_of(folder: Path, numbers: list[int], patient: str = "4711") -> Path:
+    """Write some slices of a series of six, each full of its number."""
+    datasets = series_of(1, 6, patient, shape=SHAPE, dtype="uint16")
+    for number, dataset in enumerate(datasets):
+        dataset.PixelData = np.full(SHAPE, 100 + number, "<u2").tobytes()
+    write_series(folder, [datasets[number] for number in numbers], [f"I{n}" for n in numbers])
+    return folder
+
+
+def value_of(client: Any, number: int) -> tuple[int, int]:
+    """Return the status and the first value of a slice of `slices_of`."""
+    path = f"{path_of(1, 1, number)}/frames/1"
+    accept = f'multipart/related; type="application/octet-stream"; transfer-syntax={EXPLICIT}'
+    answer = client.get(path, headers={"Accept": accept})
+    if answer.status_code != 200:
+        return answer.status_code, -1
+    ((_, content),) = parts_of(answer)
+    return 200, int.from_bytes(content[:2], "little")
+
+
+def test_a_merged_file_is_never_read_by_an_older_catalogue(tmp_path: Path) -> None:
+    """An addition puts the file in its place before the catalogue says so."""
+    add(Archive(tmp_path / "archive"), slices_of(tmp_path / "late", [3, 4, 5]))
+    with client_of(tmp_path / "archive") as client:
+        assert value_of(client, 3) == (200, 103)
+        other = tmp_path / "other"
+        add(Archive(other), [tmp_path / "late", slices_of(tmp_path / "early", [0, 1, 2])])
+        (new,) = other.rglob("*.dcba")
+        os.replace(new, tmp_path / "archive" / new.relative_to(other))
+        assert value_of(client, 3) == (200, 103)
+        assert value_of(client, 0) == (200, 100)
+        assert len(client.get(f"{path_of(1, 1)}/metadata").json()) == 6
+
+
+def test_a_file_replaced_by_another_series_is_not_served(tmp_path: Path) -> None:
+    path = tmp_path / "one.dcbs"
+    folder = slices_of(tmp_path / "in", [0, 1])
+    dicube.DicomCubeImage.from_dicom_folder(folder).to_file(path)
+    with client_of(path) as client:
+        assert value_of(client, 1) == (200, 101)
+        for number, patient in ((2, "4711"), (1, "0815")):
+            series = series_of(number, 2, patient, shape=SHAPE)
+            folder = write_series(tmp_path / f"{number}{patient}", series)
+            dicube.DicomCubeImage.from_dicom_folder(folder).to_file(path)
+            assert value_of(client, 1)[0] == 404
+
+
+def test_an_instance_of_two_patients_is_refused(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "archive")
+    add(archive, slices_of(tmp_path / "a", [0, 1, 2]))
+    add(archive, slices_of(tmp_path / "b", [2, 3], patient="0815"))
+    with client_of(tmp_path / "archive") as client:
+        assert value_of(client, 0) == (200, 100)
+        assert value_of(client, 3) == (200, 103)
+        assert value_of(client, 2)[0] == 409
+        assert client.get(f"{path_of(1, 1, 2)}/metadata").status_code == 409

@@ -6,12 +6,15 @@ import http.client
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,6 +43,7 @@ from pydicom.dataset import Dataset
 
 import dicube
 from dicube.codecs import get_codec
+from dicube.web import server
 
 
 @pytest.fixture(scope="module")
@@ -326,3 +330,55 @@ def test_a_series_of_real_slices(shared_data: Path, tmp_path: Path) -> None:
                     assert element == expected[key]
                 else:
                     assert key == "7FE00010" or "InlineBinary" in expected[key]
+
+
+def test_a_header_without_an_end_closes_its_connection(url: str) -> None:
+    address = urlsplit(url)
+    place = address.hostname, address.port or 0
+    with (
+        socket.create_connection(place, timeout=60) as opened,
+        suppress(ConnectionError),  # a timeout is none
+    ):
+        opened.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
+        for _ in range(64):
+            opened.sendall(b"x" * (1 << 16))
+        assert opened.recv(100) == b""
+    with answer(address.netloc, "/dicom-web/studies") as response:
+        assert response.status == 200
+
+
+def test_a_header_that_takes_too_long_closes_its_connection(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_SECONDS_OF_HEADER", 0.2)
+    urls: Queue[str] = Queue()
+    arguments: Any = {"port": 0, "started": urls.put}
+    Thread(target=server.serve, args=[[made / "archive"]], kwargs=arguments, daemon=True).start()
+    address = urlsplit(urls.get(timeout=60))
+    place = address.hostname, address.port or 0
+    with socket.create_connection(place, timeout=60) as opened:
+        assert opened.recv(100) == b""
+    with socket.create_connection(place, timeout=60) as opened:
+        opened.sendall(b"GET /files HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert opened.recv(100).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Accept-Encoding", "," * 60_000 + '"'),
+        ("If-None-Match", '"a' + " " * 60_000 + 'b"'),
+        ("Accept", "," * 60_000 + '"'),
+    ],
+)
+def test_long_headers_take_no_time(url: str, name: str, value: str) -> None:
+    """Their expressions would backtrack for minutes, within the timeout of the tests."""
+    with answer(urlsplit(url).netloc, "/dicom-web/instances", **{name: value}) as response:
+        assert response.status in (200, 406)
+
+
+def test_numbers_and_conditions_of_queries_are_bounded(url: str) -> None:
+    path = f"/dicom-web/studies/{STUDY}.1/series/{STUDY}.1.1/rendered?viewport=9,9,1e308,0,1e308,9"
+    for wrong in (path, "/dicom-web/studies?" + "&".join(["PatientName=a"] * 1200)):
+        with answer(urlsplit(url).netloc, wrong) as response:
+            assert response.status == 400, wrong[:60]
