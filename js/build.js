@@ -27,6 +27,7 @@ async function bundle(entryPoints, folder) {
     format: "esm",
     target: "es2022",
     external: ["node:*"],
+    define: { "globalThis.process": "undefined" }, // leaves out what only Node.js takes
     minify: true,
     legalComments: "eof",
     logLevel: "warning",

@@ -20,17 +20,18 @@
  * @property {(error: unknown) => string} reasonOf describes an exception of the module
  */
 
-/** @type {Record<"openjph" | "libjxl", { wasm: string, file: string, load: () => Promise<any>, name: string }>} */
+// The build puts the WebAssembly files beside the bundle. Bundlers find them by such expressions.
+/** @type {Record<"openjph" | "libjxl", { wasm: string, url: () => URL, load: () => Promise<any>, name: string }>} */
 const PACKAGES = {
   openjph: {
     wasm: "@cornerstonejs/codec-openjph/wasm",
-    file: "openjphjs.wasm",
+    url: () => new URL("./openjphjs.wasm", import.meta.url),
     load: () => import("@cornerstonejs/codec-openjph"),
     name: "HTJ2KDecoder",
   },
   libjxl: {
     wasm: "@cornerstonejs/codec-libjxl/decodewasm",
-    file: "jpegxlwasm_decode.wasm",
+    url: () => new URL("./jpegxlwasm_decode.wasm", import.meta.url),
     load: () => import("@cornerstonejs/codec-libjxl"),
     name: "JpegXLDecoder",
   },
@@ -74,10 +75,10 @@ export async function withDecoder(codec, use, refuse) {
 
 /** @param {"openjph" | "libjxl"} codec @returns {Promise<Module>} */
 async function instantiate(codec) {
-  const { wasm, file, load, name } = PACKAGES[codec];
+  const { wasm, url, load, name } = PACKAGES[codec];
   let code = compiled.get(codec);
   if (code === undefined) {
-    code = wasmBytes(wasm, file).then((bytes) => WebAssembly.compile(/** @type {BufferSource} */ (bytes)));
+    code = wasmBytes(wasm, url).then((bytes) => WebAssembly.compile(/** @type {BufferSource} */ (bytes)));
     compiled.set(codec, code);
     code.catch(() => compiled.delete(codec));
   }
@@ -126,20 +127,19 @@ export async function pngOfJxl(codestream, refuse) {
 async function loadOxide() {
   const [oxide, module_or_path] = await Promise.all([
     import("jxl-oxide-wasm"),
-    wasmBytes("jxl-oxide-wasm/module.wasm", "jxl_oxide_wasm_bg.wasm"),
+    wasmBytes("jxl-oxide-wasm/module.wasm", () => new URL("./jxl_oxide_wasm_bg.wasm", import.meta.url)),
   ]);
   await oxide.default({ module_or_path: /** @type {BufferSource} */ (module_or_path) });
   return oxide;
 }
 
-/** @param {string} wasm @param {string} file @returns {Promise<Uint8Array>} */
-async function wasmBytes(wasm, file) {
+/** @param {string} wasm of a package @param {() => URL} url in a bundle @returns {Promise<Uint8Array>} */
+async function wasmBytes(wasm, url) {
   if (globalThis.process?.versions?.node) {
     const { readFile } = await import("node:fs/promises");
     return readFile(new URL(import.meta.resolve(wasm)));
   }
-  // The build puts it beside the bundle.
-  const response = await fetch(new URL(file, import.meta.url));
-  if (!response.ok) throw new Error(`${file}: ${response.status} ${response.statusText}`);
+  const response = await fetch(url());
+  if (!response.ok) throw new Error(`${url().pathname.split("/").at(-1)}: ${response.status} ${response.statusText}`);
   return new Uint8Array(await response.arrayBuffer());
 }

@@ -212,16 +212,19 @@ async function begin(thread, receive, lose) {
     thread.hold = (isBusy) => (isBusy ? worker.ref() : worker.unref());
     return;
   }
-  const address = new URL("./worker.js", import.meta.url);
-  // A worker's script must be of the page's origin; what it imports need not be.
-  const isForeign = globalThis.location !== undefined && address.origin !== globalThis.location.origin;
-  const text = `import ${JSON.stringify(address.href)};`;
-  const script = isForeign
-    ? URL.createObjectURL(new Blob([text], { type: "text/javascript" }))
-    : address;
-  const worker = new Worker(script, { type: "module" });
+  const worker = browserWorker();
   worker.addEventListener("message", ({ data }) => receive(data));
   worker.addEventListener("error", (event) => lose(event.message || "it can't be started"));
   thread.post = (message, transfer) => worker.postMessage(message, transfer);
   thread.stop = () => worker.terminate();
+}
+
+/** A worker's script must be of the page's origin; what it imports need not be. */
+function browserWorker() {
+  const { href, origin } = new URL("./worker.js", import.meta.url);
+  if (globalThis.location === undefined || origin === globalThis.location.origin)
+    return new Worker(new URL("./worker.js", import.meta.url), { type: "module" }); // as bundlers know it
+  const text = `import ${JSON.stringify(href)};`;
+  const script = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  return new Worker(script, { type: "module" });
 }
