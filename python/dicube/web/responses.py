@@ -49,10 +49,12 @@ class Workers:
         """
         if self._waiting >= _MOST_WAITING:
             raise HTTPException(503, "too many requests", {"Retry-After": "1"})
+        return await self._run(partial(call, *arguments, **options))
+
+    async def _run(self, call: Callable[[], Result]) -> Result:
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, partial(call, *arguments, **options))
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
         finally:
             self._waiting -= 1
 
@@ -61,10 +63,21 @@ class Workers:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def stream(self, chunks: Iterable[Bytes]) -> AsyncIterator[Bytes]:
-        """Yield chunks that are made in threads, each when the one before has been sent."""
-        iterator = _gathered(chunks)
-        while (chunk := await self.run(next, iterator, None)) is not None:
-            yield chunk
+        """Return chunks that are made in threads, each when the one before has been sent.
+
+        The first is made before this returns, so that what can't be made at all is an answer of its
+        own. An answer that has begun is not turned away.
+        """
+        following = partial(next, _gathered(chunks), None)
+        first = await self.run(following)
+
+        async def rest() -> AsyncIterator[Bytes]:
+            chunk = first
+            while chunk is not None:
+                yield chunk
+                chunk = await self._run(following)
+
+        return rest()
 
 
 def _gathered(chunks: Iterable[Bytes]) -> Iterator[Bytes]:
@@ -145,7 +158,7 @@ def _part(body: Bytes, first: str, last: str, headers: dict[str, str]) -> Respon
     return Response(body[start:stop], 206, headers)
 
 
-def streamed(
+async def streamed(
     request: Request, workers: Workers, chunks: Iterable[Bytes], content_type: str, tag: str
 ) -> Response:
     """Return a response whose bytes are made while they are sent."""
@@ -154,7 +167,7 @@ def streamed(
         response = Response(headers=headers)
         del response.headers["content-length"]  # which nobody knows
         return response
-    body: Any = workers.stream(chunks)
+    body: Any = await workers.stream(chunks)
     return StreamingResponse(body, headers=headers)
 
 

@@ -74,7 +74,7 @@ class Retrieval:
             syntax, chunks = await self._workers.run(_file, instances[0], offer.syntax)
             kind = f"{_DICOM}; transfer-syntax={syntax}"
             if instances[0].size > _LARGE:
-                return streamed(request, self._workers, chunks, kind, tag)
+                return await streamed(request, self._workers, chunks, kind, tag)
             data = await self._workers.run(_joined, chunks)
             return whole(request, data, kind, tag)
 
@@ -84,7 +84,9 @@ class Retrieval:
                 yield Part(f"{_DICOM}; transfer-syntax={syntax}", chunks)
 
         message = Multipart(_DICOM)
-        return streamed(request, self._workers, message.message(parts()), message.content_type, tag)
+        return await streamed(
+            request, self._workers, message.message(parts()), message.content_type, tag
+        )
 
     # ------------------------------------------------------------------------------ metadata
 
@@ -118,12 +120,15 @@ class Retrieval:
         instance = await self._instance(request)
         slices = await self._slices(instance)
         chosen = [slices[number - 1] for number in _numbers(request, len(slices))]
-        return await self._workers.run(self._frames, request, instance.frames, slices, chosen)
+        found = await self._workers.run(self._frames, request, instance.frames, slices, chosen)
+        if isinstance(found, Response):
+            return found
+        return await streamed(request, self._workers, *found)
 
     def _frames(
         self, request: Request, frames: Frames, slices: Sequence[int], chosen: Sequence[int]
-    ) -> Response:
-        """Return some of the frames of an instance."""
+    ) -> Response | tuple[Iterator[Bytes], str, str]:
+        """Return some of the frames of an instance; of several, what `streamed` takes."""
         offer = expect(request, _frame_offers(frames, slices, len(chosen) == 1))
         kind = f"{offer.media_type}; transfer-syntax={offer.syntax}"
         tag = frames.tag(chosen, f"{offer.syntax}-{offer.media_type.replace('/', '-')}")
@@ -135,9 +140,7 @@ class Retrieval:
         if len(chosen) > 1:
             parts = (Part(kind, [frames.frame(slices, index, syntax)]) for index in chosen)
             message = Multipart(offer.media_type)
-            return streamed(
-                request, self._workers, message.message(parts), message.content_type, tag
-            )
+            return message.message(parts), message.content_type, tag
         data = frames.frame(slices, chosen[0], syntax)
         if not offer.is_multipart:
             return whole(request, data, kind, tag)
@@ -181,7 +184,9 @@ class Retrieval:
             return whole(request, data, name, tag)
         parts = (Part(name, [rendered(frames, index, view, name)]) for index in chosen)
         message = Multipart(name)
-        return streamed(request, self._workers, message.message(parts), message.content_type, tag)
+        return await streamed(
+            request, self._workers, message.message(parts), message.content_type, tag
+        )
 
     async def _all_pictures(self, request: Request, view: View) -> Response:
         """Return a picture of each instance of a series or study that has frames."""
@@ -195,7 +200,9 @@ class Retrieval:
                     yield Part(name, [rendered(one.frames, one.slices[0], view, name)])
 
         message = Multipart(name)
-        return streamed(request, self._workers, message.message(parts()), message.content_type, "")
+        return await streamed(
+            request, self._workers, message.message(parts()), message.content_type, ""
+        )
 
     # ----------------------------------------------------------------------------- bulk data
 
@@ -225,10 +232,10 @@ class Retrieval:
             chunks = iter([value])
         kind = f"{_OCTETS}; transfer-syntax={EXPLICIT.uid}"
         if not offer.is_multipart:
-            return streamed(request, self._workers, chunks, kind, tag)
+            return await streamed(request, self._workers, chunks, kind, tag)
         message = Multipart(_OCTETS)
         parts = message.message([Part(kind, chunks)])
-        return streamed(request, self._workers, parts, message.content_type, tag)
+        return await streamed(request, self._workers, parts, message.content_type, tag)
 
     # --------------------------------------------------------------------------------- lookup
 

@@ -43,7 +43,7 @@ from pydicom.dataset import Dataset
 
 import dicube
 from dicube.codecs import get_codec
-from dicube.web import server
+from dicube.web import responses, server
 
 
 @pytest.fixture(scope="module")
@@ -169,19 +169,37 @@ def test_errors_have_the_status_of_the_standard(client: Any) -> None:
         )
 
 
-def test_a_damaged_series_ends_the_answer_before_its_end(made: Path, tmp_path: Path) -> None:
+def damaged(made: Path, tmp_path: Path) -> Path:
+    """A file whose last frame is damaged."""
     (source,) = (made / "archive").rglob(f"{STUDY}.1.{GREY}.dcbs")
     with dicube.storage.DcbReader(source) as reader:
         offset, size = reader.coded_range(2)
     data = bytearray(source.read_bytes())
     data[offset + size // 2] ^= 0xFF
     (tmp_path / "damaged.dcbs").write_bytes(data)
-    with served(tmp_path / "damaged.dcbs") as url:
+    return tmp_path / "damaged.dcbs"
+
+
+def test_damage_in_the_first_bytes_is_an_answer_of_its_own(made: Path, tmp_path: Path) -> None:
+    with served(damaged(made, tmp_path)) as url:
         path = f"/dicom-web/studies/{STUDY}.1/series/{STUDY}.1.{GREY}"
         with answer(urlsplit(url).netloc, path, Accept=ORIGINALS) as response:
-            assert response.status == 200
-            with pytest.raises(http.client.IncompleteRead):
-                response.read()
+            assert response.status == 500
+
+
+def test_damage_further_on_ends_the_answer_before_its_end(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(responses, "_LONGEST_CHUNK", 1000)
+    urls: Queue[str] = Queue()
+    arguments: Any = {"port": 0, "started": urls.put}
+    sources = [damaged(made, tmp_path)]
+    Thread(target=server.serve, args=[sources], kwargs=arguments, daemon=True).start()
+    path = f"/dicom-web/studies/{STUDY}.1/series/{STUDY}.1.{GREY}"
+    with answer(urlsplit(urls.get(timeout=60)).netloc, path, Accept=ORIGINALS) as response:
+        assert response.status == 200
+        with pytest.raises(http.client.IncompleteRead):
+            response.read()
 
 
 def test_a_token_and_a_host_of_other_machines(made: Path, tmp_path: Path) -> None:
