@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicube.codecs.records import JPH, JXL
 from dicube.dicom.transfer_syntaxes import (
     EXPLICIT,
     HTJ2K,
@@ -44,7 +45,7 @@ from dicube.web.stored import Stored
 _DICOM, _OCTETS = "application/dicom", "application/octet-stream"
 _HTJ2K_ANY = "1.2.840.10008.1.2.4.203"  # lossy frames too, but lossless ones are allowed
 _BY_UID = {syntax.uid: syntax for syntax in TRANSFER_SYNTAXES} | {_HTJ2K_ANY: HTJ2K}
-_MEDIA_TYPES = {"jph": "image/jphc", "jxl": "image/jxl"}
+_MEDIA_TYPES = {JPH.name: "image/jphc", JXL.name: "image/jxl"}
 _LARGE = 64 << 20  # bytes of pixels of a file that is not held in memory
 _MOST_FRAMES = 10_000  # in the list of a request
 

@@ -62,12 +62,11 @@ def test_corners_are_where_simpleitk_reads_them(tmp_path: Path, name: str, tilt:
         assert np.allclose(places(volume.affine, voxels), wanted * np.array([-1, -1, 1]), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "tilt"), [*product(ORIENTATIONS, [0.0]), ("axial", TILT), ("axial", -TILT)]
-)
-def test_corners_are_where_dcm2niix_puts_them(tmp_path: Path, name: str, tilt: float) -> None:
-    folder = write_placed(tmp_path / "in", name, tilt=tilt, RescaleIntercept=0)
-    theirs = dcm2niix(folder, tmp_path / "out")[0]  # a resampled one follows if there is a tilt
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_corners_are_where_dcm2niix_puts_them(tmp_path: Path, name: str) -> None:
+    """Of tilted slices, only old versions of it keep the shear."""
+    folder = write_placed(tmp_path / "in", name, RescaleIntercept=0)
+    theirs = dcm2niix(folder, tmp_path / "out")[0]
     found = np.asarray(theirs.dataobj)
     for volume in read(folder, tmp_path):
         voxels = corners(volume.shape)

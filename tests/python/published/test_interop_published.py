@@ -49,6 +49,10 @@ print(json.dumps(told))
 """
 
 
+# Golden files with frames that it doesn't know.
+REFUSED = ("transformed", "float16", "float32", "float64", "int64", "uint64")
+
+
 def read_by_published(python: Path, *paths: Path) -> list[dict[str, Any]]:
     """What the published package reads from each file."""
     result = run_published(python, "-c", READ, *paths)
@@ -121,9 +125,9 @@ def test_mappings_in_the_header_and_a_status_that_it_lacks(
 
 
 def test_golden_files(published_python: Path) -> None:
-    """All of them but one with frames that it would misread."""
+    """All of them but those that it would misread."""
     folder = GOLDEN / "0.4.0"
-    paths = sorted(set(folder.glob("*.dcbs")) - {folder / "transformed.dcbs"})
+    paths = sorted(path for path in folder.glob("*.dcbs") if path.stem not in REFUSED)
     assert len(paths) > 12
     for path, told in zip(paths, read_by_published(published_python, *paths), strict=True):
         image = DicomCubeImage.from_file(path)
@@ -140,8 +144,9 @@ def refuses(python: Path, path: Path) -> bool:
     return result.returncode != 0 and "InvalidCubeFileError" in result.stderr
 
 
-def test_what_it_would_misread_it_refuses(published_python: Path) -> None:
-    assert refuses(published_python, GOLDEN / "0.4.0" / "transformed.dcbs")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_it_would_misread_it_refuses(published_python: Path, name: str) -> None:
+    assert refuses(published_python, GOLDEN / "0.4.0" / f"{name}.dcbs")
 
 
 def test_lossy_frames_it_refuses(published_python: Path, tmp_path: Path) -> None:
