@@ -71,6 +71,17 @@ def real_values(
     return RealValues(dtype, slopes, intercepts, bits, maps if any(maps) else None)
 
 
+def stored_are_real(stored: np.dtype[Any], meta: DicomMeta | None, header: PixelDataHeader) -> bool:
+    """Return whether real values are the stored ones; those of palettes are indices.
+
+    Raises, Warns: see `real_values`.
+    """
+    if has_palette(meta):
+        return True
+    values = real_values("float64", stored, meta, header)
+    return values.bits is None and values.line == (1.0, 0.0)
+
+
 def bits_of_slices(
     meta: DicomMeta | None, header: PixelDataHeader
 ) -> list[StoredBits | None] | None:

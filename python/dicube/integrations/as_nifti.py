@@ -1,0 +1,81 @@
+"""A dicube file as nibabel would load its NIfTI: how MONAI, TorchIO and nnU-Net see it.
+
+So that each sees the same values, affine and voxel sizes as in a .nii.gz of the same series. Must
+not know any of these libraries.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicube.core.cube import open as open_cube
+from dicube.core.image import DicomCubeImage
+from dicube.core.slice_values import stored_are_real
+from dicube.nifti import NiftiHeader, NiftiVolume, nibabel_image
+from dicube.storage.formats import KINDS
+
+EXTENSIONS = tuple(kind.extension for kind in KINDS)
+
+
+def load(path: Any, **options: Any) -> Any:
+    """Return a dicube file as a NIfTI image of nibabel.
+
+    Args:
+        path: see `dicube.open`.
+        options: for `dicube.open`.
+
+    Returns:
+        A Nifti1Image, or Nifti2Image for long sides: (x, y, z), or (x, y, z, t) if the series has
+        several volumes. Real values as float32 (float64 if the stored ones have more than 16 bits);
+        the stored values, of their type, if these are the real ones, as in a file of labels.
+
+    Raises:
+        InvalidCubeFileError: not a dicube file, or a damaged one.
+        DataConsistencyError: the volumes of a series differ in shape or position; or 64-bit
+            integers with a rescale that no float holds.
+        MissingPackageError: (an ImportError too) nibabel is not installed.
+
+    Warns:
+        UserWarning: the position of the voxels is unknown; the affine then has the voxel sizes
+            only. See also `DicomCubeImage.to_nifti`.
+    """
+    with open_cube(path, **options) as cube:
+        as_stored = stored_are_real(cube.dtype, cube.dicom_meta, cube.pixel_header)
+        return cube.to_nibabel(real=not as_stored)
+
+
+def channels(image: Any) -> NDArray[Any]:
+    """Return the voxels of an image of nibabel as (channel, z, y, x).
+
+    Channels are the volumes of a series, the samples of colours, or both; else there is one.
+    """
+    array = np.asanyarray(image.dataobj).T
+    if array.dtype.names:
+        array = np.moveaxis(array[..., np.newaxis].view(np.uint8), -1, 0)
+    voxels: NDArray[Any] = array.reshape(-1, *array.shape[-3:])
+    return voxels
+
+
+def x_first(voxels: NDArray[Any]) -> NDArray[Any]:
+    """Return voxels (channel, z, y, x) as a new array (channel, x, y, z), in C order.
+
+    Tensors need that order. Row by row, because the rows of all slices fit the processor's cache:
+    numpy's own copy of a transposed volume takes several times as long.
+    """
+    result = np.empty((len(voxels), *voxels.shape[:0:-1]), voxels.dtype)
+    for volume, made in zip(voxels, result, strict=True):
+        for row in range(volume.shape[1]):
+            made[:, row] = volume[:, row].T
+    return result
+
+
+def image_of(voxels: NDArray[Any], affine: NDArray[Any]) -> DicomCubeImage:
+    """Return voxels (z, y, x) with an affine in RAS, also a sheared one, as an image.
+
+    The affine is rounded to 32 bits, as in NIfTI-1.
+    """
+    header = NiftiHeader.new(voxels.shape[::-1]).with_samples(voxels.dtype, colour=False)
+    return DicomCubeImage.from_nifti(nibabel_image(NiftiVolume(header.with_affine(affine), voxels)))
