@@ -16,9 +16,6 @@ const FIRST_BYTES = 1 << 20, MOST_BYTES = 768 << 20;
 const element = (id) => /** @type {T} */ (document.getElementById(id));
 
 const stage = new Stage(element("canvas"));
-let setAttached = () => {};
-/** @type {Promise<void>} */
-const attached = new Promise((resolve) => (setAttached = resolve));
 const workers = new Workers();
 
 /** @type {import("../src/cube.js").Cube | null} */
@@ -60,8 +57,6 @@ async function show(input, name) {
     hasOwnWindow = false;
     listWindows();
     element("title").textContent = titleOf(opened) || name;
-    await attached;
-    setPlaced(opened.space !== null);
     fillPanel(element("panel"), opened, input instanceof File ? input.size : null);
     if (typeof input === "string")
       fetchFindings(input).then((findings) => {
@@ -70,7 +65,15 @@ async function show(input, name) {
     for (const level of levelsToShow(opened)) {
       const [frames, rows, columns] = opened.shapeAt(level);
       setLoading(level === 0 ? 0.5 : 0.1, `${columns} × ${rows} × ${frames}`);
-      const nifti = await toNifti(opened, { level, signal });
+      const making = toNifti(opened, { level, signal });
+      making.catch(() => {}); // reported below
+      if (!stage.isAttached) {
+        // WebGL takes its time, in which nothing is asked for: first, these requests must be sent.
+        await new Promise((resolve) => setTimeout(resolve));
+        await stage.attach();
+      }
+      setPlaced(opened.space !== null);
+      const nifti = await making;
       signal.throwIfAborted();
       await stage.show(nifti, hasOwnWindow ? stage.window : (windows[0] ?? null), directionsOf(opened));
       isExact = level === 0;
@@ -319,19 +322,12 @@ if (innerWidth <= 720) document.body.dataset.panel = "closed";
 /** @param {string} url */
 const showUrl = (url) => show(url, decodeURIComponent(new URL(url, location.href).pathname.split("/").at(-1) ?? "dicube"));
 
-// The file and the workers are asked for before WebGL takes its time.
+setLayout("planes");
+setTool("crosshair");
 const url = new URLSearchParams(location.search).get("url");
-workers.start();
 if (url !== null) showUrl(url);
 else start();
-attach();
-
-async function attach() {
-  await stage.attach();
-  if (element("layouts").querySelector("[aria-pressed=true]") === null) setLayout("planes");
-  setTool("crosshair");
-  setAttached();
-}
+workers.start();
 
 /** Shows the server's only file, or a list of its files. */
 async function start() {

@@ -37,6 +37,9 @@ export class Stage {
   onSpot = /** @type {(spot: Spot | null) => void} */ (() => {});
   onWindow = /** @type {(center: number, width: number) => void} */ (() => {});
   layout = "planes";
+  isAttached = false;
+  /** @type {Promise<void> | undefined} */
+  #attaching;
   /** @type {(1 | -1)[]} */
   directions = [1, 1, 1];
   tool = "crosshair";
@@ -70,8 +73,14 @@ export class Stage {
     });
   }
 
-  async attach() {
+  /** Starts WebGL, which may take a second. */
+  attach() {
+    return (this.#attaching ??= this.#attach());
+  }
+
+  async #attach() {
     await this.nv.attachToCanvas(this.canvas);
+    this.isAttached = true;
     // NiiVue draws for each event. If they come faster than pictures are shown, these would queue.
     const draw = this.nv.drawScene.bind(this.nv);
     let frame = 0;
@@ -86,6 +95,7 @@ export class Stage {
       this.onSpot({ mm: [...found.mm].slice(0, 3), value: Number(found.values?.[0]?.value ?? NaN) });
     this.canvas.addEventListener("pointermove", (event) => this.#point(event));
     this.canvas.addEventListener("pointerleave", () => this.onSpot(null));
+    this.setLayout(this.layout);
   }
 
   get hasVolume() {
@@ -132,7 +142,7 @@ export class Stage {
   setLayout(layout) {
     this.layout = layout;
     this.nv.opts.crosshairWidth = layout === "planes" ? 0.4 : 0.2; // % of the volume: about a pixel
-    this.nv.setSliceType(LAYOUTS[layout]);
+    if (this.isAttached) this.nv.setSliceType(LAYOUTS[layout]);
   }
 
   /** @param {string} tool */
@@ -167,6 +177,7 @@ export class Stage {
 
   /** Zoom, crosshair and measures as at first. */
   reset() {
+    if (!this.isAttached) return;
     this.nv.clearAllMeasurements();
     this.nv.scene.pan2Dxyzmm = /** @type {any} */ (Float32Array.of(0, 0, 0, 1));
     this.nv.scene.crosshairPos = /** @type {any} */ (Float32Array.of(0.5, 0.5, 0.5));
@@ -201,6 +212,7 @@ export class Stage {
   }
 
   resize() {
+    if (!this.isAttached) return;
     this.nv.resizeListener();
     if (this.hasVolume) this.nv.drawScene();
   }
