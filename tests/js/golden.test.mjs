@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { test } from "node:test";
 import { open } from "../../js/src/index.js";
 import { EXPECTED, UNSUPPORTED, golden, sha256 } from "./files.mjs";
@@ -68,7 +69,8 @@ test("16-bit floats", async () => {
   assert.ok(one.some(Number.isNaN));
 });
 
-const published = "/work/shared/data/published_dicube_0_3_0/";
+// Beside the project, where it is there.
+const published = fileURLToPath(new URL("../../../shared/data/published_dicube_0_3_0/", import.meta.url));
 test("files that the published package wrote", { skip: !existsSync(published) && "no such files here" }, async () => {
   const expected = JSON.parse(readFileSync(`${published}expected.json`, "utf8"));
   assert.ok(expected);
