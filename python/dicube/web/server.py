@@ -216,3 +216,7 @@ def _errors_to_stderr() -> None:
     log = logging.getLogger("dicube.web")
     log.addHandler(handler)
     log.propagate = False
+    # With Python 3.10, Ctrl-C may end the task that waits for the server's end.
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "CancelledError" not in record.getMessage()
+    )
