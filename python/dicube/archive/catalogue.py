@@ -102,7 +102,7 @@ _series = sql.Table(
     sql.Column("status", sql.Text, nullable=False),
     sql.Column("has_originals", sql.Boolean, nullable=False),
     sql.Column("transformed", sql.Boolean, nullable=False),
-    sql.Column("original_uid", sql.Text),  # keyed hash of what `transform` has replaced
+    sql.Column("original_uid", sql.Text),  # keyed hash of the SeriesInstanceUID in the sources
     sql.Column("added", sql.Text),  # time in UTC, ISO 8601
     sql.Column("dicube", sql.Text),  # the version that stored it
     sql.Index("series_by_file", "file", unique=True),
@@ -485,7 +485,7 @@ class Catalogue:
             columns["who"] = _who(_patients).label("who")
         query = sql.select(*columns.values()).select_from(joined)
         query = query.where(*(_matching(match, tables) for match in matches))
-        if level == "study":  # of which there is a row for each set of values of its patient
+        if level == "study":  # it has a row for each set of values of its patient
             other, patient = _studies.alias(), _patients.alias()
             query = query.where(
                 ~sql.exists()

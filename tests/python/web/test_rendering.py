@@ -24,19 +24,11 @@ from inputs.served import (
     originals_of,
     parts_of,
     path_of,
-    write_archive,
 )
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 PNG, JPEG = {"Accept": "image/png"}, {"Accept": "image/jpeg"}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    write_archive(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

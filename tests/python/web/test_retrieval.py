@@ -35,7 +35,6 @@ from inputs.served import (
     originals_of,
     parts_of,
     path_of,
-    write_archive,
 )
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -47,13 +46,6 @@ from dicube.codecs.codestream import probe
 from dicube.dicom.originals.comparison import instance_differences
 
 OCTETS = "application/octet-stream"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    write_archive(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ pytest.importorskip("sqlalchemy")
 
 from inputs.dicom_series import write_series
 from inputs.series_trees import STUDY, add, series_of
-from inputs.served import client_of, originals_of, write_archive
+from inputs.served import client_of, originals_of
 from pydicom.dataset import Dataset
 
 from dicube import Archive
@@ -22,13 +22,6 @@ from dicube.archive.catalogue import IN_MEMORY, Catalogue, Match
 from dicube.web import matching
 from dicube.web.matching import QueryError, match_of
 from dicube.web.stored import stored_at
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    write_archive(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

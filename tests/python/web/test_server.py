@@ -36,7 +36,6 @@ from inputs.served import (
     SIGNED,
     originals_of,
     served,
-    write_archive,
 )
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -44,13 +43,6 @@ from pydicom.dataset import Dataset
 import dicube
 from dicube.codecs import get_codec
 from dicube.web import responses, server
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    write_archive(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
