@@ -356,7 +356,7 @@ class Archive:
         Raises:
             MissingPackageError: pandas is not installed.
         """
-        from dicube.archive.tables import data_frame
+        from dicube.archive.data_frame import data_frame
 
         return data_frame(self.rows(**filters))
 

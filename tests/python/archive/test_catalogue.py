@@ -17,7 +17,7 @@ import pytest
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
 
-from dicube.archive import catalogue as module
+from dicube.archive.catalogue import database, schema
 from dicube.archive.catalogue import Catalogue, Entry, Source, conditions_of
 from dicube.archive.dates import dates_of
 from dicube.archive.record import PATIENT, SERIES, STUDY, InstanceRecord, SeriesRecord
@@ -72,7 +72,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     yield url
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
-        module._schema.drop_all(connection)
+        schema.metadata.drop_all(connection)
     engine.dispose()
 
 
@@ -206,7 +206,7 @@ def test_removing_leaves_no_row(catalogue: Catalogue) -> None:
     with catalogue.changes():
         catalogue.remove(["1.1/1.1.1.dcba"])
     assert found(catalogue) == ["1.2.1"]
-    for table in module._schema.tables:
+    for table in schema.metadata.tables:
         if table != "about":
             query = f"SELECT count(*) FROM {table}"
             count = catalogue._connection.exec_driver_sql(query).scalar()
@@ -388,7 +388,7 @@ def test_an_older_schema_is_migrated_once(where: str, monkeypatch: pytest.Monkey
         steps.append(2)
         connection.exec_driver_sql("ALTER TABLE series ADD COLUMN two INTEGER DEFAULT 6")
 
-    monkeypatch.setattr(module, "_MIGRATIONS", (first, second))
+    monkeypatch.setattr(schema, "MIGRATIONS", (first, second))
     for _ in range(2):
         with Catalogue(where) as catalogue:
             assert len(catalogue.rows()) == 1
@@ -406,7 +406,7 @@ def test_an_interrupted_migration_is_taken_back(
         raise InvalidCubeFileError("made to fail")
 
     with monkeypatch.context() as context:
-        context.setattr(module, "_MIGRATIONS", (fails,))
+        context.setattr(schema, "MIGRATIONS", (fails,))
         with pytest.raises(InvalidCubeFileError, match="made to fail"):
             Catalogue(where)
     Catalogue(where).close()
@@ -450,7 +450,7 @@ def test_what_is_removed_is_overwritten(tmp_path: Path) -> None:
 def test_a_reader_keeps_the_log_from_being_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SECONDS", 0.05)
+    monkeypatch.setattr(database, "_SECONDS", 0.05)
     path = tmp_path / "c.sqlite"
     with Catalogue(str(path), create=True) as catalogue:
         put(catalogue, entry())
@@ -467,7 +467,7 @@ def test_a_reader_keeps_the_log_from_being_overwritten(
 def test_errors_name_no_values(catalogue: Catalogue) -> None:
     with pytest.raises(CubeFileAccessError) as caught, catalogue.changes():
         catalogue.put([entry(PatientName="SECRET^NAME")])
-        catalogue._insert(module._series, [{"id": 1, "file": "SECRET", "studies_id": 77}])
+        catalogue._insert(schema.series, [{"id": 1, "file": "SECRET", "studies_id": 77}])
     assert "SECRET" not in str(caught.value)
 
 
@@ -490,7 +490,7 @@ def test_a_password_is_not_shown() -> None:
 def test_the_journal_fits_the_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_network: bool, journal: str
 ) -> None:
-    monkeypatch.setattr(module, "is_on_network", lambda path: on_network)
+    monkeypatch.setattr(database, "is_on_network", lambda path: on_network)
     with Catalogue(str(tmp_path / "c.sqlite"), create=True) as catalogue:
         query = catalogue._connection.exec_driver_sql
         assert query("PRAGMA journal_mode").scalar() == journal
@@ -512,8 +512,8 @@ def test_network_file_systems_are_recognised(
         return real(mounts if path == "/proc/self/mounts" else path, *arguments, **options)
 
     monkeypatch.setattr("builtins.open", opened)
-    assert module.is_on_network("/mnt/data/archive/catalogue.sqlite") is expected
-    assert module.is_on_network("/home/catalogue.sqlite") is False
+    assert database.is_on_network("/mnt/data/archive/catalogue.sqlite") is expected
+    assert database.is_on_network("/home/catalogue.sqlite") is False
 
 
 def test_readers_and_a_writer_get_along(tmp_path: Path) -> None:
