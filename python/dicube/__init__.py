@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from dicube.core.cube import open as open  # noqa: A004
     from dicube.core.frame_writing import write_frames
     from dicube.core.image import DicomCubeImage
+    from dicube.core.instances.late_instances import append_files
+    from dicube.core.instances.one_instance import extract_instance, instance_bytes
+    from dicube.core.instances.stored_files import restore_files, store_files, stored_names
     from dicube.core.io import (
         DicomCubeImageIO,
         load,
@@ -36,10 +39,7 @@ if TYPE_CHECKING:
         save_to_dicom_folder,
         save_to_nifti,
     )
-    from dicube.core.late_instances import append_files
     from dicube.core.num_threads import get_num_threads, set_num_threads
-    from dicube.core.one_instance import extract_instance, instance_bytes
-    from dicube.core.stored_files import restore_files, store_files, stored_names
     from dicube.dicom.dicom_io import read_dicom_dir
     from dicube.dicom.dicom_meta import DicomMeta, SortMethod
     from dicube.dicom.dicom_status import DicomStatus, get_dicom_status
@@ -95,26 +95,26 @@ _HOMES = {
     "DicomStatus": "dicube.dicom",
     "PixelDataHeader": "dicube.pixel_header",
     "SortMethod": "dicube.dicom",
-    "append_files": "dicube.core.late_instances",
+    "append_files": "dicube.core.instances.late_instances",
     "build_info": "dicube._native",
     "check_dicom": "dicube.dicom",
-    "extract_instance": "dicube.core.one_instance",
+    "extract_instance": "dicube.core.instances.one_instance",
     "get_dicom_status": "dicube.dicom",
     "get_num_threads": "dicube.core.num_threads",
-    "instance_bytes": "dicube.core.one_instance",
+    "instance_bytes": "dicube.core.instances.one_instance",
     "load": "dicube.core.io",
     "load_from_dicom_folder": "dicube.core.io",
     "load_from_nifti": "dicube.core.io",
     "load_meta": "dicube.core.io",
     "open": "dicube.core.cube",
     "read_dicom_dir": "dicube.dicom",
-    "restore_files": "dicube.core.stored_files",
+    "restore_files": "dicube.core.instances.stored_files",
     "save": "dicube.core.io",
     "save_to_dicom_folder": "dicube.core.io",
     "save_to_nifti": "dicube.core.io",
     "set_num_threads": "dicube.core.num_threads",
-    "store_files": "dicube.core.stored_files",
-    "stored_names": "dicube.core.stored_files",
+    "store_files": "dicube.core.instances.stored_files",
+    "stored_names": "dicube.core.instances.stored_files",
     "verify_file": "dicube.verify.verification",
     "write_frames": "dicube.core.frame_writing",
 }

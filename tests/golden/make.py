@@ -41,7 +41,7 @@ from pydicom.uid import (
 import dicube
 from dicube import DicomCubeImage, PixelDataHeader
 from dicube.codecs.jph import imdecode_jph, imencode_jph
-from dicube.core.exactness import Exact
+from dicube.core.fidelity.exactness import Exact
 from dicube.dicom.series.geometry import Space
 from dicube.storage import DcbReader, DcbWriter
 

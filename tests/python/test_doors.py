@@ -58,7 +58,7 @@ DOORS = {
     "pandas": ("archive",),
     "starlette": ("web",),
     "uvicorn": ("web",),
-    "PIL": ("core.picture_files",),
+    "PIL": ("core.pictures.files",),
     "SimpleITK": ("core.handover",),
     "ipyniivue": ("core.handover",),
     "xarray": ("core.handover", "integrations.xarray"),

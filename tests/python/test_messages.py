@@ -25,7 +25,7 @@ from pydicom.uid import JPEGBaseline8Bit
 import dicube
 from dicube import DicomCubeImage
 from dicube.cli import main
-from dicube.core.stored_files import restore_files
+from dicube.core.instances.stored_files import restore_files
 from dicube.exceptions import DicomCubeError
 from dicube.storage import DcbReader
 from dicube.storage.packed_text import pack_bytes, pack_text, unpack_bytes, unpack_text

@@ -32,7 +32,7 @@ from dicube.archive.scan import (
     read_headers,
 )
 from dicube.archive.series_task import SeriesJob, Stored, store_series
-from dicube.core.exactness import Exact
+from dicube.core.fidelity.exactness import Exact
 from dicube.dicom.files.changed_files import Transform
 from dicube.dicom.files.sources import File
 from dicube.storage.formats import library_version

@@ -29,10 +29,10 @@ from dicube.archive.report import Report, ReportFile, SeriesResult
 from dicube.core.cube import Cube
 from dicube.core.cube import open as open_cube
 from dicube.core.cube_parts import read_meta, read_originals
-from dicube.core.exactness import Exact
+from dicube.core.fidelity.exactness import Exact
 from dicube.core.image import DicomCubeImage
-from dicube.core.one_instance import extract_instance
-from dicube.core.stored_files import restore_files
+from dicube.core.instances.one_instance import extract_instance
+from dicube.core.instances.stored_files import restore_files
 from dicube.dicom.files.changed_files import Transform
 from dicube.exceptions import (
     CubeFileNotFoundError,

@@ -25,10 +25,10 @@ from dicube.archive.places import ASIDE, Place, free_name, stem_of
 from dicube.archive.record import SeriesRecord, record_of
 from dicube.archive.scan import LeftOut, patients_in
 from dicube.core.cube_parts import ORIGINALS, read_meta, read_parts
-from dicube.core.exactness import Exact
+from dicube.core.fidelity.exactness import Exact
 from dicube.core.image import DicomCubeImage
-from dicube.core.late_instances import append_files
-from dicube.core.stored_files import restore_files, store_files
+from dicube.core.instances.late_instances import append_files
+from dicube.core.instances.stored_files import restore_files, store_files
 from dicube.dicom.elements.quiet import pydicom_quiet
 from dicube.dicom.files.changed_files import Transform, write_changed
 from dicube.dicom.files.instance import read_instance

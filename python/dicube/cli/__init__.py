@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TextIO
 
-from dicube.cli.arguments import parser
 from dicube.cli.one_line import one_line
+from dicube.cli.options.parser import parser
 from dicube.exceptions import DicomCubeError
 
 # What suggestions say of Python's arguments, and the options of the command.

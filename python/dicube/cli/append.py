@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from dicube.cli.one_line import one_line
-from dicube.cli.places import expect_single
+from dicube.cli.options.places import expect_single
 from dicube.cli.progress_bar import ProgressBar
-from dicube.core.late_instances import append_files
+from dicube.core.instances.late_instances import append_files
 
 _PARTLY_DONE = 3  # the exit status
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from dicube.cli.places import expect_single
-from dicube.core.one_instance import extract_instance
+from dicube.cli.options.places import expect_single
+from dicube.core.instances.one_instance import extract_instance
 from dicube.storage.url_files import size_of
 from dicube.storage.urls import name_of_source
 

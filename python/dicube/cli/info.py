@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicube.cli.one_line import one_line
-from dicube.cli.places import expect_single
+from dicube.cli.options.places import expect_single
 from dicube.cli.progress_bar import ProgressBar
 from dicube.codecs.records import record_of
 from dicube.dicom.files.sources import is_tree

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
-from dicube.cli.places import expect_single
+from dicube.cli.options.places import expect_single
 from dicube.core.cube import open as open_cube
-from dicube.core.picture_files import encoded, kind_of_name
-from dicube.core.pictures import contact_sheet
+from dicube.core.pictures.drawing import contact_sheet
+from dicube.core.pictures.files import encoded, kind_of_name
 from dicube.dicom.series.precedence import Window
 from dicube.exceptions import TargetExistsError
 from dicube.storage.url_files import written_to

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 
 from dicube.cli.one_line import one_line
-from dicube.cli.places import expect_single
+from dicube.cli.options.places import expect_single
 from dicube.cli.progress_bar import ProgressBar
 from dicube.storage.urls import name_of_source
 from dicube.strict_json import dump_json

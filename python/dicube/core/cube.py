@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicube.core.damage import Damage
+from dicube.core.fidelity.damage import Damage
 from dicube.core.volume import Volume
 from dicube.exceptions import DataConsistencyError, reporting_memory
 from dicube.pixel_header import PixelDataHeader
@@ -95,7 +95,7 @@ def open(  # noqa: A001 (the face's name: dicube.open)
         max_memory=max_memory,
     )
     if not reader.shape[0]:
-        from dicube.core.stored_files import expect_frames
+        from dicube.core.instances.stored_files import expect_frames
 
         expect_frames(reader)
     kept = FrameCache(cache) if cache else None
@@ -279,7 +279,7 @@ class Cube(Volume):
             >>> picture.shape, picture.dtype.name
             ((19, 24), 'uint8')
         """
-        from dicube.core.thumbnail import thumbnail
+        from dicube.core.pictures.thumbnail import thumbnail
 
         return thumbnail(self, side)
 
@@ -311,7 +311,7 @@ class Cube(Volume):
         Warns:
             UserWarning: less than the whole resolution is shown.
         """
-        from dicube.core.volume_view import view_of
+        from dicube.core.pictures.volume_view import view_of
 
         return view_of(self, level, height, most_bytes)
 
@@ -342,7 +342,7 @@ class Cube(Volume):
             [-10.0, 24.0, 2.5]
             >>> part.to_file("part.dcbs")
         """
-        from dicube.core.crop import Crop, cropped_parts
+        from dicube.core.geometry.crop import Crop, cropped_parts
         from dicube.core.image import DicomCubeImage
 
         crop = Crop.of_index(index, self.shape)
@@ -426,7 +426,7 @@ class Cube(Volume):
         Names, IDs and dates of patients are left out, because notebooks are shared. Burnt-in
         texts in the pixels are not. Never raises: what can't be read is shown as a text.
         """
-        from dicube.core.notebook import html_of
+        from dicube.core.pictures.notebook import html_of
 
         facts: dict[str, Any] = {"level": self.level} if self.level else {}
         if self.closed:
@@ -447,7 +447,7 @@ class Cube(Volume):
         parts = self._parts.all
         if not self.level:
             return parts
-        from dicube.core.crop import Crop, cropped_parts
+        from dicube.core.geometry.crop import Crop, cropped_parts
 
         shape = self._reader.shape
         return cropped_parts(parts, shape, Crop.of_level(shape, self.level))
@@ -601,8 +601,8 @@ class _Parts:
     def meta(self) -> DicomMeta | None:
         """The metadata."""
         if "meta" not in self._read:
-            from dicube.core.consistency import checked_meta
             from dicube.core.cube_parts import read_meta
+            from dicube.core.fidelity.consistency import checked_meta
 
             with self.warning():
                 meta = read_meta(self._reader)
@@ -614,8 +614,8 @@ class _Parts:
     def space(self) -> Space | None:
         """The geometry of the full resolution."""
         if "space" not in self._read:
-            from dicube.core.consistency import checked_space
             from dicube.core.cube_parts import read_space
+            from dicube.core.fidelity.consistency import checked_space
 
             with self.warning():
                 space = read_space(self._reader)
@@ -628,7 +628,7 @@ class _Parts:
         """All of them, without the original files."""
         if "all" not in self._read:
             from dicube.core.cube_parts import CubeParts, read_nifti_header
-            from dicube.core.origin import Origin
+            from dicube.core.fidelity.origin import Origin
 
             with self.warning():
                 nifti = read_nifti_header(self._reader)
@@ -642,7 +642,7 @@ class _Parts:
     def placement(self) -> tuple[Grid | None, str]:
         """The grid of the full resolution; or None and the reason."""
         if "placement" not in self._read:
-            from dicube.core.placement import placement
+            from dicube.core.geometry.placement import placement
             from dicube.dicom.series.geometry import grid_of_space
 
             if self.space is not None:  # the metadata are not needed

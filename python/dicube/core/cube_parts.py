@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
+from dicube.core.fidelity.origin import Origin
+from dicube.core.fidelity.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.core.lossy.loss import Loss, read_losses
-from dicube.core.origin import Origin
-from dicube.core.provenance import Provenance, StoredMeta, StoredOriginals
 from dicube.dicom.dicom_meta import ELSEWHERE_KEY, DicomMeta
 from dicube.dicom.dicom_status import PUBLISHED_STATUSES, DicomStatus, get_dicom_status
 from dicube.dicom.metadata.original_elements import OriginalElements

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.core.agreement import check_agreement
-from dicube.core.coded_source import FileFrames
 from dicube.core.cube_parts import CubeParts, derived_attributes, read_parts
-from dicube.core.stored_files import expect_frames
+from dicube.core.fidelity.agreement import check_agreement
+from dicube.core.fidelity.coded_source import FileFrames
+from dicube.core.instances.stored_files import expect_frames
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import write_dicom_folder
 from dicube.dicom.export.frame_coding import CodedFrame, code_frames

@@ -16,26 +16,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicube.core.agreement import check_agreement
-from dicube.core.coded_source import CodedSource
-from dicube.core.consistency import checked_header, checked_meta, checked_space
-from dicube.core.crop import Crop, cropped_parts
 from dicube.core.cube_parts import CubeParts, parts_around_frames, read_parts
-from dicube.core.damage import Damage
 from dicube.core.dicom_export import export_file, export_folder, exportable_meta
-from dicube.core.exactness import Exact, Exactness
+from dicube.core.fidelity.agreement import check_agreement
+from dicube.core.fidelity.coded_source import CodedSource
+from dicube.core.fidelity.consistency import checked_header, checked_meta, checked_space
+from dicube.core.fidelity.damage import Damage
+from dicube.core.fidelity.exactness import Exact, Exactness
+from dicube.core.fidelity.origin import Origin
+from dicube.core.fidelity.provenance import Provenance
+from dicube.core.geometry.crop import Crop, cropped_parts
+from dicube.core.geometry.parts_of_series import parts_of_slices, volumes_of
+from dicube.core.geometry.placement import fitting_nifti, grid_of_parts, placement, with_volumes
 from dicube.core.handover import Handed, from_data_array, from_sitk
+from dicube.core.instances.stored_files import expect_frames
 from dicube.core.lossy.coding import lossy_coding
 from dicube.core.lossy.loss import Loss, write_losses
 from dicube.core.nifti_image import nifti_of_image, read_nifti, without_stale_nifti
-from dicube.core.origin import Origin
-from dicube.core.parts_of_series import parts_of_slices, volumes_of
-from dicube.core.picture_source import PictureSource
+from dicube.core.pictures.source import PictureSource
 from dicube.core.pixels import Pixels
-from dicube.core.placement import fitting_nifti, grid_of_parts, placement, with_volumes
-from dicube.core.provenance import Provenance
 from dicube.core.slice_values import real_values, values_need_meta
-from dicube.core.stored_files import expect_frames
 from dicube.core.volume import Volume
 from dicube.dicom.dicom_io import read_series
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
@@ -888,7 +888,7 @@ class DicomCubeImage(Volume):
         Warns:
             UserWarning: less than the whole resolution is shown.
         """
-        from dicube.core.volume_view import view_of
+        from dicube.core.pictures.volume_view import view_of
 
         return view_of(self._picture_source(), None, height, most_bytes)
 
@@ -1051,7 +1051,7 @@ class DicomCubeImage(Volume):
             >>> image.dicom_meta.get("ImageType")
             ['DERIVED', 'SECONDARY', 'AXIAL']
         """
-        from dicube.core.regrid import regridded
+        from dicube.core.geometry.regrid import regridded
 
         self._origin.damage.check_whole()
         with reporting_memory:
@@ -1076,7 +1076,7 @@ class DicomCubeImage(Volume):
         Names, IDs and dates of patients are left out, because notebooks are shared. Burnt-in
         texts in the pixels are not. Never raises: what can't be read is shown as a text.
         """
-        from dicube.core.notebook import html_of
+        from dicube.core.pictures.notebook import html_of
 
         return html_of(self._picture_source(), None, None, {})
 

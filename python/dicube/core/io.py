@@ -12,7 +12,7 @@ from typing import Any
 
 from dicube.core.cube_parts import read_meta
 from dicube.core.dcb_files import DcbAFile, DcbFile, DcbLFile, DcbSFile
-from dicube.core.exactness import Exact
+from dicube.core.fidelity.exactness import Exact
 from dicube.core.image import DicomCubeImage
 from dicube.core.num_threads import get_num_threads
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod

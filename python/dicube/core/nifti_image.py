@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
-from dicube.core.origin import Origin
-from dicube.core.placement import fitting_nifti, grid_of_parts, placement, space_of_nifti
+from dicube.core.fidelity.origin import Origin
+from dicube.core.geometry.placement import fitting_nifti, grid_of_parts, placement, space_of_nifti
 from dicube.core.slice_values import bits_of_slices, real_values
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from dicube.core.cube_parts import derived_attributes, read_header, read_meta, read_space
 from dicube.core.dcb_files import DcbFile
+from dicube.core.instances.stored_files import expect_frames
 from dicube.core.lossy.loss import has_plain_frames, read_losses
 from dicube.core.num_threads import get_num_threads
-from dicube.core.stored_files import expect_frames
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import SeriesFiles, check_syntax
 from dicube.dicom.export.frame_coding import CodedFrame, check_samples, kept_in

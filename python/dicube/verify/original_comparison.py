@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dicube.core.image import DicomCubeImage
-from dicube.core.stored_files import has_frames, restore_files
+from dicube.core.instances.stored_files import has_frames, restore_files
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.instance import Instance
 from dicube.dicom.files.series import FoundFiles, class_name, count_classes, find_instances

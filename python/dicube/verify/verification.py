@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from dicube.core.agreement import contradictions
 from dicube.core.cube_parts import ORIGINALS, ORIGINALS_BULK, CubeParts, read_parts
-from dicube.core.placement import space_of_nifti
+from dicube.core.fidelity.agreement import contradictions
+from dicube.core.geometry.placement import space_of_nifti
 from dicube.dicom.dicom_status import DicomStatus, dicom_findings
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space, same_space, space_or_reason

@@ -28,9 +28,9 @@ from dicube.core.cube_parts import (
     read_meta,
     read_space,
 )
+from dicube.core.fidelity.origin import Origin
+from dicube.core.geometry.parts_of_series import parts_of_slices
 from dicube.core.lossy.loss import has_plain_frames, read_losses
-from dicube.core.origin import Origin
-from dicube.core.parts_of_series import parts_of_slices
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.export.folder import SeriesFiles, check_syntax, pixel_element_of

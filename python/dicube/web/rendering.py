@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dicube.core import picture_files
-from dicube.core.thumbnail import picture
+from dicube.core.pictures import files as picture_files
+from dicube.core.pictures.thumbnail import picture
 from dicube.dicom.series.precedence import Window
 from dicube.web.frames import Frames
 from dicube.web.matching import QueryError

@@ -15,7 +15,7 @@ from typing import Any
 from dicube.archive.record import record_in
 from dicube.core.cube_parts import read_originals
 from dicube.core.image import DicomCubeImage
-from dicube.core.one_instance import bytes_of_original
+from dicube.core.instances.one_instance import bytes_of_original
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import encode_file_meta, instance_parts
 from dicube.dicom.files.file_in_parts import FileInParts

@@ -17,8 +17,7 @@ import pytest
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
 
-from dicube.archive.catalogue import database, schema
-from dicube.archive.catalogue import Catalogue, Entry, Source, conditions_of
+from dicube.archive.catalogue import Catalogue, Entry, Source, conditions_of, database, schema
 from dicube.archive.dates import dates_of
 from dicube.archive.record import PATIENT, SERIES, STUDY, InstanceRecord, SeriesRecord
 from dicube.exceptions import (

@@ -22,7 +22,7 @@ from pydicom.uid import BasicTextSRStorage, JPEG2000Lossless
 
 from dicube import DicomCubeImage, __version__
 from dicube.cli import main
-from dicube.cli.arguments import parser
+from dicube.cli.options.parser import parser
 from dicube.cli.progress_bar import ProgressBar
 from dicube.storage import DcbReader
 

@@ -12,8 +12,8 @@ from inputs.dicom_series import make_series
 import dicube
 from dicube import DicomCubeImage
 from dicube.cli import main
-from dicube.core.picture_files import encoded
-from dicube.core.pictures import contact_sheet
+from dicube.core.pictures.drawing import contact_sheet
+from dicube.core.pictures.files import encoded
 from dicube.dicom.series.precedence import Window
 
 pillow = pytest.importorskip("PIL.Image")

@@ -28,8 +28,10 @@ CASES: dict[str, Use] = {
     "pixels.Pixels.take_real": lambda at: read(at).get_fdata(),
     "cube.Cube._taken": lambda at: dicube.open(at / "x.dcbs")[0],
     "cube_parts.DicomMeta.from_json": lambda at: dicube.load_meta(at / "x.dcbs"),
-    "provenance.originals_from_bytes": lambda at: read(at).to_dicom_folder(at / "out"),
-    "stored_files.write_originals": lambda at: dicube.restore_files(at / "x.dcbs", at / "out"),
+    "fidelity.provenance.originals_from_bytes": lambda at: read(at).to_dicom_folder(at / "out"),
+    "instances.stored_files.write_originals": lambda at: dicube.restore_files(
+        at / "x.dcbs", at / "out"
+    ),
 }
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy as sql
@@ -29,8 +29,7 @@ from dicube.exceptions import (
 )
 from dicube.storage.urls import text_without_credentials, without_credentials
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_Self = TypeVar("_Self", bound="Database")
 
 IN_MEMORY = ":memory:"
 _BATCH = 500  # values in one IN: SQLite has allowed 999 variables since 2004
@@ -114,7 +113,7 @@ class Database:
         self._connection.close()
         self._engine.dispose()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:

@@ -17,7 +17,7 @@ from inputs.original_files import PIXEL_DATA, contents, packed
 from inputs.work import lines_run
 
 from dicube import DicomCubeImage, strict_json
-from dicube.core.provenance import pack_originals
+from dicube.core.fidelity.provenance import pack_originals
 from dicube.dicom.originals import model, section
 from dicube.dicom.originals.model import (
     IN_MEMORY,

@@ -1,0 +1,1 @@
+"""The options of the `dicube` command. Must not know what they do."""

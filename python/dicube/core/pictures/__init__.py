@@ -1,0 +1,1 @@
+"""Pictures of volumes: windows, thumbnails, planes, contact sheets, and what notebooks show."""
