@@ -160,6 +160,7 @@ def test_versions() -> None:
     import dicube
 
     assert dicube.__version__ == expected
+    assert f"\nversion: {expected}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_build_info_names_what_is_linked_in_by_its_pinned_version() -> None:
