@@ -49,15 +49,3 @@ def test_commands(folder: Path) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
         assert (ROOT / target).exists(), target
-
-
-def test_the_map_of_the_tree_is_the_tree() -> None:
-    listing = next(block for block in blocks("") if "Python package" in block)
-    parents = [ROOT]  # by depth; each level is indented by two spaces
-    for line in listing.splitlines():
-        names = re.split(r"\s{2,}", line.strip())[0:-1]
-        depth = (len(line) - len(line.lstrip())) // 2
-        for name in names:
-            assert (parents[depth] / name).exists(), line
-        if names:
-            parents[depth + 1 :] = [parents[depth] / names[0]]
