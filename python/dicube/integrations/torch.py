@@ -233,6 +233,7 @@ class SliceDataset(_Samples):
     integers.
 
     Example, with torch installed:
+
         slices = SliceDataset(["a.dcbs", "b.dcbs"])
         slices[3]["image"].shape  # torch.Size([1, 512, 512])
     """

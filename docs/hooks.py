@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: the order of pages, and the reference pages that repeat another file.
+"""Hooks of mkdocs: the order of pages, and reference pages that are made from other files.
 
 The pages of the command, the C ABI, the format and the limits are made when the manual is built, so
 that they can't differ from the program. A section lists its pages in the order in which its
@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import griffe
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
@@ -49,6 +50,16 @@ def on_post_build(config: Any) -> None:
     ]
     if found:
         raise PluginError("\n".join(found))
+
+
+class ExamplesAsCode(griffe.Extension):
+    """Lets mkdocstrings show `Example:` in a docstring as code, which it does for `Examples:`."""
+
+    def on_object(self, *, obj: griffe.Object, **_others: Any) -> None:
+        """Rename the section of one docstring."""
+        if obj.docstring is not None:
+            text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
+            obj.docstring.value = text
 
 
 # --------------------------------------------------------------------------------- order of pages
