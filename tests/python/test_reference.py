@@ -1,11 +1,16 @@
-"""The reference of the manual lists every exception, warning, status and finding of the code."""
+"""The reference of the manual has every exception, warning, status, finding, command and function.
+
+Some of its pages are written, others made by docs/hooks.py when the manual is built.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from types import ModuleType
 
 import pytest
 from programs.running import ROOT
@@ -130,3 +135,72 @@ def test_every_integration_is_on_its_page() -> None:
     for path in sorted((PACKAGE / "integrations").glob("[a-z]*.py")):
         if path.stem != "as_nifti":
             assert f"dicube.{path.stem}" in page or f"dicube.integrations.{path.stem}" in page, path
+
+
+# ------------------------------------------------------------------------------- generated pages
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    """The module docs/hooks.py, which mkdocs calls."""
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("griffe")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_command_has_every_verb_and_option(hooks: ModuleType) -> None:
+    from dicube.cli.arguments import parser
+
+    page = hooks.command_page()
+    names = dict(hooks.commands(parser()))
+    assert {"dicube convert", "dicube archive add", "dicube serve"} <= set(names)
+    for name, command in names.items():
+        (part,) = re.findall(rf"^#+ {name}$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        for action in command._actions:
+            for option in action.option_strings:
+                assert option in part, f"{name} {option}"
+
+
+def test_the_page_of_the_c_abi_has_every_declaration_and_comment(hooks: ModuleType) -> None:
+    header = (ROOT / "cpp" / "include" / "dicube" / "dicube.h").read_text()
+    page = hooks.c_abi_page(header)
+    shown = "\n".join(re.findall(r"^```c\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    declared = re.findall(r"^DICUBE_API [^;]*;", header, re.MULTILINE)
+    assert len(declared) > 40
+    for declaration in declared:
+        assert declaration in shown
+        name = declaration.split("(")[0].split()[-1].lstrip("*")
+        assert re.search(rf"^### .*`{name}`", page, re.MULTILINE), name
+    words = re.sub(r"[^A-Za-z]+", " ", page)
+    for comment in re.findall(r"^/\* ([A-Z][^*]*(?:\*(?!/)[^*]*)*)\*/$", header, re.MULTILINE):
+        assert re.sub(r"[^A-Za-z]+", " ", comment).strip() in words
+    for constant in re.findall(r"^#define (DICUBE_[A-Z0-9_]+) ", header, re.MULTILINE):
+        assert constant == "DICUBE_API" or constant in shown, constant
+
+
+def test_the_page_of_limits_has_the_table_that_a_test_compares(hooks: ModuleType) -> None:
+    page = hooks.limits_page((ROOT / "SECURITY.md").read_text())
+    assert page.startswith("# Limits\n") and page.count("\n|") > 30 and "\n## " not in page
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<script src="https://unpkg.com/mermaid"></script>',
+        '<link rel="stylesheet" href="//fonts.googleapis.com/css">',
+        '<img src="http://example.org/a.png">',
+        "<style>@font-face { src: url(https://example.org/a.woff) }</style>",
+        '<pre class="mermaid">graph</pre>',
+    ],
+)
+def test_what_a_page_loads_from_elsewhere_is_found(hooks: ModuleType, html: str) -> None:
+    assert hooks.loaded_urls(html)
+
+
+def test_links_and_files_of_the_manual_may_stand_on_a_page(hooks: ModuleType) -> None:
+    html = '<a href="https://example.org">a</a><img src="images/page.png"><link href="a.css">'
+    assert hooks.loaded_urls(html) == []

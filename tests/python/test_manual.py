@@ -1,0 +1,70 @@
+"""The code on each page of the manual runs, and prints what the page shows.
+
+`programs/run_page.py` says how, and what a page can mark.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from inputs.example_files import write_example_files
+from programs.run_page import Block, blocks_of, files_of
+from programs.running import PROGRAMS, ROOT, run_python
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+
+# Of blocks that nobody runs.
+DATA = {"text", "json", "toml", "yaml", "html", "nginx"}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of `example_files`, made once."""
+    folder = tmp_path_factory.mktemp("example_files")
+    write_example_files(folder)
+    return folder
+
+
+def test_there_are_pages() -> None:
+    assert PAGES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+def test_page(page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = blocks_of(page)
+    fences = re.findall(r"^ *(?:```|~~~)", page.read_text(), re.MULTILINE)
+    assert len(fences) == 2 * len(blocks), "a fence is indented, or is not ```"
+    for number, block in enumerate(blocks):
+        assert is_explained(block, blocks[number + 1 :]), f"{page.name}:{block.line}"
+    code = [block for block in blocks if block.language not in DATA and not block.not_run]
+    if not code:
+        return
+    missing = {name for block in code for name in block.missing}
+    if all(block.missing for block in code):
+        pytest.skip(reason(missing))
+    monkeypatch.chdir(tmp_path)
+    for name in files_of(page):
+        if (files / name).is_dir():
+            shutil.copytree(files / name, name)
+        else:
+            shutil.copy(files / name, name)
+    result = run_python(PROGRAMS / "run_page.py", page)
+    assert result.returncode == 0, result.stdout + result.stderr
+    if missing:
+        pytest.skip(f"the rest of the page runs; {reason(missing)}")
+
+
+def reason(missing: set[str]) -> str:
+    return f"{', '.join(sorted(missing))} not installed; see `ci/run integrations`"
+
+
+def is_explained(block: Block, later: list[Block]) -> bool:
+    """Return whether a block is run, is data, is used by a later command, or says why not."""
+    if block.title:
+        used = [other for other in later if other.language == "sh" and block.title in other.code]
+        return bool(used or block.not_run)
+    return bool(block.language in ("python", "sh", *DATA) or block.not_run)
