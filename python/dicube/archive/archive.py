@@ -154,6 +154,10 @@ class Archive:
         {'added': 1}
         >>> [series["Modality"] for series in archive.series(patient="4711")]
         ['CT']
+        >>> archive.series()[0].open()[3].shape
+        (48, 40)
+        >>> len(archive.restore("restored", patient="4711"))
+        5
     """
 
     def __init__(

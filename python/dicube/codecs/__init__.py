@@ -39,10 +39,26 @@ class ImageCodec(Protocol):
     extensions: tuple[str, ...]
 
     def encode(self, image: NDArray[Any], /, **options: Any) -> bytes:
-        """Encode one image."""
+        """Encode one image.
+
+        Args:
+            image: (rows, columns), or (rows, columns, 3) for colour.
+            options: of the codec, by name.
+
+        Returns:
+            The codestream.
+        """
 
     def decode(self, data: Any, /, **options: Any) -> NDArray[Any]:
-        """Decode one image."""
+        """Decode one image.
+
+        Args:
+            data: the codestream.
+            options: of the codec, by name.
+
+        Returns:
+            The image, with shape and dtype of the one encoded.
+        """
 
     def is_available(self) -> bool:
         """Return whether the codec can be used."""

@@ -124,6 +124,15 @@ class Cube(Volume):
         shape: (slices, rows, columns), or (slices, rows, columns, 3) for colour.
         dtype: of the stored values.
         level: resolution level; 0 is the full resolution.
+
+    Example:
+        >>> cube = dicube.open("head.dcbs")
+        >>> cube
+        <Cube shape=(5, 48, 40) dtype=int16>
+        >>> cube[[0, 3], ::2].shape
+        (2, 24, 40)
+        >>> bool((np.asarray(cube) == dicube.load("head.dcbs").raw_image).all())
+        True
     """
 
     def __init__(
@@ -156,6 +165,12 @@ class Cube(Volume):
             DataConsistencyError: `out` does not fit.
             InvalidCubeFileError: a checksum differs, or the file can't be read.
             CodecError: a frame can't be decoded.
+
+        Example:
+            >>> cube = dicube.open("head.dcbs")
+            >>> batch = np.empty((3, 48, 40), cube.dtype)
+            >>> cube.read([3, 1, 4], out=batch) is batch
+            True
         """
         wanted = frame_index(index, self.shape)
         if out is not None and (out.shape != wanted.shape or out.dtype != self.dtype):
@@ -191,6 +206,11 @@ class Cube(Volume):
 
         Warns:
             UserWarning: see `DicomCubeImage.get_fdata`.
+
+        Example:
+            >>> cube = dicube.open("head.dcbs")
+            >>> cube.get_fdata(np.s_[3, 8:24, 8:24]).shape  # decodes one slice
+            (16, 16)
         """
         from dicube.core.slice_values import real_values
 
@@ -251,6 +271,11 @@ class Cube(Volume):
 
         Raises:
             DataConsistencyError: the file does not have the level.
+
+        Example:
+            >>> half = dicube.open("head.dcbs").at_level(1)
+            >>> half.shape, half.spacing
+            ((5, 24, 20), (2.5, 1.0, 1.5))
         """
         return Cube(self._reader, self._parts, self._cache, level)
 

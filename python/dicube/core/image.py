@@ -177,6 +177,11 @@ class DicomCubeImage(Volume):
                 distinguishes them. Or a file is not encoded as it states, or has two values of
                 another element; names the file and the element. Or the rescale of slices is
                 unreadable; see `get_fdata`.
+
+        Example:
+            >>> image = dicube.DicomCubeImage.from_dicom_folder("series")
+            >>> image
+            <DicomCubeImage shape=(5, 48, 40) dtype=int16 status=consistent>
         """
         with reporting_memory:
             meta, volume, header, originals = read_series(
@@ -322,6 +327,10 @@ class DicomCubeImage(Volume):
                 is sheared (it is kept nevertheless); or bytes of the file are left out (around the
                 voxels of an .img file, or more than 256 MiB behind the voxels), or `vox_offset`
                 doesn't say where the voxels begin.
+
+        Example:
+            >>> dicube.DicomCubeImage.from_nifti("brain.nii.gz").shape  # (z, y, x)
+            (10, 9, 8)
         """
         with reporting_memory:
             voxels, parts, reason = read_nifti(source)
@@ -425,6 +434,11 @@ class DicomCubeImage(Volume):
                 can't give the real values of all slices, so that these are written, as float64; or
                 the voxels have changed, and bytes behind them in the NIfTI file read are left out;
                 or so are files beside the volume, kept with the original files.
+
+        Example:
+            >>> dicube.load("head.dcbs").to_nifti("head.nii.gz")
+            >>> dicube.DicomCubeImage.from_nifti("head.nii.gz").shape
+            (5, 48, 40)
         """
         self._origin.damage.check_whole()
         parts = self._parts()
@@ -856,6 +870,12 @@ class DicomCubeImage(Volume):
         Warns:
             UserWarning: stored values are indices of a palette, which have no real values; or the
                 rescale or mapping of slices is unreadable, such as a RescaleSlope of '2,5'.
+
+        Example:
+            >>> header = dicube.PixelDataHeader(RescaleSlope=2.0, RescaleIntercept=-1000.0)
+            >>> image = dicube.DicomCubeImage(np.full((2, 3, 4), 500, np.uint16), header)
+            >>> image.get_fdata()[0, 0]
+            array([0., 0., 0., 0.], dtype=float32)
         """
         damage, header = self._origin.damage, self.pixel_header
         damage.check_values()
@@ -968,6 +988,13 @@ class DicomCubeImage(Volume):
         Raises:
             DataConsistencyError: no slice is intact; or the metadata, the pixel header or the
                 record of losses was damaged.
+
+        Example:
+            >>> image = dicube.load("head.dcbs", on_error="skip")
+            >>> image.damaged_frames
+            ()
+            >>> image.intact_part() is image
+            True
         """
         damage, read = self._origin.damage, self._origin.intact_provenance
         if not damage:
@@ -995,6 +1022,11 @@ class DicomCubeImage(Volume):
 
         Returns:
             The volumes; [self] if there is only one, or if nothing distinguishes them.
+
+        Example:
+            >>> image = dicube.load("head.dcbs")
+            >>> [volume.shape for volume in image.volumes()]
+            [(5, 48, 40)]
         """
         found = volumes_of(self._parts(), self.shape)
         return [self._part(slices, parts) for slices, parts in found] or [self]

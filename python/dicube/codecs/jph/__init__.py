@@ -80,7 +80,15 @@ _LAYOUT = {
 
 
 class JphCodec:
-    """HTJ2K, an entry of the codec registry."""
+    """HTJ2K, an entry of the codec registry.
+
+    Example:
+        >>> from dicube.codecs import JphCodec
+        >>> image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+        >>> coded = JphCodec().encode(image)
+        >>> len(coded) < image.nbytes, bool((JphCodec().decode(coded) == image).all())
+        (True, True)
+    """
 
     id = JPH.id
     name = JPH.name
@@ -131,7 +139,7 @@ class JphCodec:
         return imencode_jph(image, num_threads)
 
     def encode_lossless(self, image: NDArray[Any], /, **kwargs: Any) -> bytes:
-        """Encode one image losslessly, with the options of `encode`."""
+        """Encode one image losslessly; see `encode`."""
         return self.encode(image, **kwargs)
 
     def decode(

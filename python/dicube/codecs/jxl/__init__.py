@@ -229,7 +229,15 @@ def restore_jpeg(data: bytes) -> bytes:
 
 
 class JxlCodec:
-    """JPEG XL, an entry of the codec registry."""
+    """JPEG XL, an entry of the codec registry.
+
+    Example:
+        >>> from dicube.codecs import JxlCodec
+        >>> image = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+        >>> coded = JxlCodec().encode(image, effort=5)
+        >>> bool((JxlCodec().decode(coded) == image).all())
+        True
+    """
 
     id = JXL.id
     name = JXL.name

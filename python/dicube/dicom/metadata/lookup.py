@@ -123,7 +123,17 @@ class MetadataLookup:
         return of_slices(entry, range(self.slice_count), plain_value)
 
     def get_of_slice(self, tag: TagLike, index: int) -> Any:
-        """Return the value that an element has in one slice; None if the slice lacks it."""
+        """Return the value that an element has in one slice; None if the slice lacks it.
+
+        Args:
+            tag: the element.
+            index: the number of the slice, from 0.
+
+        Example:
+            >>> meta = dicube.read_dicom_dir("series")
+            >>> meta.get_of_slice("InstanceNumber", 3)
+            4
+        """
         entry = self._entry(tag)
         if entry is None:
             return None
@@ -173,6 +183,10 @@ class MetadataLookup:
         """Return the items of a sequence in some slices, in DICOM JSON; None for those without it.
 
         The sequence may be in the dataset, a functional group macro, or in the first item of one.
+
+        Args:
+            tag: the sequence.
+            slices: the numbers of the slices, from 0.
         """
         key = get_tag_key(tag)
         elements: Iterable[JsonElement | None] = [None] * len(slices)
@@ -214,7 +228,13 @@ class MetadataLookup:
         return values[0] if isinstance(values, list) and len(values) == 1 else values or None
 
     def is_shared(self, tag_input: TagLike) -> bool:
-        """Return whether all slices have the element, with the same value."""
+        """Return whether all slices have the element, with the same value.
+
+        Example:
+            >>> meta = dicube.read_dicom_dir("series")
+            >>> meta.is_shared("PatientName"), meta.is_shared("InstanceNumber")
+            (True, False)
+        """
         entry = self._entry(tag_input)
         return entry is not None and is_uniform(entry)
 

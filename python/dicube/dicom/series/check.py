@@ -68,8 +68,8 @@ def check_dicom(meta: DicomMeta) -> list[Finding]:
     | missing_sop_instance_uid, duplicate_sop_instance_uid | instances are not identified |
     | non_uniform_patient, …_study, …_modality, …_sop_class | slices have different origins |
     | non_uniform_frame_of_reference, …_patient_position | positions are not comparable |
-    | non_uniform_photometric_interpretation, …_rescale_type, …_units, …_pixel_padding | stored
-      values have different meanings |
+    | non_uniform_photometric_interpretation, …_units | stored values differ in meaning |
+    | non_uniform_rescale_type, …_pixel_padding | likewise |
     | non_uniform_window | the display window varies |
     | non_uniform_slice_thickness | the slice thickness varies |
     | several_real_world_mappings | real values depend on which mapping is chosen |
