@@ -52,7 +52,7 @@ def test_page(page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.Monke
             shutil.copytree(files / name, name)
         else:
             shutil.copy(files / name, name)
-    result = run_python(PROGRAMS / "run_page.py", page)
+    result = run_python("-W", "error::UserWarning", PROGRAMS / "run_page.py", page)
     assert result.returncode == 0, result.stdout + result.stderr
     if missing:
         pytest.skip(f"the rest of the page runs; {reason(missing)}")
