@@ -38,6 +38,8 @@ def on_files(files: Files, config: Any) -> Files:
     for folder, title in SECTIONS.items():
         if pages := ordered_pages(files, folder):
             config.nav.append({title: pages})
+    top = {file.src_uri for file in files.documentation_pages() if "/" not in file.src_uri}
+    config.nav += sorted(top - {"index.md"})
     return files
 
 

@@ -6,7 +6,7 @@ by shells. What a page has in a `text` block right after a block of code is what
 
     <!-- not run: why -->        of a block of code
     <!-- not compared: why --> of a block of text
-    <!-- needs: torch, node -->  not run where a package or program is missing
+    <!-- needs: node, npm -->     not run where a program is missing
 
 A block with a title, such as ```c title="read.c", is written to that file, for later commands. The
 folder is empty, but for what the page asks of the files of `example_files`:
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import doctest
-import importlib.util
 import io
 import os
 import re
@@ -57,7 +56,7 @@ class Block:
         line: the number of the first line of `code` in the page.
         title: the name of a file to write; '' for none.
         not_run: why the block is not run, or its text not compared; '' if it is.
-        needs: the packages and programs without which it is not run.
+        needs: the programs without which it is not run.
         follows: whether only empty lines lie between this block and the one before.
     """
 
@@ -72,11 +71,7 @@ class Block:
     @property
     def missing(self) -> list[str]:
         """Those of `needs` that this machine lacks."""
-        return [
-            name
-            for name in self.needs
-            if shutil.which(name) is None and importlib.util.find_spec(name) is None
-        ]
+        return [name for name in self.needs if shutil.which(name) is None]
 
 
 def blocks_of(page: Path) -> list[Block]:
