@@ -8,6 +8,7 @@ index.md links to them, then those that it doesn't link to.
 from __future__ import annotations
 
 import argparse
+import posixpath
 import re
 import sys
 from collections.abc import Iterator
@@ -38,8 +39,6 @@ def on_files(files: Files, config: Any) -> Files:
     for folder, title in SECTIONS.items():
         if pages := ordered_pages(files, folder):
             config.nav.append({title: pages})
-    top = {file.src_uri for file in files.documentation_pages() if "/" not in file.src_uri}
-    config.nav += sorted(top - {"index.md"})
     return files
 
 
@@ -68,18 +67,19 @@ class ExamplesAsCode(griffe.Extension):
 
 
 def ordered_pages(files: Files, folder: str) -> list[str]:
-    """Return the pages of a section: index.md, those that it links to, the others."""
+    """Return the pages of a section: index.md, those that it links to, the others.
+
+    Pages outside the folders of sections belong to the section whose index.md links to them.
+    """
+    names = sorted(file.src_uri for file in files.documentation_pages())
     index = f"{folder}/index.md"
-    others = sorted(
-        file.src_uri
-        for file in files.documentation_pages()
-        if file.src_uri.startswith(f"{folder}/") and file.src_uri != index
-    )
+    others = [name for name in names if name.startswith(f"{folder}/") and name != index]
     page = files.get_file_from_path(index)
     if page is None:
         return others
-    linked = [f"{folder}/{name}" for name in re.findall(r"\]\(([\w./-]+\.md)", page.content_string)]
-    first = [name for name in dict.fromkeys(linked) if name in others]
+    targets = re.findall(r"\]\(([\w./-]+\.md)", page.content_string)
+    linked = dict.fromkeys(posixpath.normpath(f"{folder}/{target}") for target in targets)
+    first = [name for name in linked if name in others or ("/" not in name and name in names)]
     return [index, *first, *(name for name in others if name not in first)]
 
 
@@ -137,7 +137,7 @@ def limits_page(security: str) -> str:
 def command_page() -> str:
     """Return the help of the `dicube` command and its verbs, as argparse prints it."""
     sys.path.insert(0, str(ROOT / "python"))
-    from dicube.cli.arguments import parser
+    from dicube.cli.options.parser import parser
 
     text = "# The dicube command\n\nInstalled with the package; `python -m dicube` is the same.\n"
     for name, command in commands(parser()):

@@ -60,7 +60,7 @@ def test_page(page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.Monke
             shutil.copytree(files / name, name)
         else:
             shutil.copy(files / name, name)
-    # A reader would wonder at a warning that the page says nothing of; those of large libraries vary.
+    # A page must not give warnings that it hides from its reader; large libraries have their own.
     strict = [] if large else ["-W", "error::UserWarning"]
     result = run_python(*strict, PROGRAMS / "run_page.py", page)
     assert result.returncode == 0, result.stdout + result.stderr

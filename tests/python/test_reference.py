@@ -15,7 +15,8 @@ from types import ModuleType
 import pytest
 from programs.running import ROOT
 
-from dicube import DicomStatus
+import dicube
+from dicube import DicomStatus, codecs
 from dicube.dicom.series import check
 from dicube.exceptions import DicomCubeError
 
@@ -130,6 +131,17 @@ def test_every_status_code_has_its_exception() -> None:
     }
 
 
+def test_every_public_name_is_on_a_page() -> None:
+    pages = "".join(path.read_text() for path in sorted(REFERENCE.glob("*.md")))
+    shown = {name.rpartition(".")[2] for name in re.findall(r"^::: ([\w.]+)$", pages, re.MULTILINE)}
+    shown |= {
+        name for listed in re.findall(r"members: \[(.*)\]", pages) for name in listed.split(", ")
+    }
+    public = {*dicube.__all__, *codecs.__all__} - {"__version__"}
+    public |= {name for module, name in exception_names() if module == "dicube.exceptions"}
+    assert public - shown == set()
+
+
 def test_every_integration_is_on_its_page() -> None:
     page = (REFERENCE / "integrations.md").read_text()
     for path in sorted((PACKAGE / "integrations").glob("[a-z]*.py")):
@@ -153,7 +165,7 @@ def hooks() -> ModuleType:
 
 
 def test_the_page_of_the_command_has_every_verb_and_option(hooks: ModuleType) -> None:
-    from dicube.cli.arguments import parser
+    from dicube.cli.options.parser import parser
 
     page = hooks.command_page()
     names = dict(hooks.commands(parser()))
