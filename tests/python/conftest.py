@@ -32,21 +32,33 @@ def published_python() -> Path:
     """The Python of a virtual environment in the cache folder that has the published package."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dicube"
     home = cache / f"published-{PUBLISHED.partition('==')[2]}-nifti-py{sys.version_info[1]}"
-    python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not (home / "ready").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        venv.create(home, with_pip=True)
+    python = Path("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if not home.exists():
+        made = home.with_name(f"{home.name}-{os.getpid()}")  # other processes may make it, too
+        venv.create(made, with_pip=True)
         result = subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--timeout=15", "--retries=1", PUBLISHED],
+            [
+                made / python,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--timeout=15",
+                "--retries=1",
+                PUBLISHED,
+            ],
             capture_output=True,
             text=True,
             check=False,
         )
         if result.returncode:
-            shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(made)
             pytest.skip(f"PyPI can't be reached for {PUBLISHED}: {result.stderr.strip()[-200:]}")
-        (home / "ready").touch()
-    return python
+        try:
+            made.rename(home)
+        except OSError:  # another process was first
+            shutil.rmtree(made)
+    return home / python
 
 
 @pytest.fixture

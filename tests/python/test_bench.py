@@ -45,6 +45,7 @@ PATCH = [(1, 3), (0, 8), (5, 20)]
 ARGUMENTS: dict[str, list[Any]] = {"slice": [2], "patch": PATCH, "patch_held": PATCH}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", HERE)
 def test_operations(store: type[Store], series: Series, tmp_path: Path) -> None:
     path = tmp_path / f"file{store.extension}"

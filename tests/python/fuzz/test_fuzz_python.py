@@ -31,6 +31,7 @@ def test_corpus(path: Path) -> None:
     fuzz_python.run(fuzz_python.TARGETS[path.parent.name], path.read_bytes())
 
 
+@pytest.mark.slow
 def test_seeds() -> None:
     import fuzz_python
 

@@ -18,6 +18,7 @@ from programs.running import ROOT, needs, run_python
 SERVERS = ["dicube .dcbs", "dicube .dcbs, explicit", "dicube .dcba", "Orthanc"]
 
 
+@pytest.mark.slow
 def test_all_servers_answer_and_are_in_the_table(tmp_path: Path) -> None:
     needs("Orthanc", "nginx")
     folder = write_series(tmp_path / "series", series_of(1, 3, shape=(16, 24)))

@@ -27,6 +27,7 @@ from programs.running import PROGRAMS, needs
 
 import dicube
 
+pytestmark = pytest.mark.slow
 PACKAGES = ("@ohif/app@3.13.2", "playwright-core@1.65.1")
 
 
