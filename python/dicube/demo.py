@@ -1,14 +1,17 @@
-"""`dicube demo`: compresses a real series, restores it, and shows that nothing was lost.
+"""`dicube demo`: compresses a series, restores it, and shows that nothing was lost.
 
 Uses the public interface only, as any other program would.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import time
 import warnings
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,8 @@ from dicube.exceptions import MetaDataError
 from dicube.storage.formats import kind_of_path
 from dicube.whole_files import temporary_folder
 
-# The largest series of real slices, in bytes, in the pydicom wheel.
+# A functional MR of a head, which comes with nibabel, and the largest series of slices in pydicom.
+_EXAMPLE_OF_NIBABEL = Path("tests", "data", "example4d.nii.gz")
 _SERIES_OF_PYDICOM = Path("data", "test_files", "dicomdirtests", "98892001", "CT5N")
 
 _EXTENSIONS = (".dcbs", ".dcba")
@@ -28,7 +32,8 @@ def run_demo(folder: Path | None, num_threads: int | None) -> bool:
     """Convert a series to each format and back to DICOM, compare, and print a table.
 
     Args:
-        folder: DICOM files; None for the series that comes with pydicom.
+        folder: DICOM files; None for a volume that comes with nibabel, written as DICOM, or without
+            nibabel for a small series that comes with pydicom.
         num_threads: None or 0 for one per available processor.
 
     Returns:
@@ -36,10 +41,30 @@ def run_demo(folder: Path | None, num_threads: int | None) -> bool:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the output shows the status
-        return _compare(folder or series_of_pydicom(), num_threads)
+        with temporary_folder("dicube-demo-") as work:
+            source, title = (folder, str(folder)) if folder else _example(Path(work))
+            is_equal = _compare(source, title, Path(work), num_threads)
+    print(
+        "\nNext:\n"
+        f"  dicube convert {folder or 'FOLDER'} head.dcbs  # stores a series of your own\n"
+        "  dicube view head.dcbs  # shows it in the browser: pip install 'dicube[web]'\n"
+        "  python -c \"import dicube; print(dicube.open('head.dcbs')[0])\"  # decodes one slice"
+    )
+    return is_equal
 
 
-def _compare(source: Path, num_threads: int | None) -> bool:
+def _example(work: Path) -> tuple[Path, str]:
+    """Return a folder of DICOM files, of real voxels, and what they are."""
+    path = _file_of("nibabel", _EXAMPLE_OF_NIBABEL)
+    if path is None:
+        return series_of_pydicom(), "a series that comes with pydicom"
+    volume = DicomCubeImage.from_nifti(path).volumes()[0]
+    volume.init_meta("MR", "EXAMPLE^NIBABEL", "example4d")
+    volume.to_dicom_folder(work / "example4d")
+    return work / "example4d", f"a volume of nibabel's {path.name}, written as DICOM"
+
+
+def _compare(source: Path, title: str, work: Path, num_threads: int | None) -> bool:
     """Convert, compare and print; see `run_demo`."""
     watch = _Watch()
     image = DicomCubeImage.from_dicom_folder(source, num_threads=num_threads)
@@ -48,18 +73,15 @@ def _compare(source: Path, num_threads: int | None) -> bool:
     assert meta is not None
     shape = " x ".join(map(str, image.shape))
     print(
-        f"{source}\n{meta.get('Modality', '')} {shape} {image.dtype.name}, "
+        f"{title}\n{meta.get('Modality', '')} {shape} {image.dtype.name}, "
         f"{len(meta)} elements per slice, status {image.dicom_status.value}\n"
     )
     print(f"{'':20}{'bytes':>14}{'ratio':>9}{'write':>11}{'read':>11}")
     source_size = sum(os.path.getsize(path) for path in meta.filenames or [])
     _print_row("DICOM files", source_size, source_size, None, read_time)
     findings: dict[str, list[str]] = {}
-    with temporary_folder("dicube-demo-") as work:
-        for extension in _EXTENSIONS:
-            findings |= _round_trip(
-                image, source_size, Path(work) / f"series{extension}", num_threads
-            )
+    for extension in _EXTENSIONS:
+        findings |= _round_trip(image, source_size, work / f"series{extension}", num_threads)
 
     print("\nratio: size of the DICOM files / size.  Compared with the source:")
     for what, differences in findings.items():
@@ -70,6 +92,10 @@ def _compare(source: Path, num_threads: int | None) -> bool:
                 f"  {what:18}equal: {image.raw_image.size:,} stored values, {len(meta)} elements "
                 f"in {meta.slice_count} slices, geometry, status"
             )
+    digests = _digests(meta.filenames or [])
+    for extension in _EXTENSIONS:
+        same = digests & _digests(_restored(work / f"series{extension}").iterdir())
+        print(f"  files from {extension:7}{same.total()} of {digests.total()} equal, byte for byte")
     return not any(findings.values())
 
 
@@ -86,7 +112,7 @@ def _round_trip(
     name = f"{extension} ({kind_of_path(path).codec.label})"
     _print_row(name, path.stat().st_size, source_size, write_time, read_time)
 
-    folder = path.with_name(f"{path.name} to DICOM")
+    folder = _restored(path)
     watch.lap()
     loaded.to_dicom_folder(folder)
     write_time = watch.lap()
@@ -98,6 +124,16 @@ def _round_trip(
         extension: _differences(image, loaded),
         f"DICOM from {extension}": _differences(image, restored),
     }
+
+
+def _restored(path: Path) -> Path:
+    """Return the folder for the DICOM files that are restored from a file."""
+    return path.with_name(f"{path.name} to DICOM")
+
+
+def _digests(paths: Iterable[str | Path]) -> Counter[bytes]:
+    """Return how often each content occurs, by its SHA-256."""
+    return Counter(hashlib.sha256(Path(path).read_bytes()).digest() for path in paths)
 
 
 class _Watch:
@@ -114,15 +150,20 @@ class _Watch:
 
 def series_of_pydicom() -> Path:
     """Return the folder of the series that comes with pydicom."""
-    found = importlib.util.find_spec("pydicom")
-    for place in (found.submodule_search_locations if found else None) or []:
-        folder = Path(place) / _SERIES_OF_PYDICOM
-        if folder.is_dir():
-            return folder
-    raise MetaDataError(
-        "the installed pydicom has no test data",
-        suggestion="give a folder of DICOM files: dicube demo FOLDER",
-    )
+    folder = _file_of("pydicom", _SERIES_OF_PYDICOM)
+    if folder is None:
+        raise MetaDataError(
+            "the installed pydicom has no test data",
+            suggestion="give a folder of DICOM files: dicube demo FOLDER",
+        )
+    return folder
+
+
+def _file_of(package: str, name: Path) -> Path | None:
+    """Return a file or folder that an installed package has, without importing the package."""
+    found = importlib.util.find_spec(package)
+    places = (found.submodule_search_locations if found else None) or []
+    return next((Path(place) / name for place in places if (Path(place) / name).exists()), None)
 
 
 def _print_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -430,9 +431,29 @@ class TestVerify:
 
 
 class TestDemo:
-    def test_series_of_pydicom(self) -> None:
+    def test_volume_of_nibabel(self) -> None:
+        pytest.importorskip("nibabel")
         result = run("demo")
         assert result.returncode == 0, result.stderr
+        assert "MR 24 x 96 x 128 int16" in result.stdout
+        for extension in (".dcbs", ".dcba"):
+            assert f"files from {extension}  24 of 24 equal, byte for byte" in result.stdout
+        assert "dicube convert FOLDER head.dcbs" in result.stdout
+
+    def test_series_of_pydicom(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        find = importlib.util.find_spec
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name: None if name == "nibabel" else find(name)
+        )
+        assert main(["demo"]) == 0
+        result = capsys.readouterr().out
+        assert result.count("equal: ") == 4
+        assert "CT 5 x 16 x 16" in result
+
+    def test_table(self) -> None:
+        result = run("demo")
         assert result.stderr == ""
         assert result.stdout.count("equal: ") == 4
         for text in (".dcbs (HTJ2K)", ".dcba (JPEG XL)", "DICOM from .dcbs", "ratio"):

@@ -213,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         type=place,
         nargs="?",
-        help="DICOM folder (default: a small CT series that comes with pydicom)",
+        help="DICOM folder (default: a volume that comes with nibabel or pydicom)",
     )
     _add_threads(demo)
     return command
