@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
-from dicube.core.nifti_image import Volumes, nifti_of_volumes
+from dicube.core.geometry.layout import Layout, Volumes
+from dicube.core.nifti_image import nifti_of_volumes
 from dicube.core.slice_values import real_values
 from dicube.dicom.series.geometry import Grid, space_of_grid
 from dicube.dicom.series.precedence import UNITS
 from dicube.exceptions import DataConsistencyError, MissingPackageError
 from dicube.nifti import nibabel_image as image_of_volume
 
+VARIABLE = "voxels"  # the name of a DataArray, and of the variable in a Dataset
 _EVEN = 1e-3  # mm, of coordinates that count as evenly spaced
 
 
@@ -68,11 +70,11 @@ def import_simpleitk() -> Any:
 
 def sitk_image(volumes: Volumes) -> Any:
     """Return volumes as an image of SimpleITK; see `Volume.to_sitk`."""
-    sitk, grid, array = import_simpleitk(), volumes.grid, volumes.array
-    axes = len(volumes.shape)
+    sitk, layout, array = import_simpleitk(), volumes.layout, volumes.array
+    grid, axes = layout.grid, len(layout.shape)
     if grid is None:
         raise DataConsistencyError(
-            f"SimpleITK needs the position of the voxels, which is unknown: {volumes.problem}",
+            f"SimpleITK needs the position of the voxels, which is unknown: {layout.problem}",
             suggestion="assign a space, or resample slices of uneven distances by regrid()",
         )
     if space_of_grid(grid)[0] is None:
@@ -81,14 +83,14 @@ def sitk_image(volumes: Volumes) -> Any:
             suggestion="resample by regrid()",
         )
     if axes > 4:
-        raise DataConsistencyError(f"expected at most 4 dimensions, found shape {volumes.shape}")
+        raise DataConsistencyError(f"expected at most 4 dimensions, found shape {layout.shape}")
     kind = np.float32 if array.dtype.name == "float16" else array.dtype.newbyteorder("=")
     image = sitk.GetImageFromArray(array.astype(kind, copy=False), isVector=array.ndim > axes)
     direction = np.eye(axes)
     direction[:3, :3] = grid.axes.T
     further = axes - 3
     image.SetOrigin([*grid.origin.tolist(), *[0.0] * further])
-    image.SetSpacing([*grid.spacing.tolist(), *[volumes.seconds or 1.0] * further])
+    image.SetSpacing([*grid.spacing.tolist(), *[layout.seconds or 1.0] * further])
     image.SetDirection(direction.ravel().tolist())
     return image
 
@@ -126,19 +128,27 @@ def _import_xarray() -> Any:
     return xarray
 
 
-def data_array(volumes: Volumes, parts: CubeParts, real: bool) -> Any:
-    """Return volumes as an xarray.DataArray; see `Volume.to_xarray`."""
-    xarray, array, grid = _import_xarray(), volumes.array, volumes.grid
-    further = len(volumes.shape) - 3
+def data_array(array: Any, layout: Layout, parts: CubeParts, real: bool) -> Any:
+    """Return volumes as an xarray.DataArray; see `Volume.to_xarray`.
+
+    Args:
+        array: ([…, volume,] slice, row, column[, sample]): of numpy, or one that xarray indexes
+            when it needs the values.
+        layout: of the volumes.
+        parts: of the image.
+        real: whether these are real values.
+    """
+    xarray, grid = _import_xarray(), layout.grid
+    further = len(layout.shape) - 3
     times = ["t", "u", "v", "w"][:further][::-1]
     is_colour = array.ndim > further + 3
     dims = [*times, "z", "y", "x", *["sample"] * is_colour]
     coords: dict[str, Any] = {}
     attrs: dict[str, Any] = {}
-    if further and volumes.seconds is not None:
-        coords["t"] = ("t", np.arange(volumes.shape[3]) * volumes.seconds, {"units": "s"})
+    if further and layout.seconds is not None:
+        coords["t"] = ("t", np.arange(layout.shape[3]) * layout.seconds, {"units": "s"})
     if grid is None:
-        attrs["geometry_problem"] = volumes.problem
+        attrs["geometry_problem"] = layout.problem
     else:
         # Axes that run against the patient's have falling coordinates, so that they are LPS.
         mains = np.abs(grid.axes).argmax(axis=1)[:, np.newaxis]
@@ -152,7 +162,10 @@ def data_array(volumes: Volumes, parts: CubeParts, real: bool) -> Any:
         attrs["direction"] = (direction + 0.0).ravel().tolist()  # 0 in place of -0
     if not is_colour:
         attrs |= _attributes_of_values(array.dtype, parts, real)
-    return xarray.DataArray(array, coords, dims, attrs=attrs)
+    modality = None if parts.meta is None else parts.meta.get("Modality")
+    if isinstance(modality, str) and modality:
+        attrs["Modality"] = modality
+    return xarray.DataArray(array, coords, dims, VARIABLE, attrs)
 
 
 def _attributes_of_values(dtype: np.dtype[Any], parts: CubeParts, real: bool) -> dict[str, Any]:

@@ -10,26 +10,22 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicube.core.cube_parts import CubeParts
 from dicube.core.fidelity.origin import Origin
-from dicube.core.geometry.placement import fitting_nifti, grid_of_parts, placement, space_of_nifti
+from dicube.core.geometry.layout import Layout, Volumes, arranged
+from dicube.core.geometry.placement import fitting_nifti, space_of_nifti
 from dicube.core.slice_values import bits_of_slices, real_values
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.metadata.real_world import Choice, Mapping
-from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.colours import has_palette, in_rgb
 from dicube.dicom.series.geometry import Grid, grid_or_reason, voxel_size
-from dicube.dicom.series.mosaics import Mosaic, mosaics_of
-from dicube.dicom.series.volumes import series_volumes
-from dicube.exceptions import DataConsistencyError
 from dicube.nifti import (
     NiftiHeader,
     NiftiVolume,
@@ -110,59 +106,6 @@ def shown_samples(voxels: NDArray[Any], parts: CubeParts) -> NDArray[Any]:
     return in_rgb(voxels, parts.meta)
 
 
-class Volumes(NamedTuple):
-    """The volumes of a series, one after another.
-
-    Attributes:
-        voxels: (slices of all volumes, rows, columns[, 3]).
-        shape: (x, y, z[, volume, …]).
-        grid: of each volume; None if it isn't known.
-        problem: why it isn't known.
-        meta: of the first volume; None if there are none, or if the slices were in mosaics.
-        seconds: from one volume to the next; None if they are not a time series.
-    """
-
-    voxels: NDArray[Any]
-    shape: tuple[int, ...]
-    grid: Grid | None
-    problem: str = ""
-    meta: DicomMeta | None = None
-    seconds: float | None = None
-
-    @property
-    def array(self) -> NDArray[Any]:
-        """The voxels as ([…, volume,] slice, row, column[, sample])."""
-        return self.voxels.reshape(*self.shape[::-1], *self.voxels.shape[3:])
-
-
-def arranged(voxels: NDArray[Any], parts: CubeParts) -> Volumes:
-    """Return the volumes that an image holds, each in the order of its slices.
-
-    Args:
-        voxels: of the image, (slices, rows, columns[, 3]): stored values, or others.
-        parts: of the image.
-
-    Raises:
-        DataConsistencyError: the volumes differ in shape or position, or the slices in mosaics are
-            unknown.
-
-    Warns:
-        UserWarning: nothing but the order of the slices distinguishes the volumes.
-    """
-    kept, meta = fitting_nifti(parts, voxels.shape), parts.meta
-    mosaics = [] if kept or meta is None or parts.space is not None else mosaics_of(meta)
-    if kept is not None:
-        grid, seconds = grid_of_parts(parts, voxels.shape), kept.seconds_between_volumes
-        problem = "" if grid else placement(parts, voxels.shape)[1]
-        return Volumes(voxels, kept.shape, grid, problem, meta, seconds)
-    volumes = _slices_of_mosaics(voxels, mosaics) if mosaics else _volumes_of_series(voxels, parts)
-    if len(volumes.shape) > 3 and meta is not None:
-        milliseconds = numbers(meta, "RepetitionTime", 1)[0]
-        if milliseconds is not None and milliseconds[0] > 0:
-            return volumes._replace(seconds=milliseconds[0] / 1000)
-    return volumes
-
-
 def nifti_of_volumes(
     volumes: Volumes,
     parts: CubeParts,
@@ -170,20 +113,42 @@ def nifti_of_volumes(
     rescale: tuple[float, float] = (1.0, 0.0),
 ) -> NiftiVolume:
     """Return the volumes of an image as NIfTI; see `nifti_of_image`."""
-    voxels, kept = volumes.voxels, fitting_nifti(parts, volumes.voxels.shape)
+    voxels = volumes.voxels
     if voxels.dtype.name == "float16":  # of either byte order
         voxels = voxels.astype(np.float32)
-    nifti = (parts.origin.nifti or NiftiHeader.new(volumes.shape)).with_samples(
-        voxels.dtype, voxels.ndim == 4
-    )
-    nifti = nifti.with_shape(volumes.shape)
+    nifti = nifti_header(volumes.layout, voxels.shape, voxels.dtype, parts, version, rescale)
+    return NiftiVolume(without_stale_end(nifti, voxels), voxels)
+
+
+def nifti_header(
+    layout: Layout,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    parts: CubeParts,
+    version: int | None = None,
+    rescale: tuple[float, float] = (1.0, 0.0),
+) -> NiftiHeader:
+    """Return the NIfTI header of volumes.
+
+    Args:
+        layout: of the volumes.
+        shape: of their voxels, (slices of all volumes, rows, columns[, 3]).
+        dtype: of their voxels.
+        parts, version: see `nifti_of_image`.
+        rescale: slope and intercept.
+
+    Raises, Warns: see `nifti_of_image`.
+    """
+    kept, is_colour = fitting_nifti(parts, shape), len(shape) == 4
+    nifti = (parts.origin.nifti or NiftiHeader.new(layout.shape)).with_samples(dtype, is_colour)
+    nifti = nifti.with_shape(layout.shape)
     nifti = nifti.with_version(version or nifti.version)
     nifti = nifti.with_rescale(*rescale)
     if kept is None or parts.space != space_of_nifti(kept)[0]:
-        nifti = _placed(nifti, volumes.grid, volumes.meta or parts.meta)
-    if parts.origin.nifti is None and volumes.seconds is not None:
-        nifti = nifti.with_seconds_between_volumes(volumes.seconds)
-    return NiftiVolume(without_stale_end(nifti, voxels), voxels)
+        nifti = _placed(nifti, layout.grid, layout.meta or parts.meta)
+    if parts.origin.nifti is None and layout.seconds is not None:
+        nifti = nifti.with_seconds_between_volumes(layout.seconds)
+    return nifti
 
 
 def _with_one_rescale(
@@ -227,84 +192,6 @@ def without_stale_nifti(parts: CubeParts, voxels: NDArray[Any]) -> CubeParts:
     return parts._replace(origin=replace(parts.origin, nifti=nifti))
 
 
-def _slices_of_mosaics(voxels: NDArray[Any], mosaics: Sequence[Mosaic]) -> Volumes:
-    """Return the slices in the images of a series, volume after volume.
-
-    Args:
-        voxels: the images, with the slices as tiles.
-        mosaics: of each image.
-
-    Raises:
-        DataConsistencyError: images differ in the number or position of their slices, or the pixels
-            were cropped.
-    """
-    first = mosaics[0]
-    grid, (down, across) = first.grid, first.tiles
-    columns, rows, slices = grid.shape
-    for index, mosaic in enumerate(mosaics):
-        if mosaic.tiles != first.tiles or not _same_place(grid, mosaic.grid):
-            raise DataConsistencyError(
-                f"images 0 and {index} differ in their slices, so they can't be written to one "
-                "NIfTI file"
-            )
-    if voxels.shape[1:3] != (down * rows, across * columns):
-        raise DataConsistencyError(
-            f"expected mosaics of {down * rows} x {across * columns} pixels, as the metadata "
-            f"describe them, found {voxels.shape[1]} x {voxels.shape[2]}"
-        )
-    tiles = voxels.reshape(len(voxels), down, rows, across, columns, *voxels.shape[3:])
-    tiles = tiles.swapaxes(2, 3).reshape(len(voxels), -1, rows, columns, *voxels.shape[3:])
-    volumes = tiles[:, :slices].reshape(-1, rows, columns, *voxels.shape[3:])
-    return Volumes(volumes, (*grid.shape, len(voxels))[: 3 + (len(voxels) > 1)], grid)
-
-
-def _volumes_of_series(voxels: NDArray[Any], parts: CubeParts) -> Volumes:
-    """Return the volumes of a series whose images are slices.
-
-    Raises:
-        DataConsistencyError: there are several volumes, which differ in shape or position.
-
-    Warns:
-        UserWarning: nothing but the order of the slices distinguishes the volumes.
-    """
-    slices, rows, columns = voxels.shape[:3]
-    split = None if parts.meta is None else series_volumes(parts.meta)
-    if parts.meta is None or split is None:
-        grid, problem = placement(parts, voxels.shape)
-        return Volumes(voxels, (columns, rows, slices), grid, problem, parts.meta)
-    found = [grid_or_reason(volume) for volume in parts.meta.split(split.slices)]
-    grid, problem = found[0]
-    sizes = {len(volume) for volume in split.slices}
-    if len(sizes) > 1 or not all(_same_place(grid, other) for other, _ in found):
-        raise DataConsistencyError(
-            f"{split} differ in shape or position, so they can't form one array",
-            suggestion="convert each of image.volumes()",
-        )
-    if split.is_guessed:
-        warnings.warn(
-            f"nothing but the order of the slices distinguishes volumes: {split}", stacklevel=5
-        )
-    order, size = [index for volume in split.slices for index in volume], sizes.pop()
-    return Volumes(
-        voxels[order],
-        (columns, rows, size, len(split.slices)),
-        grid,
-        problem,
-        parts.meta.select(order[:size]),
-    )
-
-
-def _same_place(one: Grid | None, other: Grid | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    last = np.array(one.shape)[:, None] - 1
-    ends = [(grid.origin, grid.origin + (grid.steps * last)) for grid in (one, other)]
-    return all(
-        np.allclose(of_one, of_other, rtol=0, atol=1e-3)
-        for of_one, of_other in zip(*ends, strict=True)
-    )
-
-
 def _placed(nifti: NiftiHeader, grid: Grid | None, meta: DicomMeta | None) -> NiftiHeader:
     """Return a header with the position of the voxels, or without it if it isn't known."""
     if grid is not None:
@@ -317,5 +204,5 @@ def _placed(nifti: NiftiHeader, grid: Grid | None, meta: DicomMeta | None) -> Ni
         nifti = nifti.with_spacing(spacing)
         x, y, z = (f"{length:.6g}" for length in spacing)
         size = f"; the voxel size is {x} x {y} x {z} mm, the slice distance by {source}"
-    warnings.warn(f"the NIfTI image has no voxel positions: {reason}{size}", stacklevel=5)
+    warnings.warn(f"the NIfTI image has no voxel positions: {reason}{size}", stacklevel=6)
     return nifti

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from dicube.core.cube_parts import CubeParts
-    from dicube.core.nifti_image import Volumes
+    from dicube.core.geometry.layout import Volumes
     from dicube.dicom.series.geometry import Grid
 
 
@@ -180,11 +180,13 @@ class Volume(ABC):
         """
         from dicube.core.handover import data_array
 
-        return data_array(self._volumes(real), self._all_parts(), real)
+        volumes = self._volumes(real)
+        return data_array(volumes.array, volumes.layout, self._all_parts(), real)
 
     def _volumes(self, real: bool) -> Volumes:
         """Return the volumes of the series, of real or stored values, and of colours as RGB."""
-        from dicube.core.nifti_image import arranged, shown_samples
+        from dicube.core.geometry.layout import arranged
+        from dicube.core.nifti_image import shown_samples
         from dicube.dicom.series.colours import has_palette
 
         parts = self._all_parts()
