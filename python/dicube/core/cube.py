@@ -250,6 +250,15 @@ class Cube(Volume):
         return self.size * self.dtype.itemsize
 
     @property
+    def chunks(self) -> tuple[int, ...]:
+        """The shape of a frame in the volume, (1, rows, columns[, 3]).
+
+        `dask.array.from_array(cube)` takes chunks of whole frames therefore, as large as dask's
+        configuration says; `from_array(cube, chunks=cube.chunks)` takes a frame each.
+        """
+        return (1, *self.shape[1:])
+
+    @property
     def levels(self) -> int:
         """The highest resolution level: 0 for JPEG XL. Reads the first frame."""
         return self._reader.levels
@@ -440,6 +449,17 @@ class Cube(Volume):
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+    def __dask_tokenize__(self) -> tuple[str, int, str]:
+        """Return what dask tells cubes apart by: the content of the file, wherever it is.
+
+        Reads all sections, as metadata are, but no frames if the file has checksums of these.
+        """
+        from dicube.core.cube_parts import ORIGINALS_BULK
+
+        with self._parts.warning(), reporting_memory:
+            # The originals, which remain, have checksums of their bulk.
+            return "dicube.Cube", self.level, self._reader.digest(but={ORIGINALS_BULK})
 
     def __repr__(self) -> str:
         level = f" level={self.level}" if self.level else ""

@@ -16,6 +16,8 @@ from dicube.exceptions import DataConsistencyError
 from dicube.storage.pixel_utils import check_floats_hold, float_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike, NDArray
 
     from dicube.core.cube_parts import CubeParts
@@ -198,12 +200,7 @@ class Volume(ABC):
 
     def _real_values(self) -> NDArray[Any]:
         """Return real values of a type that holds each stored value."""
-        if self.dtype.kind in "iu" and self.dtype.itemsize > 4:
-            try:
-                check_floats_hold(self._stored())
-            except DataConsistencyError as error:
-                error.suggestion = "take the stored values by real=False"
-                raise
+        check_real_values(self.dtype, self._stored)
         return self._fdata(float_for(self.dtype))
 
     if TYPE_CHECKING:  # attributes of one class, properties of the other
@@ -231,3 +228,17 @@ class Volume(ABC):
     @abstractmethod
     def _placement(self) -> tuple[Grid | None, str]:
         """Return the grid of the voxels; or None and the reason."""
+
+
+def check_real_values(dtype: np.dtype[Any], stored: Callable[[], NDArray[Any]]) -> None:
+    """Check that floats hold stored values, which are taken only if their type leaves doubt.
+
+    Raises:
+        DataConsistencyError: they are integers that no float holds.
+    """
+    if dtype.kind in "iu" and dtype.itemsize > 4:
+        try:
+            check_floats_hold(stored())
+        except DataConsistencyError as error:
+            error.suggestion = "take the stored values by real=False"
+            raise

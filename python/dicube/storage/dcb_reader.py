@@ -5,6 +5,7 @@ Callers know which sections there are and what they mean. Knows no DICOM, no JSO
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -97,7 +98,7 @@ class DcbReader:
         storage_options: Mapping[str, Any] | None = None,
         on_error: str = "raise",
     ) -> None:
-        self._skips = skips_damage(on_error)
+        self._skips, self._verifies = skips_damage(on_error), verify
         self.max_memory = max_memory
         self._file = OpenedFile(
             source,
@@ -291,6 +292,28 @@ class DcbReader:
                 elif (error := failure_of(partial(read, frame))) is not None:
                     self.damaged_frames[frame] = error.message
         return tuple(coded)
+
+    def digest(self, but: Iterable[str] = ()) -> str:
+        """Return the SHA-256 of what a reader sees: sections and frames, not their place.
+
+        The sections have the checksums of the frames, in place of which the frames are read if the
+        file has none, or if damaged frames would be returned.
+
+        Args:
+            but: names of sections to leave out.
+
+        Raises:
+            InvalidCubeFileError: a checksum differs; with `on_error='skip'`, what is damaged counts
+                as absent.
+        """
+        found = hashlib.sha256(repr((self.shape, self.dtype.str, self.codec)).encode())
+        for name in sorted({*self.sections} - {*but}):
+            data = self.sections.get(name)
+            found.update(repr((name, data and len(data))).encode() + (data or b""))
+        if not (self.has_checksums and self._verifies) or self._skips:
+            for coded in self.coded_frames():
+                found.update(repr(len(coded)).encode() + coded)
+        return found.hexdigest()
 
     def coded_range(self, frame: int) -> tuple[int, int]:
         """Return offset and size of a frame's coded bytes in the file.
