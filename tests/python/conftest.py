@@ -63,7 +63,7 @@ def published_python() -> Path:
 
 @pytest.fixture
 def no_decoder_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pydicom as it is where nothing else decodes for it, nor `dicube.pydicom_plugin`."""
+    """Pydicom as it is where nothing else decodes for it, nor `dicube.integrations.pydicom`."""
     for decoder, _ in decoders._PIXEL_DATA_DECODERS.values():
         plugins = {k: v for k, v in decoder._available.items() if k == "pydicom"}
         monkeypatch.setattr(decoder, "_available", plugins)

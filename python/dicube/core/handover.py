@@ -71,7 +71,7 @@ def import_simpleitk() -> Any:
 def sitk_image(volumes: Volumes) -> Any:
     """Return volumes as an image of SimpleITK; see `Volume.to_sitk`."""
     sitk, layout, array = import_simpleitk(), volumes.layout, volumes.array
-    grid, axes = layout.grid, len(layout.shape)
+    grid, axes = layout.grid, len(layout.array_shape)
     if grid is None:
         raise DataConsistencyError(
             f"SimpleITK needs the position of the voxels, which is unknown: {layout.problem}",
@@ -139,7 +139,7 @@ def data_array(array: Any, layout: Layout, parts: CubeParts, real: bool) -> Any:
         real: whether these are real values.
     """
     xarray, grid = _import_xarray(), layout.grid
-    further = len(layout.shape) - 3
+    further = len(layout.array_shape) - 3
     times = ["t", "u", "v", "w"][:further][::-1]
     is_colour = array.ndim > further + 3
     dims = [*times, "z", "y", "x", *["sample"] * is_colour]

@@ -56,10 +56,10 @@ class LazyVolumes:
             as_stored: whether they are the stored ones unless they are real.
         """
         self.cube, self.dtype = cube, dtype
-        self.shape: tuple[int, ...] = (*layout.shape[::-1], *samples)
+        self.shape: tuple[int, ...] = (*layout.array_shape, *samples)
         self._layout = layout._replace(grid=None, meta=None)  # less to pickle
         self._real, self._as_stored = real, as_stored
-        self._slice_axes = len(layout.shape) - 2
+        self._slice_axes = len(layout.array_shape) - 2
         slices = layout.shape[2] if layout.tiles else 1
         of_pixels = self.shape[self._slice_axes :]
         self.chunks: tuple[int, ...] = (*(1,) * (self._slice_axes - 1), slices, *of_pixels)

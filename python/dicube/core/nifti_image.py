@@ -116,14 +116,14 @@ def nifti_of_volumes(
     voxels = volumes.voxels
     if voxels.dtype.name == "float16":  # of either byte order
         voxels = voxels.astype(np.float32)
-    nifti = nifti_header(volumes.layout, voxels.shape, voxels.dtype, parts, version, rescale)
+    nifti = nifti_header(volumes.layout, voxels.dtype, voxels.ndim == 4, parts, version, rescale)
     return NiftiVolume(without_stale_end(nifti, voxels), voxels)
 
 
 def nifti_header(
     layout: Layout,
-    shape: tuple[int, ...],
     dtype: np.dtype[Any],
+    is_colour: bool,
     parts: CubeParts,
     version: int | None = None,
     rescale: tuple[float, float] = (1.0, 0.0),
@@ -132,14 +132,16 @@ def nifti_header(
 
     Args:
         layout: of the volumes.
-        shape: of their voxels, (slices of all volumes, rows, columns[, 3]).
-        dtype: of their voxels.
+        dtype: of their samples.
+        is_colour: whether a voxel has three.
         parts, version: see `nifti_of_image`.
         rescale: slope and intercept.
 
     Raises, Warns: see `nifti_of_image`.
     """
-    kept, is_colour = fitting_nifti(parts, shape), len(shape) == 4
+    *volumes, rows, columns = layout.array_shape
+    shape = (math.prod(volumes), rows, columns, *[3] * is_colour)
+    kept = fitting_nifti(parts, shape)
     nifti = (parts.origin.nifti or NiftiHeader.new(layout.shape)).with_samples(dtype, is_colour)
     nifti = nifti.with_shape(layout.shape)
     nifti = nifti.with_version(version or nifti.version)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicube.core.cube import Cube
 from dicube.core.cube import open as open_cube
 from dicube.core.image import DicomCubeImage
 from dicube.core.slice_values import stored_are_real
@@ -43,8 +44,12 @@ def load(path: Any, **options: Any) -> Any:
             only. See also `DicomCubeImage.to_nifti`.
     """
     with open_cube(path, **options) as cube:
-        as_stored = stored_are_real(cube.dtype, cube.dicom_meta, cube.pixel_header)
-        return cube.to_nibabel(real=not as_stored)
+        return cube.to_nibabel(real=has_other_real_values(cube))
+
+
+def has_other_real_values(cube: Cube) -> bool:
+    """Return whether real values differ from the stored ones, which else keep their type."""
+    return not stored_are_real(cube.dtype, cube.dicom_meta, cube.pixel_header)
 
 
 def channels(image: Any) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import io
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicube.exceptions import DataConsistencyError
 from dicube.nifti.header import RGB, NiftiHeader, NiftiVolume
@@ -67,11 +68,22 @@ def nibabel_image(volume: NiftiVolume) -> Any:
     nibabel = import_nibabel()
     kind = nibabel.Nifti1Image if header.version == 1 else nibabel.Nifti2Image
     if voxels.ndim == 4:
-        voxels = np.ascontiguousarray(voxels).view(RGB)[..., 0]
+        voxels = of_rgb(voxels)
     array = voxels.reshape(header.shape[::-1]).T
     with refusing():
-        fields = kind.header_class.from_fileobj(io.BytesIO(header.data), check=False)
-        return kind(array, header.affine, fields)
+        return kind(array, header.affine, nibabel_header(header))
+
+
+def nibabel_header(header: NiftiHeader) -> Any:
+    """Return a header as nibabel's, with the same values in all fields."""
+    kind = nibabel_class(header.version)
+    return kind.from_fileobj(io.BytesIO(header.data), check=False)
+
+
+def of_rgb(samples: NDArray[np.uint8]) -> NDArray[Any]:
+    """Return (…, 3) samples as an array of `RGB`, nibabel's type of colours."""
+    found: NDArray[Any] = np.ascontiguousarray(samples).view(RGB)[..., 0]
+    return found
 
 
 def _stored_rescale(image: Any) -> tuple[float, float]:

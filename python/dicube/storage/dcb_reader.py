@@ -5,7 +5,6 @@ Callers know which sections there are and what they mean. Knows no DICOM, no JSO
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -306,6 +305,8 @@ class DcbReader:
             InvalidCubeFileError: a checksum differs; with `on_error='skip'`, what is damaged counts
                 as absent.
         """
+        import hashlib  # slow to load
+
         found = hashlib.sha256(repr((self.shape, self.dtype.str, self.codec)).encode())
         for name in sorted({*self.sections} - {*but}):
             data = self.sections.get(name)

@@ -15,7 +15,7 @@ from inputs.dicom_frames import enhanced
 from inputs.dicom_series import each, make_series, write_series
 from pydicom.dataset import Dataset
 
-import dicube.pydicom_plugin  # noqa: F401 (lets pydicom decode)
+import dicube.integrations.pydicom  # noqa: F401 (lets pydicom decode)
 from dicube import DicomCubeImage, PixelDataHeader
 from dicube.dicom import DcbStreamingReader
 from dicube.dicom.series.geometry import Space

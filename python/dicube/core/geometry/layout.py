@@ -26,7 +26,7 @@ class Layout(NamedTuple):
     """How the slices of an image form volumes.
 
     Attributes:
-        shape: (x, y, z[, volume, …]).
+        shape: (x, y, z[, volume, …]); a NIfTI file may lack z, and y.
         grid: of each volume; None if it isn't known.
         problem: why it isn't known.
         meta: of the first volume; None if there are none, or if the slices were in mosaics.
@@ -42,6 +42,11 @@ class Layout(NamedTuple):
     order: Sequence[int] | None = None
     tiles: tuple[int, int] | None = None
     seconds: float | None = None
+
+    @property
+    def array_shape(self) -> tuple[int, ...]:
+        """The shape of the volumes, ([…, volume,] slice, row, column)."""
+        return (*self.shape, *[1] * (3 - len(self.shape)))[::-1]
 
     def arranged(self, voxels: NDArray[Any]) -> NDArray[Any]:
         """Return the voxels of an image as (slices of all volumes, rows, columns[, 3])."""
@@ -69,7 +74,7 @@ class Volumes(NamedTuple):
     @property
     def array(self) -> NDArray[Any]:
         """The voxels as ([…, volume,] slice, row, column[, sample])."""
-        return self.voxels.reshape(*self.layout.shape[::-1], *self.voxels.shape[3:])
+        return self.voxels.reshape(*self.layout.array_shape, *self.voxels.shape[3:])
 
 
 def arranged(voxels: NDArray[Any], parts: CubeParts) -> Volumes:

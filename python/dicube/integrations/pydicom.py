@@ -1,4 +1,12 @@
-"""Implements pydicom's plugin interface: decodes and encodes single frames.
+"""Adds decoders and encoders to pydicom 3. Importing this module registers them.
+
+    import dicube.integrations.pydicom
+
+    dataset.pixel_array  # HTJ2K (.201, .202, .203) and JPEG XL (.110, .111, .112)
+    dataset.compress("1.2.840.10008.1.2.4.110")  # and .201, .202
+
+pydicom 3.0 does not know the transfer syntaxes of JPEG XL; this module adds their names and
+keywords. Encoding is lossless and doesn't transform colours: use RGB, not YBR_RCT, in datasets.
 
 The functions are those that pydicom's guides "Pixel Data Decoder Plugins" and "Pixel Data Encoder
 Plugins" require. Must not know datasets or files.
@@ -154,3 +162,6 @@ def _values(words: NDArray[Any], bits: int) -> NDArray[Any]:
     if not np.array_equal(values, words) and (words >> bits).any():
         raise DataConsistencyError(f"samples use more than the {bits} bits of BitsStored")
     return values
+
+
+register()

@@ -1,4 +1,4 @@
-"""pydicom_plugin: pixel_array and compress of pydicom use dicube's codecs."""
+"""integrations.pydicom: pixel_array and compress of pydicom use dicube's codecs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder, get_encoder
 from pydicom.uid import UID
 
-import dicube.pydicom_plugin  # noqa: F401 (what is tested)
+import dicube.integrations.pydicom
 from dicube.codecs.codestream import probe
 from dicube.codecs.jph import imencode_jph
 from dicube.codecs.jxl import imencode_jxl, recompress_jpeg
@@ -75,11 +75,13 @@ def only_ours(dataset: Dataset) -> NDArray[Any]:
     return array
 
 
-def test_without_the_import_pydicom_knows_no_jpeg_xl() -> None:
+@pytest.mark.parametrize("name", ["integrations.pydicom", "pydicom_plugin"])
+def test_without_the_import_pydicom_knows_no_jpeg_xl(name: str) -> None:
     code = (
+        "import dicube.integrations, dicube.dicom.export\n"
         "from pydicom.uid import UID\nfrom pydicom.pixels import get_decoder\n"
         "uid = UID('1.2.840.10008.1.2.4.110')\nprint(uid.is_transfer_syntax)\n"
-        "import dicube.pydicom_plugin\n"
+        f"import dicube.{name}\n"
         "print(uid.is_transfer_syntax, uid.keyword, get_decoder(uid).available_plugins)"
     )
     told = run_python("-c", code).stdout.split("\n")
@@ -97,9 +99,7 @@ def test_samples_of_another_sign_than_told_are_an_error(dtype: str) -> None:
 
 
 def test_registering_again_changes_nothing() -> None:
-    from dicube.dicom.export.pydicom_coding import register
-
-    register()
+    dicube.integrations.pydicom.register()
     assert get_decoder(JPH).available_plugins.count("dicube") == 1
 
 
