@@ -59,6 +59,9 @@ class DicubeImage(SpatialImage):
         if isinstance(header, Nifti1Header):
             self.header_class = type(header)  # NIfTI-2 for long sides
         super().__init__(dataobj, affine, header, extra, file_map)
+        made: Any = self._header  # as in nibabel's own images, these are of a file only
+        made.set_data_offset(0)
+        made.set_slope_inter(None, None)
 
     @classmethod
     def path_maybe_image(
@@ -110,9 +113,9 @@ class DicubeImage(SpatialImage):
     def _affine2header(self) -> None:
         """Put a changed affine, as of a selection by `slicer`, into the header."""
         super()._affine2header()
-        header: Any = self._header
-        header.set_sform(self._affine, code="aligned")
-        header.set_qform(self._affine, code="unknown")
+        changed: Any = self._header
+        changed.set_sform(self._affine, code="aligned")
+        changed.set_qform(self._affine, code="unknown")
 
 
 class _Voxels:

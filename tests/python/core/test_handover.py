@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs.dicom_series import make_series, set_pixels, write_series
+from inputs.dicom_series import make_series, write_series
 from inputs.nifti_files import ORIENTATIONS, nifti_bytes, samples
 from inputs.peers import assert_same_but_for_flips, dcm2niix, points_by_simpleitk
-from inputs.placed_series import UNEVEN, values, write_placed
+from inputs.placed_series import UNEVEN, time_series, values, write_placed
 from numpy.typing import NDArray
 
 import dicube
@@ -41,18 +41,6 @@ def read(source: Path, folder: Path) -> tuple[DicomCubeImage, Cube]:
 def corners(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the (z, y, x) of the corners of a volume."""
     return list(product(*((0, size - 1) for size in shape)))
-
-
-def time_series(folder: Path, **elements: Any) -> Path:
-    """Write two volumes of three slices, mixed, in which each voxel has a value of its own."""
-    series = make_series(6, shape=(7, 6), dtype="int16")
-    for index, (dataset, pixels) in enumerate(zip(series, values((6, 7, 6)), strict=True)):
-        dataset.ImagePositionPatient = [-10, 20, 2.5 * (index // 2)]
-        dataset.TemporalPositionIdentifier = index % 2 + 1
-        for keyword, value in elements.items():
-            setattr(dataset, keyword, value)
-        set_pixels(dataset, pixels)
-    return write_series(folder, series)
 
 
 # ---------------------------------------------------------------------------------- SimpleITK

@@ -52,3 +52,15 @@ def write_placed(
             setattr(dataset, keyword, value)
         set_pixels(dataset, pixels)
     return write_series(folder, series)
+
+
+def time_series(folder: Path, **elements: Any) -> Path:
+    """Write two volumes of three slices, mixed, in which each voxel has a value of its own."""
+    series = make_series(6, shape=(7, 6), dtype="int16")
+    for index, (dataset, pixels) in enumerate(zip(series, values((6, 7, 6)), strict=True)):
+        dataset.ImagePositionPatient = [-10, 20, 2.5 * (index // 2)]
+        dataset.TemporalPositionIdentifier = index % 2 + 1
+        for keyword, value in elements.items():
+            setattr(dataset, keyword, value)
+        set_pixels(dataset, pixels)
+    return write_series(folder, series)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs.dicom_series import make_slice, set_pixels, write_series
+from inputs.dicom_series import make_slice, write_series
+from inputs.palettes import COLOURS, INDICES, palette
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, convert_color_space
@@ -20,24 +21,6 @@ from dicube.dicom.series.colours import _expanded
 from dicube.exceptions import DataConsistencyError
 
 nib = pytest.importorskip("nibabel")
-
-COLOURS = ("Red", "Green", "Blue")
-INDICES = np.random.default_rng(3).integers(0, 300, (6, 5))
-
-
-def palette(entries: int, bits: int, first: int = 0, dtype: str = "uint16") -> Dataset:
-    """Make a slice of palette indices, with a palette of all colours at random."""
-    dataset = make_slice(0, (6, 5), dtype)
-    del dataset.RescaleSlope, dataset.RescaleIntercept
-    dataset.PhotometricInterpretation = "PALETTE COLOR"
-    set_pixels(dataset, INDICES.astype(dtype) + first)
-    random = np.random.default_rng(5)
-    for colour in COLOURS:
-        table = random.integers(0, 256, entries).astype("u1")
-        data = table if bits == 8 else table.astype("<u2") * 257
-        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [entries, first, bits])
-        setattr(dataset, f"{colour}PaletteColorLookupTableData", data.tobytes())
-    return dataset
 
 
 def segments(dataset: Dataset, *parts: int) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs.dicom_series import item, make_slice, write_series
+from inputs.dicom_series import make_slice, write_series
+from inputs.mosaics import siemens, uih
 from inputs.peers import assert_same_but_for_flips, dcm2niix
-from inputs.private_elements import csa_header, unknown
+from inputs.private_elements import unknown
 from pydicom.dataset import Dataset
-from pydicom.uid import MRImageStorage
 
 from dicube import DicomCubeImage
 from dicube.dicom import DicomMeta
@@ -20,48 +20,6 @@ from dicube.dicom.series.mosaics import mosaics_of
 from dicube.exceptions import DataConsistencyError
 
 nib = pytest.importorskip("nibabel")
-
-OBLIQUE = [0.96, 0.28, 0, 0, 0, -1]
-NORMAL = np.cross(OBLIQUE[:3], OBLIQUE[3:])
-
-
-def mosaic(time: int, tiles: tuple[int, int]) -> Dataset:
-    dataset = make_slice(time, (tiles[0] * 16, tiles[1] * 12))
-    dataset.Modality, dataset.SOPClassUID, dataset.RescaleIntercept = "MR", MRImageStorage, 0
-    dataset.ImageOrientationPatient, dataset.ImagePositionPatient = OBLIQUE, [-50, 30, 20]
-    dataset.SliceThickness, dataset.SpacingBetweenSlices = 3, 3.5
-    dataset.RepetitionTime = 2000
-    return dataset
-
-
-def siemens(time: int, count: int, sign: int = 1) -> Dataset:
-    across = int(np.ceil(np.sqrt(count)))
-    dataset = mosaic(time, (across, across))
-    dataset.Manufacturer, dataset.ImageType = "SIEMENS", ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]
-    block = dataset.private_block(0x0019, "SIEMENS MR HEADER", create=True)
-    block.add_new(0x0A, "US", count)
-    values = {
-        "NumberOfImagesInMosaic": [str(count)],
-        "SliceNormalVector": [f"{sign * n:.8f}" for n in NORMAL],
-    }
-    block = dataset.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
-    block.add_new(0x10, "OB", csa_header(values))
-    return dataset
-
-
-def uih(time: int, count: int, sign: int = 1) -> Dataset:
-    across = int(np.ceil(np.sqrt(count)))
-    dataset = mosaic(time, (-(-count // across), across))
-    dataset.Manufacturer, dataset.ImageType = "UIH", ["ORIGINAL", "PRIMARY", "M", "VFRAME"]
-    points = np.array([-50, 30, 20]) + np.arange(count)[:, None] * NORMAL * 3.5 * sign
-    block = dataset.private_block(0x0065, "Image Private Header", create=True)
-    block.add_new(0x50, "DS", str(count))
-    frames = [
-        item(AcquisitionDate="20200101", ImagePositionPatient=[round(float(x), 5) for x in point])
-        for point in points
-    ]
-    block.add_new(0x51, "SQ", frames)
-    return dataset
 
 
 def written(folder: Path, series: list[Dataset]) -> Any:
