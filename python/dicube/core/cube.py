@@ -253,8 +253,8 @@ class Cube(Volume):
     def chunks(self) -> tuple[int, ...]:
         """The shape of a frame in the volume, (1, rows, columns[, 3]).
 
-        `dask.array.from_array(cube)` takes chunks of whole frames therefore, as large as dask's
-        configuration says; `from_array(cube, chunks=cube.chunks)` takes a frame each.
+        Because of it, `dask.array.from_array(cube)` has chunks of whole frames, as many as dask's
+        configuration allows. `from_array(cube, chunks=cube.chunks)` has chunks of one frame.
         """
         return (1, *self.shape[1:])
 
@@ -451,9 +451,10 @@ class Cube(Volume):
         self.close()
 
     def __dask_tokenize__(self) -> tuple[str, int, str]:
-        """Return what dask tells cubes apart by: the content of the file, wherever it is.
+        """Return what identifies the content of the file, and the level, for dask.
 
-        Reads all sections, as metadata are, but no frames if the file has checksums of these.
+        It doesn't depend on the path. All sections are read, such as the metadata; frames only if
+        the file has no checksums of them.
         """
         from dicube.core.cube_parts import ORIGINALS_BULK
 

@@ -162,9 +162,10 @@ class Volume(ABC):
                 suffices.
 
         Returns:
-            The DataArray; its first dim is t if the series has several volumes (in seconds, if
-            known), and its last one is sample if it has colours. If the position of voxels is
-            unknown, it has no coordinates of them, and `geometry_problem` in `attrs`.
+            The DataArray, `voxels`; its first dim is t if the series has several volumes (in
+            seconds, if known), and its last one is sample if it has colours. If the position of
+            voxels is unknown, it has no coordinates of them, and `geometry_problem` in `attrs`.
+            `attrs` also have the Modality, and the units of real values, if the file states them.
 
         Raises:
             DataConsistencyError: see `to_sitk`; axes may have any angles.

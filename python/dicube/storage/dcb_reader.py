@@ -293,10 +293,10 @@ class DcbReader:
         return tuple(coded)
 
     def digest(self, but: Iterable[str] = ()) -> str:
-        """Return the SHA-256 of what a reader sees: sections and frames, not their place.
+        """Return a SHA-256 of the content: image type, sections and frames, wherever they are.
 
-        The sections have the checksums of the frames, in place of which the frames are read if the
-        file has none, or if damaged frames would be returned.
+        Frames count by their checksums, which are a section. The frames themselves are read if the
+        file has no checksums, or if they don't matter to this reader, which may return damage.
 
         Args:
             but: names of sections to leave out.

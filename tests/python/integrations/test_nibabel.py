@@ -212,6 +212,13 @@ def test_other_names(tmp_path: Path, extension: str) -> None:
     assert found.get_filename() == str(tmp_path / f"b{extension}")
 
 
+def test_floats_are_rounded_once(tmp_path: Path) -> None:
+    path, image = write_arranged(tmp_path, "fractions")
+    found = nib.load(path)
+    assert np.array_equal(found.get_fdata().T, image.get_fdata(dtype="float64"))
+    assert np.array_equal(found.get_fdata(dtype=np.float32).T, image.get_fdata())
+
+
 def test_options_of_opening(tmp_path: Path) -> None:
     path, _ = write_arranged(tmp_path, "oblique")
     low = nib.load(path, level=1, num_threads=1)

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from inputs.arrangements import ARRANGEMENTS, two_places, write_arranged
+from inputs.entry_points import distribution
 from inputs.http_server import FileServer
 from inputs.training import library
-from programs.running import ROOT, run_python
+from programs.running import run_python
 
 import dicube
 from dicube import Cube, DicomCubeImage
@@ -25,8 +26,6 @@ xr = library("xarray")
 from dicube.integrations.xarray import DicubeBackend  # noqa: E402 (needs xarray)
 
 pytestmark = pytest.mark.filterwarnings("ignore:the palette|nothing but the order")
-
-ENTRY_POINT = 'dicube = "dicube.integrations.xarray:DicubeBackend"'
 
 
 def engine(path: Any, **options: Any) -> Any:
@@ -166,23 +165,15 @@ def test_urls(tmp_path: Path) -> None:
         server.close()
 
 
-def test_xarray_finds_it_by_its_entry_point(tmp_path: Path) -> None:
+def test_xarray_finds_it_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a new process, where dicube is as if it were installed."""
-    assert (
-        f'[project.entry-points."xarray.backends"]\n{ENTRY_POINT}\n'
-        in (ROOT / "pyproject.toml").read_text()
-    )
-    made = tmp_path / "site" / "dicube_of_test-1.dist-info"
-    made.mkdir(parents=True)
-    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: dicube-of-test\nVersion: 1\n")
-    (made / "entry_points.txt").write_text(
-        f"[xarray.backends]\n{ENTRY_POINT.replace(chr(34), '')}\n"
-    )
+    monkeypatch.syspath_prepend(distribution(tmp_path))
     path, image = write_arranged(tmp_path, "oblique")
     code = (
-        f"import sys; sys.path.insert(0, {str(made.parent)!r})\n"
-        "import xarray, warnings; warnings.simplefilter('ignore')\n"
-        f"for engine in ('dicube', None):\n"
+        "import xarray\n"
+        "for engine in ('dicube', None):\n"
         f"    print(float(xarray.open_dataset({str(path)!r}, engine=engine).voxels[1, 2, 3]))"
     )
     done = run_python("-c", code)
