@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from inputs.entry_points import distribution
 from inputs.example_files import write_example_files
 from programs.run_page import Block, blocks_of, files_of
 from programs.running import PROGRAMS, ROOT, run_python
@@ -54,6 +55,8 @@ def test_page(page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.Monke
     for name in large:
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is tested by `ci/run integrations`")
+    if 'engine="dicube"' in page.read_text():  # which xarray finds where dicube is installed
+        monkeypatch.syspath_prepend(distribution(tmp_path / "installed"))
     monkeypatch.chdir(tmp_path)
     for name in files_of(page):
         if (files / name).is_dir():
