@@ -77,6 +77,34 @@ def decode_image_and_mask(
     return image, mask.view(np.bool_)
 
 
+def decode_image_as(data: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Decode one image whose shape and dtype the caller knows, in this thread.
+
+    Either codec may have coded it. In HTJ2K, wide and floating-point samples are coded as integers,
+    which `decode_image` returns.
+
+    Args:
+        data: the coded image; zeros may follow it.
+        shape: (rows, columns), or (rows, columns, 3).
+        dtype: of the samples that were encoded.
+
+    Returns:
+        The image, in native byte order.
+
+    Raises:
+        CodecError: it is damaged, or an image of another shape or dtype.
+        DataConsistencyError: there are no images of such a shape or dtype.
+    """
+    described = image_of(shape, dtype.newbyteorder("="))
+    coded, image = _bytes_of(data), new_array(shape, dtype.newbyteorder("="), _MOST)
+    address, size = coded.ctypes.data, coded.nbytes
+    try:
+        _native.decode(address, size, described, 1, image.ctypes.data, image.nbytes)
+    except InvalidCubeFileError as error:  # libdicube doesn't support its kind or size
+        raise CodecError(error.message) from None
+    return image
+
+
 # The most bytes of an image, which libdicube limits too: a few coded bytes can declare any size.
 _MOST = 1 << 32
 
@@ -85,18 +113,23 @@ def _decode(
     codec: CodecRecord, data: Any, num_threads: int | None, has_mask: bool
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Check the arguments and decode."""
-    try:
-        coded = np.frombuffer(data, np.uint8)
-    except (TypeError, ValueError, BufferError) as error:
-        if isinstance(error, ValueError) and not memoryview(data).nbytes:  # refused by numpy
-            raise CodecError(f"expected {codec.label} data, found 0 bytes") from None
-        raise DataConsistencyError(
-            f"expected a contiguous bytes-like object, found {type(data).__name__}"
-        ) from error
+    coded = _bytes_of(data, f"{codec.label} data")
     try:
         return _decoded(codec, coded, thread_count(num_threads), has_mask)
     except InvalidCubeFileError as error:  # libdicube doesn't support its kind or size
         raise CodecError(error.message) from None
+
+
+def _bytes_of(data: Any, what: str = "a coded image") -> NDArray[np.uint8]:
+    """Return the bytes of any bytes-like object."""
+    try:
+        return np.frombuffer(data, np.uint8)
+    except (TypeError, ValueError, BufferError) as error:
+        if isinstance(error, ValueError) and not memoryview(data).nbytes:  # refused by numpy
+            raise CodecError(f"expected {what}, found 0 bytes") from None
+        raise DataConsistencyError(
+            f"expected a contiguous bytes-like object, found {type(data).__name__}"
+        ) from error
 
 
 def _decoded(
