@@ -309,6 +309,8 @@ def test_a_wrong_arrow_is_found(tmp_path: Path, module: str, source: str, found:
         ("integrations.new", "import nnunetv2", "integrations.new imports nnunetv2"),
         ("core.new", "from torchio import ScalarImage", "core.new imports torchio"),
         ("archive.new", "import pandas", "archive.new imports pandas"),
+        ("core.new", "import zarr", "core.new imports zarr"),
+        ("integrations.zarr", "import virtualizarr", "integrations.zarr imports virtualizarr"),
         ("storage.new", "import ctypes", "storage.new imports ctypes"),
         ("storage.new", "import requests", "storage.new imports requests"),
     ],
