@@ -1,6 +1,6 @@
-"""The volumes of a cube as one array that decodes what is indexed, for xarray and nibabel.
+"""The volumes of a cube as one array that decodes what is indexed.
 
-Must not know either of them.
+For xarray, nibabel and napari. Must not know any of them.
 """
 
 from __future__ import annotations
@@ -91,6 +91,17 @@ class LazyVolumes:
         else:
             found = self._grid(picked, kind)
         return found[tuple(0 if isinstance(i, (int, np.integer)) else _ALL for i in key)]
+
+    def at_level(self, level: int) -> LazyVolumes:
+        """Return the same volumes at a resolution level; see `Cube.at_level`. Not of mosaics.
+
+        Raises:
+            DataConsistencyError: the file does not have the level.
+        """
+        cube = self.cube.at_level(level)
+        rows, columns, *samples = cube.shape[1:3] + self.shape[self._slice_axes + 2 :]
+        layout = self._layout._replace(shape=(columns, rows, *self._layout.shape[2:]))
+        return LazyVolumes(cube, layout, tuple(samples), self.dtype, self._real, self._as_stored)
 
     def _grid(self, picked: list[NDArray[np.intp]], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return what is at the given numbers of each axis."""

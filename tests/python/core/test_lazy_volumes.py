@@ -151,3 +151,25 @@ def test_volumes_of_different_positions_are_refused(tmp_path: Path) -> None:
     path = two_places(tmp_path)
     with pytest.raises(DataConsistencyError, match=r"(?s)differ in shape or position.*volumes\(\)"):
         lazy_volumes(dicube.open(path))
+
+
+@pytest.mark.parametrize("name", ["oblique", "times", "colours", "volumes", "volumes of colours"])
+def test_levels_have_the_same_volumes(tmp_path: Path, name: str) -> None:
+    path, _ = write_arranged(tmp_path, name)
+    with dicube.open(path) as cube:
+        whole, smaller = lazy_volumes(cube).array, lazy_volumes(cube).array.at_level(1)
+        order = whole._layout.order
+        real = whole.dtype.kind == "f"
+        stored = cube.at_level(1).get_fdata() if real else cube.at_level(1)[:]
+        frames = stored if order is None else stored[list(order)]
+        assert smaller.ndim == whole.ndim
+        assert smaller.dtype == whole.dtype
+        found = smaller.read((slice(None),) * smaller.ndim)
+        assert found.shape == smaller.shape
+        assert np.array_equal(found.reshape(frames.shape), frames)
+
+
+def test_there_is_no_level_beyond_the_last(tmp_path: Path) -> None:
+    volumes, _ = opened(tmp_path, "times")
+    with pytest.raises(DataConsistencyError, match="levels"):
+        volumes.at_level(40)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -18,10 +17,10 @@ import numpy as np
 from dicube.codecs.records import record_of
 from dicube.core.pictures.drawing import common_scale, mid_planes
 from dicube.core.pictures.files import encoded
+from dicube.core.pictures.patient_names import file_name, may_name, names_of_patient
 from dicube.core.pictures.thumbnail import Source
 from dicube.dicom.identifiers import identifiers
 from dicube.exceptions import DicomCubeError, MissingPackageError
-from dicube.storage.urls import without_credentials
 
 if TYPE_CHECKING:
     from dicube.dicom.dicom_meta import DicomMeta
@@ -34,8 +33,6 @@ _TAGS = {
     "SeriesDescription": "series",
     "BodyPartExamined": "body part",
 }
-_OF_PATIENT = ("PatientName", "PatientID", "OtherPatientNames", "OtherPatientIDs")
-_LEAST_NAME = 2  # letters of a part of a name, to look for it in other texts
 _HIDDEN = "(not shown: it names the patient)"
 
 Made = TypeVar("Made")
@@ -84,9 +81,9 @@ def _rows(
     problems: list[str],
 ) -> Iterator[tuple[str, Any]]:
     """Yield the rows of the table."""
-    patient = _tried(lambda: _names_of_patient(meta), "patient", problems)
+    patient = _tried(lambda: names_of_patient(meta), "patient", problems)
     if name:
-        yield "file", _harmless(_file_name(name), patient)
+        yield "file", _harmless(file_name(name), patient)
     if codec:
         yield "codec", record_of(codec).label
     size = np.dtype(source.dtype).itemsize * int(np.prod(source.shape, dtype=object))
@@ -148,26 +145,9 @@ def _tried(make: Callable[[], Made], what: str, problems: list[str]) -> Made | N
     return None
 
 
-def _names_of_patient(meta: DicomMeta | None) -> set[str]:
-    """Return parts of the patient's names and IDs, which texts are searched for."""
-    if meta is None:
-        return set()
-    found: set[str] = set()
-    for keyword in _OF_PATIENT:
-        for value in {str(one) for one in meta.get(keyword, force_nonshared=True) if one}:
-            found |= set(re.findall(r"\w+", value.casefold()))
-    return {part for part in found if len(part) >= _LEAST_NAME}
-
-
 def _harmless(text: str, patient: set[str] | None) -> str:
     """Return a text unless it may name the patient; None as names that are unknown."""
-    words = set(re.findall(r"[^\W_]+", text.casefold()))
-    return _HIDDEN if patient is None or words & patient else text
-
-
-def _file_name(name: str) -> str:
-    """Return the last part of a path or a URL: folders are often named after patients."""
-    return re.split(r"[/\\]", without_credentials(name).rstrip("/\\"))[-1]
+    return _HIDDEN if patient is None or may_name(text, patient) else text
 
 
 def _without_name(text: str, name: str | None) -> str:

@@ -5,7 +5,6 @@ Reads a few slices at a time. Must not know widgets, or how frames are stored.
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -21,7 +20,7 @@ from dicube.core.pictures.drawing import (
     values_in_batches,
 )
 from dicube.core.pictures.thumbnail import Source
-from dicube.core.pictures.windowing import Shades, in_bytes
+from dicube.core.pictures.windowing import in_bytes
 from dicube.dicom.series.geometry import Grid
 from dicube.exceptions import DataConsistencyError
 from dicube.nifti import NiftiHeader, affine_of_grid, nifti_bytes
@@ -48,7 +47,7 @@ def view_of(source: Source, level: int | None, height: int, most_bytes: int) -> 
     return niivue_of(
         _nifti(voxels, stack, (1 << (shown.level - source.level)) * step, step),
         _NAME,
-        limits=None if voxels.ndim == 4 else _limits(shades),
+        limits=None if voxels.ndim == 4 else shades.limits,
         inverted=shades.inverted,
         height=height,
     )
@@ -112,11 +111,3 @@ def _nifti(voxels: NDArray[Any], stack: Stack, factor: int, step: int) -> bytes:
             affine_of_grid(Grid.from_steps(shape, stack.grid.origin, steps))
         )
     return nifti_bytes(header, voxels)
-
-
-def _limits(shades: Shades) -> tuple[float, float] | None:
-    if shades.window is None:
-        return None
-    center, width = shades.window.center, shades.window.width
-    low, high = center - width / 2, center + width / 2
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else None

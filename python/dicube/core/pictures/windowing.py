@@ -6,6 +6,7 @@ slices, or where values come from.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,15 @@ class Shades:
             shown = stretched(values, among)
         return np.where(np.isnan(values), 0.0, 1 - shown) if self.inverted else shown
 
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The lowest and the highest value of the window; None without one, or if they overflow."""
+        if self.window is None:
+            return None
+        center, width = self.window.center, self.window.width
+        low, high = center - width / 2, center + width / 2
+        return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
 
 def shades_of_slice(
     meta: DicomMeta | None, header: PixelDataHeader, index: int, window: Window | None = None
@@ -87,13 +97,19 @@ def stretched(values: Values, among: Values | None = None) -> Values:
     """Show all but outliers, of these values or those given, between black and white."""
     values = values / 2  # so that no difference overflows
     among = values if among is None else among / 2
-    finite = among[np.isfinite(among)]
+    low, high = shown_range(among)
+    return _filled((values - low) / ((high - low) or 1))
+
+
+def shown_range(values: Values) -> tuple[float, float]:
+    """Return the values that are black and white without a window; 0 and 0 if all are NaN."""
+    finite = values[np.isfinite(values)]
     if not finite.size:
-        return np.zeros_like(values)
+        return 0.0, 0.0
     low, high = np.percentile(finite, _WITHOUT_OUTLIERS)
     if low == high:
         low, high = finite.min(), finite.max()
-    return _filled((values - low) / ((high - low) or 1))
+    return float(low), float(high)
 
 
 def in_bytes(shown: Values) -> NDArray[np.uint8]:

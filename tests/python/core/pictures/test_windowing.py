@@ -13,7 +13,14 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut, apply_w
 from pydicom.sequence import Sequence
 
 from dicube import DicomCubeImage
-from dicube.core.pictures.windowing import Shades, in_bytes, shades_of_slice, stretched, windowed
+from dicube.core.pictures.windowing import (
+    Shades,
+    in_bytes,
+    shades_of_slice,
+    shown_range,
+    stretched,
+    windowed,
+)
 from dicube.dicom.metadata.look_up_table import Lut
 from dicube.dicom.series.precedence import Window
 
@@ -134,3 +141,18 @@ def test_the_range_of_other_values_may_be_shown() -> None:
     values, among = np.array([0.0, 5, 10]), np.linspace(0, 20, 10001)
     assert np.allclose(stretched(values, among), [0, (5 - 0.1) / 19.8, (10 - 0.1) / 19.8])
     assert in_bytes(np.array([0, 0.5, 1])).tolist() == [0, 128, 255]
+
+
+def test_limits_are_the_ends_of_the_window() -> None:
+    assert Shades(Window(40, 400, "LINEAR")).limits == (-160, 240)
+    assert Shades().limits is None
+    assert Shades(Window(1e308, 1e308 * 1.7, "LINEAR")).limits is None
+
+
+def test_the_range_shown_leaves_out_outliers() -> None:
+    values = np.append(np.arange(1000.0), [np.nan, np.inf, 1e9])
+    low, high = shown_range(values)
+    assert 0 < low < 10
+    assert 990 < high < 1000
+    assert shown_range(np.array([3.0, np.nan])) == (3, 3)
+    assert shown_range(np.array([np.nan])) == (0, 0)
