@@ -23,7 +23,10 @@ PAGES = sorted(DOCS.rglob("*.md"))
 DATA = {"text", "json", "toml", "yaml", "html", "nginx"}
 
 # Libraries that only `ci/run integrations` installs, and what imports them.
-LARGE = {"torch": "torch", "monai": "monai", "torchio": "torchio", "nnunet": "nnunetv2"}
+LARGE = {
+    **{"torch": "torch", "monai": "monai", "torchio": "torchio", "nnunet": "nnunetv2"},
+    **{"zarr": "zarr", "virtualizarr": "virtualizarr"},
+}
 IMPORT = re.compile(
     rf"^(?:import|from) (?:dicube\.integrations\.)?({'|'.join(LARGE)})(?:v2)?\b", re.MULTILINE
 )
@@ -55,7 +58,8 @@ def test_page(page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.Monke
     for name in large:
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is tested by `ci/run integrations`")
-    if 'engine="dicube"' in page.read_text():  # which xarray finds where dicube is installed
+    # xarray and Zarr find dicube where it is installed.
+    if 'engine="dicube"' in page.read_text() or "zarr" in large:
         monkeypatch.syspath_prepend(distribution(tmp_path / "installed"))
     monkeypatch.chdir(tmp_path)
     for name in files_of(page):
