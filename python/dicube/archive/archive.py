@@ -437,7 +437,8 @@ class Archive:
             CubeFileAccessError: a file can't be removed.
 
         Warns:
-            UserWarning: another process reads the catalogue, so that SQLite can't overwrite all.
+            UserWarning: SQLite can't overwrite all, because another process reads the catalogue, or
+                there is no room for a copy of it.
         """
         removed: list[str] = []
         with self._place.locked(), self._opened() as catalogue:
@@ -454,8 +455,8 @@ class Archive:
                 catalogue.remove(files)
             if not catalogue.forget_removed():
                 warnings.warn(
-                    f"{catalogue.name}: another process reads it, so its log may still have what "
-                    "was removed; remove anything again later",
+                    f"{catalogue.name}: another process reads it, or there is no room for a copy "
+                    "of it, so it may still have what was removed; remove anything again later",
                     stacklevel=2,
                 )
         return removed

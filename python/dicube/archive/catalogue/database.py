@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -128,15 +129,22 @@ class Database:
     def forget_removed(self) -> bool:
         """Let SQLite overwrite what was removed, in its log too; return whether it could.
 
-        It can't while another process reads. Other databases promise no overwriting.
+        It can't while another process reads, or without room for a copy of the database. Other
+        databases promise no overwriting.
         """
         if self._path is None:
             return True
         with self._refusals():
             self._connection.rollback()
             cursor = self._connection.connection.cursor()  # outside of transactions
-            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            cursor.close()
+            try:
+                # `secure_delete` leaves copies of rows that SQLite has moved within its pages.
+                cursor.execute("VACUUM")
+                (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.OperationalError:
+                return False
+            finally:
+                cursor.close()
         return not busy
 
     def belong_to(self, archive: str, *, anew: bool) -> None:
