@@ -38,6 +38,7 @@ from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
     DicomCubeError,
+    InvalidCubeFileError,
 )
 from dicube.storage.dcb_reader import DcbReader
 from dicube.threads import Progress, thread_count
@@ -105,7 +106,8 @@ class StoredSeries:
             path: of the file to write.
             overwrite: replace an existing file.
         """
-        extract_instance(self.path, instance, path, overwrite, **self._options())
+        with self._named():
+            extract_instance(self.path, instance, path, overwrite, **self._options())
 
     def restore(self, folder: Path, *, overwrite: bool = False) -> list[str]:
         """Restore the original DICOM files, to the byte; new ones if they weren't kept.
@@ -121,7 +123,7 @@ class StoredSeries:
             InvalidCubeFileError: the file is damaged.
             TargetExistsError: (a FileExistsError too) the folder is not empty.
         """
-        with self.place.local_file(self.values["file"]) as path:
+        with self._named(), self.place.local_file(self.values["file"]) as path:
             if self.values["has_originals"]:
                 return restore_files(path, folder, overwrite=overwrite)
             image = DicomCubeImage.from_file(path)
@@ -132,6 +134,15 @@ class StoredSeries:
     def _options(self) -> dict[str, Any]:
         options = dict(self.place.storage_options)
         return {"storage_options": options} if options else {}
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the file in an error about what is in it."""
+        try:
+            yield
+        except InvalidCubeFileError as error:
+            error.name_source(self.values["file"])
+            raise
 
 
 class Archive:

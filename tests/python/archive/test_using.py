@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from dicube.exceptions import (
     InvalidCubeFileError,
     TargetExistsError,
 )
+from dicube.storage.dcb_reader import DcbReader
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,20 @@ def test_restore_one_instance(archive: Archive, tree: Path, tmp_path: Path) -> N
     assert Path(path).read_bytes() == (tree / "b" / "I4").read_bytes()
     (path,) = archive.restore(tmp_path / "pdf", instance=f"{STUDY}.1.8.1")
     assert Path(path).read_bytes() == (tree / "others" / "pdf").read_bytes()
+
+
+@pytest.mark.parametrize("uid", [{"patient": "0815"}, {"instance": f"{STUDY}.2.1.0"}])
+def test_an_error_of_restore_names_the_damaged_file(
+    archive: Archive, tmp_path: Path, uid: dict[str, str]
+) -> None:
+    (series,) = archive.series(patient="0815")
+    with DcbReader(series.path) as reader:
+        offset, _ = reader.coded_range(0)
+    content = bytearray(Path(series.path).read_bytes())
+    content[offset] ^= 1
+    Path(series.path).write_bytes(content)
+    with pytest.raises(InvalidCubeFileError, match="^" + re.escape(series["file"]) + ": frame 0"):
+        archive.restore(tmp_path / "out", **uid)
 
 
 @pytest.mark.parametrize("given", [{}, {"patient": "4711", "study": "1.2"}])
