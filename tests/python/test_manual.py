@@ -19,6 +19,9 @@ from programs.running import PROGRAMS, ROOT, run_python
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 
+# Pages whose programs take seconds.
+SLOW = {"tutorials/hospital-archive.md"}
+
 # Of blocks that nobody runs.
 DATA = {"text", "json", "toml", "yaml", "html", "nginx"}
 
@@ -44,7 +47,14 @@ def test_there_are_pages() -> None:
     assert PAGES
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for page in PAGES
+        for name in [page.relative_to(DOCS).as_posix()]
+    ],
+)
 def test_page(page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = blocks_of(page)
     fences = re.findall(r"^ *(?:```|~~~)", page.read_text(), re.MULTILINE)
