@@ -258,6 +258,7 @@ class Addition:
             error=error,
             text=self._shown(group, text),
             seconds=round(stored.seconds, 3),
+            without_frames=self._shown(group, stored.without_frames),
             aside={self._shown_path(path): name for path, name in stored.aside.items()},
             warnings=[self._shown(group, text) for text in stored.warnings],
         )

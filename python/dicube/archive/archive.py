@@ -400,11 +400,12 @@ class Archive:
         Raises:
             CubeFileNotFoundError: the archive has no such series.
             DataConsistencyError: none or several are given.
-            InvalidCubeFileError: a file is damaged.
+            InvalidCubeFileError: a file is damaged. All others are restored before this is raised.
             TargetExistsError: (a FileExistsError too) a folder is not empty.
         """
         found = self._chosen(patient=patient, study=study, series=series, instance=instance)
         paths: list[str] = []
+        damaged: list[InvalidCubeFileError] = []
         for one in found:
             stem = os.path.splitext(one["file"])[0]
             if instance is not None:
@@ -415,13 +416,22 @@ class Archive:
                 one.extract(instance, path, overwrite=overwrite)
                 paths.append(path)
                 continue
-            paths += one.restore(os.path.join(folder, *stem.split("/")), overwrite=overwrite)
+            try:
+                paths += one.restore(os.path.join(folder, *stem.split("/")), overwrite=overwrite)
+            except InvalidCubeFileError as error:
+                damaged.append(error)
             for name in self._place.aside_files(stem):
                 path = os.path.join(folder, *name.split("/"))
                 make_folder(os.path.dirname(path), True)
                 with self._place.open(name) as file:
                     write_whole(path, [file.read()])
                 paths.append(path)
+        if len(damaged) == 1 and len(found) == 1:
+            raise damaged[0]
+        if damaged:
+            texts = "; ".join(error.message for error in damaged)
+            count = f"{len(damaged)} of {len(found)} series"
+            raise InvalidCubeFileError(f"{count} are damaged, the others are restored: {texts}")
         return paths
 
     def remove(

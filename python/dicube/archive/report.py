@@ -36,6 +36,8 @@ class SeriesResult:
         kept_whole: why files are kept whole beside the volume, by their SHA-256.
         aside: where a source is kept that has the UID of another instance and other bytes.
         left_out: sources that are not stored, and why.
+        without_frames: why the images are kept whole, so that they can be restored and not shown;
+            '' if they aren't.
         warnings: further remarks.
     """
 
@@ -53,6 +55,7 @@ class SeriesResult:
     kept_whole: dict[str, str] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
     left_out: Sequence[LeftOut] = ()
+    without_frames: str = ""
     warnings: Sequence[str] = ()
 
     def line(self) -> str:

@@ -14,7 +14,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -96,6 +96,7 @@ class Stored:
         error: class and text of the error; both '' without one.
         aside: names of the files kept aside, by the path of the source.
         left_out: what is not stored, and why.
+        without_frames: why the images are kept whole, without frames; '' if they aren't.
         warnings: texts of warnings.
         seconds: how long it took.
     """
@@ -106,6 +107,7 @@ class Stored:
     error: tuple[str, str] = ("", "")
     aside: dict[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    without_frames: str = ""
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -117,11 +119,10 @@ def store_series(job: SeriesJob) -> Stored:
     work = _Work(job)
     try:
         with _warnings_to(texts):
-            stored = work.store()
+            stored = replace(work.store(), without_frames=work.without_frames)
             texts += work.notes
     except DicomCubeError as error:
-        text = error.message.replace(work.folder + os.sep, "")
-        text += f" ({error.suggestion})" if error.suggestion else ""
+        text = work.shown(error.message) + (f" ({error.suggestion})" if error.suggestion else "")
         stored = Stored("failed", error=(type(error).__name__, text))
     except OSError as error:
         stored = Stored("failed", error=(type(error).__name__, error.strerror or "no reason given"))
@@ -132,8 +133,7 @@ def store_series(job: SeriesJob) -> Stored:
         place = f"{os.path.basename(last.filename)}, line {last.lineno}"
         stored = Stored("failed", error=(type(error).__name__, f"unexpected, at {place}"))
     seconds = time.monotonic() - begun
-    texts = [text.replace(work.folder + os.sep, "") for text in texts]
-    return Stored(**{**stored.__dict__, "seconds": seconds, "warnings": tuple(texts)})
+    return replace(stored, seconds=seconds, warnings=tuple(map(work.shown, texts)))
 
 
 class _Work:
@@ -144,6 +144,7 @@ class _Work:
         self._digests: dict[str, bytes] = {}
         self.folder = ""
         self.notes: list[str] = []
+        self.without_frames = ""
 
     def store(self) -> Stored:
         """Store the series, or find that it is stored."""
@@ -172,6 +173,10 @@ class _Work:
                     return Stored("added", name, self._write(files, cube, name))
                 except FileExistsError:  # another worker was faster, as UIDs were transformed
                     continue
+
+    def shown(self, text: str) -> str:
+        """Return a text without the folder of the work."""
+        return text.replace(self.folder + os.sep, "")
 
     def _file_of(self, patients: Set[Patient], names: Sequence[str], by_uid: bool) -> str | None:
         """Return which of these files is the patient's; None if each is another's.
@@ -307,12 +312,13 @@ class _Work:
                 list(files), num_threads=self._threads, keep_all=True
             )
         except NoImagesError as error:
-            self.notes.append(error.message)
+            if error.reasons:  # there are images
+                self.without_frames = self.shown(error.message)
             store_files(list(files), path, reasons=error.reasons)
             return None
         except (MetaDataError, DataConsistencyError, CodecError) as error:
             # No reader makes an image of these files. Kept whole, none of them is lost.
-            self.notes.append(error.message)
+            self.without_frames = self.shown(error.message)
             store_files(list(files), path)
             return None
         exact: Exact = self._job.exact if self._job.transform is None else False

@@ -81,6 +81,10 @@ def _add(archive: Archive, arguments: argparse.Namespace) -> int:
     for result in report.series:
         for path, name in result.aside.items():
             _complain("warning", f"{path} differs from an instance in the archive: kept as {name}")
+        if result.without_frames:
+            _complain(
+                "warning", f"{result.file} keeps files without frames: {result.without_frames}"
+            )
     for one in report.damaged:
         _complain("error", f"{one.path}: {one.why}")
     no_instances = len(report.left_out) - len(report.damaged)

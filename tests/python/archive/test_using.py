@@ -214,13 +214,31 @@ def test_an_error_of_restore_names_the_damaged_file(
     archive: Archive, tmp_path: Path, uid: dict[str, str]
 ) -> None:
     (series,) = archive.series(patient="0815")
-    with DcbReader(series.path) as reader:
-        offset, _ = reader.coded_range(0)
-    content = bytearray(Path(series.path).read_bytes())
-    content[offset] ^= 1
-    Path(series.path).write_bytes(content)
+    damage(series.path)
     with pytest.raises(InvalidCubeFileError, match="^" + re.escape(series["file"]) + ": frame 0"):
         archive.restore(tmp_path / "out", **uid)
+
+
+def damage(path: str) -> None:
+    """Change a bit of the first frame."""
+    with DcbReader(path) as reader:
+        offset, _ = reader.coded_range(0)
+    content = bytearray(Path(path).read_bytes())
+    content[offset] ^= 1
+    Path(path).write_bytes(content)
+
+
+def test_a_damaged_series_does_not_keep_others_from_being_restored(
+    archive: Archive, tmp_path: Path
+) -> None:
+    first, *others = sorted(archive.series(patient="4711"), key=lambda one: not one["shape"])
+    damage(first.path)
+    text = f"1 of {1 + len(others)} series are damaged, the others are restored: {first['file']}: "
+    with pytest.raises(InvalidCubeFileError, match=re.escape(text)):
+        archive.restore(tmp_path / "out", patient="4711")
+    for series in others:
+        folder = tmp_path / "out" / os.path.splitext(series["file"])[0]
+        assert len(list(folder.iterdir())) == series["NumberOfSeriesRelatedInstances"]
 
 
 @pytest.mark.parametrize("given", [{}, {"patient": "4711", "study": "1.2"}])

@@ -16,6 +16,7 @@ pytest.importorskip("sqlalchemy")
 from inputs.dicom_series import write_series
 from inputs.series_trees import STUDY, Inline, digests, series_of, write_tree
 from programs.running import run_python
+from pydicom.uid import JPEG2000Lossless
 
 from dicube.archive import archive as module
 from dicube.cli import main
@@ -111,6 +112,21 @@ def test_a_file_kept_aside_is_a_warning(archive: str, tmp_path: Path, capsys: Ou
     write_series(tmp_path / "b", changed)
     assert main(["archive", "add", archive, str(tmp_path / "b")]) == 0
     assert "kept as aside/" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_decoder_plugins")
+def test_images_without_a_decoder_are_a_warning(tmp_path: Path, capsys: Output) -> None:
+    series = series_of(1, 2, shape=(64, 48))
+    for dataset in series:
+        dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    write_series(tmp_path / "series", series)
+    main(["archive", "add", str(tmp_path / "archive"), str(tmp_path / "series")])
+    result = capsys.readouterr()
+    assert ".dcba keeps files without frames: " in result.err
+    assert "no decoder for JPEG 2000" in result.err
+    restored = tmp_path / "restored"
+    shown(capsys, "restore", tmp_path / "archive", restored, "--study", f"{STUDY}.1")
+    assert digests([restored]) == digests([tmp_path / "series"])
 
 
 def test_wrong_sources_are_errors(tmp_path: Path, capsys: Output) -> None:

@@ -234,6 +234,7 @@ def _print_result(image: DicomCubeImage, plan: Plan) -> None:
 
 
 def _note(text: str) -> None:
+    sys.stdout.flush()  # where both go to one file, lines keep their order
     print(f"dicube: {text}", file=sys.stderr)
 
 
