@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dicube import _native
-from dicube.codecs.codestream import probe
 from dicube.codecs.records import record_of
 from dicube.codecs.samples import dtype_of, frame_shape_of, new_array, sample_type_of
-from dicube.exceptions import CodecError, DataConsistencyError
+from dicube.exceptions import DataConsistencyError
 from dicube.storage.formats import KIND_OF_NUMBER, SPEED
 from dicube.storage.frame_index import Region
 from dicube.storage.intact_frames import failure_of, failures_of, skips_damage
@@ -361,12 +360,10 @@ class DcbReader:
         return f"<DcbReader shape={self.shape} dtype={self.dtype.name} codec={self.codec!r}>"
 
     def _check_claim(self) -> None:
-        """Check that the first frame has the shape that the file states; don't decode it."""
-        found, (rows, columns) = probe(self.coded(0)), self.shape[1:3]
-        if (found.rows, found.columns) != (rows, columns):
-            raise CodecError(
-                f"frame 0: expected {rows} x {columns} pixels, found {found.rows} x {found.columns}"
-            )
+        """Check that the first frame has the shape that the file states, by decoding a pixel."""
+        options = _native.DecodeOptions(row=0, column=0, rows=1, columns=1)
+        pixel = np.empty((1, 1, 1, *self.shape[3:]), self.dtype)
+        self._file.reader.decode(*_decode_arguments(np.zeros(1, np.uint64), pixel, options))
 
     def _read_frames_and_masks(
         self, progress: Progress | None
