@@ -95,10 +95,18 @@ def decode_image_as(data: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> 
         CodecError: it is damaged, or an image of another shape or dtype.
         DataConsistencyError: there are no images of such a shape or dtype.
     """
-    described = image_of(shape, dtype.newbyteorder("="))
-    coded, image = _bytes_of(data), new_array(shape, dtype.newbyteorder("="), _MOST)
+    described, coded = image_of(shape, dtype.newbyteorder("=")), _bytes_of(data)
     address, size = coded.ctypes.data, coded.nbytes
     try:
+        if dtype.itemsize < 8:  # libdicube doesn't describe wider samples in HTJ2K
+            # Decoding would fill the whole array with zeros when it fails.
+            found, _ = _native.probe(address, size)
+            if (found.rows, found.columns) != shape[:2]:
+                raise CodecError(
+                    f"expected an image of {shape[0]} x {shape[1]} pixels, "
+                    f"found {found.rows} x {found.columns}"
+                )
+        image = new_array(shape, dtype.newbyteorder("="), _MOST)
         _native.decode(address, size, described, 1, image.ctypes.data, image.nbytes)
     except InvalidCubeFileError as error:  # libdicube doesn't support its kind or size
         raise CodecError(error.message) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -229,13 +230,29 @@ def test_hostile_chunks_are_errors_of_dicube(
 
 
 def test_a_huge_chunk_is_an_error_before_it_takes_memory(tmp_path: Path) -> None:
-    create(tmp_path, random_bits((1, 4, 5), "int16"), JXLCodec(), (1, 4, 5))
+    create(tmp_path, random_bits((1, 4, 5), "int64"), HTJ2KCodec(), (1, 4, 5))
     side = 1 << 20
     metadata = json.loads((tmp_path / "zarr.json").read_text())
     metadata["shape"] = metadata["chunk_grid"]["configuration"]["chunk_shape"] = [1, side, side]
     (tmp_path / "zarr.json").write_text(json.dumps(metadata))
     with pytest.raises(DicomCubeError, match="takes"):
         zarr.open_array(tmp_path, mode="r")[0, 0, 0]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_chunk_much_larger_than_its_frame_takes_no_memory(tmp_path: Path, codec: Any) -> None:
+    create(tmp_path, random_bits((1, 4, 5), "int16"), codec(), (1, 4, 5))
+    metadata = json.loads((tmp_path / "zarr.json").read_text())
+    metadata["shape"] = metadata["chunk_grid"]["configuration"]["chunk_shape"] = [1, 9000, 9000]
+    (tmp_path / "zarr.json").write_text(json.dumps(metadata))
+    array = zarr.open_array(tmp_path, mode="r")
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodecError, match="9000 x 9000"):
+            array[0, 0, 0]
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_zarr_finds_the_codecs_by_their_entry_points(tmp_path: Path) -> None:
