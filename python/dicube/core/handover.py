@@ -173,7 +173,8 @@ def _attributes_of_values(dtype: np.dtype[Any], parts: CubeParts, real: bool) ->
         units = parts.header.Extras.get(UNITS)
         return {} if units is None else {"units": units}
     values = real_values("float64", dtype, parts.meta, parts.header)
-    if values.line is None:
+    # By neutral ones, too, xarray would make floats of labels in Zarr or netCDF files.
+    if values.line in (None, (1, 0)):
         return {}
     slope, intercept = values.line
     return {"scale_factor": slope, "add_offset": intercept}

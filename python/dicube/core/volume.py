@@ -159,7 +159,7 @@ class Volume(ABC):
         Args:
             real: see `to_sitk`. Stored values are not copied unless they have to be rearranged.
                 `scale_factor` and `add_offset` in `attrs` are their slope and intercept, if one
-                suffices.
+                suffices and changes them.
 
         Returns:
             The DataArray, `voxels`; its first dim is t if the series has several volumes (in

@@ -136,6 +136,14 @@ def test_colours(tmp_path: Path) -> None:
         assert np.array_equal(voxels.values, cube[:])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float64"])
+def test_values_without_rescale_keep_their_type(tmp_path: Path, dtype: str) -> None:
+    array = random_bits((2, 6, 5), dtype)
+    found = opened(write(tmp_path / "a.dcbs", array), mask_and_scale=True)["voxels"]
+    assert found.dtype == dtype
+    assert found.values.tobytes() == array.tobytes()
+
+
 NO_CHUNKS = {"mosaics": "mosaic", "palettes": "palette"}
 
 
