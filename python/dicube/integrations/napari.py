@@ -150,11 +150,16 @@ def _name(path: str, meta: DicomMeta | None) -> str:
 
 
 def _metadata(layout: Layout, parts: CubeParts) -> dict[str, Any]:
-    """Return facts of the series, without the patient's elements and without dates."""
-    meta = parts.meta
+    """Return facts of the series, without dates, and without those that may name the patient."""
+    meta, patient = parts.meta, names_of_patient(parts.meta)
     found: dict[str, Any] = {}
     if meta is not None:
-        found = identifiers(lambda word: meta.get_of_slice(word, 0), with_patient=False)
+        facts = identifiers(lambda word: meta.get_of_slice(word, 0), with_patient=False)
+        found = {
+            keyword: fact
+            for keyword, fact in facts.items()
+            if keyword.endswith("UID") or not may_name(str(fact), patient)
+        }
     if UNITS in parts.header.Extras:
         found["units"] = parts.header.Extras[UNITS]
     if layout.grid is None:
