@@ -142,6 +142,8 @@ class _Voxels:
 
     def _taken(self, slicer: Any, dtype: DTypeLike | None) -> Any:
         items = canonical_slicers(slicer, self.shape)
+        if any(_is_number(item) and item < 0 for item in items):  # which nibabel lets pass
+            raise IndexError(f"index {slicer} is out of bounds for shape {self.shape}")
         key = [item for item in items if item is not None]
         key += [0] * (3 - len(key))
         is_float = dtype is not None and np.dtype(dtype).char in "efd"

@@ -123,6 +123,15 @@ def test_only_what_is_taken_is_decoded(tmp_path: Path, monkeypatch: pytest.Monke
     assert decoded == [[3], [1, 2]]
 
 
+@pytest.mark.parametrize("index", [-7, np.s_[..., -6], np.s_[:, -8], 6, np.s_[..., 5]])
+def test_indices_out_of_bounds(tmp_path: Path, index: Any) -> None:
+    """nibabel's own proxies return other voxels for those that are too small."""
+    proxy = nib.load(write_arranged(tmp_path, "oblique")[0]).dataobj
+    assert proxy.shape == (6, 7, 5)
+    with pytest.raises((ValueError, IndexError)):
+        proxy[index]
+
+
 @pytest.mark.parametrize("name", ["oblique", "times"])
 def test_a_slicer_moves_the_affine(tmp_path: Path, name: str) -> None:
     ours, theirs = (image.slicer[1:5:2, 2:, 1:] for image in both(tmp_path, name))
