@@ -60,7 +60,8 @@ def channels(image: Any) -> NDArray[Any]:
     array = np.asanyarray(image.dataobj).T
     if array.dtype.names:
         array = np.moveaxis(array[..., np.newaxis].view(np.uint8), -1, 0)
-    voxels: NDArray[Any] = array.reshape(-1, *array.shape[-3:])
+    sizes = (*image.shape, 1, 1)[:3]  # NIfTI may lack z, and y
+    voxels: NDArray[Any] = array.reshape(-1, *sizes[::-1])
     return voxels
 
 

@@ -71,7 +71,7 @@ class DicubeReader(NibabelReader):
 
     def _get_array_data(self, img: Any, *_filename: Any) -> NDArray[Any]:
         """Return the voxels; colours, which NIfTI has as a type, with an axis for the samples."""
-        if img.ndim > 3:
+        if img.ndim != 3 and not img.get_data_dtype().names:
             return np.asanyarray(img.dataobj)
         volumes = x_first(channels(img))
         return volumes[0] if len(volumes) == 1 else np.moveaxis(volumes, 0, -1)

@@ -53,7 +53,8 @@ class DicubeIO(BaseReaderWriter):
         """
         images = [load(name) for name in image_fnames]
         arrays = [channels(image) for image in images]
-        spacings = [[float(size) for size in image.header.get_zooms()[2::-1]] for image in images]
+        zooms = [(*image.header.get_zooms(), 1, 1) for image in images]  # NIfTI may lack z, and y
+        spacings = [[float(size) for size in of_axes[2::-1]] for of_axes in zooms]
         for name, array, spacing, image in zip(image_fnames, arrays, spacings, images, strict=True):
             if array.shape[1:] != arrays[0].shape[1:] or not np.allclose(spacing, spacings[0]):
                 raise DataConsistencyError(

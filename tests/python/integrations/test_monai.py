@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from inputs.arrangements import write_arranged
 from inputs.peers import dcm2niix
 from inputs.training import (
     SERIES,
@@ -107,6 +108,23 @@ def test_colours_are_channels(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="no voxel positions"):
         found = transforms.LoadImage(reader=READER, ensure_channel_first=True)(path)
     assert np.array_equal(found, dicube.open(path)[...].T)
+
+
+def test_colours_of_several_volumes_are_channels(tmp_path: Path) -> None:
+    path, image = write_arranged(tmp_path, "volumes of colours")
+    found = transforms.LoadImage(reader=READER, ensure_channel_first=True)(path)
+    voxels = image.raw_image.reshape(3, 4, 5, 6, 3)  # (volume, z, y, x, sample)
+    assert found.shape == (9, 6, 5, 4)
+    assert np.array_equal(found, voxels.transpose(4, 0, 3, 2, 1).reshape(found.shape))
+
+
+def test_nifti_without_slices_has_two_axes(tmp_path: Path) -> None:
+    pair = pair_of(image_of(np.arange(30, dtype=np.int16).reshape(5, 6)), tmp_path)
+    ours, our_meta = by_monai(pair.dcbs, READER, dtype=None)
+    theirs, their_meta = by_monai(pair.nifti, "NibabelReader", dtype=None)
+    assert ours.shape == theirs.shape == (6, 5)
+    assert np.array_equal(ours, theirs)
+    assert_equal_meta(our_meta, their_meta, {"filename_or_obj"})
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])

@@ -55,6 +55,14 @@ if __name__ == "__main__":
 """
 
 
+def test_nifti_without_slices_has_one(tmp_path: Path) -> None:
+    array = np.arange(30, dtype=np.int16).reshape(5, 6)
+    pair = pair_of(image_of(array), tmp_path)
+    found, properties = nnunet.DicubeIO().read_images([str(pair.dcbs)])
+    assert np.array_equal(found, array[np.newaxis, np.newaxis])
+    assert properties["spacing"] == [1, 0.5, 0.75]
+
+
 def channel(case: int, number: int) -> NDArray[Any]:
     """Return stored values with a bright blob."""
     random = np.random.default_rng((case, number))

@@ -62,6 +62,14 @@ def test_colours_are_channels(tmp_path: Path) -> None:
     assert np.array_equal(found, dicube.open(path)[...].T)
 
 
+def test_nifti_without_slices_has_one(tmp_path: Path) -> None:
+    pair = pair_of(image_of(np.arange(30, dtype=np.int16).reshape(5, 6)), tmp_path)
+    ours, theirs = tio.ScalarImage(pair.dcbs, reader=read), tio.ScalarImage(pair.nifti)
+    assert ours.shape == theirs.shape == (1, 6, 5, 1)
+    assert np.array_equal(ours.data, theirs.data)
+    assert np.allclose(ours.affine[:2], theirs.affine[:2])
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64"])
 def test_labels_are_not_rounded(tmp_path: Path, dtype: str) -> None:
     array = labels((3, 4, 5), dtype)
