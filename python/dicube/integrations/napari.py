@@ -112,7 +112,10 @@ def _layer(cube: Cube, path: str) -> LayerData:
     if not is_colour:
         shades = shades_for(cube, len(cube) // 2)
         properties["colormap"] = "gray_r" if shades.inverted else "gray"
-        properties["contrast_limits"] = shades.limits or _range(levels[-1])
+        low, high = shades.limits or _range(levels[-1])
+        if low == high:  # which napari refuses
+            high = max(low + 1, float(np.nextafter(low, np.inf)))
+        properties["contrast_limits"] = low, high
     arrays = [LayerArray(level) for level in levels]
     properties["multiscale"] = len(arrays) > 1
     return arrays if len(arrays) > 1 else arrays[0], properties, "image"
@@ -135,8 +138,7 @@ def _levels(cube: Cube) -> int:
 def _range(volumes: LazyVolumes) -> tuple[float, float]:
     """Return the values to show as black and white by those of the middle slice."""
     middle = [size // 2 for size in volumes.shape[:-2]]
-    low, high = shown_range(volumes.read([*middle, slice(None), slice(None)]).astype(np.float64))
-    return (low, high) if low < high else (low, low + 1)
+    return shown_range(volumes.read([*middle, slice(None), slice(None)]).astype(np.float64))
 
 
 def _name(path: str, meta: DicomMeta | None) -> str:

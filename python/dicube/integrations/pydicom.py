@@ -7,6 +7,8 @@
 
 pydicom 3.0 does not know the transfer syntaxes of JPEG XL; this module adds their names and
 keywords. Encoding is lossless and doesn't transform colours: use RGB, not YBR_RCT, in datasets.
+Samples of a pixel are coded together, so set PlanarConfiguration to 0 after `compress`: pydicom
+keeps it at 1, and its other decoders believe that.
 
 The functions are those that pydicom's guides "Pixel Data Decoder Plugins" and "Pixel Data Encoder
 Plugins" require. Must not know datasets or files.

@@ -308,6 +308,25 @@ def test_a_constant_volume_has_a_contrast(tmp_path: Path) -> None:
     assert layer(tmp_path / "a.dcba")[1]["contrast_limits"] == (7, 8)
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.full((2, 3, 4), 1e300),
+        np.full((2, 3, 4), np.iinfo(np.uint64).max),
+        np.arange(24).reshape(2, 3, 4) - (1 << 62),
+    ],
+)
+def test_large_values_of_one_float_have_a_contrast(tmp_path: Path, array: NDArray[Any]) -> None:
+    dicube.DicomCubeImage(array).to_file(tmp_path / "a.dcbs")
+    low, high = layer(tmp_path / "a.dcbs")[1]["contrast_limits"]
+    assert low < high
+
+
+def test_a_window_narrower_than_floats_are_apart(placed: Callable[..., Path]) -> None:
+    low, high = layer(placed(WindowCenter="1e20", WindowWidth="2"))[1]["contrast_limits"]
+    assert low < high
+
+
 def test_inverted_series(placed: Callable[..., Path]) -> None:
     assert layer(placed(PhotometricInterpretation="MONOCHROME1"))[1]["colormap"] == "gray_r"
     assert layer(placed("RAS"))[1]["colormap"] == "gray"
