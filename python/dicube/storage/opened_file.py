@@ -19,6 +19,8 @@ from dicube.storage.byte_source import RemoteFile, SeekableFile
 from dicube.storage.urls import is_url
 
 _FRAME_CHECKSUMS = "frame_checksums"
+_PIXEL_HEADER = "pixel_header"
+_MOST_HEADER = 4096  # bytes
 
 
 class OpenedFile:
@@ -149,7 +151,11 @@ def _identity_of(reader: _native.Reader) -> tuple[Any, ...]:
     image, frames = reader.image()
     info = reader.info()
     checksums = reader.section(_FRAME_CHECKSUMS) if frames and info.has_checksums else b""
-    data = np.frombuffer(checksums, np.uint8)
+    header = b""
+    if _PIXEL_HEADER in reader.section_names(info.sections):  # such as another intercept
+        size = min(reader.section_size(_PIXEL_HEADER), _MOST_HEADER)
+        header = reader.section_at(_PIXEL_HEADER, 0, size)
+    data = np.frombuffer(checksums + header, np.uint8)
     return (
         *(info.file_size, info.coded_size, info.sections, info.codec, frames),
         *(image.rows, image.columns, image.samples, image.sample_type),

@@ -19,7 +19,7 @@ from programs.running import run_python
 
 import dicube
 from dicube import Cube, DicomCubeImage
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, InvalidCubeFileError
 
 xr = library("xarray")
 
@@ -191,6 +191,22 @@ def test_it_can_be_pickled(tmp_path: Path) -> None:
     path, _ = write_arranged(tmp_path, "times")
     again = pickle.loads(pickle.dumps(engine(path)))
     xr.testing.assert_identical(again, dicube.open(path).to_xarray())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a system that replaces open files")
+def test_a_file_replaced_by_one_of_other_values_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.dcbs"
+    image = DicomCubeImage(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+    image.pixel_header.RescaleIntercept = -1024.0
+    image.to_file(path)
+    found = engine(path, cache=False)
+    pickled, size = pickle.dumps(found), path.stat().st_size
+    image.pixel_header.RescaleIntercept = -1025.0
+    image.to_file(path)
+    assert path.stat().st_size == size
+    with pytest.raises(InvalidCubeFileError, match="replaced"):
+        pickle.loads(pickled).load()
+    assert found[0, 0, 0] == -1024
 
 
 def test_many_threads(tmp_path: Path) -> None:
