@@ -5,7 +5,6 @@ For xarray, nibabel and napari. Must not know any of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -85,11 +84,11 @@ class LazyVolumes:
             InvalidCubeFileError, CodecError: see `Cube.read`.
         """
         kind = np.dtype((self._real and dtype) or self.dtype)
-        picked = [np.atleast_1d(np.arange(n)[i]) for n, i in zip(self.shape, key, strict=True)]
-        if any(not numbers.size for numbers in picked):
-            found = np.empty([numbers.size for numbers in picked], kind)
-        else:
-            found = self._grid(picked, kind)
+        pairs = [*zip(key, self.shape, strict=True)]
+        # Of a size that the file only claims, not even the numbers below are made.
+        found = self.cube._reader.new_array(tuple(_count(i, n) for i, n in pairs), kind)
+        if found.size:
+            found = self._grid([_numbers(i, n) for i, n in pairs], kind)
         return found[tuple(0 if isinstance(i, (int, np.integer)) else _ALL for i in key)]
 
     def at_level(self, level: int) -> LazyVolumes:
@@ -107,7 +106,7 @@ class LazyVolumes:
         """Return what is at the given numbers of each axis."""
         of_slices, of_pixels = picked[: self._slice_axes], picked[self._slice_axes :]
         sizes = self.shape[: self._slice_axes]
-        slices = np.arange(math.prod(sizes)).reshape(sizes)[np.ix_(*of_slices)]
+        slices = np.ravel_multi_index(np.ix_(*of_slices), sizes)
         parts = [slice(numbers.min(), numbers.max() + 1) for numbers in of_pixels[:2]]
         found = self._slices(slices.ravel(), parts[0], parts[1], dtype)
         for axis, numbers in enumerate(of_pixels, 1):
@@ -148,6 +147,21 @@ class LazyVolumes:
         return shown_samples(cube[numbers, rows, columns], parts)[places]
 
 
+def _count(item: Any, size: int) -> int:
+    """Return how many numbers an item takes along an axis."""
+    return len(range(*item.indices(size))) if isinstance(item, slice) else int(np.size(item))
+
+
+def _numbers(item: Any, size: int) -> NDArray[np.intp]:
+    """Return the numbers that an item takes along an axis."""
+    if isinstance(item, slice):
+        return np.arange(*item.indices(size))
+    numbers = np.atleast_1d(np.asarray(item))
+    if numbers.dtype.kind not in "iu" or (numbers < -size).any() or (numbers >= size).any():
+        raise IndexError(f"expected integers of {-size} to {size - 1}, found {item}")
+    return numbers.astype(np.intp) % size
+
+
 class LazyCube(NamedTuple):
     """The volumes of a cube, and what describes them.
 
@@ -179,6 +193,7 @@ def lazy_volumes(cube: Cube, real: bool = True) -> LazyCube:
     parts = cube._all_parts()
     pixels = shown_samples(np.zeros((len(cube), 1, 1, *cube.shape[3:]), cube.dtype), parts)
     layout = layout_of((*cube.shape[:3], *pixels.shape[3:]), parts)
+    cube._reader.new_array((sum(layout.shape),), np.float64)  # as large as coordinates
     real = real and cube.ndim == 3 and not has_palette(parts.meta)
     as_stored = pixels.ndim == 3 and bits_of_slices(parts.meta, parts.header) is None
     dtype = float_for(cube.dtype) if real else pixels.dtype

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from inputs.arrangements import ARRANGEMENTS, two_places, write_arranged
+from inputs.sealing import entries, with_section
 from numpy.typing import NDArray
 
 import dicube
 from dicube import Cube, DicomCubeImage
 from dicube.core.lazy_volumes import LazyVolumes, lazy_volumes
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import CodecError, DataConsistencyError
 
 pytest.importorskip("nibabel")
 
@@ -145,6 +148,29 @@ def test_real_values_are_rounded_once(tmp_path: Path) -> None:
     assert np.array_equal(found, lazy.cube.get_fdata(dtype="float64"))
     assert np.array_equal(lazy.read(everything), found.astype(np.float32))
     assert not np.array_equal(lazy.read(everything), found)
+
+
+@pytest.mark.parametrize("item", [7, -6, [0, 5], True, [True, False]])
+def test_numbers_out_of_bounds_are_errors(tmp_path: Path, item: Any) -> None:
+    lazy, whole = opened(tmp_path, "oblique")
+    assert whole.shape[0] == 5
+    with pytest.raises(IndexError, match="expected integers of -5 to 4"):
+        lazy.read((item, slice(None), slice(None)))
+
+
+def test_a_size_that_a_file_only_claims_takes_no_memory(tmp_path: Path) -> None:
+    DicomCubeImage(np.zeros((2, 6, 5), np.uint16)).to_file(tmp_path / "a.dcbs")
+    file = (tmp_path / "a.dcbs").read_bytes()
+    place, size, *_ = entries(file)["Image"]
+    claim = struct.pack("<2Q", 6, 30_000_000) + file[place + 16 : place + size]
+    (tmp_path / "a.dcbs").write_bytes(with_section(file, "Image", claim))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodecError, match="expected 6 x 30000000"):
+            lazy_volumes(dicube.open(tmp_path / "a.dcbs"))
+        assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_volumes_of_different_positions_are_refused(tmp_path: Path) -> None:
