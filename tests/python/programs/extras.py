@@ -5,11 +5,14 @@ it. ci/release runs this with an environment for each extra, and one for none. I
 itself: where the tests run everything may be installed.
 """
 
+import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -65,6 +68,58 @@ def web(folder: Path) -> None:
         assert answer.read().startswith(b'[{"00080020"')
 
 
+def archive(folder: Path) -> None:
+    """A series is kept in an archive, and found."""
+    from dicube import Archive
+
+    write_series("MR_small.dcm", folder / "series")
+    kept = Archive(folder / "archive")
+    kept.add(folder / "series")
+    (found,) = kept.series(Modality="MR")
+    assert found.image().shape == (1, 64, 64)
+
+
+def dask(folder: Path) -> None:
+    """An archive is filled by a dask cluster."""
+    from dicube.archive import Archive, dask_cluster
+
+    write_series("MR_small.dcm", folder / "series")
+    with dask_scheduler() as address, dask_cluster.dask_executor(address) as (executor, _):
+        kept = Archive(folder / "archive")
+        kept.add(folder / "series", executor=executor)
+        assert len(kept.series()) == 1
+
+
+@contextmanager
+def dask_scheduler() -> Iterator[str]:
+    """Give the address of a cluster; of none, where that can't be had."""
+    try:
+        from distributed import LocalCluster
+    except ImportError:
+        yield "tcp://127.0.0.1:9"
+        return
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def deidentify(folder: Path) -> None:
+    """An archive is filled without the names of patients."""
+    from dicube import Archive
+
+    write_series("MR_small.dcm", folder / "series")
+    kept = Archive(folder / "archive")
+    kept.add(folder / "series", deidentify="basic", on_error="stop")
+    (found,) = kept.series()
+    assert found.image().dicom_meta.get("PatientIdentityRemoved") == "YES"
+
+
+def notebook(folder: Path) -> None:
+    """A series is drawn, and viewed in three planes."""
+    image = series("MR_small.dcm")
+    assert "<img" in image._repr_html_()
+    assert image.view().volumes
+
+
 def sitk(folder: Path) -> None:
     """A series goes to SimpleITK, which resamples it."""
     image = series("MR_small.dcm")
@@ -79,16 +134,25 @@ def xarray(folder: Path) -> None:
     assert np.allclose(again.affine, image.affine)
 
 
+def write_series(name: str, folder: Path) -> None:
+    folder.mkdir()
+    dcmread(get_testdata_file(name, download=False)).save_as(folder / name)
+
+
 def series(name: str) -> DicomCubeImage:
     with tempfile.TemporaryDirectory() as folder:
-        path = get_testdata_file(name, download=False)
-        dcmread(path).save_as(Path(folder) / name)
+        write_series(name, Path(folder) / "series")
         image = DicomCubeImage.from_dicom_folder(folder)
         image.raw_image  # noqa: B018 (decoded while the folder is there)
         return image
 
 
+# Without those that `ci/run integrations` tests, because torch is large, and those for development.
 FEATURES: dict[str, Callable[[Path], None]] = {
+    "archive": archive,
+    "dask": dask,
+    "deidentify": deidentify,
+    "notebook": notebook,
     "nifti": nifti,
     "remote": remote,
     "dicom-codecs": dicom_codecs,
@@ -98,20 +162,33 @@ FEATURES: dict[str, Callable[[Path], None]] = {
 }
 
 
+def included(extra: str) -> set[str]:
+    """Return the extras that are installed with an extra: itself, and what it requires."""
+    found = {extra}
+    for requirement in metadata.requires("dicube") or ():
+        if requirement.startswith("dicube[") and f'extra == "{extra}"' in requirement:
+            (names,) = re.findall(r"\[(.*?)\]", requirement)
+            found.update(*map(included, names.split(",")))
+    return found
+
+
 def main(installed: str = "") -> None:
     if "site-packages" not in dicube.__file__:
         sys.exit(f"extras.py: {dicube.__file__} is not an installed dicube")
+    here = included(installed)
     for name, use in FEATURES.items():
         with tempfile.TemporaryDirectory() as folder:
-            if installed in (name, "all"):
+            if name in here:
                 use(Path(folder))
                 print(f"dicube[{installed}]: {use.__doc__}")
                 continue
             try:
                 use(Path(folder))
             except (DicomCubeError, ImportError) as error:
-                assert f"dicube[{name}]" in str(error), error
-                print(f"without {name}: {type(error).__name__} names dicube[{name}]")
+                wanted = {f"dicube[{extra}]" for extra in included(name)}
+                named = [extra for extra in wanted if extra in str(error)]
+                assert named, error
+                print(f"without {name}: {type(error).__name__} names {named[0]}")
             else:
                 sys.exit(f"extras.py: {name} works without its extra")
 
