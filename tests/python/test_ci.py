@@ -193,12 +193,13 @@ def test_a_wheel_without_the_licence_of_a_linked_library_is_found(sbom: ModuleTy
 
 
 def test_checksums_are_those_of_all_files(release: ModuleType, tmp_path: Path) -> None:
-    for name in ("b.whl", "a.tar.gz"):
+    for name in ("b.whl", "c.tgz", "a.tar.gz"):
         (tmp_path / name).write_text(name)
     release.write_checksums(tmp_path)
     lines = (tmp_path / "SHA256SUMS").read_text().splitlines()
     assert lines == [
-        f"{hashlib.sha256(name.encode()).hexdigest()}  {name}" for name in ("a.tar.gz", "b.whl")
+        f"{hashlib.sha256(name.encode()).hexdigest()}  {name}"
+        for name in ("a.tar.gz", "b.whl", "c.tgz")
     ]
 
 
