@@ -106,6 +106,7 @@ REQUIREMENTS = [
     'pillow>=10.1; extra == "notebook"',
     'uvloop>=0.19; sys_platform != "win32" and extra == "web"',
     'dicube[archive]; extra == "web"',
+    'zarr>=3.1; python_version >= "3.11" and extra == "zarr"',
     'pytest>=9.0; extra == "test"',
 ]
 
@@ -139,7 +140,7 @@ def test_the_bill_has_the_versions_that_are_linked(sbom: ModuleType) -> None:
 
 def test_the_bill_lists_required_packages_by_extra(sbom: ModuleType) -> None:
     packages = {package["name"]: package for package in sbom.python_packages(REQUIREMENTS)}
-    assert packages.keys() == {"numpy", "pillow", "torchio", "uvloop"}
+    assert packages.keys() == {"numpy", "pillow", "torchio", "uvloop", "zarr"}
     assert packages["numpy"]["scope"] == "required"
     assert packages["torchio"]["versionRange"] == "vers:pypi/>=1.0|<2"
     assert packages["torchio"]["scope"] == "optional"
@@ -217,8 +218,8 @@ def test_every_extra_of_users_is_tried(release: ModuleType, sbom: ModuleType) ->
     project = (ROOT / "pyproject.toml").read_text()
     (listed,) = re.findall(r"^\[project.optional-dependencies\]\n(.*?)^\[", project, re.M | re.S)
     extras = set(re.findall(r"^([\w-]+) = ", listed, re.MULTILINE)) - sbom.FOR_DEVELOPMENT
-    of_training = {"monai", "nnunet", "torch", "torchio"}
-    assert extras == {*release.EXTRAS, *of_training}
+    integrations = {"monai", "napari", "nnunet", "torch", "torchio", "virtualizarr", "zarr"}
+    assert extras == {*release.EXTRAS, *integrations}
     program = (ROOT / "tests/python/programs/extras.py").read_text()
     features = set(re.findall(r'^    "([\w-]+)": \w+,$', program, re.MULTILINE))
     assert features == {*release.EXTRAS} - {"all"}

@@ -116,8 +116,8 @@ def deidentify(folder: Path) -> None:
 def notebook(folder: Path) -> None:
     """A series is drawn, and viewed in three planes."""
     image = series("MR_small.dcm")
-    assert "<img" in image._repr_html_()
     assert image.view().volumes
+    assert "<img" in image._repr_html_()
 
 
 def sitk(folder: Path) -> None:
@@ -128,10 +128,15 @@ def sitk(folder: Path) -> None:
 
 
 def xarray(folder: Path) -> None:
-    """A series goes to xarray and back."""
+    """A series goes to xarray and back; xarray opens files by dicube's entry point."""
     image = series("MR_small.dcm")
     again = DicomCubeImage.from_xarray(image.to_xarray(real=False))
     assert np.allclose(again.affine, image.affine)
+    from xarray import open_dataset
+
+    image.to_file(folder / "x.dcbs")
+    with open_dataset(folder / "x.dcbs", engine="dicube") as dataset:
+        assert dataset["voxels"].shape == image.shape
 
 
 def write_series(name: str, folder: Path) -> None:
@@ -147,7 +152,7 @@ def series(name: str) -> DicomCubeImage:
         return image
 
 
-# Without those that `ci/run integrations` tests, because torch is large, and those for development.
+# Without those that only `ci/run integrations` tests, as torch is large, and those for development.
 FEATURES: dict[str, Callable[[Path], None]] = {
     "archive": archive,
     "dask": dask,
