@@ -30,6 +30,7 @@ from dicube.storage.url_files import local_copy, written_to
 from dicube.storage.urls import (
     check_links,
     is_url,
+    missing_package,
     protocols_of,
     text_without_credentials,
     without_credentials,
@@ -426,7 +427,7 @@ class RemotePlace:
         except (DicomCubeError, FileNotFoundError):
             raise
         except ImportError as error:
-            raise MissingPackageError(f"{self.name}: {error}") from error
+            raise missing_package(self.name, text_without_credentials(str(error))) from error
         except Exception as error:  # each file system has its own exceptions
             text = text_without_credentials(str(error)).partition("\n")[0]
             raise CubeFileAccessError(f"{self.name}: {text or type(error).__name__}") from error

@@ -27,6 +27,7 @@ from dicube.exceptions import (
 )
 from dicube.storage.urls import (
     check_links,
+    missing_package,
     protocols_of,
     text_without_credentials,
     without_credentials,
@@ -313,7 +314,7 @@ class RemoteFile:
             return CubeFileNotFoundError(f"{self.name}: {self.missing}")
         reason = text_without_credentials(reason) or type(error).__name__
         if isinstance(error, ImportError):
-            return MissingPackageError(f"{self.name}: {reason}")
+            return missing_package(self.name, reason)
         if self._system is None and isinstance(error, (ValueError, TypeError)):
             return DataConsistencyError(f"{self.name}: {reason}")
         if status is not None:

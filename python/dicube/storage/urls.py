@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, MissingPackageError
 
 # A scheme has at least two letters; a single letter is a drive.
 _SCHEME = "[A-Za-z][A-Za-z0-9+.-]+"
@@ -56,6 +56,17 @@ def without_credentials(url: str) -> str:
         'https://example.org/head.dcbs'
     """
     return _QUERY_OR_FRAGMENT.sub("", _USER.sub("://", url))
+
+
+def missing_package(name: str, reason: str) -> MissingPackageError:
+    """Return an error for a URL whose file system needs a package that is not installed.
+
+    Args:
+        name: of the URL, without credentials.
+        reason: fsspec's, which names the package.
+    """
+    suggestion = "pip install 'dicube[remote]'" if "aiohttp" in reason else None
+    return MissingPackageError(f"{name}: {reason}", suggestion=suggestion)
 
 
 def text_without_credentials(text: str) -> str:

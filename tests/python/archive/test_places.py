@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from programs.running import run_python
 
 from dicube.archive.places import (
     LocalPlace,
@@ -130,3 +131,13 @@ def test_a_url_that_reads_addresses_from_a_file_is_refused() -> None:
     place = place_at("reference://x", {"fo": "https://example.org/a.json"})
     with pytest.raises(DataConsistencyError, match="reference"):
         place.find("1.2/1.3")
+
+
+def test_without_aiohttp() -> None:
+    opening = (
+        "import sys; sys.modules['aiohttp'] = None; from dicube.archive.places import place_at; "
+        "list(place_at('http://host/archive', {}).series_files())"
+    )
+    *_, error, suggestion = run_python("-c", opening).stderr.strip().splitlines()
+    assert "MissingPackageError: http://host/archive: " in error
+    assert "dicube[remote]" in suggestion

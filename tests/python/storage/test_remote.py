@@ -468,6 +468,13 @@ def test_without_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(raised.value, ImportError)
 
 
+def test_with_fsspec_but_without_aiohttp() -> None:
+    opening = "import sys, dicube; sys.modules['aiohttp'] = None; dicube.open('http://host/x.dcbs')"
+    *_, error, suggestion = run_python("-c", opening).stderr.strip().splitlines()
+    assert "MissingPackageError: http://host/x.dcbs: " in error
+    assert "dicube[remote]" in suggestion
+
+
 def test_claims_of_a_server_allocate_nothing(server: FileServer) -> None:
     claimed = published_bytes([b"x"], count=1 << 24) + bytes(1 << 18)
     with pytest.raises(InvalidCubeFileError, match=f"expected {1 << 20} bytes at offset 120"):
