@@ -24,6 +24,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from dicube.archive.archive import Archive, StoredSeries
 from dicube.core.cube import Cube
 from dicube.core.cube import open as open_cube
+from dicube.core.geometry.layout import layout_of
 from dicube.core.slice_values import stored_are_real
 from dicube.exceptions import DataConsistencyError
 
@@ -292,7 +293,8 @@ class PatchDataset(_Samples):
         DataConsistencyError: an argument is invalid; or another number of masks than of volumes.
 
     A sample raises a DataConsistencyError if a mask has another shape than its volume, or no
-    integers; or if a spacing is given and that of the volume is unknown.
+    integers; if a spacing is given and that of the volume is unknown; or if a file has several
+    volumes, as a time series does, or slices in mosaics.
     """
 
     def __init__(
@@ -325,6 +327,7 @@ class PatchDataset(_Samples):
         if not 0 <= in_mask <= 1:
             raise DataConsistencyError(f"expected in_mask of 0 to 1, found {in_mask}")
         self._places: dict[int, list[NDArray[Any]]] = {}
+        self._single: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._images) * self._group
@@ -333,6 +336,7 @@ class PatchDataset(_Samples):
         volume = index // self._group
         random = self._random(_PATCH, int(self._epoch), index)
         cube, mask = self._images[volume], self._mask(volume)
+        self._expect_one_volume(volume, cube)
         steps = self._steps(volume, cube)
         extent = self._extent(steps)
         room = np.array(cube.shape[:3]) - extent
@@ -352,6 +356,24 @@ class PatchDataset(_Samples):
                 labels = labels[np.ix_(*(places.astype(int) for places in nearest))]
             sample["mask"] = _channel_first(labels, 3)
         return {**sample, **self._described(volume, first, steps)}
+
+    def _expect_one_volume(self, volume: int, cube: Cube) -> None:
+        """Raise DataConsistencyError if patches would go from one volume into another."""
+        if volume in self._single:
+            return
+        layout = layout_of(cube.shape, cube._all_parts())
+        name, count = self._images.name(volume), math.prod(layout.shape[3:])
+        if layout.tiles is not None:
+            raise DataConsistencyError(
+                f"{name}: expected a volume, found {len(cube)} mosaics of slices",
+                suggestion="to_nifti separates the slices",
+            )
+        if count > 1:
+            raise DataConsistencyError(
+                f"{name}: expected one volume, found {count}",
+                suggestion="store each of DicomCubeImage.volumes() in a file of its own",
+            )
+        self._single.add(volume)
 
     def _extent(self, steps: NDArray[np.float64], offset: float | NDArray[Any] = 0) -> NDArray[Any]:
         """Return how many voxels a patch covers that begins at an offset from the first of them."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from inputs.arrangements import write_arranged
 from inputs.dicom_series import without_pixels, write_series
 from inputs.http_server import FileServer
 from inputs.placed_series import write_placed
@@ -174,6 +175,18 @@ def test_patches_are_parts_of_their_volumes(paths: list[Path]) -> None:
     assert (of_first.min(0) >= 0).all()
     assert (of_first.max(0) <= np.array(SHAPES[0]) - (3, 16, 8)).all()
     assert (np.ptp(of_first, axis=0) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("times", "found 2"), ("volumes", "found 3"), ("mosaics", "3 mosaics")]
+)
+def test_patches_never_go_from_one_volume_into_another(
+    tmp_path: Path, name: str, found: str
+) -> None:
+    path, _ = write_arranged(tmp_path, name)
+    with pytest.raises(DataConsistencyError, match=f"{path.name}: expected .*{found}"):
+        datasets.PatchDataset(path, (2, 2, 2))[0]
+    assert datasets.SliceDataset(path)[0]["image"].ndim == 3
 
 
 def test_both_ends_of_a_volume_are_reached(paths: list[Path]) -> None:
