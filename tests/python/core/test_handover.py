@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from inputs.arrangements import read_both
 from inputs.dicom_series import make_series, write_series
 from inputs.nifti_files import ORIENTATIONS, nifti_bytes, samples
 from inputs.peers import assert_same_but_for_flips, dcm2niix, points_by_simpleitk
@@ -24,18 +25,6 @@ nib = pytest.importorskip("nibabel")
 
 TILT = 0.3
 INTERCEPT = -1024
-
-
-def read(source: Path, folder: Path) -> tuple[DicomCubeImage, Cube]:
-    """Return an image, and the cube of its file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if source.suffix == ".nii":
-            image = DicomCubeImage.from_nifti(source)
-        else:
-            image = DicomCubeImage.from_dicom_folder(source)
-    image.to_file(folder / "a.dcbs")
-    return image, dicube.open(folder / "a.dcbs")
 
 
 def corners(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -57,7 +46,7 @@ class TestSimpleITK:
     def test_corners_are_where_it_reads_them(self, tmp_path: Path, name: str) -> None:
         folder = write_placed(tmp_path / "in", name)
         points = points_by_simpleitk(folder)
-        for volume in read(folder, tmp_path):
+        for volume in read_both(folder, tmp_path):
             image = volume.to_sitk()
             assert image.GetPixelID() == self.sitk.sitkFloat32
             for z, y, x in corners(volume.shape):
@@ -69,7 +58,7 @@ class TestSimpleITK:
         reader = self.sitk.ImageSeriesReader()
         reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(shared_data / "mr_siemens_sag")))
         theirs = reader.Execute()
-        for volume in read(shared_data / "mr_siemens_sag", tmp_path):
+        for volume in read_both(shared_data / "mr_siemens_sag", tmp_path):
             ours = volume.to_sitk(real=False)[:, :, ::-1]  # it sorts slices along their normal
             assert np.allclose(ours.GetOrigin(), theirs.GetOrigin(), atol=1e-6)
             assert np.allclose(ours.GetSpacing(), theirs.GetSpacing(), atol=1e-5)
@@ -78,7 +67,7 @@ class TestSimpleITK:
             assert np.array_equal(*found)
 
     def test_stored_values(self, tmp_path: Path) -> None:
-        for volume in read(write_placed(tmp_path / "in", "axial"), tmp_path):
+        for volume in read_both(write_placed(tmp_path / "in", "axial"), tmp_path):
             image = volume.to_sitk(real=False)
             assert image.GetPixelID() == self.sitk.sitkInt16
             assert np.array_equal(self.sitk.GetArrayFromImage(image), values())
@@ -87,7 +76,7 @@ class TestSimpleITK:
     def test_at_a_level(self, tmp_path: Path, level: int) -> None:
         folder = write_placed(tmp_path / "in", "oblique")
         points = points_by_simpleitk(folder)
-        low = read(folder, tmp_path)[1].at_level(level)
+        low = read_both(folder, tmp_path)[1].at_level(level)
         image = low.to_sitk()
         assert image.GetSize() == low.shape[::-1]
         for z, y, x in corners(low.shape):
@@ -96,7 +85,7 @@ class TestSimpleITK:
 
     def test_several_volumes_have_four_dimensions(self, tmp_path: Path) -> None:
         folder = time_series(tmp_path / "in", RepetitionTime=1500)
-        for volume in read(folder, tmp_path):
+        for volume in read_both(folder, tmp_path):
             image = volume.to_sitk(real=False)
             assert image.GetSize() == (6, 7, 3, 2)
             assert image.GetSpacing() == pytest.approx((0.75, 0.5, 2.5, 1.5))
@@ -108,7 +97,7 @@ class TestSimpleITK:
 
     def test_colours_are_vectors(self, tmp_path: Path) -> None:
         folder = write_series(tmp_path / "in", make_series(3, shape=(6, 5, 3), dtype="uint8"))
-        for volume in read(folder, tmp_path):
+        for volume in read_both(folder, tmp_path):
             image = volume.to_sitk()
             assert image.GetPixelIDTypeAsString() == "vector of 8-bit unsigned integer"
             assert image.GetSize() == (5, 6, 3)
@@ -117,19 +106,19 @@ class TestSimpleITK:
             assert np.array_equal(again.raw_image, volume_of(volume))
 
     def test_a_tilted_gantry_is_refused(self, tmp_path: Path) -> None:
-        for volume in read(write_placed(tmp_path / "in", "axial", tilt=TILT), tmp_path):
+        for volume in read_both(write_placed(tmp_path / "in", "axial", tilt=TILT), tmp_path):
             with pytest.raises(DataConsistencyError, match=r"(?s)right angles.*regrid\(\)"):
                 volume.to_sitk()
 
     def test_uneven_slices_are_refused(self, tmp_path: Path) -> None:
-        for volume in read(write_placed(tmp_path / "in", "axial", places=UNEVEN), tmp_path):
+        for volume in read_both(write_placed(tmp_path / "in", "axial", places=UNEVEN), tmp_path):
             with pytest.raises(DataConsistencyError, match=r"(?s)uneven slice spacing.*regrid\(\)"):
                 volume.to_sitk()
 
     @pytest.mark.parametrize("name", ORIENTATIONS)
     @pytest.mark.parametrize("real", [True, False])
     def test_there_and_back(self, tmp_path: Path, name: str, real: bool) -> None:
-        image = read(write_placed(tmp_path / "in", name), tmp_path)[0]
+        image = read_both(write_placed(tmp_path / "in", name), tmp_path)[0]
         again = DicomCubeImage.from_sitk(image.to_sitk(real))
         assert np.allclose(again.affine, image.affine)
         assert np.array_equal(again.raw_image, values() + (INTERCEPT if real else 0))
@@ -150,7 +139,7 @@ class TestSimpleITK:
 
     @pytest.mark.parametrize("dtype", ["float16", ">i2", ">f8"])
     def test_types_that_it_lacks(self, tmp_path: Path, dtype: str) -> None:
-        placed = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+        placed = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
         array = values().astype(dtype)
         image = DicomCubeImage(array, PixelDataHeader(), None, placed.space).to_sitk(real=False)
         assert np.array_equal(self.sitk.GetArrayFromImage(image), values())
@@ -167,7 +156,7 @@ def volume_of(volume: DicomCubeImage | Cube) -> NDArray[Any]:
 def test_nibabel_as_dcm2niix_has_it(tmp_path: Path, name: str) -> None:
     folder = write_placed(tmp_path / "in", name)
     (theirs,) = dcm2niix(folder, tmp_path / "out")
-    for volume in read(folder, tmp_path):
+    for volume in read_both(folder, tmp_path):
         image = volume.to_nibabel()
         assert image.get_data_dtype() == np.float32
         assert np.array_equal(image.affine, nib.load(written(volume, tmp_path)).affine)
@@ -184,7 +173,7 @@ def written(volume: DicomCubeImage | Cube, folder: Path) -> Path:
 def test_nibabel_of_a_tilted_gantry(tmp_path: Path) -> None:
     folder = write_placed(tmp_path / "in", "coronal", tilt=TILT)
     points = points_by_simpleitk(folder)
-    for volume in read(folder, tmp_path):
+    for volume in read_both(folder, tmp_path):
         image = volume.to_nibabel()
         for z, y, x in corners(volume.shape):
             found = image.affine @ (x, y, z, 1)
@@ -192,7 +181,7 @@ def test_nibabel_of_a_tilted_gantry(tmp_path: Path) -> None:
 
 
 def test_stored_values_in_nibabel_are_not_copied(tmp_path: Path) -> None:
-    image, cube = read(write_placed(tmp_path / "in", "axial"), tmp_path)
+    image, cube = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)
     found = image.to_nibabel(real=False)
     assert np.shares_memory(found.dataobj, image.raw_image)
     for each in (found, cube.to_nibabel(real=False)):
@@ -202,14 +191,14 @@ def test_stored_values_in_nibabel_are_not_copied(tmp_path: Path) -> None:
 
 def test_changes_of_handed_pixels_are_noticed(tmp_path: Path) -> None:
     """The original files must not be restored after a neighbour changed the pixels in place."""
-    image = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+    image = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
     np.asanyarray(image.to_nibabel(real=False).dataobj)[0, 0, 0] += 1
     assert "were changed" in image.why_not_exact()
 
 
 def test_several_volumes_in_nibabel(tmp_path: Path) -> None:
     folder = time_series(tmp_path / "in", RepetitionTime=1500)
-    for volume in read(folder, tmp_path):
+    for volume in read_both(folder, tmp_path):
         image = volume.to_nibabel(real=False)
         assert image.shape == (6, 7, 3, 2)
         assert image.header.get_zooms() == (0.75, 0.5, 2.5, 1.5)
@@ -221,7 +210,7 @@ def test_several_volumes_in_nibabel(tmp_path: Path) -> None:
 
 def test_colours_in_nibabel(tmp_path: Path) -> None:
     folder = write_series(tmp_path / "in", make_series(3, shape=(6, 5, 3), dtype="uint8"))
-    for volume in read(folder, tmp_path):
+    for volume in read_both(folder, tmp_path):
         found = np.asarray(volume.to_nibabel().dataobj)
         stored = volume_of(volume)
         assert all(np.array_equal(found[name], stored[..., i].T) for i, name in enumerate("RGB"))
@@ -237,7 +226,7 @@ def test_nibabel_there_and_back(
     array = samples(shape, dtype)
     (tmp_path / "in.nii").write_bytes(nifti_bytes(array, version))
     theirs = nib.load(tmp_path / "in.nii")
-    for volume in read(tmp_path / "in.nii", tmp_path):
+    for volume in read_both(tmp_path / "in.nii", tmp_path):
         ours = volume.to_nibabel(real=False)
         assert isinstance(ours, nib.Nifti1Image if version == 1 else nib.Nifti2Image)
         assert np.asarray(ours.dataobj).tobytes("F") == array.tobytes("F")
@@ -269,7 +258,7 @@ class TestXarray:
     ) -> None:
         folder = write_placed(tmp_path / "in", name, tilt=tilt)
         points = points_by_simpleitk(folder)
-        for volume in read(folder, tmp_path):
+        for volume in read_both(folder, tmp_path):
             array = volume.to_xarray()
             assert array.dims == ("z", "y", "x")
             assert array.dtype == np.float32
@@ -280,14 +269,14 @@ class TestXarray:
                 assert np.allclose(found, points[z](y, x), rtol=0, atol=1e-4)
 
     def test_coordinates_of_axial_slices_are_lps(self, tmp_path: Path) -> None:
-        array = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0].to_xarray()
+        array = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0].to_xarray()
         assert array.x.values[:2].tolist() == pytest.approx([-10, -9.25])
         assert array.y.values[:2].tolist() == pytest.approx([20, 20.5])
         assert array.z.values[:2].tolist() == pytest.approx([30, 32.5])
         assert array.z.attrs == {"units": "mm", "spacing": 2.5}
 
     def test_stored_values_are_not_copied(self, tmp_path: Path) -> None:
-        image = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+        image = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
         array = image.to_xarray(real=False)
         assert np.shares_memory(array.values, image.raw_image)
         assert (array.attrs["scale_factor"], array.attrs["add_offset"]) == (1, INTERCEPT)
@@ -306,7 +295,7 @@ class TestXarray:
     ) -> None:
         folder = write_placed(tmp_path / "in", name)
         points = points_by_simpleitk(folder)
-        image = read(folder, tmp_path)[0]
+        image = read_both(folder, tmp_path)[0]
         part = DicomCubeImage.from_xarray(image.to_xarray(real=False)[index])
         numbers = np.stack(np.meshgrid(*map(np.arange, image.shape), indexing="ij"), -1)[index]
         assert part.affine_lps is not None
@@ -320,7 +309,7 @@ class TestXarray:
 
     def test_several_volumes_have_times(self, tmp_path: Path) -> None:
         folder = time_series(tmp_path / "in", RepetitionTime=1500)
-        for volume in read(folder, tmp_path):
+        for volume in read_both(folder, tmp_path):
             array = volume.to_xarray(real=False)
             assert array.dims == ("t", "z", "y", "x")
             assert array.t.values.tolist() == [0, 1.5]
@@ -331,14 +320,14 @@ class TestXarray:
 
     def test_colours_have_samples(self, tmp_path: Path) -> None:
         folder = write_series(tmp_path / "in", make_series(3, shape=(6, 5, 3), dtype="uint8"))
-        for volume in read(folder, tmp_path):
+        for volume in read_both(folder, tmp_path):
             array = volume.to_xarray()
             assert array.dims == ("z", "y", "x", "sample")
             turned = array.transpose("sample", "x", "z", "y")
             assert np.array_equal(DicomCubeImage.from_xarray(turned).raw_image, volume_of(volume))
 
     def test_uneven_slices_have_no_coordinates(self, tmp_path: Path) -> None:
-        for volume in read(write_placed(tmp_path / "in", "axial", places=UNEVEN), tmp_path):
+        for volume in read_both(write_placed(tmp_path / "in", "axial", places=UNEVEN), tmp_path):
             array = volume.to_xarray()
             assert not array.coords
             assert array.attrs["geometry_problem"].startswith("gap_location")
@@ -346,13 +335,13 @@ class TestXarray:
                 assert DicomCubeImage.from_xarray(array).space is None
 
     def test_an_uneven_selection_has_no_space(self, tmp_path: Path) -> None:
-        array = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0].to_xarray()
+        array = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0].to_xarray()
         with pytest.warns(UserWarning, match="coordinates z are not evenly spaced"):
             DicomCubeImage.from_xarray(array.isel(z=[0, 1, 3]))
 
     def test_it_can_be_written_as_netcdf(self, tmp_path: Path) -> None:
         """Attributes of netCDF are numbers, texts, or lists of one dimension."""
-        array = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0].to_xarray(real=False)
+        array = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0].to_xarray(real=False)
         for value in array.attrs.values():
             assert isinstance(value, (float, str)) or np.ndim(value) == 1
 
@@ -392,7 +381,7 @@ def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
     series = make_series(3, dtype="int16")
     for index, dataset in enumerate(series):
         dataset.RescaleSlope = index + 1
-    for volume in read(write_series(tmp_path / "in", series), tmp_path):
+    for volume in read_both(write_series(tmp_path / "in", series), tmp_path):
         image = volume.to_nibabel()
         real = volume.get_fdata()
         assert np.array_equal(np.asarray(image.dataobj).T, real)
@@ -405,7 +394,7 @@ def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
 def test_a_missing_library_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, module: str, extra: str
 ) -> None:
-    image = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+    image = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPackageError, match=rf"(?s){module}.*pip install 'dicube\[{extra}\]"):
         getattr(image, method)()

@@ -13,9 +13,11 @@ from inputs.mosaics import uih
 from inputs.nifti_files import nifti_bytes, samples
 from inputs.palettes import palette
 from inputs.placed_series import UNEVEN, time_series, write_placed
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from dicube import DicomCubeImage
+import dicube
+from dicube import Cube, DicomCubeImage
 
 
 def _palettes() -> list[Dataset]:
@@ -87,3 +89,26 @@ def two_places(folder: Path) -> Path:
         image = DicomCubeImage.from_dicom_folder(write_series(folder / "in", series))
     image.to_file(folder / "a.dcbs")
     return folder / "a.dcbs"
+
+
+def read_both(source: Path, folder: Path) -> tuple[DicomCubeImage, Cube]:
+    """Return the image of a DICOM folder or NIfTI file, and the cube of its dicube file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if source.suffix == ".nii":
+            image = DicomCubeImage.from_nifti(source)
+        else:
+            image = DicomCubeImage.from_dicom_folder(source)
+    image.to_file(folder / "a.dcbs")
+    return image, dicube.open(folder / "a.dcbs")
+
+
+def write_lossy_files(folder: Path) -> NDArray[np.uint16]:
+    """Write a.dcbl, and a.dcbr with a mask; return the samples that they approximate."""
+    array = np.random.default_rng(1).integers(0, 900, (2, 32, 32), np.uint16)
+    mask = np.zeros(array.shape, bool)
+    mask[:, 8:20, 8:20] = True
+    image = DicomCubeImage(array)
+    image.to_file(folder / "a.dcbl", max_error=3)
+    image.to_file(folder / "a.dcbr", roi=mask, background=50)
+    return array

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs.arrangements import ARRANGEMENTS, write_arranged
+from inputs.arrangements import ARRANGEMENTS, write_arranged, write_lossy_files
 from inputs.arrays import random_bits
 from inputs.dicom_series import make_series, write_series
 from inputs.http_server import FileServer
@@ -189,12 +189,7 @@ def test_slices_of_different_rescale(tmp_path: Path) -> None:
 
 
 def test_lossy_files_and_files_with_a_mask(tmp_path: Path) -> None:
-    array = np.random.default_rng(1).integers(0, 900, (2, 32, 32), np.uint16)
-    mask = np.zeros(array.shape, bool)
-    mask[:, 8:20, 8:20] = True
-    image = dicube.DicomCubeImage(array)
-    image.to_file(tmp_path / "a.dcbl", max_error=3)
-    image.to_file(tmp_path / "a.dcbr", roi=mask, background=50)
+    array = write_lossy_files(tmp_path)
     for name in ("a.dcbl", "a.dcbr"):
         with dicube.open(tmp_path / name) as cube:
             assert not np.array_equal(cube[:], array)

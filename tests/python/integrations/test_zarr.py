@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inputs.arrangements import write_lossy_files
 from inputs.arrays import random_bits
 from inputs.entry_points import environment
 from inputs.training import library
@@ -93,12 +94,7 @@ def test_chunks_are_the_frames_of_files(tmp_path: Path, extension: str, dtype: s
 
 
 def test_lossy_frames_and_frames_with_a_mask_are_decoded(tmp_path: Path) -> None:
-    array = np.random.default_rng(1).integers(0, 900, (2, 32, 32), np.uint16)
-    mask = np.zeros(array.shape, bool)
-    mask[:, 8:20, 8:20] = True
-    image = dicube.DicomCubeImage(array)
-    image.to_file(tmp_path / "a.dcbl", max_error=3)
-    image.to_file(tmp_path / "a.dcbr", roi=mask, background=50)
+    array = write_lossy_files(tmp_path)
     for path in (tmp_path / "a.dcbl", tmp_path / "a.dcbr"):
         with DcbReader(path) as reader:
             frame, expected = reader.coded(1), reader.read_frames()[1]

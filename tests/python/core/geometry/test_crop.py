@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from inputs.arrangements import read_both
 from inputs.dicom_series import make_series, write_series
 from inputs.nifti_files import ORIENTATIONS, nifti_bytes
 from inputs.peers import points_by_simpleitk
@@ -16,7 +16,7 @@ from inputs.placed_series import UNEVEN, values, write_placed
 from pydicom import dcmread
 
 import dicube
-from dicube import Cube, DicomCubeImage
+from dicube import DicomCubeImage
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.exceptions import DataConsistencyError
 from dicube.storage import DcbReader
@@ -33,18 +33,6 @@ INDICES = [
     np.s_[:, 3:],
     np.s_[1:-1],
 ]
-
-
-def read(source: Path, folder: Path) -> tuple[DicomCubeImage, Cube]:
-    """Return an image, and the cube of its file."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if source.suffix == ".nii":
-            image = DicomCubeImage.from_nifti(source)
-        else:
-            image = DicomCubeImage.from_dicom_folder(source)
-    image.to_file(folder / "a.dcbs")
-    return image, dicube.open(folder / "a.dcbs")
 
 
 def kept(index: Any, shape: tuple[int, ...]) -> list[list[int]]:
@@ -72,7 +60,7 @@ def test_voxels_stay_where_they_were(tmp_path: Path, name: str, tilt: float, ind
     """By SimpleITK: in the series, and in the DICOM files of the crop."""
     folder = write_placed(tmp_path / "in", name, tilt=tilt)
     before = points_by_simpleitk(folder)
-    for number, volume in enumerate(read(folder, tmp_path)):
+    for number, volume in enumerate(read_both(folder, tmp_path)):
         part = volume.crop(index)
         slices, rows, columns = kept(index, volume.shape)
         assert np.array_equal(part.raw_image, values()[np.ix_(slices, rows, columns)])
@@ -91,7 +79,7 @@ def test_voxels_stay_where_they_were(tmp_path: Path, name: str, tilt: float, ind
 def test_uneven_slices_keep_their_positions(tmp_path: Path, tilt: float) -> None:
     folder = write_placed(tmp_path / "in", "oblique", places=UNEVEN, tilt=tilt)
     before = points_by_simpleitk(folder)
-    image = read(folder, tmp_path)[0].crop(np.s_[1:, 2:, 3:])
+    image = read_both(folder, tmp_path)[0].crop(np.s_[1:, 2:, 3:])
     image.to_dicom_folder(tmp_path / "out")
     after = points_by_simpleitk(tmp_path / "out")
     assert image.affine is None and image.geometry_problem.startswith("gap_location")
@@ -101,7 +89,7 @@ def test_uneven_slices_keep_their_positions(tmp_path: Path, tilt: float) -> None
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_crop_of_a_level(tmp_path: Path, level: int) -> None:
-    cube = read(write_placed(tmp_path / "in", "oblique", tilt=TILT), tmp_path)[1]
+    cube = read_both(write_placed(tmp_path / "in", "oblique", tilt=TILT), tmp_path)[1]
     low = cube.at_level(level)
     part = low.crop(np.s_[1:3, 1:, 1:])
     assert np.array_equal(part.raw_image, low[1:3, 1:, 1:])
@@ -124,7 +112,7 @@ def test_metadata_of_a_crop(tmp_path: Path) -> None:
         dataset.add_new(0x60000010, "US", 6)
         dataset.add_new(0x60000050, "SS", [1, 1])
         dataset.ShutterShape, dataset.ShutterLeftVerticalEdge = "RECTANGULAR", 2
-    for volume in read(write_series(tmp_path / "in", series), tmp_path):
+    for volume in read_both(write_series(tmp_path / "in", series), tmp_path):
         meta = meta_of(volume.crop(np.s_[1::2, 1:, ::2]))
         assert meta.get("InstanceNumber") == [2, 4]
         assert meta.get("RescaleSlope") == [2, 4]
@@ -143,7 +131,7 @@ def test_metadata_of_a_crop(tmp_path: Path) -> None:
 
 
 def test_the_image_itself_stays(tmp_path: Path) -> None:
-    image = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+    image = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
     part = image.crop(np.s_[1:, 1:, 1:])
     part.raw_image[:] = 0
     part.pixel_header.RescaleSlope = 7
@@ -156,7 +144,7 @@ def test_the_image_itself_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("index", INDICES, ids=str)
 @pytest.mark.parametrize("extension", [".dcbs", ".dcba"])
 def test_the_file_of_a_crop_passes_verification(tmp_path: Path, index: Any, extension: str) -> None:
-    for volume in read(write_placed(tmp_path / "in", "sagittal"), tmp_path):
+    for volume in read_both(write_placed(tmp_path / "in", "sagittal"), tmp_path):
         part = volume.crop(index)
         assert part.why_not_exact()
         part.to_file(tmp_path / f"part{extension}")
@@ -168,7 +156,7 @@ def test_the_file_of_a_crop_passes_verification(tmp_path: Path, index: Any, exte
 
 @pytest.mark.parametrize("name", ["ct_philips_thin", "mr_siemens_sag", "ct_ge_head", "mr_enhanced"])
 def test_real_series(tmp_path: Path, shared_data: Path, name: str) -> None:
-    image, cube = read(shared_data / name, tmp_path)
+    image, cube = read_both(shared_data / name, tmp_path)
     index = np.s_[2:9, 10:50, 8:60:2]
     part = image.crop(index)
     assert np.array_equal(part.raw_image, image.raw_image[index])
@@ -186,7 +174,7 @@ def test_real_series(tmp_path: Path, shared_data: Path, name: str) -> None:
 
 
 def test_files_of_a_crop_are_new_ones(tmp_path: Path) -> None:
-    image = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+    image = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
     image.crop(np.s_[1:3, 2:, 3:]).to_dicom_folder(tmp_path / "out")
     for index, path in enumerate(sorted((tmp_path / "out").iterdir())):
         dataset = dcmread(path)
@@ -207,7 +195,7 @@ def test_crops_of_nifti(tmp_path: Path, shear: float) -> None:
     array = np.arange(6 * 5 * 4, dtype=np.int16).reshape(6, 5, 4)
     data = nifti_bytes(array, affine=affine, edit=unsheared) + b"behind"
     (tmp_path / "in.nii").write_bytes(data)
-    for volume in read(tmp_path / "in.nii", tmp_path):
+    for volume in read_both(tmp_path / "in.nii", tmp_path):
         part = volume.crop(np.s_[1:, 2:5, 3::2])
         theirs = nib.load(tmp_path / "in.nii").slicer[3::2, 2:5, 1:]
         part.to_nifti(tmp_path / "part.nii")
@@ -222,7 +210,7 @@ def test_crops_of_nifti(tmp_path: Path, shear: float) -> None:
 def test_crops_of_several_volumes(tmp_path: Path) -> None:
     array = np.arange(6 * 5 * 4 * 3, dtype=np.int16).reshape(6, 5, 4, 3)
     (tmp_path / "in.nii").write_bytes(nifti_bytes(array))
-    for volume in read(tmp_path / "in.nii", tmp_path):
+    for volume in read_both(tmp_path / "in.nii", tmp_path):
         part = volume.crop(np.s_[:, 2:5, 3:])
         assert np.array_equal(part.to_nibabel(real=False).dataobj, array[3:, 2:5])
         assert np.allclose(
@@ -249,13 +237,13 @@ def test_crops_of_several_volumes(tmp_path: Path) -> None:
     ids=str,
 )
 def test_wrong_indices(tmp_path: Path, index: Any, error: type[Exception], message: str) -> None:
-    for volume in read(write_placed(tmp_path / "in", "axial"), tmp_path):
+    for volume in read_both(write_placed(tmp_path / "in", "axial"), tmp_path):
         with pytest.raises(error, match=message):
             volume.crop(index)
 
 
 def test_pixels_that_the_metadata_do_not_describe(tmp_path: Path) -> None:
-    image = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+    image = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
     part = DicomCubeImage(image.raw_image[:, 1:], None, image.dicom_meta)
     with pytest.raises(DataConsistencyError, match=r"metadata of 6 Rows.*found \[7"):
         part.crop(np.s_[:, 1:])
@@ -263,14 +251,14 @@ def test_pixels_that_the_metadata_do_not_describe(tmp_path: Path) -> None:
 
 
 def test_mosaics(tmp_path: Path, shared_data: Path) -> None:
-    image = read(shared_data / "mr_siemens_dti_mosaic", tmp_path)[0]
+    image = read_both(shared_data / "mr_siemens_dti_mosaic", tmp_path)[0]
     with pytest.raises(DataConsistencyError, match="mosaics"):
         image.crop(np.s_[:, 1:])
     assert len(image.crop(np.s_[1:]).raw_image) == 12
 
 
 def test_damage_stays_marked(tmp_path: Path) -> None:
-    image = read(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
+    image = read_both(write_placed(tmp_path / "in", "axial"), tmp_path)[0]
     image.to_file(tmp_path / "a.dcbs", exact=False)
     data = bytearray((tmp_path / "a.dcbs").read_bytes())
     with DcbReader(tmp_path / "a.dcbs") as reader:
