@@ -118,6 +118,7 @@ def test_found_by_pkg_config(prefix: Path, cube: Path, volume: np.ndarray, tmp_p
     check_programs(tmp_path, prefix, cube, volume)
 
 
+@pytest.mark.slow
 def test_found_by_conan() -> None:
     needs("cmake")
     run(sys.executable, ROOT / "ci" / "dependencies", "--package")
