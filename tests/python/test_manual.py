@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 # Pages whose programs take seconds.
-SLOW = {"tutorials/hospital-archive.md"}
+SLOW = {"tutorials/hospital-archive.md", "how-to/anonymise.md", "how-to/cpp.md"}
 
 # Of blocks that nobody runs.
 DATA = {"text", "json", "toml", "yaml", "html", "nginx"}

@@ -22,6 +22,7 @@ SERIES = 12
 KILLS = 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_kills_leave_no_trace(tmp_path: Path, seed: int) -> None:
     found = bench.measure_kills(tmp_path, SERIES, KILLS, seed)

@@ -54,6 +54,7 @@ def image_of(content: str, shape: tuple[int, ...], bits: int) -> NDArray[Any]:
     return np.clip(image, 0, greatest).astype(np.uint8 if bits <= 8 else np.uint16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["noise", "extremes", "steps", "smooth"])
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

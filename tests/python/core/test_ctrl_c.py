@@ -30,8 +30,11 @@ def sigint_is_not_ignored() -> Iterator[None]:
 @pytest.mark.parametrize(
     "scene",
     [
-        *("encode", "generator", "transfer_syntax"),
-        *("decode", "real_values", "file_object", "masks"),
+        *("encode", "decode"),
+        *(
+            pytest.param(scene, marks=pytest.mark.slow)
+            for scene in ("generator", "transfer_syntax", "real_values", "file_object", "masks")
+        ),
     ],
 )
 def test_a_long_call_ends_soon(scene: str, tmp_path: Path) -> None:
@@ -41,6 +44,7 @@ def test_a_long_call_ends_soon(scene: str, tmp_path: Path) -> None:
     assert "interrupted after" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [False, True], ids=["stored", "real"])
 @pytest.mark.parametrize("of", ["path", "file"])
 def test_two_signals_take_no_memory_away(of: str, real: bool, tmp_path: Path) -> None:

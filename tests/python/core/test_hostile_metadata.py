@@ -207,6 +207,7 @@ def test_sequences_of_many_items_in_every_slice(
             meta.to_json()  # else it couldn't be read again
 
 
+@pytest.mark.slow
 def test_sequences_of_many_items_that_slices_share() -> None:
     same = {"00081140": sequence_of(MANY), "00081115": sequence_of(MANY, columns=[0, 0, 0])}
     meta = DicomMeta.from_json(json.dumps({MERGED: same, "slice_count": 3, "merge_version": 2}))

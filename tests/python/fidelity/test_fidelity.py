@@ -23,11 +23,19 @@ REFUSED = {
     "JPGExtended.dcm": "can't decode pixels in transfer syntax JPEG Extended",
     "JPEG2000-embedded-sequence-delimiter.dcm": "expected frames of 1024 x 256",
 }
+# Large ones, of kinds that smaller ones have, too.
+SLOW = {"ct_philips_thin", "nibabel/nicom/tests/data/philips_mprage.dcm.gz"}
 # Others only if their pixels are compressed by what pydicom needs a plugin for.
 NEEDS_PLUGIN = r"can't decode pixels in transfer syntax JPEG.*dicube\[dicom-codecs\]"
 
 
-@pytest.mark.parametrize("source", list(sources()), ids=lambda source: source.name)
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param(source, id=source.name, marks=[pytest.mark.slow] * (source.name in SLOW))
+        for source in sources()
+    ],
+)
 def test_there_and_back(source: Source) -> None:
     result = convert(source)
     assert result.faults() == []

@@ -59,6 +59,7 @@ def test_a_folder_that_is_read_wrongly_is_seen(mutations: Any, tmp_path: Path) -
     assert not of_folders.what_differs(image, good, "ignored: I3")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self")
 def test_neither_memory_nor_handles_leak(
     mutations: Any, files: dict[str, bytes], capfd: pytest.CaptureFixture[str]

@@ -162,6 +162,7 @@ def test_pairs_loaded_by_nibabel(tmp_path: Path) -> None:
     assert same(image.raw_image, as_dicube(array))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [nib.Nifti1Pair, nib.Nifti2Pair])
 def test_any_byte_of_a_pair_may_be_wrong(tmp_path: Path, kind: Any) -> None:
     kind(samples((7, 6, 5), "i2"), affine_of()).to_filename(tmp_path / "a.img")

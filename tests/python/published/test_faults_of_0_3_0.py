@@ -554,6 +554,7 @@ class TestSave20:
         assert path.read_bytes() == before
         assert os.listdir(path.parent) == [path.name]
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="has no signals")
     @pytest.mark.parametrize("delay", [0.0, 0.005, 0.02])
     def test_kill(self, path: Path, delay: float) -> None:

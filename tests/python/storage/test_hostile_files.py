@@ -323,6 +323,7 @@ def hostile_headers(coded: bytes) -> Iterator[bytes]:
         yield coded[: siz + 6] + tiles + coded[siz + 38 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float64"])
 @pytest.mark.parametrize("samples", [(), (3,)])
 def test_hostile_siz_and_cod(dtype: str, samples: tuple[int, ...], files: dict[str, bytes]) -> None:

@@ -55,7 +55,11 @@ def meta_of(image: DicomCubeImage) -> DicomMeta:
 
 @pytest.mark.parametrize("tilt", [0.0, TILT])
 @pytest.mark.parametrize("name", ORIENTATIONS)
-@pytest.mark.parametrize("index", INDICES, ids=str)
+@pytest.mark.parametrize(
+    "index",
+    [pytest.param(i, marks=[pytest.mark.slow] * (n > 1)) for n, i in enumerate(INDICES)],
+    ids=str,
+)
 def test_voxels_stay_where_they_were(tmp_path: Path, name: str, tilt: float, index: Any) -> None:
     """By SimpleITK: in the series, and in the DICOM files of the crop."""
     folder = write_placed(tmp_path / "in", name, tilt=tilt)

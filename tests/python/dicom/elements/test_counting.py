@@ -79,6 +79,7 @@ def packed(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["items", "elements"])
 def test_small_files_of_many(tmp_path: Path, name: str) -> None:
     """Deflated, and in an archive; on disk they are what their size says."""
