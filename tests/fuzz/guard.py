@@ -66,12 +66,14 @@ class Guard:
             writable: the folder that it may write into.
         """
         self._found.clear()
+        kept = sys.dont_write_bytecode
+        sys.dont_write_bytecode = True  # of modules that the call is the first to import
         before = _reset_peak()
         self._writable = os.path.abspath(writable)
         try:
             yield
         finally:
-            self._writable = None
+            self._writable, sys.dont_write_bytecode = None, kept
             grown = _status("VmHWM") - before
             if grown > MOST_MEMORY:
                 self._found.append(f"took {grown >> 20} MiB of memory")
