@@ -7,7 +7,8 @@ file raises an InvalidCubeFileError that is a FileNotFoundError. Imports nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -171,6 +172,26 @@ class LeftOutWarning(UserWarning):
 
 class MissingPackageError(DicomCubeError, ImportError):
     """An optional package is needed and not installed."""
+
+
+@contextmanager
+def needing(what: str, package: str, extra: str) -> Iterator[None]:
+    """Report a package that is missing in this context.
+
+    Args:
+        what: needs it.
+        package: that is imported.
+        extra: of dicube, which installs it.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{what} needs the package {package}", suggestion=f"pip install 'dicube[{extra}]'"
+        ) from error
 
 
 class TargetExistsError(DicomCubeError, FileExistsError):

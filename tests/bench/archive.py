@@ -39,8 +39,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 import dicube
-from dicube.archive.catalogue import Catalogue, Entry
-from dicube.archive.record import INSTANCE, PATIENT, SERIES, STUDY, InstanceRecord, SeriesRecord
+from dicube.archive.catalogue import Catalogue
+from dicube.archive.record import (
+    INSTANCE,
+    PATIENT,
+    SERIES,
+    STUDY,
+    Entry,
+    InstanceRecord,
+    SeriesRecord,
+)
 
 SLICES, SIDE = 8, 64
 ROOT = "1.2.826.0.1.3680043.8.498.23"

@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dicube.archive.archive import Archive, StoredSeries
+    from dicube.archive.archive import Archive
     from dicube.archive.checking import FileCheck
     from dicube.archive.indexing import IndexReport
     from dicube.archive.pseudonyms import SecretKey, read_key
     from dicube.archive.report import Report, SeriesResult
     from dicube.archive.scan import LeftOut
+    from dicube.archive.stored_series import StoredSeries
 
 __all__ = [
     "Archive",
@@ -37,7 +38,7 @@ _HOMES = {
     "Report": "report",
     "SecretKey": "pseudonyms",
     "SeriesResult": "report",
-    "StoredSeries": "archive",
+    "StoredSeries": "stored_series",
     "read_key": "pseudonyms",
 }
 

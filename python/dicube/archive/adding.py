@@ -13,12 +13,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from dicube.archive.catalogue import Catalogue, Entry, Source
 from dicube.archive.executors import Executor, LostWorkerError, results
 from dicube.archive.places import Place, stem_in, stem_of
 from dicube.archive.pseudonyms import SecretKey
+from dicube.archive.record import Entry, Source
 from dicube.archive.report import FAILED, Report, ReportFile, SeriesResult, line_of_left_out
 from dicube.archive.scan import (
     Group,
@@ -37,6 +37,9 @@ from dicube.dicom.files.changed_files import Transform
 from dicube.dicom.files.sources import File
 from dicube.storage.formats import library_version
 from dicube.threads import Progress
+
+if TYPE_CHECKING:
+    from dicube.archive.catalogue import Catalogue
 
 _KNOWN_AT_ONCE = 5000  # sources that are looked up together
 _MOST_UNCOMMITTED, _SECONDS = 64, 1.0  # series, and the time, until results are committed

@@ -15,32 +15,27 @@ import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from dicube.archive.adding import Addition, Options
 from dicube.archive.checking import CheckJob, FileCheck, check_stored
-from dicube.archive.deidentify import KEY_IN_USE, transform_of
+from dicube.archive.deidentify import transform_of
 from dicube.archive.executors import Executor, LostWorkerError, OwnProcesses, results
+from dicube.archive.identities import expect_same_identities
 from dicube.archive.indexing import FILES_OF_TASK, IndexReport, read_records
 from dicube.archive.places import FORMATS, LocalPlace, Place, place_at
 from dicube.archive.pseudonyms import SecretKey, read_key
+from dicube.archive.record import Entry
 from dicube.archive.report import Report, ReportFile, SeriesResult
-from dicube.core.cube import Cube
-from dicube.core.cube import open as open_cube
-from dicube.core.cube_parts import read_meta, read_originals
+from dicube.archive.stored_series import StoredSeries
 from dicube.core.fidelity.exactness import Exact
-from dicube.core.image import DicomCubeImage
-from dicube.core.instances.one_instance import extract_instance
-from dicube.core.instances.stored_files import restore_files
 from dicube.dicom.files.changed_files import Transform
 from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
-    DicomCubeError,
     InvalidCubeFileError,
 )
-from dicube.storage.dcb_reader import DcbReader
 from dicube.threads import Progress, thread_count
 from dicube.whole_files import make_folder, write_whole
 
@@ -59,90 +54,8 @@ _EXACT: Mapping[Any, Exact] = {
     True: True,
     False: False,
 }
-_NO_KEY = "none"
 _PER_WORKER = 2  # tasks in flight, so that no worker waits
 _ENTRIES_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class StoredSeries:
-    """A series of an archive.
-
-    Attributes:
-        values: its row in the catalogue: values by DICOM keyword, and `file`, `size`, `shape`,
-            `dtype`, `spacing`, `status` and others.
-        place: where the archive lies.
-    """
-
-    values: Mapping[str, Any] = field(repr=False)  # which name patients
-    place: Place
-
-    def __getitem__(self, keyword: str) -> Any:
-        """Return a value of the row."""
-        return self.values[keyword]
-
-    @property
-    def path(self) -> str:
-        """The path or URL of the file."""
-        return self.place.locator(self.values["file"])
-
-    def open(self, **options: Any) -> Cube:
-        """Open the file; see `dicube.open` for the options.
-
-        Raises:
-            InvalidCubeFileError: the file has no frames, or is damaged.
-        """
-        return open_cube(self.path, **self._options(), **options)
-
-    def image(self, **options: Any) -> DicomCubeImage:
-        """Read the file; see `DicomCubeImage.from_file` for the options."""
-        return DicomCubeImage.from_file(self.path, **self._options(), **options)
-
-    def extract(self, instance: str, path: Path, *, overwrite: bool = False) -> None:
-        """Restore the original DICOM file of one instance; see `dicube.extract_instance`.
-
-        Args:
-            instance: its SOPInstanceUID.
-            path: of the file to write.
-            overwrite: replace an existing file.
-        """
-        with self._named():
-            extract_instance(self.path, instance, path, overwrite, **self._options())
-
-    def restore(self, folder: Path, *, overwrite: bool = False) -> list[str]:
-        """Restore the original DICOM files, to the byte; new ones if they weren't kept.
-
-        Args:
-            folder: created if it is missing.
-            overwrite: allow a folder that is not empty.
-
-        Returns:
-            The paths written.
-
-        Raises:
-            InvalidCubeFileError: the file is damaged.
-            TargetExistsError: (a FileExistsError too) the folder is not empty.
-        """
-        with self._named(), self.place.local_file(self.values["file"]) as path:
-            if self.values["has_originals"]:
-                return restore_files(path, folder, overwrite=overwrite)
-            image = DicomCubeImage.from_file(path)
-            image.to_dicom_folder(folder, overwrite)
-            names = (f"slice_{number:04}.dcm" for number in range(image.shape[0]))
-            return [os.path.join(os.fspath(folder), name) for name in names]
-
-    def _options(self) -> dict[str, Any]:
-        options = dict(self.place.storage_options)
-        return {"storage_options": options} if options else {}
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Name the file in an error about what is in it."""
-        try:
-            yield
-        except InvalidCubeFileError as error:
-            error.name_source(self.values["file"])
-            raise
 
 
 class Archive:
@@ -277,7 +190,7 @@ class Archive:
             self._running(executor, workers, in_flight, num_threads) as (runner, most, threads),
         ):
             if catalogue is not None:
-                _expect_same_identities(self._place, options.key)
+                expect_same_identities(self._place, options.key)
             options = replace(options, num_threads=threads)
             if transform is not None and not isinstance(self._place, LocalPlace):
                 most = 1  # it may give series one UID, and stores have no locks
@@ -562,8 +475,6 @@ class Archive:
         Warns:
             UserWarning: the catalogue was damaged.
         """
-        from dicube.archive.catalogue import Entry
-
         report = IndexReport()
         with self._changing(False, anew=True) as catalogue:
             assert catalogue is not None
@@ -660,37 +571,3 @@ class Archive:
             return
         with OwnProcesses(count) as processes:
             yield processes, in_flight or _PER_WORKER * count, threads
-
-
-def _expect_same_identities(place: Place, key: SecretKey | None) -> None:
-    """Raise if an archive would hold de-identified series beside others, or those of two keys.
-
-    Its files tell: the first that can be read, as all others are of the same kind.
-    """
-    found = next(filter(None, (_key_in_use(place, name) for name, _ in place.series_files())), None)
-    wanted = _NO_KEY if key is None else key.fingerprint
-    if found in (None, wanted):
-        return
-    if key is None:
-        text = "the archive holds de-identified series only: expected deidentify='basic'"
-    elif found == _NO_KEY:
-        text = "the archive holds series that are not de-identified"
-    else:
-        text = "the series of the archive were de-identified with another key"
-    raise DataConsistencyError(text, suggestion="add them to an archive of their own")
-
-
-def _key_in_use(place: Place, name: str) -> str:
-    """Return the fingerprint of the key of a file, or `_NO_KEY`; '' if the file can't be read."""
-    try:
-        with place.local_file(name) as path, DcbReader(path, num_threads=1) as reader:
-            if read_originals(reader) is not None:
-                return _NO_KEY  # it was not de-identified here
-            meta = read_meta(reader)
-    except DicomCubeError:
-        return ""
-    methods = None if meta is None else meta.get_of_slice("DeidentificationMethod", 0)
-    for method in methods if isinstance(methods, list) else [methods]:
-        if isinstance(method, str) and method.startswith(KEY_IN_USE):
-            return method.removeprefix(KEY_IN_USE)
-    return _NO_KEY

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from dicube.archive.executors import Executor
-from dicube.exceptions import CubeFileAccessError, MissingPackageError
+from dicube.exceptions import CubeFileAccessError, needing
 from dicube.storage.urls import text_without_credentials
 
 
@@ -25,12 +25,8 @@ def dask_executor(address: str) -> Iterator[tuple[Executor, int]]:
         MissingPackageError: distributed is not installed.
         CubeFileAccessError: there is no scheduler at the address.
     """
-    try:
+    with needing("a dask cluster", "distributed", "dask"):
         from distributed import Client
-    except ImportError:
-        raise MissingPackageError(
-            "a dask cluster needs distributed", suggestion="pip install 'dicube[dask]'"
-        ) from None
     try:
         client: Any = cast(Any, Client)(address)
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from dicube.archive.pseudonyms import SecretKey
-from dicube.exceptions import DataConsistencyError, MissingPackageError
+from dicube.exceptions import DataConsistencyError, needing
 
 PROFILES = ("basic",)
 
@@ -158,13 +158,8 @@ _RULES: Mapping[str, Rule] = {
 
 @lru_cache(maxsize=1)
 def _package() -> dict[str, Any]:
-    try:
+    with needing("de-identification", "dicom-anonymizer", "deidentify"):
         from dicomanonymizer import simpledicomanonymizer
-    except ImportError:
-        raise MissingPackageError(
-            "de-identification needs dicom-anonymizer",
-            suggestion="pip install 'dicube[deidentify]'",
-        ) from None
     return dict(vars(simpledicomanonymizer))
 
 

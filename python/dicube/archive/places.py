@@ -24,7 +24,7 @@ from dicube.exceptions import (
     CubeFileNotFoundError,
     DataConsistencyError,
     DicomCubeError,
-    MissingPackageError,
+    needing,
 )
 from dicube.storage.url_files import local_copy, written_to
 from dicube.storage.urls import (
@@ -415,12 +415,8 @@ class RemotePlace:
     def _system(self) -> Iterator[tuple[Any, str]]:
         """Give the file system and the path of the prefix; turn its errors into dicube's."""
         check_links(self.url, self.storage_options)
-        try:
+        with needing("an archive at a URL", "fsspec", "remote"):
             import fsspec
-        except ImportError:
-            raise MissingPackageError(
-                "an archive at a URL needs fsspec", suggestion="pip install 'dicube[remote]'"
-            ) from None
         try:
             system, root = fsspec.core.url_to_fs(self.url, **self.storage_options)
             yield system, root.rstrip("/")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -115,6 +115,43 @@ class SeriesRecord:
     def uids(self) -> tuple[str, str]:
         """StudyInstanceUID and SeriesInstanceUID; '' for one that the files lack."""
         return str(self.study["StudyInstanceUID"]), str(self.series["SeriesInstanceUID"])
+
+
+class Source(NamedTuple):
+    """A file that was read into an archive.
+
+    Attributes:
+        path: its absolute path, or a keyed hash of it.
+        size: in bytes.
+        mtime_ns: when it was changed, in ns.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a catalogue stores of one file.
+
+    Attributes:
+        file: its name in the archive.
+        record: what was read from it.
+        sources: the files it was made from; those known from before stay.
+        transformed: whether the datasets were changed before they were stored; None for as before.
+        original_uid: keyed hash of the SeriesInstanceUID before that.
+        added: when it was stored.
+        version: of dicube, which stored it; None if that isn't known.
+    """
+
+    file: str
+    record: SeriesRecord
+    sources: Sequence[Source] = ()
+    transformed: bool | None = None
+    original_uid: str | None = None
+    added: str | None = None
+    version: str | None = None
 
 
 def record_in(reader: DcbReader) -> SeriesRecord:

@@ -6,8 +6,6 @@ dicube files, or how pixels are stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +17,7 @@ from dicube.core.nifti_image import nifti_of_volumes
 from dicube.core.slice_values import real_values
 from dicube.dicom.series.geometry import Grid, space_of_grid
 from dicube.dicom.series.precedence import UNITS
-from dicube.exceptions import DataConsistencyError, MissingPackageError
+from dicube.exceptions import DataConsistencyError, needing
 from dicube.nifti import nibabel_image as image_of_volume
 
 VARIABLE = "voxels"  # the name of a DataArray, and of the variable in a Dataset
@@ -41,21 +39,6 @@ class Handed(NamedTuple):
     problem: str = ""
     slope: float = 1.0
     intercept: float = 0.0
-
-
-@contextmanager
-def needing(what: str, package: str, extra: str) -> Iterator[None]:
-    """Let a missing package be reported with what needs it and dicube's extra that installs it.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    try:
-        yield
-    except ImportError as error:
-        raise MissingPackageError(
-            f"{what} needs the package {package}", suggestion=f"pip install 'dicube[{extra}]'"
-        ) from error
 
 
 # ---------------------------------------------------------------------------------- SimpleITK

@@ -53,16 +53,13 @@ from dicube.nifti import write_nifti_file
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.dcb_writer import DcbWriter
-from dicube.storage.formats import FORMATS, kind_of_path
+from dicube.storage.formats import kind_of_path
 from dicube.storage.pixel_utils import stored_volume
 from dicube.storage.url_files import written_to
 from dicube.storage.urls import name_of_source
 from dicube.threads import Progress
 
 Folder = str | os.PathLike[str]
-
-# Of the files that `to_file` writes.
-FILE_EXTENSIONS = tuple(FORMATS)
 
 _ONE_FILE = "such a file holds the volume alone"
 

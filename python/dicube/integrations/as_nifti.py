@@ -16,9 +16,6 @@ from dicube.core.cube import open as open_cube
 from dicube.core.image import DicomCubeImage
 from dicube.core.slice_values import stored_are_real
 from dicube.nifti import NiftiHeader, NiftiVolume, nibabel_image
-from dicube.storage.formats import KINDS
-
-EXTENSIONS = tuple(kind.extension for kind in KINDS)
 
 
 def load(path: Any, **options: Any) -> Any:

@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from monai.data.image_reader import NibabelReader
-from monai.data.utils import correct_nifti_header_if_necessary, is_supported_format
-from monai.utils import ensure_tuple
 from numpy.typing import NDArray
 
-from dicube.integrations.as_nifti import EXTENSIONS, channels, load, x_first
+from dicube.exceptions import needing
+from dicube.integrations.as_nifti import channels, load, x_first
+from dicube.storage.formats import is_dicube_name
+from dicube.storage.urls import name_of_source
+
+with needing("the reader for MONAI", "monai", "monai"):
+    from monai.data.image_reader import NibabelReader
+    from monai.data.utils import correct_nifti_header_if_necessary
+    from monai.utils import ensure_tuple
 
 
 class DicubeReader(NibabelReader):
@@ -49,8 +54,7 @@ class DicubeReader(NibabelReader):
 
     def verify_suffix(self, filename: Any) -> bool:
         """Return whether all names are those of dicube files."""
-        found: bool = is_supported_format(filename, [name.lstrip(".") for name in EXTENSIONS])
-        return found
+        return all(is_dicube_name(name_of_source(name)) for name in ensure_tuple(filename))
 
     def read(self, data: Any, **kwargs: Any) -> Any:
         """Return the image of a file, or a list of those of several files.

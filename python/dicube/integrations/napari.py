@@ -31,7 +31,8 @@ from dicube.dicom.series.colours import has_palette
 from dicube.dicom.series.geometry import Grid, voxel_size
 from dicube.dicom.series.precedence import UNITS
 from dicube.exceptions import DataConsistencyError
-from dicube.integrations.as_nifti import EXTENSIONS
+from dicube.storage.formats import is_dicube_name
+from dicube.storage.urls import name_of_source
 
 LayerData = tuple[Any, dict[str, Any], str]
 """The data of a layer, its properties and its type."""
@@ -47,7 +48,7 @@ def get_reader(path: Any) -> Callable[[Any], list[LayerData]] | None:
         path: a path or a URL, or a list of them, each of which becomes a layer.
     """
     paths = path if isinstance(path, list) else [path]
-    is_ours = paths and all(os.fspath(one).lower().endswith(EXTENSIONS) for one in paths)
+    is_ours = paths and all(is_dicube_name(name_of_source(one)) for one in paths)
     return read if is_ours else None
 
 

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicube.core.cube import open as open_cube
-from dicube.core.handover import needing
 from dicube.core.lazy_volumes import LazyVolumes, lazy_volumes
 from dicube.core.nifti_image import nifti_header
-from dicube.integrations.as_nifti import EXTENSIONS, has_other_real_values
+from dicube.exceptions import needing
+from dicube.integrations.as_nifti import has_other_real_values
 from dicube.nifti import nibabel_header, of_rgb
 from dicube.nifti.header import RGB
 from dicube.nifti.nibabel_door import refusing
-from dicube.storage.formats import extension_of
+from dicube.storage.formats import EXTENSIONS, is_dicube_name
 from dicube.storage.pixel_utils import check_floats_hold
 from dicube.storage.urls import name_of_source
 
@@ -68,7 +68,7 @@ class DicubeImage(SpatialImage):
         cls, filename: Any, sniff: Any = None, sniff_max: int = 1024
     ) -> tuple[bool, Any]:
         """Return whether a name is that of a dicube file, and what other classes sniffed."""
-        return extension_of(filename) in cls.valid_exts, sniff
+        return is_dicube_name(filename), sniff
 
     @classmethod
     def from_filename(

@@ -16,12 +16,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from nnunetv2.imageio import reader_writer_registry
-from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from numpy.typing import NDArray
 
-from dicube.exceptions import DataConsistencyError
-from dicube.integrations.as_nifti import EXTENSIONS, channels, image_of, load
+from dicube.exceptions import DataConsistencyError, needing
+from dicube.integrations.as_nifti import channels, image_of, load
+from dicube.storage.formats import EXTENSIONS
+
+with needing("the reader for nnU-Net", "nnunetv2", "nnunet"):
+    from nnunetv2.imageio import reader_writer_registry
+    from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 _EXACT_IN_FLOAT32 = 1 << 24
 

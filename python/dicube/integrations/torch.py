@@ -17,16 +17,19 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from dicube.archive.archive import Archive, StoredSeries
+from dicube.archive.archive import Archive
+from dicube.archive.stored_series import StoredSeries
 from dicube.core.cube import Cube
 from dicube.core.cube import open as open_cube
 from dicube.core.geometry.layout import layout_of
 from dicube.core.slice_values import stored_are_real
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, needing
+
+with needing("a dataset of PyTorch", "torch", "torch"):
+    import torch
+    from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 Path: TypeAlias = "str | os.PathLike[str]"
 Source: TypeAlias = "Path | StoredSeries"

@@ -17,13 +17,13 @@ from dicube.codecs.records import JPH
 from dicube.core.cube import cube_of
 from dicube.core.cube_parts import CubeParts
 from dicube.core.geometry.layout import Layout
-from dicube.core.handover import VARIABLE, data_array, needing
+from dicube.core.handover import VARIABLE, data_array
 from dicube.core.instances.stored_files import expect_frames
 from dicube.core.lazy_volumes import lazy_volumes
 from dicube.core.slice_values import bits_of_slices, real_values
 from dicube.dicom.series.colours import has_palette
 from dicube.dicom.transfer_syntaxes import known_interpretation
-from dicube.exceptions import DataConsistencyError
+from dicube.exceptions import DataConsistencyError, needing
 from dicube.integrations.zarr import HTJ2KCodec, JXLCodec
 from dicube.storage import DcbReader
 from dicube.storage.urls import without_credentials

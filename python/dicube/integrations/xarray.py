@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from dicube.core.cube import open as open_cube
-from dicube.core.handover import VARIABLE, data_array, needing
+from dicube.core.handover import VARIABLE, data_array
 from dicube.core.lazy_volumes import LazyVolumes, lazy_volumes
-from dicube.integrations.as_nifti import EXTENSIONS
-from dicube.storage.formats import extension_of
+from dicube.exceptions import needing
+from dicube.storage.formats import is_dicube_name
 from dicube.storage.urls import name_of_source
 
 with needing("the engine for xarray", "xarray", "xarray"):
@@ -91,7 +91,7 @@ class DicubeBackend(BackendEntrypoint):
         """Return whether a path or URL ends as those of dicube files do."""
         if not isinstance(filename_or_obj, (str, os.PathLike)):
             return False
-        return extension_of(name_of_source(filename_or_obj)) in EXTENSIONS
+        return is_dicube_name(name_of_source(filename_or_obj))
 
 
 class _Voxels(BackendArray):

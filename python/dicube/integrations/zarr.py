@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from dicube.codecs.records import JPH, JXL, CodecRecord
 from dicube.codecs.samples import check_dtype
 from dicube.codecs.still import decode_image_as, encode_image
-from dicube.core.handover import needing
-from dicube.exceptions import DataConsistencyError, shown
+from dicube.exceptions import DataConsistencyError, needing, shown
 
 with needing("a codec of Zarr 3 (on Python 3.11 or newer)", "zarr", "zarr"):
     from zarr.abc.codec import ArrayBytesCodec

@@ -17,7 +17,7 @@ from dicube.exceptions import (
     DataConsistencyError,
     DicomCubeError,
     InvalidCubeFileError,
-    MissingPackageError,
+    needing,
     without_quotes,
 )
 
@@ -28,12 +28,8 @@ def import_nibabel() -> Any:
     Raises:
         MissingPackageError: it is not installed.
     """
-    try:
+    with needing("NIfTI", "nibabel", "nifti"):
         import nibabel
-    except ImportError as error:
-        raise MissingPackageError(
-            "NIfTI needs the package nibabel", suggestion="pip install dicube[nifti]"
-        ) from error
     return nibabel
 
 

@@ -43,6 +43,8 @@ KINDS = (SPEED, ARCHIVE, LOSSY, ROI)
 # The name of the codec of a file's frames, by the file's extension.
 FORMATS = {kind.extension: kind.codec.name for kind in KINDS}
 
+EXTENSIONS = tuple(FORMATS)
+
 KIND_OF_NUMBER = {kind.number: kind for kind in KINDS}
 _KIND_OF_EXTENSION = {kind.extension: kind for kind in KINDS}
 
@@ -52,6 +54,11 @@ def extension_of(path: Path_) -> str:
     return Path(path).suffix.lower()
 
 
+def is_dicube_name(name: Path_) -> bool:
+    """Return whether a path ends as those of dicube files do."""
+    return extension_of(name) in FORMATS
+
+
 def kind_of_path(path: Path_) -> FileKind:
     """Return the kind of file that a path's extension stands for.
 
@@ -59,7 +66,7 @@ def kind_of_path(path: Path_) -> FileKind:
         DataConsistencyError: the extension is not one of `FORMATS`.
     """
     extension = extension_of(path)
-    if extension not in FORMATS:
+    if not is_dicube_name(path):
         raise DataConsistencyError(
             f"{os.fspath(path)}: expected a name ending in {' or '.join(FORMATS)}, "
             f"found {extension or 'no extension'}"

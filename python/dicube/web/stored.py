@@ -16,8 +16,8 @@ from typing import Any
 
 from dicube.archive.archive import CATALOGUE
 from dicube.archive.catalogue import IN_MEMORY, Catalogue, Level, Match
-from dicube.archive.catalogue import Entry as CatalogueEntry
 from dicube.archive.places import LocalPlace
+from dicube.archive.record import Entry as CatalogueEntry
 from dicube.archive.record import record_in
 from dicube.exceptions import (
     CubeFileAccessError,
@@ -26,7 +26,7 @@ from dicube.exceptions import (
     DicomCubeError,
 )
 from dicube.storage.dcb_reader import DcbReader
-from dicube.storage.formats import KIND_OF_NUMBER
+from dicube.storage.formats import is_dicube_name
 from dicube.storage.urls import is_url, without_credentials
 from dicube.web.frames import CodedFrames
 from dicube.web.series import OpenSeries
@@ -35,7 +35,6 @@ _MOST_OPEN = 32  # files at a time
 _ENTRIES_AT_ONCE = 256
 _PAGE = 1000
 _TRIES = 5
-_EXTENSIONS = tuple(kind.extension for kind in KIND_OF_NUMBER.values())
 
 
 class Stored:
@@ -200,7 +199,7 @@ def _files_in(sources: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
             found = sorted(
                 str(file)
                 for file in Path(os.path.abspath(path)).rglob("*")
-                if file.suffix in _EXTENSIONS and file.is_file() and file.name[0] != "."
+                if is_dicube_name(file) and file.is_file() and file.name[0] != "."
             )
             if not found:
                 raise DataConsistencyError(f"{path} has no dicube files")

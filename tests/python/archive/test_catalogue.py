@@ -17,9 +17,17 @@ import pytest
 
 sqlalchemy = pytest.importorskip("sqlalchemy")
 
-from dicube.archive.catalogue import Catalogue, Entry, Source, conditions_of, database, schema
+from dicube.archive.catalogue import Catalogue, conditions_of, database, schema
 from dicube.archive.dates import dates_of
-from dicube.archive.record import PATIENT, SERIES, STUDY, InstanceRecord, SeriesRecord
+from dicube.archive.record import (
+    PATIENT,
+    SERIES,
+    STUDY,
+    Entry,
+    InstanceRecord,
+    SeriesRecord,
+    Source,
+)
 from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,

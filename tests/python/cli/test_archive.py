@@ -212,7 +212,7 @@ def test_without_sqlalchemy_the_error_says_what_to_install(tmp_path: Path) -> No
     result = run_python("-c", code)
     assert result.returncode == 1
     assert result.stderr == (
-        "dicube: error: an archive needs SQLAlchemy (pip install 'dicube[archive]')\n"
+        "dicube: error: an archive needs the package SQLAlchemy (pip install 'dicube[archive]')\n"
     )
     code = "import sys; sys.modules['sqlalchemy'] = None; import dicube.cli.convert"
     assert run_python("-c", code).returncode == 0

@@ -246,13 +246,6 @@ def test_nothing_is_registered_without_the_import(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["unknown", "(6, 7, 5)"], done.stderr
 
 
-def test_without_nibabel_the_error_says_what_to_install() -> None:
-    code = "import sys; sys.modules['nibabel'] = None; import dicube.integrations.nibabel"
-    done = run_python("-c", code)
-    assert "MissingPackageError" in done.stderr
-    assert "pip install 'dicube[nifti]'" in done.stderr
-
-
 def test_warnings_are_those_of_to_nifti(tmp_path: Path) -> None:
     path, _ = write_arranged(tmp_path, "uneven")
     with warnings.catch_warnings(record=True) as found:

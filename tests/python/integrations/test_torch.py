@@ -23,6 +23,7 @@ from inputs.training import (
     write_labels,
 )
 from numpy.typing import NDArray
+from programs.running import run_python
 from pydicom.uid import BasicTextSRStorage
 
 import dicube
@@ -447,6 +448,11 @@ def test_invalid_arguments(options: dict[str, Any]) -> None:
 
 
 # --------------------------------------------------------------------------------------- files
+
+
+def test_files_need_no_sqlalchemy() -> None:
+    code = "import sys; sys.modules['sqlalchemy'] = None; import dicube.integrations.torch"
+    assert run_python("-c", code).returncode == 0
 
 
 def test_an_archive_and_its_series(tmp_path: Path) -> None:

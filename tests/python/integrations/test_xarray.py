@@ -180,13 +180,6 @@ def test_xarray_finds_it_by_its_entry_point(
     assert done.stdout.split() == [str(float(image.get_fdata()[1, 2, 3]))] * 2, done.stderr
 
 
-def test_without_xarray_the_error_says_what_to_install() -> None:
-    code = "import sys; sys.modules['xarray'] = None; import dicube.integrations.xarray"
-    done = run_python("-c", code)
-    assert "MissingPackageError" in done.stderr
-    assert "pip install 'dicube[xarray]'" in done.stderr
-
-
 def test_it_can_be_pickled(tmp_path: Path) -> None:
     path, _ = write_arranged(tmp_path, "times")
     again = pickle.loads(pickle.dumps(engine(path)))

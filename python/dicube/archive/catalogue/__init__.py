@@ -6,18 +6,14 @@ changes an archive writes it. The only room that knows SQLAlchemy. Must not know
 
 from __future__ import annotations
 
-from dicube.exceptions import MissingPackageError
+from dicube.exceptions import needing
 
-try:
+with needing("an archive", "SQLAlchemy", "archive"):
     import sqlalchemy  # noqa: F401
-except ImportError:
-    raise MissingPackageError(
-        "an archive needs SQLAlchemy", suggestion="pip install 'dicube[archive]'"
-    ) from None
 
-from dicube.archive.catalogue.catalogue import Catalogue, Entry, Source
+from dicube.archive.catalogue.catalogue import Catalogue
 from dicube.archive.catalogue.database import IN_MEMORY
 from dicube.archive.catalogue.schema import Level
 from dicube.archive.catalogue.searching import Match, conditions_of
 
-__all__ = ["IN_MEMORY", "Catalogue", "Entry", "Level", "Match", "Source", "conditions_of"]
+__all__ = ["IN_MEMORY", "Catalogue", "Level", "Match", "conditions_of"]

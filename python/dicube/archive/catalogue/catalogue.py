@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -17,44 +16,7 @@ from dicube.archive.catalogue import schema
 from dicube.archive.catalogue.database import Database, batches
 from dicube.archive.catalogue.schema import Level
 from dicube.archive.catalogue.searching import Match, find
-from dicube.archive.record import INSTANCE, PATIENT, STUDY, SeriesRecord
-
-
-class Source(NamedTuple):
-    """A file that was read into an archive.
-
-    Attributes:
-        path: its absolute path, or a keyed hash of it.
-        size: in bytes.
-        mtime_ns: when it was changed, in ns.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a catalogue stores of one file.
-
-    Attributes:
-        file: its name in the archive.
-        record: what was read from it.
-        sources: the files it was made from; those known from before stay.
-        transformed: whether the datasets were changed before they were stored; None for as before.
-        original_uid: keyed hash of the SeriesInstanceUID before that.
-        added: when it was stored.
-        version: of dicube, which stored it; None if that isn't known.
-    """
-
-    file: str
-    record: SeriesRecord
-    sources: Sequence[Source] = ()
-    transformed: bool | None = None
-    original_uid: str | None = None
-    added: str | None = None
-    version: str | None = None
+from dicube.archive.record import INSTANCE, PATIENT, STUDY, Entry, SeriesRecord, Source
 
 
 class Catalogue(Database):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicube.exceptions import DataConsistencyError, MissingPackageError
+from dicube.exceptions import DataConsistencyError, needing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -102,10 +102,6 @@ def _pillow() -> Any:
     Raises:
         MissingPackageError: Pillow is not installed.
     """
-    try:
+    with needing("drawing", "Pillow", "notebook"):
         from PIL import Image
-    except ImportError as error:
-        raise MissingPackageError(
-            "drawing needs the package Pillow", suggestion="pip install 'dicube[notebook]'"
-        ) from error
     return Image
