@@ -16,7 +16,7 @@ from dicube.core.cube_parts import read_meta, read_originals, read_space, read_s
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tags import get_tag, get_tag_key
 from dicube.dicom.files.file_in_parts import FileInParts
-from dicube.dicom.files.instance import read_instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.originals.model import Original, Originals, size_of
 from dicube.dicom.series.geometry import Space
 from dicube.storage.dcb_reader import DcbReader

@@ -15,7 +15,7 @@ from dicube.archive.patients import Patient, may_be_one
 from dicube.core.cube_parts import read_meta
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.files.archives import ZipMember, members_of
-from dicube.dicom.files.instance import read_instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.files.sources import (
     LEADS_NOWHERE,
     DatasetInMemory,

@@ -31,7 +31,7 @@ from dicube.core.instances.late_instances import append_files
 from dicube.core.instances.stored_files import restore_files, store_files
 from dicube.dicom.elements.quiet import pydicom_quiet
 from dicube.dicom.files.changed_files import Transform, write_changed
-from dicube.dicom.files.instance import read_instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.files.sources import File, FileOnDisk
 from dicube.dicom.originals.model import digest_of
 from dicube.exceptions import (

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from dicube.dicom.dicom_meta import DicomMeta, SortMethod
 from dicube.dicom.export.pixel_attributes import BYTES_AS_OW
-from dicube.dicom.files.instance import Instance, without_large_values
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.instance_reading import without_large_values
 from dicube.dicom.files.majority import reason_of, with_one_volume
 from dicube.dicom.files.series import (
     ChosenSeries,

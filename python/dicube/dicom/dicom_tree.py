@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from dicube.dicom.dicom_io import check_series
 from dicube.dicom.dicom_status import Finding
 from dicube.dicom.dicom_tags import get_tag
-from dicube.dicom.files.instance import Instance, read_instance
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.files.series import class_name
 from dicube.dicom.files.sources import (
     DatasetInMemory,

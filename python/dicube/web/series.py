@@ -20,7 +20,7 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.export.folder import encode_file_meta, instance_parts
 from dicube.dicom.files.file_in_parts import FileInParts
 from dicube.dicom.files.instance import Instance as DicomFile
-from dicube.dicom.files.instance import read_instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.merge_utils import slice_items
 from dicube.dicom.metadata.slice_bytes import InstanceEncoder
 from dicube.dicom.originals.model import Bytes, Original, Originals

@@ -24,7 +24,8 @@ from dicube.dicom.files.coded_frames import coded_frames
 from dicube.dicom.files.coded_images import declared_by
 from dicube.dicom.files.encoding import BIG_ENDIAN
 from dicube.dicom.files.file_in_parts import FileInParts, Part
-from dicube.dicom.files.instance import Instance, read_instance
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.files.series import contradicted, stated_identity
 from dicube.dicom.files.volume import check_order, frame_layout, read_volume
 from dicube.dicom.metadata.compared_elements import ComparedElements

@@ -20,7 +20,7 @@ from dicube.core.fidelity.agreement import check_one
 from dicube.core.fidelity.provenance import StoredOriginals
 from dicube.dicom.elements.parser import CutOff, Unusual
 from dicube.dicom.files.file_in_parts import FileInParts, Part
-from dicube.dicom.files.instance import instance_uid_in, read_instance
+from dicube.dicom.files.instance_reading import instance_uid_in, read_instance
 from dicube.dicom.originals.model import Bytes, Coded, Original, Originals, Recoded, Samples
 from dicube.dicom.originals.restore import checked_parts
 from dicube.exceptions import (

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicube.dicom.elements.quiet import pydicom_quiet
-from dicube.dicom.files.instance import read_instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.files.sources import File
 from dicube.exceptions import MetaDataError
 

@@ -14,7 +14,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID
 
-from dicube.dicom.files.instance import instance_of
+from dicube.dicom.files.instance_reading import instance_of
 from dicube.dicom.files.sources import DatasetInMemory
 from dicube.dicom.files.volume import read_volume
 

@@ -18,13 +18,8 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from dicube.dicom.dicom_tags import get_tag, uid_name
-from dicube.dicom.files.instance import (
-    SMALLEST_HEAD,
-    Instance,
-    instance_of,
-    read_instance,
-    same_content,
-)
+from dicube.dicom.files.instance import Instance, same_content
+from dicube.dicom.files.instance_reading import SMALLEST_HEAD, instance_of, read_instance
 from dicube.dicom.files.sources import DatasetInMemory, Source, files_of, is_dicube, name_of
 from dicube.exceptions import DataConsistencyError, InvalidCubeFileError, MetaDataError
 from dicube.threads import Progress

@@ -44,11 +44,7 @@ from dicube.dicom.files.coded_images import (
     least_size,
     rle_fault,
 )
-from dicube.dicom.files.instance import (
-    DOUBLE_FLOAT_PIXEL_DATA,
-    FLOAT_PIXEL_DATA,
-    Instance,
-)
+from dicube.dicom.files.instance import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, Instance
 from dicube.dicom.files.series import describe_series
 from dicube.dicom.files.sources import Opened
 from dicube.dicom.transfer_syntaxes import INTERPRETATIONS, coded_syntax_of

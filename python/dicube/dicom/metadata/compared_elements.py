@@ -29,7 +29,8 @@ from dicube.dicom.elements.items import (
 )
 from dicube.dicom.elements.parser import CutOff, Unusual, parse_items
 from dicube.dicom.elements.values import Encodings, decode_value, encode_value
-from dicube.dicom.files.instance import Instance, is_large
+from dicube.dicom.files.instance import Instance
+from dicube.dicom.files.instance_reading import is_large
 from dicube.dicom.merge_utils import (
     Entry,
     JsonElement,

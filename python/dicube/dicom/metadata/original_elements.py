@@ -65,12 +65,12 @@ class OriginalElements:
         Raises:
             InvalidCubeFileError: there are no originals, or they can't be read.
         """
-        from dicube.dicom.files.instance import length_around
+        from dicube.dicom.files.instance_reading import length_around
 
         return self._of_slices(lambda before, after: length_around(before, after, int(key, 16)))
 
     def _read(self) -> list[Item]:
-        from dicube.dicom.files.instance import item_around
+        from dicube.dicom.files.instance_reading import item_around
 
         return self._of_slices(item_around)
 

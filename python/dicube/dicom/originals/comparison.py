@@ -20,7 +20,7 @@ from pydicom.datadict import dictionary_VR
 from dicube.dicom.dicom_tags import tag_name
 from dicube.dicom.elements.values import BINARY_UNIT
 from dicube.dicom.files.encoding import is_encapsulated
-from dicube.dicom.files.instance import read_instance
+from dicube.dicom.files.instance_reading import read_instance
 from dicube.dicom.files.nested_pixels import decode_item
 from dicube.dicom.files.sources import File, FileOnDisk
 from dicube.dicom.files.volume import read_volume

@@ -25,7 +25,7 @@ from pydicom.uid import (
 from dicube import DicomCubeImage
 from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_tree import find_series
-from dicube.dicom.files.instance import _read_by_pydicom, read_instance
+from dicube.dicom.files.instance_reading import _read_by_pydicom, read_instance
 from dicube.dicom.files.sources import FileOnDisk
 from dicube.exceptions import CubeFileAccessError, DicomCubeError, MetaDataError, OutOfMemoryError
 
@@ -286,7 +286,7 @@ def test_elements_beyond_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def fail(*_arguments: object, **_options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("dicube.dicom.files.instance.parse_elements", fail)
+    monkeypatch.setattr("dicube.dicom.files.instance_reading.parse_elements", fail)
     with pytest.raises(OutOfMemoryError, match="I1 needs more memory"):
         read_instance(str(tmp_path / "I1"))
 
