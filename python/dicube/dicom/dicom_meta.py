@@ -32,13 +32,13 @@ from dicube.dicom.elements.values import (
 from dicube.dicom.merge_utils import (
     Entry,
     JsonElement,
-    MergedElements,
     element_value,
     per_slice_entry,
     shared_entry,
     slice_entry,
     slice_items,
 )
+from dicube.dicom.merged_elements import MergedElements
 from dicube.dicom.metadata.entry_checks import check_nested, checked, slice_count_of, wellformed
 from dicube.dicom.metadata.first_slice import FirstSlice, first_slice
 from dicube.dicom.metadata.frame_edits import set_in_macro

@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 
 from dicube.dicom.dicom_io import read_dicom_dir
 from dicube.dicom.dicom_meta import DicomMeta
-from dicube.dicom.merge_utils import MergedElements
+from dicube.dicom.merged_elements import MergedElements
 from dicube.exceptions import MetaDataError
 
 

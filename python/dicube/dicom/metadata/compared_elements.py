@@ -34,12 +34,12 @@ from dicube.dicom.files.instance_reading import is_large
 from dicube.dicom.merge_utils import (
     Entry,
     JsonElement,
-    MergedElements,
     element_of,
     element_value,
     is_uniform,
     slice_entry,
 )
+from dicube.dicom.merged_elements import MergedElements
 from dicube.exceptions import MetaDataError
 from dicube.strict_json import dump_json
 

@@ -14,11 +14,11 @@ from dicube.dicom.merge_utils import (
     Entries,
     Entry,
     JsonElement,
-    MergedElements,
     is_uniform,
     of_slices,
     slice_entry,
 )
+from dicube.dicom.merged_elements import MergedElements
 from dicube.dicom.metadata.frames import (
     FUNCTIONAL_GROUPS,
     Frame,
