@@ -211,7 +211,8 @@ class _Work:
         if without and (job.files or folders or len(without) > 1 or job.transform is not None):
             raise DataConsistencyError(
                 f"{without[0].name} has no original files, so it can be neither merged with other "
-                "files of its series nor transformed"
+                "files of its series nor transformed",
+                suggestion="leave it out of the sources, or add it to another archive",
             )
         files = list(job.files)
         if folders:
@@ -348,7 +349,8 @@ class _Work:
             return Stored("present", existing, record)
         if cube is not None:
             raise DataConsistencyError(
-                f"{cube.name} has no original files, so it can't be merged with {existing}"
+                f"{cube.name} has no original files, so it can't be merged with {existing}",
+                suggestion="leave it out of the sources, or add it to another archive",
             )
         new = [file for file in files if self._digest(file) not in digests]
         if not new:

@@ -138,6 +138,19 @@ def test_dicube_files_are_sources(archive: Archive, tmp_path: Path) -> None:
     assert digests(series.restore(tmp_path / "out")) == digests([tmp_path / "a", tmp_path / "b"])
 
 
+def test_a_file_without_originals_is_not_merged(archive: Archive, tmp_path: Path) -> None:
+    write_series(tmp_path / "a", series_of(1, 2))
+    image = DicomCubeImage.from_dicom_folder(tmp_path / "a")
+    image.to_file(tmp_path / "a.dcbs", exact=False)
+    (failed,) = add(archive, [tmp_path / "a", tmp_path / "a.dcbs"]).failed
+    assert "a.dcbs has no original files" in failed.text
+    assert "leave it out of the sources" in failed.text
+    add(archive, tmp_path / "a")
+    (failed,) = add(archive, tmp_path / "a.dcbs").failed
+    assert "a.dcbs has no original files" in failed.text
+    assert "leave it out of the sources" in failed.text
+
+
 def test_files_of_0_3_0_are_sources(archive: Archive, shared_data: Path) -> None:
     source = shared_data / "published_dicube_0_3_0" / "mr_siemens_sag.dcbs"
     assert add(archive, source).counts == {"added": 1}
