@@ -14,6 +14,7 @@ from dicube.dicom.series.geometry import (
     grid_or_reason,
     space_of_grid,
 )
+from dicube.dicom.series.vendors import is_mosaic
 from dicube.dicom.series.volumes import series_volumes
 from dicube.nifti import NiftiHeader, grid_of_header
 
@@ -66,6 +67,9 @@ def placement(parts: CubeParts, shape: tuple[int, ...]) -> tuple[Grid | None, st
 
 
 def with_volumes(reason: str, meta: DicomMeta) -> str:
-    """Return why a series has no grid, with the volumes that it holds if there are several."""
+    """Return why a series has no grid, which volumes it holds if several, and what helps."""
     several = series_volumes(meta)
-    return reason if several is None else f"{reason}; {several}; see volumes()"
+    found = reason if several is None else f"{reason}; {several}"
+    if is_mosaic(meta):
+        return f"{found}; to_nifti() takes mosaics apart"
+    return found if several is None else f"{found}; see volumes()"

@@ -238,6 +238,8 @@ def test_mosaics(shared_data: Path) -> None:
         image = DicomCubeImage.from_dicom_folder(shared_data / "mr_siemens_dti_mosaic")
     assert image.shape[0] == len(image.volumes()) == 13
     assert all(volume.space is None for volume in image.volumes())
+    with pytest.raises(DataConsistencyError, match=r"to_nifti\(\) takes mosaics apart"):
+        image.regrid()
 
 
 class TestAnyOrder:
