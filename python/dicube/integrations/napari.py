@@ -92,6 +92,8 @@ class LayerArray:
         return self._volumes.read([*key[:place], *missing, *key[place + 1 :]])
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("the volumes are decoded into a new array: copy=False can't be met")
         volume: NDArray[Any] = self[...]
         return volume if dtype is None else volume.astype(dtype, copy=False)
 

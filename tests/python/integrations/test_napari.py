@@ -101,6 +101,7 @@ def test_npe2_reads_a_file(plugins: Any, placed: Callable[..., Path]) -> None:
 def test_only_dicube_files_are_read() -> None:
     assert get_reader("a.dcbs") is read
     assert get_reader("s3://bucket/A.DCBA") is read
+    assert get_reader("https://host/a.dcbs?key=secret") is read
     assert get_reader(["a.dcbs", "b.dcbr"]) is read
     assert get_reader("a.dcb") is None
     assert get_reader(["a.dcbs", "a.tif"]) is None
@@ -404,6 +405,14 @@ def test_volumes_that_differ_are_an_error(tmp_path: Path) -> None:
     path = convert(datasets, tmp_path)
     with pytest.raises(DataConsistencyError, match="differ"):
         read(str(path))
+
+
+def test_an_array_of_a_layer_is_a_copy(placed: Callable[..., Path]) -> None:
+    path = placed()
+    data, _ = layer(path)
+    assert np.array_equal(np.array(data, np.float64), dicube.open(path).get_fdata())
+    with pytest.raises(ValueError, match="copy=False"):
+        data.__array__(copy=False)
 
 
 def test_napari_is_not_needed(placed: Callable[..., Path]) -> None:
