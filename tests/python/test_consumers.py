@@ -119,9 +119,9 @@ def test_found_by_pkg_config(prefix: Path, cube: Path, volume: np.ndarray, tmp_p
 
 
 @pytest.mark.slow
-def test_found_by_conan() -> None:
+def test_found_by_conan(tmp_path: Path) -> None:
     needs("cmake")
-    run(sys.executable, ROOT / "ci" / "dependencies", "--package")
+    run(sys.executable, ROOT / "ci" / "dependencies", "--package", tmp_path / "libdicube.tgz")
 
 
 def test_a_failure_is_one_line(prefix: Path, tmp_path: Path) -> None:
