@@ -16,6 +16,7 @@ from dicube.core.cube import open as open_cube
 from dicube.core.image import DicomCubeImage
 from dicube.core.slice_values import stored_are_real
 from dicube.nifti import NiftiHeader, NiftiVolume, nibabel_image
+from dicube.threads import Threads, thread_count
 
 
 def load(path: Any, **options: Any) -> Any:
@@ -62,16 +63,24 @@ def channels(image: Any) -> NDArray[Any]:
     return voxels
 
 
-def x_first(voxels: NDArray[Any]) -> NDArray[Any]:
+def x_first(voxels: NDArray[Any], num_threads: int | None = None) -> NDArray[Any]:
     """Return voxels (channel, z, y, x) as a new array (channel, x, y, z), in C order.
 
     Tensors need that order. Row by row, because the rows of all slices fit the processor's cache:
     numpy's own copy of a transposed volume takes several times as long.
+
+    Args:
+        voxels: to copy.
+        num_threads: see `dicube.open`.
     """
     result = np.empty((len(voxels), *voxels.shape[:0:-1]), voxels.dtype)
-    for volume, made in zip(voxels, result, strict=True):
-        for row in range(volume.shape[1]):
-            made[:, row] = volume[:, row].T
+
+    def copy(row: int) -> None:
+        result[:, :, row] = voxels[:, :, row].transpose(0, 2, 1)
+
+    with Threads(thread_count(num_threads)) as threads:
+        for copied in [threads.submit(copy, row) for row in range(voxels.shape[2])]:
+            copied.result()
     return result
 
 

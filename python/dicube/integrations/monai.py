@@ -77,5 +77,5 @@ class DicubeReader(NibabelReader):
         """Return the voxels; colours, which NIfTI has as a type, with an axis for the samples."""
         if img.ndim != 3 and not img.get_data_dtype().names:
             return np.asanyarray(img.dataobj)
-        volumes = x_first(channels(img))
+        volumes = x_first(channels(img), self.kwargs.get("num_threads"))
         return volumes[0] if len(volumes) == 1 else np.moveaxis(volumes, 0, -1)

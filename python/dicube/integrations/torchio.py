@@ -32,4 +32,4 @@ def read(path: Any, **options: Any) -> tuple[NDArray[Any], NDArray[np.float64]]:
         DicomCubeError: see `dicube.open`; the volumes of a series differ in shape or position.
     """
     image = load(path, **options)
-    return x_first(channels(image)), image.affine
+    return x_first(channels(image), options.get("num_threads")), image.affine
