@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from contextlib import suppress
 
+from dicube.cli.options.places import expect_single
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `dicube serve`; return the exit status."""
     from dicube.web import serve  # which may be missing a package
+
+    expect_single(*arguments.sources)
 
     def started(url: str) -> None:
         print(f"{url}\nDICOMweb: {url}/dicom-web", flush=True)

@@ -6,6 +6,7 @@ import argparse
 import webbrowser
 from contextlib import suppress
 
+from dicube.cli.options.places import expect_single
 from dicube.exceptions import MissingPackageError
 
 
@@ -13,6 +14,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `dicube view`; return the exit status."""
     from dicube.web import has_own_page, serve  # which may be missing a package
 
+    expect_single(*arguments.sources)
     if not has_own_page():
         raise MissingPackageError(
             "the viewer page is not part of this installation",

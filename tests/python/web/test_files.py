@@ -166,3 +166,8 @@ def test_view_without_a_page_says_how(
     monkeypatch.setattr(viewer, "_OWN_PAGE", tmp_path)
     assert main(["view", str(archive)]) == 1
     assert "ci/run js" in capsys.readouterr().err
+
+
+def test_view_takes_no_chains(capsys: Any) -> None:
+    assert main(["view", "simplecache::memory://a.dcbs", "--no-browser"]) == 1
+    assert "found a chain" in capsys.readouterr().err

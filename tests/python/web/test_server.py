@@ -232,6 +232,7 @@ def test_wrong_calls_are_one_line(made: Path, tmp_path: Path) -> None:
         ((made / "archive", "--host", "0.0.0.0"), "a token is needed"),
         ((tmp_path / "missing", "--port", "0"), "does not exist"),
         ((tmp_path, "--port", "0"), "no dicube files"),
+        (("simplecache::memory://a.dcbs", "--port", "0"), "found a chain"),
         ((made / "archive", "--port", "0", "--ohif", tmp_path), "index.html"),
     ):
         result = run(*arguments)
