@@ -6,6 +6,7 @@ Must not know dicube files.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -15,6 +16,10 @@ from typing import Any
 class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # with Python's 5, some of many connections wait for a second
     daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # a client may leave
+            super().handle_error(request, client_address)
 
 
 class HttpServer:
