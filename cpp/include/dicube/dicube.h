@@ -189,7 +189,8 @@ typedef struct dicube_codec_options {
     uint32_t least_bits;       /* the least bits per sample to declare in codestreams, up to the
                                   width of the sample type; default: as few as the frame needs.
                                   Set it to DICOM's BitsStored to declare the same bits in all
-                                  frames. Ignored if samples are mapped onto another type        */
+                                  frames. Ignored for 64-bit samples, and for those that JPEG XL
+                                  maps to planes                                                 */
     uint32_t kind;             /* DICUBE_KIND_* of the file; default ARCHIVE or SPEED            */
     uint32_t max_error;        /* in stored units; with a mask, that inside the mask             */
     uint32_t background_error; /* the max_error outside the mask                                 */
@@ -552,8 +553,8 @@ typedef struct dicube_sink {
  * written under a temporary name in the same folder: .dicube- and 12 hexadecimal digits, with the
  * permissions of the file that it will replace and the sticky bit, which marks it as temporary.
  * When dicube_writer_finish succeeds, the file takes its name and replaces an existing file. If a
- * process is killed, the next writer of the path removes the marked file. If several writers write
- * to one path, the last to finish wins.
+ * process is killed, the next writer of the path removes the marked file (on Windows there is no
+ * mark, and the file stays). If several writers write to one path, the last to finish wins.
  * @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_open_path(const char* path, const dicube_image* image,
                                            uint64_t frames, const dicube_codec_options* options,

@@ -73,7 +73,7 @@ JXL = CodecRecord(
     sample_bits=16,
     has_levels=False,
     # 2 (fast) to 9 (small); libdicube takes 1 for 2. Efforts above 7 take four times as long and
-    # save less than one per cent; the README has measurements.
+    # save less than one per cent; docs/explanation/codecs.md has measurements.
     efforts={"fast": 2, "balanced": 3, "best": 7},
 )
 JPH = CodecRecord(
