@@ -243,7 +243,10 @@ class Archive:
             return path
         if isinstance(self._place, LocalPlace):
             return f"{self._place.name}.key"
-        raise DataConsistencyError("de-identification into an archive at a URL needs key=")
+        raise DataConsistencyError(
+            "de-identification into an archive at a URL needs a key elsewhere",
+            suggestion="key=: the path of a file",
+        )
 
     # --------------------------------------------------------------------------------- using
 
@@ -298,7 +301,10 @@ class Archive:
         instance: str | None = None,
         overwrite: bool = False,
     ) -> list[str]:
-        """Restore the original DICOM files of a patient, study, series or instance, to the byte.
+        """Restore the DICOM files of a patient, study, series or instance.
+
+        They are the original ones, to the byte. Series stored without these (`has_originals` is
+        False) give new ones.
 
         Args:
             folder: gets a folder for each study and series, and one named `aside` for files that
@@ -312,9 +318,14 @@ class Archive:
 
         Raises:
             CubeFileNotFoundError: the archive has no such series.
-            DataConsistencyError: none or several are given.
-            InvalidCubeFileError: a file is damaged. All others are restored before this is raised.
+            DataConsistencyError: none or several are given; or `instance` is, and its series was
+                stored without original files.
+            InvalidCubeFileError: a file is damaged. All other series are restored before this is
+                raised.
             TargetExistsError: (a FileExistsError too) a folder is not empty.
+
+        Warns:
+            UserWarning: series were stored without original files; it says how many.
         """
         found = self._chosen(patient=patient, study=study, series=series, instance=instance)
         paths: list[str] = []
@@ -339,6 +350,13 @@ class Archive:
                 with self._place.open(name) as file:
                     write_whole(path, [file.read()])
                 paths.append(path)
+        without = sum(not one["has_originals"] for one in found)
+        if without and instance is None:
+            warnings.warn(
+                f"{without} of {len(found)} series were stored without original files: new DICOM "
+                "files were made of them",
+                stacklevel=2,
+            )
         if len(damaged) == 1 and len(found) == 1:
             raise damaged[0]
         if damaged:

@@ -14,16 +14,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TextIO
 
-from dicube.cli.one_line import one_line
+from dicube.cli.one_line import one_line, text_of
 from dicube.cli.options.parser import parser
 from dicube.exceptions import DicomCubeError
-
-# What suggestions say of Python's arguments, and the options of the command.
-_OPTION_OF_ARGUMENT = {
-    "overwrite=True": "--overwrite",
-    "series_uid=": "--series-uid",
-    "to_dicom_folder": "a DICOM folder",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 after an error, which is one line on the standard error output; 3 if
-        damaged slices were left out on request, or only some of many series could be stored. Wrong
-        usage raises SystemExit with status 2.
+        damaged slices were left out on request, or `archive add` or `append` left something out.
+        Wrong usage raises SystemExit with status 2.
     """
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does
@@ -57,8 +50,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         try:
             return int(verb.run(options))
         except DicomCubeError as error:
-            message = error.message if error.suggestion is None else _with_suggestion(error)
-            return _fail(message)
+            return _fail(text_of(error))
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -67,14 +59,6 @@ def _run(arguments: Sequence[str] | None) -> int:
             return _fail(f"out of memory: {error}")
         except KeyboardInterrupt:
             return _fail("interrupted")
-
-
-def _with_suggestion(error: DicomCubeError) -> str:
-    """Return the message and the suggestion of an error, in terms of the command's options."""
-    suggestion = str(error.suggestion)
-    for argument, option in _OPTION_OF_ARGUMENT.items():
-        suggestion = suggestion.replace(argument, option)
-    return f"{error.message} ({suggestion})"
 
 
 def _fail(message: str) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dicube.cli.one_line import one_line
 from dicube.cli.progress_bar import ProgressBar
 from dicube.exceptions import CubeFileAccessError
+from dicube.storage.urls import name_of_source
 from dicube.strict_json import dump_json
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _add(archive: Archive, arguments: argparse.Namespace) -> int:
 
             executor, threads = context.enter_context(dask_executor(arguments.dask))
             in_flight = 2 * threads
-        bar = _AddBar(f"adding to {arguments.archive}")
+        bar = _AddBar(f"adding to {name_of_source(arguments.archive)}")
         context.enter_context(bar)
         report = archive.add(
             _listed_sources(arguments.sources),
@@ -91,7 +92,7 @@ def _add(archive: Archive, arguments: argparse.Namespace) -> int:
     counts = [f"{count} series {outcome}" for outcome, count in sorted(report.counts.items())]
     counts += [f"{len(report.damaged)} damaged files"] * bool(report.damaged)
     counts += [f"{no_instances} other files left out"] * bool(no_instances)
-    print(f"{arguments.archive}: {', '.join(counts) or 'nothing to add'}")
+    print(f"{name_of_source(arguments.archive)}: {', '.join(counts) or 'nothing to add'}")
     return 0 if report else _PARTLY_DONE
 
 
@@ -114,7 +115,7 @@ def _restore(archive: Archive, arguments: argparse.Namespace) -> int:
 
 
 def _verify(archive: Archive, arguments: argparse.Namespace) -> int:
-    with ProgressBar(f"checking {arguments.archive}") as bar:
+    with ProgressBar(f"checking {name_of_source(arguments.archive)}") as bar:
         checks = archive.verify(
             sample=arguments.sample,
             workers=arguments.workers,
@@ -127,7 +128,7 @@ def _verify(archive: Archive, arguments: argparse.Namespace) -> int:
         for problem in check.problems:
             print(f"  {one_line(problem)}")
     result = f"{len(failed)} of {len(checks)} files FAILED" if failed else f"{len(checks)} files OK"
-    print(f"{arguments.archive}: {result}")
+    print(f"{name_of_source(arguments.archive)}: {result}")
     return _FAILED if failed else 0
 
 
@@ -139,11 +140,11 @@ def _remove(archive: Archive, arguments: argparse.Namespace) -> int:
 
 
 def _index(archive: Archive, arguments: argparse.Namespace) -> int:
-    with ProgressBar(f"reading {arguments.archive}") as bar:
+    with ProgressBar(f"reading {name_of_source(arguments.archive)}") as bar:
         report = archive.index(workers=arguments.workers, progress=bar)
     for name, why in report.failed.items():
         _complain("error", f"{name}: {why}")
-    print(f"{arguments.archive}: {report.files} files in the catalogue")
+    print(f"{name_of_source(arguments.archive)}: {report.files} files in the catalogue")
     return 0 if report else _PARTLY_DONE
 
 

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
+from dicube.exceptions import DicomCubeError
+
+# What suggestions say of Python's arguments, and the options of the command.
+_OPTION_OF_ARGUMENT = {
+    "against=": "--against",
+    "catalogue=": "--catalogue",
+    "exact=False": "--exact no",
+    "key=": "--key",
+    "overwrite=True": "--overwrite",
+    "real_world=": "--real-world",
+    "series_uid=": "--series-uid",
+    "to_dicom_folder": "a DICOM folder",
+}
+
+
+def text_of(error: DicomCubeError) -> str:
+    """Return the message and the suggestion of an error, in terms of the command's options."""
+    if error.suggestion is None:
+        return error.message
+    suggestion = error.suggestion
+    for argument, option in _OPTION_OF_ARGUMENT.items():
+        suggestion = suggestion.replace(argument, option)
+    return f"{error.message} ({suggestion})"
+
 
 def one_line(text: str) -> str:
     """Return a text on one line, with control characters escaped.

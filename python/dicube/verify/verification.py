@@ -104,7 +104,9 @@ def verify_file(
         ()
     """
     if whole_source and against is None:
-        raise DataConsistencyError("whole_source needs a folder to compare with, given as against")
+        raise DataConsistencyError(
+            "whole_source needs a folder to compare with", suggestion="against="
+        )
     try:
         reader = DcbReader(path, num_threads=num_threads, storage_options=storage_options)
     except OSError:

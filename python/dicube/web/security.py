@@ -79,7 +79,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: dict[bytes, str], origin: str) -> Response | None:
         rules = self._rules
         if rules.hosts and _name_of_host(headers.get(b"host", "")) not in rules.hosts:
-            return PlainTextResponse("this server has another name\n", 421)
+            return PlainTextResponse("expected a name of this machine, such as localhost\n", 421)
         if scope["method"] == "OPTIONS":
             allowed = origin in rules.origins
             return Response(status_code=204, headers=_PREFLIGHT if allowed else None)

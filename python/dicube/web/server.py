@@ -6,6 +6,7 @@ The only module that knows uvicorn.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
@@ -111,12 +112,14 @@ def read_token(path: str | os.PathLike[str]) -> str:
             token = file.read(4096).strip()
     except FileNotFoundError:
         raise CubeFileNotFoundError(f"{os.fspath(path)} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CubeFileAccessError(f"can't read {os.fspath(path)}") from error
+    except OSError as error:
+        raise CubeFileAccessError(f"can't read {os.fspath(path)}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataConsistencyError(f"{os.fspath(path)}: expected a token, found no text") from error
     if len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise DataConsistencyError(
-            f"{os.fspath(path)}: expected a token of {_LEAST_TOKEN} characters or more, without "
-            "spaces"
+            f"{os.fspath(path)}: expected a token of {_LEAST_TOKEN} or more printable ASCII "
+            f"characters without spaces, found {len(token)} characters"
         )
     return token
 
@@ -185,9 +188,12 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
+        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
         raise CubeFileAccessError(
             f"can't listen at {host}, port {port}: {error.strerror}",
-            suggestion="--port 0 takes a free one",
+            suggestion="--port 0 takes a free one"
+            if is_port
+            else "--host: an address of this machine, such as 127.0.0.1",
         ) from error
 
 

@@ -27,7 +27,7 @@ from dicube.exceptions import (
 )
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.formats import is_dicube_name
-from dicube.storage.urls import is_url, without_credentials
+from dicube.storage.urls import is_url, name_of_source, without_credentials
 from dicube.web.frames import CodedFrames
 from dicube.web.series import OpenSeries
 
@@ -133,7 +133,7 @@ class Stored:
             opened = OpenSeries(source, identity, self._kept)
             if _facts_of(source) == facts:
                 return facts, opened
-        raise CubeFileAccessError(f"{source} changes while it is read")
+        raise CubeFileAccessError(f"{name_of_source(source)} changes while it is read")
 
     def path_of(self, name: str) -> str:
         """Return what stands for a file of the catalogue in URLs: no path of this machine."""
@@ -180,7 +180,8 @@ def stored_at(sources: Sequence[str | os.PathLike[str]]) -> Stored:
             record = record_in(reader)
         key = *record.uids, record.patient["PatientID"] or record.patient["PatientName"]
         if key in seen:
-            warnings.warn(f"{source}: its series is in another file, which is served", stacklevel=2)
+            name = name_of_source(source)
+            warnings.warn(f"{name}: its series is in another file, which is served", stacklevel=2)
             continue
         seen.add(key)
         entries.append(CatalogueEntry(source, record))

@@ -259,6 +259,8 @@ def test_files_without_originals_are_restored_as_new_ones(tmp_path: Path) -> Non
     add(archive, tmp_path / "a", exact="no")
     (series,) = archive.series()
     assert len(series.restore(tmp_path / "out")) == 3
+    with pytest.warns(UserWarning, match="1 of 1 series were stored without original files"):
+        archive.restore(tmp_path / "all", series=series["SeriesInstanceUID"])
     with pytest.raises(DataConsistencyError, match="holds no original files"):
         archive.restore(tmp_path / "one", instance=f"{STUDY}.1.1.1")
 

@@ -223,3 +223,22 @@ def test_a_catalogue_elsewhere(tree: Path, tmp_path: Path, capsys: Output) -> No
     shown(capsys, "add", tmp_path / "archive", tree / "a", *where)
     assert "4711" in shown(capsys, "list", tmp_path / "archive", *where)
     assert not (tmp_path / "archive" / "catalogue.sqlite").exists()
+
+
+def test_urls_are_shown_without_credentials(tmp_path: Path, capsys: Output) -> None:
+    pytest.importorskip("fsspec")
+    place, catalogue = "memory://user:secret@bucket/place", str(tmp_path / "c.sqlite")
+    assert main(["archive", "index", place, "--catalogue", catalogue]) == 0
+    told = capsys.readouterr()
+    assert told.out == "memory://bucket/place: 0 files in the catalogue\n"
+    assert "secret" not in told.err
+
+
+def test_remedies_name_options(tmp_path: Path, capsys: Output) -> None:
+    pytest.importorskip("fsspec")
+    assert main(["archive", "list", "memory://bucket/place"]) == 1
+    assert "(--catalogue: a path" in capsys.readouterr().err
+    for argument, text in (("5", "a percentage"), ("x%", "a percentage")):
+        with pytest.raises(SystemExit):
+            main(["archive", "verify", str(tmp_path), "--sample", argument])
+        assert f"expected {text}" in capsys.readouterr().err

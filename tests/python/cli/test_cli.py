@@ -579,7 +579,7 @@ def test_mappings_are_shown_and_chosen(tmp_path: Path, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "mapping 0" in shown
     assert "'SUV' (g/ml)" in shown
-    assert "real_world" in fails("convert", path, tmp_path / "x.nii")
+    assert "--real-world" in fails("convert", path, tmp_path / "x.nii")
     stored = DicomCubeImage.from_file(path).raw_image
     for number, factor in (("0", 2.0), ("raw", 3.0)):
         target = tmp_path / f"{number}.nii"

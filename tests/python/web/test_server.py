@@ -228,11 +228,16 @@ def test_ctrl_c_ends_it_quietly(made: Path) -> None:
 
 
 def test_wrong_calls_are_one_line(made: Path, tmp_path: Path) -> None:
+    token, spaced = tmp_path / "token", tmp_path / "spaced"
+    token.write_text("0123456789abcdef")
+    spaced.write_text("01234567 89abcdef")
     for arguments, message in (
         ((made / "archive", "--host", "0.0.0.0"), "a token is needed"),
         ((tmp_path / "missing", "--port", "0"), "does not exist"),
         ((tmp_path, "--port", "0"), "no dicube files"),
         (("simplecache::memory://a.dcbs", "--port", "0"), "found a chain"),
+        ((made / "archive", "--host", "host.invalid", "--token-file", token), "--host: an address"),
+        ((made / "archive", "--host", "0.0.0.0", "--token-file", spaced), "found 17 characters"),
         ((made / "archive", "--port", "0", "--ohif", tmp_path), "index.html"),
     ):
         result = run(*arguments)

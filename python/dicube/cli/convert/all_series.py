@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dicube.archive.places import name_of_uid
 from dicube.cli.convert.plan import Plan
-from dicube.cli.one_line import one_line
+from dicube.cli.one_line import one_line, text_of
 from dicube.cli.options.convert import DICUBE_TARGETS
 from dicube.cli.progress_bar import ProgressBar
 from dicube.dicom.dicom_tree import SeriesFiles, find_series
@@ -64,7 +64,7 @@ def convert_all(plan: Plan, convert: Callable[[Plan], int]) -> int:
                     incomplete.append(str(number))
         except DicomCubeError as error:
             failed.append(str(number))
-            _report("error", f"{label}: {error.message}")
+            _report("error", f"{label}: {text_of(error)}")
         except BrokenPipeError:
             raise
         except (OSError, MemoryError) as error:

@@ -181,7 +181,7 @@ def _check_together(plan: Plan) -> None:
             f"{plan.target_name}: DICOM to a DICOM folder needs --transfer-syntax; "
             f"for another format end the name in {_WRITTEN}"
         )
-    has_mask = plan.source_kind is SourceKind.DICUBE or "roi" in options
+    has_mask = plan.source_name.lower().endswith(".dcbr") or "roi" in options
     if plan.target_kind is TargetKind.DCBR and not has_mask:
         raise DataConsistencyError(
             f"{plan.target_name}: .dcbr needs --roi auto, as {plan.source_name} has no region of "

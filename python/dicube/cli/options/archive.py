@@ -23,7 +23,8 @@ _ADD = """\
 Add all series of SRC, each in a file of its own. A series is done when its file
 has been read back and gives every original file its SHA-256. Run the same
 command again after an interruption: what is done is skipped. One bad series
-never stops the others; the exit status is 3 if any failed.
+doesn't stop the others, unless --on-error stop is given. The exit status is 3
+if a series failed or a DICOM file can't be read.
 """
 
 
@@ -44,7 +45,11 @@ def add_archive(subparsers: Any) -> None:
     )
     _add_add(verbs)
     _add_list(verbs)
-    restore = _verb(verbs, "restore", "restore original DICOM files, to the byte")
+    restore = _verb(
+        verbs,
+        "restore",
+        "restore the original DICOM files, to the byte; new ones of series stored without them",
+    )
     restore.add_argument("folder", metavar="OUT", type=text_value, help="folder to write to")
     _add_levels(restore, "patient", "study", "series", "instance")
     restore.add_argument(
@@ -128,7 +133,9 @@ def _add_add(verbs: Any) -> None:
 
 
 def _add_list(verbs: Any) -> None:
-    command = _verb(verbs, "list", "list series; shows IDs of patients")
+    command = _verb(
+        verbs, "list", "list series; the table shows IDs of patients, csv and json their names, too"
+    )
     command.add_argument("--patient", metavar="ID", help="PatientID")
     command.add_argument("--modality", metavar="CODE", help="such as CT")
     command.add_argument(
@@ -164,7 +171,8 @@ def _verb(verbs: Any, name: str, help_text: str, description: str | None = None)
         "--catalogue",
         metavar="URL",
         type=text_value,
-        help="path of a SQLite database, or URL of SQLAlchemy (default: in the folder)",
+        help="path of a SQLite database, or URL of SQLAlchemy (default: in the folder);"
+        " needed for an archive at a URL",
     )
     return command
 
@@ -188,8 +196,11 @@ def _add_levels(command: argparse.ArgumentParser, *levels: str) -> None:
 
 
 def _percentage(text: str) -> float:
-    number = float(text[:-1]) / 100 if text.endswith("%") else 0.0
-    if not 0 < number <= 1:
+    try:
+        number = float(text.removesuffix("%")) / 100
+    except ValueError:
+        number = 0.0
+    if not (text.endswith("%") and 0 < number <= 1):
         raise argparse.ArgumentTypeError(f"expected a percentage such as 5%, found {text!r}")
     return number
 

@@ -83,10 +83,17 @@ class ConvertOption:
 
 def thread_count(text: str) -> int:
     """Return a number of threads from the command line."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, found {number}")
-    return number
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a number of threads, 0 or more, found {text!r}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Return a number from the command line."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}") from None
 
 
 THREADS_HELP = "number of threads; 0 for one per available processor (default: 0)"
@@ -100,6 +107,13 @@ def effort_value(text: str) -> Effort:
             f"expected 1 to 9 or {', '.join(JXL.efforts)}, found {text}"
         )
     return effort
+
+
+def _block_side(text: str) -> int:
+    """Return the side of a code block from the command line."""
+    if text not in ("32", "64"):
+        raise argparse.ArgumentTypeError(f"expected 32 or 64, found {text!r}")
+    return int(text)
 
 
 def _exact(text: str) -> Exact:
@@ -148,7 +162,8 @@ OPTIONS = (
         (SourceKind.DICOM,),
         TARGETS,
         "convert each series of SRC to a file in the folder DST, named after the SeriesInstanceUID;"
-        " go on after a series that fails, and leave existing files as they are",
+        " go on after a series that fails, and leave existing files as they are; the exit status is"
+        " 1 if a series failed or an existing file has other slices",
     ),
     ConvertOption(
         "--to",
@@ -197,7 +212,7 @@ OPTIONS = (
         "rows and columns of HTJ2K's code blocks, 64 (default) or 32: patches are read a fifth"
         " faster, whole frames a tenth slower, and the file is one per cent larger",
         "N",
-        convert=int,
+        convert=_block_side,
     ),
     ConvertOption(
         "--no-verify",
@@ -225,7 +240,7 @@ OPTIONS = (
         _BOUNDED,
         "lossy: no stored value changes by more than N",
         "N",
-        convert=float,
+        convert=_number,
     ),
     ConvertOption(
         "--distance",
@@ -234,7 +249,7 @@ OPTIONS = (
         _BOUNDED,
         "lossy: JPEG XL distance, above 0 and at most 25 (default for .dcbl: 0.5)",
         "D",
-        convert=float,
+        convert=_number,
     ),
     ConvertOption(
         "--roi",
@@ -252,7 +267,7 @@ OPTIONS = (
         _ROI,
         "maximum error inside the region (default: 0, lossless)",
         "N",
-        convert=float,
+        convert=_number,
     ),
     ConvertOption(
         "--background",
@@ -262,7 +277,7 @@ OPTIONS = (
         "maximum error outside the region; inf for a single value per slice (default: 1 percent"
         " of the range of values)",
         "N",
-        convert=float,
+        convert=_number,
     ),
     ConvertOption(
         "--transfer-syntax",

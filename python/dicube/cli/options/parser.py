@@ -74,7 +74,7 @@ examples:
 
 A conversion is lossless unless DST is .dcbl or .dcbr, or a lossy option is
 given. Each encoded frame is decoded and compared with its source before DST
-appears; dicube files record what was lost.
+appears, unless --no-verify is given; dicube files record what was lost.
 """
 
 
@@ -109,7 +109,8 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument(
         "--patient",
         action="store_true",
-        help="of a folder, show names and IDs of patients too (otherwise never)",
+        help="of a folder, .zip or DICOM file, show names and IDs of patients, too; those of a"
+        " dicube file are always shown",
     )
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.add_argument(
@@ -147,7 +148,7 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--whole-source",
         action="store_true",
-        help="with --against: fail if FOLDER has DICOM files of other series, or a DICOMDIR, which"
+        help="with --against: fail if SOURCE has DICOM files of other series, or a DICOMDIR, which"
         " otherwise are only counted",
     )
     verify.add_argument(

@@ -156,6 +156,7 @@ def test_every_option_is_judged() -> None:
         (["dicom", "x.dcba", "--max-error", "1", "--distance", "1"], "exclude each other"),
         (["dicom", "x.dcbr"], ".dcbr needs --roi auto"),
         (["nifti", "x.dcbr", "--background", "2"], ".dcbr needs --roi auto"),
+        (["dicube", "x.dcbr"], ".dcbr needs --roi auto"),
         (["dicom", "x/"], "needs --transfer-syntax"),
         (["dicom", "x/", "--all-series"], "--all-series needs --to, one of dcba, dcbs"),
         (["dicom", "x.dcba", "--all-series", "--to", "dcba"], "when DST is a folder, not .dcba ("),
