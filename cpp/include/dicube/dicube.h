@@ -14,7 +14,8 @@
  *     uint64_t frames;
  *     dicube_reader_image(reader, &image, &frames);
  *     size_t size;
- *     dicube_image_size(&image, frames, &size);
+ *     if (dicube_image_size(&image, frames, &size) != DICUBE_OK)
+ *         return fail(dicube_last_error());
  *     void* pixels = malloc(size);
  *     if (dicube_reader_decode(reader, 0, frames, pixels, size) != DICUBE_OK)
  *         return fail(dicube_last_error());
@@ -47,8 +48,9 @@
  *
  * Memory.  The caller owns all buffers, and frees nothing that the library returns. Each handle is
  *   closed by its dicube_*_close function. Pixel buffers hold samples in the machine's byte order,
- *   without padding, in the order (frame, row, column, sample). If decoding fails, the pixel buffer
- *   is filled with zeros.
+ *   without padding, in the order (frame, row, column, sample). If a frame can't be decoded, the
+ *   whole pixel buffer is filled with zeros. If arguments are refused (DICUBE_ERROR_ARGUMENT,
+ *   DICUBE_ERROR_NOT_FOUND), it is unchanged.
  *
  * Structs.  Set `struct_size` to the size of the struct and every unused field to 0. Later versions
  *   may append fields to a struct; programs built with this header keep working.
@@ -111,7 +113,7 @@ DICUBE_API const char* dicube_build_info(void);
 #define DICUBE_ERROR_UNSUPPORTED (-6) /* well-formed, but of a newer version or unknown kind    */
 #define DICUBE_ERROR_CHECKSUM (-7)    /* bytes differ from those that were written              */
 #define DICUBE_ERROR_CODEC (-8)       /* a codestream is malformed, or encoding failed          */
-#define DICUBE_ERROR_LIMIT (-9)       /* needs more memory than `max_memory` allows             */
+#define DICUBE_ERROR_LIMIT (-9)       /* needs more than `max_memory`; without one, 2^32 bytes  */
 #define DICUBE_ERROR_STATE (-10)      /* calls in the wrong order                               */
 #define DICUBE_ERROR_INTERNAL (-11)   /* a fault in libdicube: please report it                 */
 #define DICUBE_ERROR_CANCELLED (-12)  /* the caller cancelled the call                          */
@@ -198,8 +200,9 @@ typedef struct dicube_codec_options {
     uint32_t block_side;       /* of HTJ2K: rows and columns of its code blocks, 64 or 32; default
                                   64. From 32, regions are decoded faster, and whole frames slower.
                                   Must be 0 for JPEG XL                                          */
-    int64_t least;             /* smallest and greatest sample of all frames. Lossy coding rounds */
-    int64_t greatest;          /* in steps from the smallest on, and never beyond these two      */
+    int64_t least;             /* smallest and greatest sample of all frames; another sample is   */
+    int64_t greatest;          /* refused. Lossy coding rounds in steps from the smallest on, and
+                                  never beyond these two                                         */
     double distance;           /* JPEG XL's distance, instead of max_error                       */
     const uint32_t* cancel;    /* cancels dicube_writer_encode and dicube_writer_encode_roi: see
                                   dicube_decode_options. Must outlive the writer                 */
@@ -268,8 +271,8 @@ DICUBE_API int32_t dicube_decode(const void* coded, size_t coded_size, const dic
  * mask has one byte per pixel in the order (row, column), `mask_size` bytes in total: 0 is outside,
  * any other value inside. Pixels inside are coded with max_error and pixels outside with
  * background_error, in two layers of one JPEG XL image; other decoders show the complete image.
- * Decoding returns the complete image, and the mask as bytes of 0 and 1. It returns
- * DICUBE_ERROR_CODEC if the coded image has no mask. @since 0.4.0 */
+ * `options` must choose DICUBE_CODEC_JXL. Decoding returns the complete image, and the mask as
+ * bytes of 0 and 1. It returns DICUBE_ERROR_CODEC if the coded image has no mask. @since 0.4.0 */
 DICUBE_API int32_t dicube_encode_roi(const dicube_image* image, const dicube_codec_options* options,
                                      const void* pixels, size_t pixels_size, const void* mask,
                                      size_t mask_size, void* coded, size_t capacity, size_t* size);
@@ -355,7 +358,7 @@ typedef struct dicube_reader_options {
     uint64_t max_memory;     /* bytes that the library may allocate for one file or frame, not
                                 counting the caller's buffers; default 2^32                      */
     uint32_t num_threads;    /* default: one for each processor                                  */
-    uint32_t skip_checksums; /* 1: don't check the checksums of sections and frames              */
+    uint32_t skip_checksums; /* 1: don't check the checksums of header, sections and frames      */
 } dicube_reader_options;
 
 /* A file that the caller reads. The library calls read_at from many threads at once. */
@@ -373,9 +376,12 @@ typedef struct dicube_source {
 } dicube_source;
 
 /* Open a file by its path, in memory (which must outlive the reader), or through a callback. Reads
- * and checks the front of the file, but no frames. Stores the reader in *reader, or NULL after a
- * failure. Close it with dicube_reader_close. Returns DICUBE_ERROR_NOT_FOUND if there is no such
- * file, DICUBE_ERROR_FORMAT if it is no dicube file or is damaged. @since 0.4.0 */
+ * and checks the front of the file, but no frames, except the first of a file of the published
+ * package 0.3.0. Stores the reader in *reader, or NULL after a failure. Close it with
+ * dicube_reader_close. Returns DICUBE_ERROR_NOT_FOUND if there is no such file, DICUBE_ERROR_FORMAT
+ * if it is no dicube file or is malformed, DICUBE_ERROR_CHECKSUM if its front is damaged,
+ * DICUBE_ERROR_UNSUPPORTED if it is of a newer version, DICUBE_ERROR_LIMIT if its tables exceed
+ * max_memory. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_open_path(const char* path, const dicube_reader_options* options,
                                            dicube_reader** reader);
 DICUBE_API int32_t dicube_reader_open_memory(const void* data, size_t size,
@@ -436,8 +442,8 @@ DICUBE_API int32_t dicube_reader_section_read_at(dicube_reader* reader, const ch
 
 /* Decode `count` frames from number `first` on (from 0) into `pixels`, one after the other.
  * `pixels_size` must be the size of `count` frames (dicube_image_size). Returns
- * DICUBE_ERROR_CHECKSUM or DICUBE_ERROR_CODEC if a frame is damaged; `pixels` is then filled with
- * zeros. @since 0.4.0 */
+ * DICUBE_ERROR_NOT_FOUND if the file has fewer frames; DICUBE_ERROR_CHECKSUM or DICUBE_ERROR_CODEC
+ * if a frame is damaged: `pixels` is then filled with zeros. @since 0.4.0 */
 DICUBE_API int32_t dicube_reader_decode(dicube_reader* reader, uint64_t first, uint64_t count,
                                         void* pixels, size_t pixels_size);
 
@@ -579,7 +585,10 @@ DICUBE_API int32_t dicube_writer_section_append(dicube_writer* writer, const cha
                                                 const void* data, size_t size);
 
 /* Encode the next `count` frames. `pixels_size` must be the size of `count` frames
- * (dicube_image_size). Call it as often as needed until all frames are written. @since 0.4.0 */
+ * (dicube_image_size). Call it as often as needed until all frames are written. Returns
+ * DICUBE_ERROR_STATE if there are more frames than the file has. After any failure but a refused
+ * argument, only dicube_writer_close may be called; this applies to dicube_writer_encode_roi and
+ * dicube_writer_coded, too. @since 0.4.0 */
 DICUBE_API int32_t dicube_writer_encode(dicube_writer* writer, uint64_t count, const void* pixels,
                                         size_t pixels_size);
 

@@ -6,7 +6,8 @@
 //
 // dicube.h is the manual: its rules on threads and memory apply here too. All functions are inline
 // over the C ABI, so a program links the C library only, whatever compiler built that. Every
-// function that is not noexcept throws dicube::Error if it fails.
+// function that is not noexcept throws dicube::Error if it fails; those that return a vector also
+// throw std::bad_alloc or std::length_error if there is no memory for it.
 #ifndef DICUBE_HPP
 #define DICUBE_HPP
 
