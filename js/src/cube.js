@@ -18,6 +18,9 @@ const IMAGE_SIZE = 32;
 const MOST_SIDE = 2 ** 31 - 1, MOST_PIXELS = 2 ** 40;
 const DEFAULT_MAX_MEMORY = 2 ** 31;
 
+/** Codes of errors that lie in the file, so that another try gives them again. @type {Set<string>} */
+const LASTING = new Set(["format", "unsupported", "checksum", "codec", "limit"]);
+
 /**
  * @typedef {import("./samples.js").Samples} Samples
  * @typedef {import("./samples.js").Dtype} Dtype
@@ -59,7 +62,8 @@ const DEFAULT_MAX_MEMORY = 2 ** 31;
 
 /**
  * Opens a `.dcbs`, `.dcba`, `.dcbr` or `.dcbl` file without decoding anything. Of a URL it fetches
- * the front, mostly in one request.
+ * the front, mostly in one request. Damage to a section that frames don't need (status, metadata,
+ * geometry, pixel header, levels) fails what uses it, not the opening.
  *
  * @param {string | URL | Blob | ArrayBuffer | Uint8Array} input a URL, or the file
  * @param {OpenOptions & import("./source.js").SourceOptions} [options]
@@ -80,21 +84,21 @@ export async function open(input, options = {}) {
   const reading = { source, maxMemory, signal, ahead: true };
   const contents = await readContents(reading);
   const image = await readImage(reading, contents);
-  /** @param {string} name @returns {Promise<Uint8Array | null>} */
-  const section = async (name) => {
-    const extent = contents.sections.get(name);
-    return extent === undefined || extent.length === 0
-      ? null
-      : readExtent(reading, extent, `section ${name}`);
-  };
+  /** The first of these sections that isn't empty. @param {string[]} names */
+  const section = (...names) =>
+    whenUsed(async () => {
+      const name = names.find((name) => (contents.sections.get(name)?.length ?? 0) > 0);
+      const extent = name === undefined ? undefined : contents.sections.get(name);
+      return extent === undefined ? null : readExtent(reading, extent, `section ${name}`);
+    });
   const sections = {
     status: await section("dicom_status"),
     meta: await section("dicom_meta"),
-    space: (await section("space")) ?? (await section("colour_space")),
+    space: await section("space", "colour_space"),
     header: await section("pixel_header"),
   };
-  const prefixes = await readFrameLevels(reading, contents);
-  const levels = await countLevels(reading, contents, prefixes, image);
+  const prefixes = await whenUsed(() => readFrameLevels(reading, contents));
+  const levels = await whenUsed(() => countLevels(reading, contents, prefixes, image));
   const pool = workers instanceof Workers ? workers : new Workers(workers === false ? 0 : workers);
   return new Cube(
     { reading: { source, maxMemory }, contents, prefixes, image, levels, sections },
@@ -104,15 +108,34 @@ export async function open(input, options = {}) {
 }
 
 /**
- * What `open` read.
+ * Reads something, and returns what gives it. If the file is damaged there, only that fails.
+ *
+ * @template T
+ * @param {() => Promise<T>} read
+ * @returns {Promise<() => T>}
+ */
+async function whenUsed(read) {
+  try {
+    const found = await read();
+    return () => found;
+  } catch (error) {
+    if (!(error instanceof DicubeError && LASTING.has(error.code))) throw error;
+    return () => {
+      throw error;
+    };
+  }
+}
+
+/**
+ * What `open` read. Functions fail if what they give is damaged.
  *
  * @typedef {object} Opened
  * @property {import("./container.js").Reading} reading
  * @property {import("./container.js").Contents} contents
- * @property {import("./container.js").Extent[][]} prefixes
+ * @property {() => import("./container.js").Extent[][]} prefixes
  * @property {import("./samples.js").Image} image
- * @property {number} levels
- * @property {Record<"status" | "meta" | "space" | "header", Uint8Array | null>} sections
+ * @property {() => number} levels
+ * @property {Record<"status" | "meta" | "space" | "header", () => Uint8Array | null>} sections
  */
 
 /** An open file. Pixels are decoded when they are asked for, in workers; nothing is kept. */
@@ -140,27 +163,43 @@ export class Cube {
     this.shape = this.shapeAt(0);
     /** Of the stored values. @type {Dtype} */
     this.dtype = SAMPLE_TYPES[image.type].name;
-    /** The highest resolution level; 0 if there are none, as in JPEG XL. @type {number} */
-    this.levels = opened.levels;
     /** ".dcbs", ".dcba", ".dcbr" or ".dcbl". @type {string} */
     this.extension = contents.kind.extension;
     /** Bytes of each section, by name. @type {ReadonlyMap<string, number>} */
     this.sections = new Map([...contents.sections].map(([name, { length }]) => [name, length]));
     /** Whether the file has checksums of its sections and frames. @type {boolean} */
     this.hasChecksums = contents.hasChecksums;
-    /** "consistent", or what is wrong with the series. @type {string} */
-    this.status = opened.sections.status === null
-      ? "consistent"
-      : new TextDecoder().decode(opened.sections.status);
+  }
+
+  /**
+   * The highest resolution level, by the first frame's header; 0 if there are none, as in JPEG XL.
+   *
+   * @returns {number}
+   * @throws {DicubeError} that header, or the section `frame_levels`, is damaged
+   */
+  get levels() {
+    return this.#opened.levels();
+  }
+
+  /**
+   * "consistent", or what is wrong with the series.
+   *
+   * @returns {string}
+   * @throws {DicubeError} the section is damaged
+   */
+  get status() {
+    const status = this.#opened.sections.status();
+    return status === null ? "consistent" : new TextDecoder().decode(status);
   }
 
   /**
    * The geometry; null if it isn't known.
    *
    * @returns {Space | null}
+   * @throws {DicubeError} the section is damaged
    */
   get space() {
-    const { space } = this.#opened.sections;
+    const space = this.#opened.sections.space();
     this.#space ??= space === null ? undefined : this.#parseSpace(space);
     return this.#space ?? null;
   }
@@ -169,9 +208,10 @@ export class Cube {
    * Rescale and window.
    *
    * @returns {import("./real_values.js").PixelHeader}
+   * @throws {DicubeError} the section is damaged
    */
   get pixelHeader() {
-    const { header } = this.#opened.sections, what = this.#what("section pixel_header");
+    const header = this.#opened.sections.header(), what = this.#what("section pixel_header");
     this.#header ??= pixelHeaderOf(header === null ? {} : parseJson(header, what), what);
     return this.#header;
   }
@@ -180,19 +220,17 @@ export class Cube {
    * The DICOM metadata, parsed when first needed; null if there are none.
    *
    * @returns {Metadata | null}
+   * @throws {DicubeError} the section is damaged
    */
   get meta() {
-    const { sections, contents, reading } = this.#opened;
-    if (this.#meta === undefined)
-      this.#meta = sections.meta === null ? null : parseMetadata(
-        sections.meta,
-        {
-          frames: contents.frames.length,
-          fileSize: contents.fileSize ?? 0,
-          maxMemory: reading.maxMemory,
-        },
-        this.#what("section dicom_meta"),
-      );
+    if (this.#meta !== undefined) return this.#meta;
+    const { contents, reading, sections } = this.#opened, packed = sections.meta();
+    const file = {
+      frames: contents.frames.length,
+      fileSize: contents.fileSize ?? 0,
+      maxMemory: reading.maxMemory,
+    };
+    this.#meta = packed === null ? null : parseMetadata(packed, file, this.#what("section dicom_meta"));
     return this.#meta;
   }
 
@@ -213,6 +251,7 @@ export class Cube {
    *
    * @param {number} index of the slice
    * @returns {Rescale | null}
+   * @throws {DicubeError} the metadata or the pixel header are damaged
    */
   rescale(index) {
     this.#expectFrame(index);
@@ -226,6 +265,7 @@ export class Cube {
    *
    * @param {number} level
    * @returns {number[]}
+   * @throws {DicubeError} the frames don't have the level, or what tells it is damaged
    */
   shapeAt(level) {
     this.#expectLevel(level);
@@ -334,10 +374,11 @@ export class Cube {
    * @returns {Promise<Samples>[]}
    */
   #decode(numbers, level, caller) {
-    const { contents, prefixes, image, reading } = this.#opened, { codec } = contents.kind;
+    const { contents, image, reading } = this.#opened, { codec } = contents.kind;
+    const prefixes = level > 0 ? this.#opened.prefixes() : [];
     const signal = this.#signal(caller);
     const extents = numbers.map((index) => {
-      const levels = level > 0 ? prefixes[index] : undefined;
+      const levels = prefixes[index];
       const extent = levels === undefined ? contents.frames[index] : levels[Math.min(level, levels.length) - 1];
       if (extent.length > reading.maxMemory)
         fail("limit", this.#what(`frame ${index}: ${extent.length} bytes, maxMemory is ${reading.maxMemory}`));
@@ -374,18 +415,18 @@ export class Cube {
 
   /** @param {number} level */
   #expectLevel(level) {
-    const { levels, contents } = this.#opened;
-    if (level === 0 || (Number.isInteger(level) && level > 0 && level <= levels)) return;
-    const label = contents.kind.codec === 2 ? "HTJ2K" : "JPEG XL";
-    fail(
-      "argument",
-      this.#what(
-        levels > 0
-          ? `${label} frames have resolution levels 0 to ${levels}, found ${level}`
-          : `${label} frames of ${SAMPLE_TYPES[this.#opened.image.type].name} have no resolution ` +
-            `levels (asked for level ${level})`,
-      ),
-    );
+    if (level === 0) return;
+    if (!Number.isInteger(level) || level < 0)
+      fail("argument", this.#what(`expected a resolution level of 0 or more, found ${level}`));
+    const { contents, image } = this.#opened, found = `asked for level ${level}`;
+    if (contents.kind.codec === 1)
+      fail("argument", this.#what(`JPEG XL frames have no resolution levels (${found}); write .dcbs to read reduced levels`));
+    const levels = this.levels;
+    if (level <= levels) return;
+    const text = levels > 0
+      ? `frames have resolution levels 0 to ${levels}, found ${level}`
+      : `frames of ${SAMPLE_TYPES[image.type].name} have no resolution levels (${found})`;
+    fail("argument", this.#what(`HTJ2K ${text}`));
   }
 
   /** @param {Uint8Array} bytes @returns {Space} */
@@ -449,23 +490,17 @@ async function readImage(reading, { kind, sections, frames, hasChecksums }) {
 }
 
 /**
- * The highest resolution level, by the first frame's header. If that frame is damaged, which decoding
- * it reports, the highest that the file describes.
+ * The highest resolution level, by the first frame's header.
  *
  * @param {import("./container.js").Reading} reading
  * @param {import("./container.js").Contents} contents
- * @param {import("./container.js").Extent[][]} prefixes
+ * @param {() => import("./container.js").Extent[][]} prefixes
  * @param {import("./samples.js").Image} image
  * @returns {Promise<number>}
  */
 async function countLevels(reading, { kind, frames }, prefixes, image) {
   if (frames.length === 0 || kind.codec !== 2) return 0;
-  const extent = prefixes[0]?.at(-1) ?? frames[0];
-  try {
-    const coded = await readExtent({ ...reading, ahead: false }, extent, "frame 0");
-    return levelsOf(kind.codec, coded, frames[0].length, image, "frame 0");
-  } catch (error) {
-    if (error instanceof DicubeError && error.code !== "io") return prefixes[0]?.length ?? 0;
-    throw error;
-  }
+  const extent = prefixes()[0]?.at(-1) ?? frames[0];
+  const coded = await readExtent({ ...reading, ahead: false }, extent, "frame 0");
+  return levelsOf(kind.codec, coded, frames[0].length, image, `${reading.source.name}frame 0`);
 }

@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DicubeError, open } from "../../js/src/index.js";
 import {
-  DAMAGED, concatenated, damaged, entries, everything, framesOf, golden, publishedFile, sealed, viewOf,
-  withFrame, withSection,
+  DAMAGED, concatenated, damaged, entries, everything, framesOf, golden, publishedFile, sealed, table, viewOf,
+  withDamage, withFrame, withSection,
 } from "./files.mjs";
 
 const FILES = {
@@ -46,6 +46,64 @@ test("sections that are malformed fail when they are used", async () => {
     const opened = await open(withSection(file, "space", bytes(space)), { workers: false });
     assert.throws(() => opened.space, { code: "format", message: /section space/ });
   }
+});
+
+// What each section is needed for. All else must be as if it were not damaged.
+const USES = {
+  status: (cube) => cube.status,
+  meta: (cube) => cube.meta,
+  get: (cube) => cube.get("Modality"),
+  space: (cube) => cube.space,
+  pixelHeader: (cube) => cube.pixelHeader,
+  rescale: (cube) => cube.rescale(0),
+  levels: (cube) => cube.levels,
+  shapeAt: (cube) => cube.shapeAt(1),
+};
+const NEEDED_FOR = {
+  dicom_status: ["status"],
+  dicom_meta: ["meta", "get", "rescale"],
+  space: ["space"],
+  pixel_header: ["pixelHeader", "rescale"],
+  frame_levels: ["levels", "shapeAt"],
+};
+
+for (const [section, needing] of Object.entries(NEEDED_FOR))
+  test(`a damaged section fails when it is used: ${section}`, async () => {
+    const file = golden(section === "frame_levels" ? "levels.dcbs" : "int16x1.dcbs");
+    const good = await open(file, { workers: false });
+    const cube = await open(withDamage(file, section), { workers: false });
+    assert.deepEqual(await cube.chunk(), await good.chunk());
+    for (const [name, use] of Object.entries(USES)) {
+      if (needing.includes(name)) {
+        const says = { name: "DicubeError", code: "checksum", message: new RegExp(`section ${section}: expected checksum`) };
+        assert.throws(() => use(cube), says, name);
+        assert.throws(() => use(cube), says, `${name}, again`);
+      } else if (name !== "meta") {
+        assert.deepEqual(use(cube), use(good), name);
+      }
+    }
+    await assert.rejects(cube.section(section), { code: "checksum" });
+    if (section !== "frame_levels") return;
+    await assert.rejects(cube.frame(0, { level: 1 }), { code: "checksum" });
+    await assert.rejects(cube.chunk({ level: 1 }), { code: "checksum" });
+    await assert.rejects(cube.frame(0, { level: -1 }), { code: "argument" });
+  });
+
+test("a section that is larger than maxMemory fails when it is used", async () => {
+  const file = withSection(FILES[".dcbs"], "dicom_status", new Uint8Array(1 << 23).fill(97));
+  const cube = await open(file, { workers: false, maxMemory: 1 << 22 });
+  assert.throws(() => cube.status, { code: "limit", message: /section dicom_status/ });
+  assert.equal((await cube.frame(0)).data.length, 13 * 17);
+});
+
+test("levels are those of the first frame, and fail if it is damaged", async () => {
+  const file = golden("levels.dcbs"), good = await open(file, { workers: false });
+  const bad = file.slice();
+  bad[table(file, "frame_offsets")[0] + 100] ^= 1;
+  const cube = await open(bad, { workers: false });
+  assert.throws(() => cube.levels, { code: "checksum", message: /frame 0/ });
+  await assert.rejects(cube.frame(1, { level: 1 }), { code: "checksum", message: /frame 0/ });
+  assert.deepEqual(await cube.frame(1), await good.frame(1));
 });
 
 for (const base of [...Object.keys(FILES), "published"])

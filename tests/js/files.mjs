@@ -144,11 +144,18 @@ export function damaged(file, { cut, append = "", at, bytes, table: name, frame 
   return changed;
 }
 
+/** A file with one bit flipped in a section, whose checksum then is wrong. */
+export function withDamage(file, name) {
+  const changed = file.slice(), { offset, length } = entries(file)[name];
+  changed[offset + (length >> 1)] ^= 1;
+  return changed;
+}
+
 /** All that a file gives: its facts, sections and pixels. */
 export async function everything(open, file, options) {
   const cube = await open(file, { workers: false, maxMemory: 1 << 28, ...options });
   const sections = {};
   for (const name of cube.sections.keys()) sections[name] = sha256(await cube.section(name));
-  const { data } = await cube.chunk();
-  return { shape: cube.shape, dtype: cube.dtype, status: cube.status, sections, pixels: sha256(data) };
+  const { data } = await cube.chunk(), { shape, dtype, status, levels } = cube;
+  return { shape, dtype, status, levels, sections, pixels: sha256(data) };
 }

@@ -220,12 +220,18 @@ test("a fetch function and options of requests", async () => {
 test("arguments", async () => {
   const cube = await open(FILE, here);
   for (const index of [-1, 2, 0.5, NaN, "0"]) await assert.rejects(cube.frame(index), at("argument", /expected a frame of 0 to 1/));
-  for (const level of [-1, 6, 1.5]) await assert.rejects(cube.frame(0, { level }), at("argument", /resolution levels 0 to 5/));
+  await assert.rejects(cube.frame(0, { level: 6 }), at("argument", /resolution levels 0 to 5, found 6/));
+  for (const level of [-1, 1.5, "1"]) await assert.rejects(cube.frame(0, { level }), at("argument", /expected a resolution level of 0 or more/));
   await assert.rejects(cube.chunk({ frames: [1, 3] }), at("argument", /frames/));
   await assert.rejects(cube.chunk({ rows: [5, 4] }), at("argument", /rows/));
   await assert.rejects(cube.chunk({ columns: [0, 51], level: 2 }), at("argument", /columns/));
   await assert.rejects(cube.section("none"), at("not_found", /section none/));
-  await assert.rejects((await open(golden("int16x1.dcba"), here)).frame(0, { level: 1 }), at("argument", /JPEG XL frames of int16 have no/));
+  const archive = await open(golden("int16x1.dcba"), here);
+  await assert.rejects(archive.frame(0, { level: 1 }), at("argument", /JPEG XL frames have no resolution levels \(asked for level 1\)/));
+  await assert.rejects(archive.frame(0, { level: -1 }), at("argument", /level/));
+  assert.equal(archive.levels, 0);
+  const float = await open(golden("float32.dcbs"), here);
+  await assert.rejects(float.frame(0, { level: 1 }), at("argument", /HTJ2K frames of float32 have no resolution levels/));
   assert.deepEqual(await cube.coded(1), framesOf(FILE)[1]);
 });
 
