@@ -1,14 +1,18 @@
 // The checksum of FORMAT.md: XXH3, 64 bits, seed 0. Must not know what the bytes are.
 
 import { createXXHash3 } from "hash-wasm";
-import { fail } from "./errors.js";
+import { dicubeErrorOf, fail } from "./errors.js";
 
 /** @type {import("hash-wasm").IHasher | undefined} */
 let hasher;
 
 /** Loads the hash function. Await it once before `checksumOf` and `checkBytes`. */
 export async function loadChecksums() {
-  hasher ??= await createXXHash3();
+  try {
+    hasher ??= await createXXHash3();
+  } catch (error) {
+    throw dicubeErrorOf(error, "the checksum function can't be loaded", "io");
+  }
 }
 
 /**
@@ -16,7 +20,7 @@ export async function loadChecksums() {
  * @returns {bigint}
  */
 export function checksumOf(...parts) {
-  if (hasher === undefined) throw new Error("loadChecksums was not awaited");
+  if (hasher === undefined) return fail("internal", "loadChecksums was not awaited");
   hasher.init();
   for (const part of parts) hasher.update(part);
   return BigInt("0x" + hasher.digest("hex"));

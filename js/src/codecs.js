@@ -2,6 +2,8 @@
 // images with extra channels, which the latter drops. The only file that names these packages. Must not
 // know dicube files.
 
+import { dicubeErrorOf } from "./errors.js";
+
 /**
  * A decoder of one of the two packages; both are used alike.
  *
@@ -78,11 +80,11 @@ async function instantiate(codec) {
   const { wasm, url, load, name } = PACKAGES[codec];
   let code = compiled.get(codec);
   if (code === undefined) {
-    code = wasmBytes(wasm, url).then((bytes) => WebAssembly.compile(/** @type {BufferSource} */ (bytes)));
+    code = withWasm(wasm, url, WebAssembly.compile);
     compiled.set(codec, code);
     code.catch(() => compiled.delete(codec));
   }
-  const [{ default: factory }, wasmModule] = await Promise.all([load(), code]);
+  const [{ default: factory }, wasmModule] = await Promise.all([loading(codec, load), code]);
   const silent = () => {};
   const module = await new Promise((resolve, reject) => {
     const instantiateWasm = (/** @type {WebAssembly.Imports} */ imports, /** @type {(instance: WebAssembly.Instance) => void} */ receive) => {
@@ -125,21 +127,50 @@ export async function pngOfJxl(codestream, refuse) {
 }
 
 async function loadOxide() {
-  const [oxide, module_or_path] = await Promise.all([
-    import("jxl-oxide-wasm"),
-    wasmBytes("jxl-oxide-wasm/module.wasm", () => new URL("./jxl_oxide_wasm_bg.wasm", import.meta.url)),
-  ]);
-  await oxide.default({ module_or_path: /** @type {BufferSource} */ (module_or_path) });
+  const oxide = await loading("jxl-oxide", () => import("jxl-oxide-wasm"));
+  const url = () => new URL("./jxl_oxide_wasm_bg.wasm", import.meta.url);
+  await withWasm("jxl-oxide-wasm/module.wasm", url, (module_or_path) => oxide.default({ module_or_path }));
   return oxide;
 }
 
-/** @param {string} wasm of a package @param {() => URL} url in a bundle @returns {Promise<Uint8Array>} */
-async function wasmBytes(wasm, url) {
-  if (globalThis.process?.versions?.node) {
-    const { readFile } = await import("node:fs/promises");
-    return readFile(new URL(import.meta.resolve(wasm)));
+/**
+ * Fetches a WebAssembly file and compiles it.
+ *
+ * @template T
+ * @param {string} wasm of a package
+ * @param {() => URL} url in a bundle
+ * @param {(bytes: BufferSource) => Promise<T>} compile
+ * @returns {Promise<T>}
+ */
+async function withWasm(wasm, url, compile) {
+  if (globalThis.process?.versions?.node)
+    return loading(wasm, async () => {
+      const { readFile } = await import("node:fs/promises");
+      return compile(/** @type {BufferSource} */ (await readFile(new URL(import.meta.resolve(wasm)))));
+    });
+  const place = await loading(wasm, async () => url()); // which some formats of bundles don't have
+  return loading(place.pathname.split("/").at(-1) ?? wasm, async () => {
+    const response = await fetch(place);
+    if (!response.ok) throw new Error(`${response.status} ${response.statusText}`.trim());
+    return compile(await response.arrayBuffer());
+  });
+}
+
+/**
+ * Loads a part of this package. Bundlers that don't know the expressions above leave files behind.
+ *
+ * @template T
+ * @param {string} name
+ * @param {() => Promise<T>} load
+ * @returns {Promise<T>}
+ */
+async function loading(name, load) {
+  try {
+    return await load();
+  } catch (error) {
+    const advice = globalThis.process?.versions?.node
+      ? "install the package dicube again"
+      : "copy the files of dicube/dist beside your bundle";
+    throw dicubeErrorOf(error, name, "io", advice);
   }
-  const response = await fetch(url());
-  if (!response.ok) throw new Error(`${url().pathname.split("/").at(-1)}: ${response.status} ${response.statusText}`);
-  return new Uint8Array(await response.arrayBuffer());
 }

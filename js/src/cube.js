@@ -5,7 +5,7 @@ import { loadChecksums } from "./checksums.js";
 import { expectAll, readContents, readExtent, readFrameLevels } from "./container.js";
 import { Cursor } from "./bytes.js";
 import { levelsOf, probe } from "./decoding.js";
-import { DicubeError, fail } from "./errors.js";
+import { DicubeError, allocated, expectPlace, fail } from "./errors.js";
 import { parseJson } from "./json.js";
 import { Metadata, parseMetadata } from "./metadata.js";
 import { pixelHeaderOf, rescales } from "./real_values.js";
@@ -33,7 +33,8 @@ const LASTING = new Set(["format", "unsupported", "checksum", "codec", "limit"])
  * @typedef {object} OpenOptions
  * @property {number | false | Workers} [workers] how many workers decode frames; false or 0 to
  *   decode in this thread; a pool that several cubes share. By default one less than there are
- *   processors, started when they are needed
+ *   processors, but 1 to 8, and 3 where their number isn't known, as in Node.js 20. They are started
+ *   when they are needed
  * @property {number} [maxMemory] bytes that a frame, a section or a result may have; 2 GiB by default
  * @property {AbortSignal} [signal] aborts the opening
  */
@@ -299,9 +300,9 @@ export class Cube {
    */
   async chunk({ frames, rows, columns, level = 0, signal } = {}) {
     const [count, height, width, samples = 1] = this.shapeAt(level);
-    const [first, last] = rangeWithin("frames", frames, count);
-    const [top, bottom] = rangeWithin("rows", rows, height);
-    const [left, right] = rangeWithin("columns", columns, width);
+    const [first, last] = rangeWithin("frames", frames, count, "not_found");
+    const [top, bottom] = rangeWithin("rows", rows, height, "argument");
+    const [left, right] = rangeWithin("columns", columns, width, "argument");
     const shape = [last - first, bottom - top, right - left, ...(samples === 3 ? [3] : [])];
     const type = SAMPLE_TYPES[this.#opened.image.type], { maxMemory } = this.#opened.reading;
     const length = shape.reduce((product, side) => product * side, 1);
@@ -315,7 +316,8 @@ export class Cube {
     for (const frame of decoded) frame.catch(() => {}); // the first failure is reported below
     try {
       await decoded[0];
-      const data = new type.Array(length), line = (right - left) * samples;
+      const data = allocated(() => new type.Array(length), this.#what(`${shape.join(" x ")} ${type.name}`));
+      const line = (right - left) * samples;
       await Promise.all(
         decoded.map(async (frame, place) => {
           const values = await frame;
@@ -408,9 +410,7 @@ export class Cube {
 
   /** @param {number} index */
   #expectFrame(index) {
-    const count = this.#opened.contents.frames.length;
-    if (!Number.isInteger(index) || index < 0 || index >= count)
-      fail("argument", this.#what(`expected a frame of 0 to ${count - 1}, found ${index}`));
+    expectPlace("frame", index, this.#opened.contents.frames.length, this.#what(""));
   }
 
   /** @param {number} level */
@@ -420,7 +420,7 @@ export class Cube {
       fail("argument", this.#what(`expected a resolution level of 0 or more, found ${level}`));
     const { contents, image } = this.#opened, found = `asked for level ${level}`;
     if (contents.kind.codec === 1)
-      fail("argument", this.#what(`JPEG XL frames have no resolution levels (${found}); write .dcbs to read reduced levels`));
+      fail("unsupported", this.#what(`JPEG XL frames have no resolution levels (${found}); write .dcbs to read reduced levels`));
     const levels = this.levels;
     if (level <= levels) return;
     const text = levels > 0
@@ -450,12 +450,14 @@ function sidesOf({ rows, columns, samples }) {
  * @param {string} name
  * @param {[number, number] | undefined} range
  * @param {number} count
+ * @param {import("./errors.js").ErrorCode} code if the range is sound, but reaches beyond the count
  * @returns {[number, number]}
  */
-function rangeWithin(name, range, count) {
+function rangeWithin(name, range, count, code) {
   const [start, stop] = range ?? [0, count];
-  if (!Number.isInteger(start) || !Number.isInteger(stop) || start < 0 || start > stop || stop > count)
-    fail("argument", `${name}: expected [start, stop] within 0 and ${count}, found [${start}, ${stop}]`);
+  const isSound = Number.isInteger(start) && Number.isInteger(stop) && start <= stop;
+  if (!isSound || start < 0 || stop > count)
+    fail(isSound ? code : "argument", `${name}: expected [start, stop] within 0 and ${count}, found [${start}, ${stop}]`);
   return [start, stop];
 }
 

@@ -4,7 +4,7 @@
 
 import { checkBytes, loadChecksums } from "./checksums.js";
 import { pngOfJxl, withDecoder } from "./codecs.js";
-import { fail } from "./errors.js";
+import { dicubeErrorOf, fail } from "./errors.js";
 import * as htj2k from "./htj2k_header.js";
 import * as jxl from "./jxl_header.js";
 import { readPng } from "./png.js";
@@ -29,8 +29,21 @@ import { SAMPLE_TYPES, frameBytes, halvesOfKeys, imageAtLevel, imageText } from 
  * @property {string} what names the frame in errors
  */
 
-/** @param {Job} job @returns {Promise<Samples>} */
+/**
+ * @param {Job} job
+ * @returns {Promise<Samples>}
+ * @throws {DicubeError} whatever the decoders raise
+ */
 export async function decodeFrame(job) {
+  try {
+    return await checkedAndDecoded(job);
+  } catch (error) {
+    throw dicubeErrorOf(error, job.what);
+  }
+}
+
+/** @param {Job} job @returns {Promise<Samples>} */
+async function checkedAndDecoded(job) {
   const { coded, checksum, codec, image, maxMemory, what } = job;
   await loadChecksums();
   if (checksum !== null) checkBytes(coded, checksum, what);
@@ -214,7 +227,7 @@ function interleaved(values, { rows, columns }) {
 /** @param {Job} job @returns {Promise<Samples>} */
 async function decodeJxl({ coded, image, level, what }) {
   if (level > 0)
-    fail("argument", `${what}: JPEG XL frames have no resolution levels (asked for level ${level})`);
+    fail("unsupported", `${what}: JPEG XL frames have no resolution levels (asked for level ${level})`);
   const header = jxl.readHeader(coded, what);
   const { rows, columns, colours: samples, mapping } = header;
   expectImage({ rows, columns, samples, type: jxl.typeOf(header) }, image, what);

@@ -1,7 +1,7 @@
 // The DICOM metadata of a series (FORMAT.md, `dicom_meta`): values by keyword or tag, for all slices
 // or for each. Must not know pixels or files.
 
-import { fail } from "./errors.js";
+import { expectPlace, fail } from "./errors.js";
 import { numberOf, parseJson } from "./json.js";
 import { TAG_OF_KEYWORD } from "./keywords.js";
 import { unpack } from "./zstd.js";
@@ -75,8 +75,10 @@ export class Metadata {
   constructor(document, frames, what) {
     this.#what = what;
     const count = document.slice_count;
-    if (!Number.isInteger(count) || count < 0 || (frames > 0 && count !== frames))
-      fail("format", `${what}: expected slice_count to be ${frames}, the number of frames, found another`);
+    if (!Number.isInteger(count) || count < 0 || (frames > 0 && count !== frames)) {
+      const expected = frames > 0 ? `${frames}, the number of frames` : "the number of files";
+      fail("format", `${what}: expected slice_count to be ${expected}, found ${kindOf(count)}`);
+    }
     /** The number of slices; in a file without frames, that of its files. @type {number} */
     this.sliceCount = count;
     const isPublished = document.merge_version !== 2;
@@ -118,13 +120,13 @@ export class Metadata {
   get(tag, { perSlice = false, default: otherwise = null } = {}) {
     const key = keyOf(tag), entry = this.#stated(key);
     if (entry !== undefined && isShared(entry)) {
-      const value = plainValue(sliceElement(entry, 0));
+      const value = this.#plainValue(key, sliceElement(entry, 0));
       return perSlice ? this.#eachSlice(() => value) : value;
     }
     const elements =
       entry === undefined ? this.#inGroups(key) : this.#eachSlice((index) => sliceElement(entry, index));
     if (elements === null) return perSlice ? this.#eachSlice(() => otherwise) : otherwise;
-    const values = elements.map(plainValue);
+    const values = elements.map((element) => this.#plainValue(key, element));
     const isAlike = entry === undefined && elements.every((one) => sameElement(one, elements[0]));
     return isAlike && !perSlice ? values[0] : values;
   }
@@ -137,7 +139,7 @@ export class Metadata {
    * @returns {any}
    */
   getOfSlice(tag, index) {
-    return plainValue(this.elementOfSlice(tag, index));
+    return this.#plainValue(keyOf(tag), this.elementOfSlice(tag, index));
   }
 
   /**
@@ -148,10 +150,21 @@ export class Metadata {
    * @returns {Element | null}
    */
   elementOfSlice(tag, index) {
-    if (!Number.isInteger(index) || index < 0 || index >= this.sliceCount)
-      fail("argument", `expected a slice of 0 to ${this.sliceCount - 1}, found ${index}`);
+    expectPlace("slice", index, this.sliceCount, `${this.#what}: `);
     const key = keyOf(tag), entry = this.#stated(key);
     return entry === undefined ? this.#groupElement(key, index) : sliceElement(entry, index);
+  }
+
+  /** The value of an element as `get` returns it. @param {string} key @param {Element | null} element */
+  #plainValue(key, element) {
+    if (element === null) return null;
+    if (element.InlineBinary !== undefined)
+      return bytesOf(element.InlineBinary, `${this.#what}: element ${key}`);
+    let values = element.Value ?? [];
+    if (element.vr === "SQ") return values;
+    if (element.vr === "PN") values = values.map(nameText);
+    else if (element.vr === "FL" || element.vr === "FD") values = values.map(numberOf);
+    return values.length === 0 ? null : values.length === 1 ? values[0] : [...values];
   }
 
   /** @template T @param {(index: number) => T} make @returns {T[]} */
@@ -326,17 +339,6 @@ function sliceItem(entries, column) {
   return item;
 }
 
-/** The value of an element as `Metadata.get` returns it. @param {Element | null} element */
-function plainValue(element) {
-  if (element === null) return null;
-  if (element.InlineBinary !== undefined) return bytesOf(element.InlineBinary);
-  let values = element.Value ?? [];
-  if (element.vr === "SQ") return values;
-  if (element.vr === "PN") values = values.map(nameText);
-  else if (element.vr === "FL" || element.vr === "FD") values = values.map(numberOf);
-  return values.length === 0 ? null : values.length === 1 ? values[0] : [...values];
-}
-
 /** @param {any} name @returns {any} */
 function nameText(name) {
   if (!isObject(name)) return name;
@@ -344,12 +346,18 @@ function nameText(name) {
   return groups.join("=").replace(/=+$/, "");
 }
 
-/** @param {any} base64 @returns {Uint8Array} */
-function bytesOf(base64) {
+/** A number itself, but only the kind of any other value, which may be of a patient. @param {any} value */
+function kindOf(value) {
+  if (typeof value === "number" || value === null) return String(value);
+  return value === undefined ? "none" : Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+/** @param {any} base64 @param {string} what @returns {Uint8Array} */
+function bytesOf(base64, what) {
   try {
     return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   } catch {
-    return fail("format", "section dicom_meta: expected base64, found other text");
+    return fail("format", `${what}: expected base64, found other text`);
   }
 }
 

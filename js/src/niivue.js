@@ -2,7 +2,7 @@
 // the function that registers a loader.
 
 import { Cube, open } from "./cube.js";
-import { fail } from "./errors.js";
+import { allocated, fail } from "./errors.js";
 import { affineOf, expectFrames, realValues, sharedRescale } from "./volumes.js";
 
 const HEADER_SIZE = 348, VOX_OFFSET = 352;
@@ -44,7 +44,8 @@ export async function toNifti(cube, { level = 0, frames, signal } = {}) {
   const voxels = isReal
     ? realValues(data, Array.from({ length: count }, (_, index) => cube.rescale(first + index)))
     : data;
-  const file = new ArrayBuffer(VOX_OFFSET + voxels.byteLength), view = new DataView(file);
+  const file = allocated(() => new ArrayBuffer(VOX_OFFSET + voxels.byteLength), "the NIfTI file");
+  const view = new DataView(file);
   const float = (/** @type {number} */ at, /** @type {number[]} */ numbers) =>
     numbers.forEach((number, index) => view.setFloat32(at + 4 * index, number, true));
   const short = (/** @type {number} */ at, /** @type {number[]} */ numbers) =>

@@ -108,11 +108,12 @@ function ofSlice(meta, index) {
 /**
  * A Real World Value Mapping, if it holds for all stored values.
  *
- * @param {Record<string, import("./metadata.js").Element>} item
+ * @param {Record<string, import("./metadata.js").Element> | null} item null if it is malformed
  * @param {import("./metadata.js").Metadata} meta
  * @param {number} index
  */
 function mapping(item, meta, index) {
+  if (item === null) return null;
   const value = (/** @type {string} */ key) => numberOf(item[key]?.Value?.[0] ?? null);
   const first = value("00409216") ?? value("00409214") ?? -Infinity;
   const last = value("00409211") ?? value("00409213") ?? Infinity;

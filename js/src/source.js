@@ -2,7 +2,7 @@
 // request costs more than many bytes: the front of a file is fetched in one request, and of the rest
 // only ranges that were asked for, near ones joined. Must not know what the bytes mean.
 
-import { DicubeError, fail } from "./errors.js";
+import { DicubeError, fail, reasonOf } from "./errors.js";
 
 /** Bytes of the first request: header, tables and metadata of most series. */
 export const FRONT_SIZE = 1 << 18;
@@ -67,7 +67,8 @@ function absolute(url) {
   try {
     return new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
   } catch {
-    return fail("argument", "expected a URL, such as https://host/head.dcbs");
+    const hint = globalThis.document ? "" : "; in Node.js, a local file is open(await readFile(path))";
+    return fail("argument", `expected a URL, such as https://host/head.dcbs${hint}`);
   }
 }
 
@@ -109,7 +110,7 @@ class BlobBytes {
       return new Uint8Array(buffer);
     } catch (error) {
       signal?.throwIfAborted();
-      throw new DicubeError("io", `${this.name}cannot read: ${reason(error)}`);
+      throw new DicubeError("io", `${this.name}cannot read: ${reasonOf(error)}`);
     }
   }
 
@@ -224,12 +225,14 @@ class Remote {
         this.#fail(`expected ${most} bytes, the connection ended after ${bytes.length}`);
       return bytes;
     } catch (error) {
+      const isLate = limit.signal.aborted;
       limit.abort(); // the rest of a body that isn't wanted
       signal?.throwIfAborted();
       if (error instanceof DicubeError) throw error;
-      if (reason(error).includes("abort"))
+      if (isLate)
         this.#fail(`asked for ${stop - start} bytes, not received within ${Math.round(time)} ms`);
-      return this.#fail(reason(error));
+      // Some quote the URL, which may have a password or a signature.
+      return this.#fail(reasonOf(error, this.url.href));
     } finally {
       clearTimeout(timer);
     }
@@ -369,10 +372,4 @@ function partsOf(ranges) {
     }
   }
   return parts;
-}
-
-/** @param {unknown} error @returns {string} */
-function reason(error) {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.split("\n")[0].slice(0, 200);
 }

@@ -1,7 +1,7 @@
 // Volumes for viewers: real values where slices differ in their rescale, and the affine. Must not know
 // any viewer.
 
-import { fail } from "./errors.js";
+import { allocated, fail } from "./errors.js";
 
 /**
  * @typedef {import("./cube.js").Cube} Cube
@@ -34,7 +34,7 @@ export function sharedRescale(cube, [start, stop]) {
  * @returns {Float32Array}
  */
 export function realValues(data, rescales) {
-  const real = new Float32Array(data.length), size = data.length / rescales.length;
+  const real = allocated(() => new Float32Array(data.length), "real values"), size = data.length / rescales.length;
   rescales.forEach((rescale, frame) => {
     const { slope, intercept } = rescale ?? { slope: NaN, intercept: NaN };
     for (let i = frame * size; i < (frame + 1) * size; ++i) real[i] = Number(data[i]) * slope + intercept;
@@ -66,5 +66,5 @@ export function affineOf({ space }, level, system) {
 
 /** @param {Cube} cube */
 export function expectFrames(cube) {
-  if (cube.shape[0] === 0) fail("argument", "the file has no frames, so that there is no volume");
+  if (cube.shape[0] === 0) fail("not_found", "the file has no frames, so that there is no volume");
 }

@@ -2,7 +2,7 @@
 // pool.
 
 import { decodeFrame } from "./decoding.js";
-import { DicubeError } from "./errors.js";
+import { dicubeErrorOf } from "./errors.js";
 
 /** @param {(message: unknown, transfer: any[]) => void} post @returns {(message: any) => Promise<void>} */
 function answers(post) {
@@ -11,8 +11,7 @@ function answers(post) {
       const samples = await decodeFrame(job);
       post({ samples }, [samples.buffer]);
     } catch (error) {
-      const code = error instanceof DicubeError ? error.code : null;
-      const message = error instanceof Error ? error.message : String(error);
+      const { code, message } = dicubeErrorOf(error, job.what);
       post({ error: { code, message } }, []);
     }
   };

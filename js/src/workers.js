@@ -2,7 +2,7 @@
 // frames are decoded in the thread of the caller. Must not know what a frame is.
 
 import { decodeFrame } from "./decoding.js";
-import { DicubeError, fail } from "./errors.js";
+import { DicubeError, fail, reasonOf } from "./errors.js";
 
 const MOST_WORKERS = 8;
 
@@ -49,7 +49,10 @@ export class Workers {
   #canStart = true;
   #count;
 
-  /** @param {number} [count] of workers; by default one less than there are processors, 1 to 8 */
+  /**
+   * @param {number} [count] of workers; 0 to decode in the calling thread. By default one less than
+   *   there are processors, but 1 to 8; 3 where their number isn't known, as in Node.js 20
+   */
   constructor(count = defaultCount()) {
     if (!Number.isInteger(count) || count < 0)
       fail("argument", `expected a number of workers, found ${count}`);
@@ -70,9 +73,10 @@ export class Workers {
    * @returns {Promise<Samples>}
    */
   decode(job, signal) {
-    if (this.#isClosed) return Promise.reject(closed());
     return new Promise((resolve, reject) => {
+      // First, so that a cube that was closed says so, and not that its workers were.
       if (signal?.aborted) return reject(signal.reason);
+      if (this.#isClosed) return reject(closed());
       const task = { job, resolve, reject };
       if (signal !== undefined) this.#listen(task, signal);
       this.#queue.push(task);
@@ -165,7 +169,7 @@ export class Workers {
       thread.hold(false);
       const { samples, error } = message;
       if (error === undefined) resolve(samples);
-      else reject(error.code === null ? new Error(error.message) : new DicubeError(error.code, error.message));
+      else reject(new DicubeError(error.code, error.message));
     }
     this.#next();
   }
@@ -178,14 +182,13 @@ export class Workers {
     thread.stop();
     // One that never began won't begin next time.
     if (!thread.isReady) this.#canStart = false;
-    const text = reason instanceof Error ? reason.message : String(reason);
-    thread.task?.reject(new DicubeError("codec", `${thread.task.job.what}: the worker ended: ${text}`));
+    thread.task?.reject(new DicubeError("io", `${thread.task.job.what}: the worker ended: ${reasonOf(reason)}`));
     this.#next();
   }
 }
 
 function closed() {
-  return new DicubeError("state", "the cube was closed");
+  return new DicubeError("state", "the pool of workers was closed");
 }
 
 function defaultCount() {

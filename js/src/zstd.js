@@ -1,7 +1,7 @@
 // Unpacks zstd frames (RFC 8878) up to a limit. Must not know what is in them.
 
 import { ZSTDDecoder } from "zstddec";
-import { fail } from "./errors.js";
+import { dicubeErrorOf, fail } from "./errors.js";
 
 const MAGIC = 0xfd2fb528;
 
@@ -12,7 +12,11 @@ let decoder;
 export async function loadZstd() {
   if (decoder !== undefined) return;
   const loaded = new ZSTDDecoder();
-  await loaded.init();
+  try {
+    await loaded.init();
+  } catch (error) {
+    throw dicubeErrorOf(error, "the zstd decoder can't be loaded", "io");
+  }
   decoder = loaded;
 }
 
@@ -30,9 +34,14 @@ export function unpack(packed, check, what) {
     return fail("format", `${what}: expected a zstd frame that declares its size`);
   check(declared);
   if (declared === 0) return new Uint8Array(0);
-  if (decoder === undefined) throw new Error("loadZstd was not awaited");
+  if (decoder === undefined) return fail("internal", "loadZstd was not awaited");
   // zstd checks each access, and the frame's own checksum. It returns an error as a huge size.
-  const found = decoder.decode(packed, declared);
+  let found;
+  try {
+    found = decoder.decode(packed, declared);
+  } catch (error) {
+    throw dicubeErrorOf(error, what); // it is there that memory is taken
+  }
   if (found.length !== declared)
     fail("format", `${what}: expected ${declared} bytes in a zstd frame, which is damaged`);
   return found;

@@ -83,7 +83,7 @@ test("colour, the loader, and files without frames", async () => {
   const { datatype, bits } = headerOf(await loader(golden("uint8x3.dcbs")));
   assert.deepEqual([datatype, bits], [128, 24]);
   await assert.rejects(loader(golden("uint16x3.dcbs")), { code: "unsupported" });
-  await assert.rejects(loader(golden("without_frames.dcba")), { code: "argument" });
+  await assert.rejects(loader(golden("without_frames.dcba")), { code: "not_found" });
   const cube = await open(golden("int16x1.dcbs"), here);
   assert.equal((await loader(cube)).byteLength, 352 + 3 * 13 * 17 * 2);
   const registered = [];

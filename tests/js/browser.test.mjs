@@ -113,6 +113,33 @@ describe("Chromium", { skip }, () => {
     assert.deepEqual(error, [true, "unsupported"]);
   });
 
+  test("decoders that can't be loaded", async () => {
+    const isMissing = (path) => path.endsWith(".wasm");
+    const missing = await serve(Object.fromEntries(Object.entries(files).filter(([path]) => !isMissing(path))));
+    const replaced = await serve(Object.fromEntries(Object.entries(files).map(([path, bytes]) => [path, isMissing(path) ? Buffer.from(PAGE) : bytes])));
+    const other = await browser.newPage();
+    for (const [{ url }, says] of [[missing, /^openjphjs\.wasm: 404 Not Found: copy the files of dicube\/dist/], [replaced, /^openjphjs\.wasm: .*: copy the files of dicube\/dist/]]) {
+      await other.goto(`${url}/page.html`);
+      await other.waitForFunction("window.dicube !== undefined");
+      for (const workers of [0, 1]) {
+        const error = await other.evaluate(async (workers) => {
+          const cube = await dicube.open("levels.dcbs", { workers });
+          return cube.frame(0).catch((error) => ({ known: error instanceof dicube.DicubeError, code: error.code, message: error.message }));
+        }, workers);
+        assert.deepEqual([error.known, error.code], [true, "io"], error.message);
+        assert.match(error.message, says);
+      }
+      const planes = await other.evaluate(async () => {
+        const cube = await dicube.open("int32x1.dcba", { workers: 0 });
+        return cube.frame(0).catch(({ code, message }) => ({ code, message }));
+      });
+      assert.equal(planes.code, "io", planes.message);
+      assert.match(planes.message, /^jxl_oxide_wasm_bg\.wasm: .*: copy the files of dicube\/dist/);
+    }
+    await other.close();
+    await Promise.all([missing.close(), replaced.close()]);
+  });
+
   test("a NIfTI file of a cube", async () => {
     const bytes = await page.evaluate(async () => (await niivue.loader(await (await fetch("int16x1.dcbs")).arrayBuffer())).byteLength);
     assert.equal(bytes, 352 + 3 * 13 * 17 * 2);

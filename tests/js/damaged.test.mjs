@@ -272,7 +272,7 @@ test("metadata that are none, or too large", async () => {
   assert.equal((await meta(whole({ "00080060": { vr: "CS", shared: true, Value: ["MR"] } }))).get("Modality"), "MR");
   await assert.rejects(meta(raw("[1]")), says(/object/));
   await assert.rejects(meta(raw('{"a": "SECRET", }')), (error) => !error.message.includes("SECRET"));
-  await assert.rejects(meta(raw('{"slice_count": 4, "_merged_data": {}}')), says(/slice_count to be 3/));
+  await assert.rejects(meta(raw('{"slice_count": 4, "_merged_data": {}}')), says(/expected slice_count to be 3, the number of frames, found 4$/));
   for (const entry of [
     null, {}, { vr: "CS" }, { vr: "CS", shared: false }, { vr: "CS", shared: false, Value: [1, 2] },
     { vr: "CS", shared: true, Value: 1 }, { vr: "SQ", shared: null, Value: [1] },

@@ -87,7 +87,30 @@ test("values by keyword and tag", () => {
   assert.deepEqual([meta.has("Modality"), meta.has("PatientID")], [true, false]);
   assert.equal(meta.keys()[0], "00020010");
   for (const tag of ["NoKeyword", "0010", "constructor"]) assert.throws(() => meta.get(tag), { code: "argument" });
-  assert.throws(() => meta.getOfSlice("Modality", 3), { code: "argument" });
+  assert.throws(() => meta.getOfSlice("Modality", 3), { code: "not_found" });
+});
+
+test("errors say what was found and where, but no values", async () => {
+  const counted = (count, frames) => () => new Metadata({ slice_count: count, _merged_data: {}, merge_version: 2 }, frames, "a.dcbs: meta");
+  const format = (message) => ({ name: "DicubeError", code: "format", message: `a.dcbs: meta: ${message}` });
+  assert.throws(counted(2, 3), format("expected slice_count to be 3, the number of frames, found 2"));
+  assert.throws(counted("SECRET", 3), format("expected slice_count to be 3, the number of frames, found a string"));
+  assert.throws(counted(undefined, 3), format("expected slice_count to be 3, the number of frames, found none"));
+  assert.throws(counted(-1, 0), format("expected slice_count to be the number of files, found -1"));
+  assert.throws(counted(0.5, 0), format("expected slice_count to be the number of files, found 0.5"));
+  assert.throws(counted(null, 0), format("expected slice_count to be the number of files, found null"));
+  const meta = metadata({
+    "00091001": { vr: "OB", shared: true, InlineBinary: "SECRET!" },
+    "00091002": { vr: "OB", shared: false, InlineBinary: ["AQ==", "SECRET!", null] },
+  });
+  const says = (key) => ({ name: "DicubeError", code: "format", message: `meta: element ${key}: expected base64, found other text` });
+  assert.throws(() => meta.get("00091001"), says("00091001"));
+  assert.throws(() => meta.get("00091002"), says("00091002"));
+  assert.throws(() => meta.getOfSlice("00091002", 1), says("00091002"));
+  assert.deepEqual(meta.getOfSlice("00091002", 0), Uint8Array.of(1));
+  assert.throws(() => metadata({}).getOfSlice("Modality", -1), { code: "not_found", message: "meta: expected a slice of 0 to 2, found -1" });
+  assert.throws(() => metadata({}).getOfSlice("Modality", 0.5), { code: "argument" });
+  assert.throws(() => metadata({}, {}, 0).getOfSlice("Modality", 0), { code: "not_found", message: "meta: the file has no slices (asked for slice 0)" });
 });
 
 test("sequences: items that differ, counts and columns", () => {
@@ -160,6 +183,8 @@ test("the rescale of slices", () => {
   assert.deepEqual(of(lut, header(1, 0)), [null, null, null]);
   assert.deepEqual(of(same, header(2, -1, { UnusedBits: true })), [null, null, null]);
   assert.deepEqual(slopes(of({ "00080060": shared("CS", "MR") }, header(1, 0))), [1, 1, 1]);
+  // A mapping that is no sequence
+  assert.deepEqual(slopes(of({ "00409096": shared("LO", null) }, header(1, 0))), [null, null, null]);
 });
 
 test("status, space and pixel header", async () => {

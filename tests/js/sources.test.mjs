@@ -41,7 +41,10 @@ test("memory and Blobs", async () => {
   ];
   for (const input of inputs) assert.equal(await volume(await open(input, here)), DIGEST);
   await assert.rejects(open(5), { code: "argument" });
-  await assert.rejects(open("no url"), { code: "argument" });
+  await assert.rejects(open("head.dcbs"), {
+    code: "argument",
+    message: "expected a URL, such as https://host/head.dcbs; in Node.js, a local file is open(await readFile(path))",
+  });
 });
 
 test("the front in one request, a frame in another", async () => {
@@ -117,7 +120,19 @@ test("no file, and errors of the server", async () => {
   const broken = await served({ answer: (_, response) => Boolean(response.writeHead(503).end()) });
   await assert.rejects(open(`${broken.url}/a.dcbs`, here), at("io", /503/));
   await broken.close();
-  await assert.rejects(open(`${broken.url}/a.dcbs`, here), at("io", /cannot read/));
+  await assert.rejects(open(`${broken.url}/a.dcbs`, here), at("io", /cannot read: connect ECONNREFUSED/));
+});
+
+test("reasons of failed requests, without credentials", async () => {
+  const failing = (error) => open("https://host/a.dcbs", { ...here, fetch: () => Promise.reject(error) });
+  const failed = (cause) => new TypeError("fetch failed", { cause });
+  await assert.rejects(failing(failed(new Error("certificate has expired"))), at("io", /: cannot read: certificate has expired$/));
+  // Of several addresses, Node.js gives an AggregateError without a text.
+  const refused = Object.assign(new AggregateError([]), { code: "ECONNREFUSED" });
+  await assert.rejects(failing(failed(refused)), at("io", /: cannot read: ECONNREFUSED$/));
+  await assert.rejects(failing(failed(undefined)), at("io", /: cannot read: fetch failed$/));
+  await assert.rejects(failing("no"), at("io", /: cannot read: no$/));
+  await assert.rejects(open("http://user:SECRET@127.0.0.1:9/a.dcbs", here), (error) => at("io", /cannot read/)(error) && !error.message.includes("SECRET"));
 });
 
 test("a file that changes between requests", async () => {
@@ -219,15 +234,20 @@ test("a fetch function and options of requests", async () => {
 
 test("arguments", async () => {
   const cube = await open(FILE, here);
-  for (const index of [-1, 2, 0.5, NaN, "0"]) await assert.rejects(cube.frame(index), at("argument", /expected a frame of 0 to 1/));
+  for (const index of [-1, 2]) await assert.rejects(cube.frame(index), at("not_found", /expected a frame of 0 to 1/));
+  for (const index of [0.5, NaN, "0"]) await assert.rejects(cube.frame(index), at("argument", /expected a frame of 0 to 1/));
+  const empty = await open(golden("without_frames.dcba"), here);
+  await assert.rejects(empty.frame(0), at("not_found", /the file has no frames \(asked for frame 0\)/));
+  assert.throws(() => empty.rescale(0), at("not_found", /the file has no frames/));
   await assert.rejects(cube.frame(0, { level: 6 }), at("argument", /resolution levels 0 to 5, found 6/));
   for (const level of [-1, 1.5, "1"]) await assert.rejects(cube.frame(0, { level }), at("argument", /expected a resolution level of 0 or more/));
-  await assert.rejects(cube.chunk({ frames: [1, 3] }), at("argument", /frames/));
+  await assert.rejects(cube.chunk({ frames: [1, 3] }), at("not_found", /frames/));
+  for (const frames of [[1, 0], [0, 1.5], [0]]) await assert.rejects(cube.chunk({ frames }), at("argument", /frames/));
   await assert.rejects(cube.chunk({ rows: [5, 4] }), at("argument", /rows/));
   await assert.rejects(cube.chunk({ columns: [0, 51], level: 2 }), at("argument", /columns/));
   await assert.rejects(cube.section("none"), at("not_found", /section none/));
   const archive = await open(golden("int16x1.dcba"), here);
-  await assert.rejects(archive.frame(0, { level: 1 }), at("argument", /JPEG XL frames have no resolution levels \(asked for level 1\)/));
+  await assert.rejects(archive.frame(0, { level: 1 }), at("unsupported", /JPEG XL frames have no resolution levels \(asked for level 1\)/));
   await assert.rejects(archive.frame(0, { level: -1 }), at("argument", /level/));
   assert.equal(archive.levels, 0);
   const float = await open(golden("float32.dcbs"), here);
