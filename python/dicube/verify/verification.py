@@ -22,7 +22,12 @@ from dicube.core.geometry.placement import space_of_nifti
 from dicube.dicom.dicom_status import DicomStatus, dicom_findings
 from dicube.dicom.metadata.slice_order import numbers
 from dicube.dicom.series.geometry import Space, same_space, space_or_reason
-from dicube.exceptions import CodecError, DataConsistencyError, DicomCubeError
+from dicube.exceptions import (
+    CodecError,
+    DataConsistencyError,
+    DicomCubeError,
+    MissingPackageError,
+)
 from dicube.nifti import is_nifti_name
 from dicube.storage.dcb_reader import DcbReader
 from dicube.storage.intact_frames import failure_of, failures_of, ranges_of
@@ -91,8 +96,10 @@ def verify_file(
     Raises:
         CubeFileNotFoundError: the file or the folder does not exist.
         CubeFileAccessError: the operating system refuses to read.
-        MissingPackageError: `against` is a NIfTI file, and nibabel is not installed.
-        DataConsistencyError: `whole_source` without `against`.
+        MissingPackageError: (an ImportError too) a URL needs a package that is not installed, or
+            `against` is a NIfTI file, and nibabel is not installed.
+        DataConsistencyError: an argument is invalid: `whole_source` without `against`, a negative
+            `num_threads`, a URL that fsspec can't open, or `storage_options` with a path.
 
     Example:
         >>> report = dicube.verify_file("head.dcbs", against="series")
@@ -109,7 +116,7 @@ def verify_file(
         )
     try:
         reader = DcbReader(path, num_threads=num_threads, storage_options=storage_options)
-    except OSError:
+    except (OSError, DataConsistencyError, MissingPackageError):  # not the file's fault
         raise
     except DicomCubeError as error:
         checks = [judged("structure", "can't open the file", [error.message])]

@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 from programs.running import ROOT, run_python
 
 from dicube import DicomCubeImage, verify_file
-from dicube.exceptions import CubeFileNotFoundError
+from dicube.exceptions import (
+    CubeFileNotFoundError,
+    DataConsistencyError,
+    MissingPackageError,
+)
 from dicube.storage import DcbReader, DcbWriter
 from dicube.verify.report import Check, Outcome
 
@@ -88,6 +92,21 @@ def test_every_byte_that_means_something(tmp_path: Path, good: bytes) -> None:
     for length in (0, 50, 200, len(good) // 2, len(good) - 1):
         path.write_bytes(good[:length])
         assert list(failing(path)) == ["structure"]
+
+
+def test_mistakes_of_the_caller_are_no_damage(
+    tmp_path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(good)
+    with pytest.raises(DataConsistencyError, match="num_threads of 0 or more, found -1"):
+        verify_file(tmp_path / "x", num_threads=-1)
+    with pytest.raises(DataConsistencyError, match="storage_options are for URLs only"):
+        verify_file(tmp_path / "x", storage_options={"anon": True})
+    loaded = [name for name in sys.modules if name.startswith("fsspec.")]
+    for name in ["fsspec", *loaded]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingPackageError, match="fsspec"):
+        verify_file("https://example.org/x.dcbs")
 
 
 def test_damaged_frames_are_named(tmp_path: Path, good: bytes) -> None:
