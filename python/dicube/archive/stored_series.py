@@ -86,7 +86,9 @@ class StoredSeries:
                 return restore_files(path, folder, overwrite=overwrite)
             image = DicomCubeImage.from_file(path)
             image.to_dicom_folder(folder, overwrite)
-            names = (f"slice_{number:04}.dcm" for number in range(image.shape[0]))
+            assert image.dicom_meta is not None  # else there was nothing to export
+            # Slices that were frames of one file become one file again.
+            names = (f"slice_{n:04}.dcm" for n in range(len(image.dicom_meta.instances())))
             return [os.path.join(os.fspath(folder), name) for name in names]
 
     def _options(self) -> dict[str, Any]:

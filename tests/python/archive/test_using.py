@@ -18,6 +18,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 
+from inputs.dicom_frames import several_frames
 from inputs.dicom_series import write_series
 from inputs.object_stores import s3_with_a_bucket
 from inputs.series_trees import STUDY, Inline, add, digests, files_in, series_of, write_tree
@@ -263,6 +264,18 @@ def test_files_without_originals_are_restored_as_new_ones(tmp_path: Path) -> Non
         archive.restore(tmp_path / "all", series=series["SeriesInstanceUID"])
     with pytest.raises(DataConsistencyError, match="holds no original files"):
         archive.restore(tmp_path / "one", instance=f"{STUDY}.1.1.1")
+
+
+def test_the_paths_of_new_files_are_those_written(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", [several_frames(3), several_frames(2, 2)])
+    archive = Archive(tmp_path / "archive")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the frames have no position
+        add(archive, tmp_path / "a", exact="no")
+        (series,) = archive.series()
+        paths = series.restore(tmp_path / "out")
+    assert sorted(paths) == sorted(map(str, (tmp_path / "out").iterdir()))
+    assert len(paths) == 2
 
 
 # ----------------------------------------------------------------------------------------- verify
