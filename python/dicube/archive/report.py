@@ -27,7 +27,7 @@ class SeriesResult:
             After a dry run, what would be done: 'new' or 'present'.
         study_uid, series_uid: of the stored file; of the sources if there is none.
         sources: the paths of its files; keyed hashes of them if it was de-identified.
-        file: its name in the archive; '' after a failure.
+        file: its name in the archive; '' after a failure, and for a 'new' one.
         error, text: class and message of the error; '' without one.
         instances: how many the file holds.
         source_size: bytes of the sources.
@@ -35,7 +35,6 @@ class SeriesResult:
         seconds: that storing took.
         kept_whole: why files are kept whole beside the volume, by their SHA-256.
         aside: where a source is kept that has the UID of another instance and other bytes.
-        left_out: sources that are not stored, and why.
         without_frames: why the images are kept whole, so that they can be restored and not shown;
             '' if they aren't.
         warnings: further remarks.
@@ -54,7 +53,6 @@ class SeriesResult:
     seconds: float = 0.0
     kept_whole: dict[str, str] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
-    left_out: Sequence[LeftOut] = ()
     without_frames: str = ""
     warnings: Sequence[str] = ()
 
@@ -66,13 +64,12 @@ class SeriesResult:
             ("series_uid", "SeriesInstanceUID"),
         ):
             content[keyword] = content.pop(name)
-        content["left_out"] = [one._asdict() for one in self.left_out]
         return dump_json(content)
 
 
 @dataclass
 class Report:
-    """What an addition has done; true if nothing failed.
+    """What an addition has done; true if no series failed and every DICOM file could be read.
 
     Attributes:
         series: a result for each series.
@@ -101,7 +98,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, and no DICOM file was unreadable."""
+        """Whether no series failed, and every DICOM file could be read."""
         return not (self.failed or self.damaged or self.stopped)
 
     def __bool__(self) -> bool:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dicube.archive.patients import Patient, may_be_one
 from dicube.archive.places import ASIDE, Place, free_name, stem_of
 from dicube.archive.record import SeriesRecord, record_of
-from dicube.archive.scan import LeftOut, patients_in
+from dicube.archive.scan import patients_in
 from dicube.core.cube_parts import ORIGINALS, read_meta, read_parts
 from dicube.core.fidelity.exactness import Exact
 from dicube.core.image import DicomCubeImage
@@ -95,7 +95,6 @@ class Stored:
         record: what was read from the file; None after a failure.
         error: class and text of the error; both '' without one.
         aside: names of the files kept aside, by the path of the source.
-        left_out: what is not stored, and why.
         without_frames: why the images are kept whole, without frames; '' if they aren't.
         warnings: texts of warnings.
         seconds: how long it took.
@@ -106,7 +105,6 @@ class Stored:
     record: SeriesRecord | None = None
     error: tuple[str, str] = ("", "")
     aside: dict[str, str] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
     without_frames: str = ""
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0

@@ -256,6 +256,12 @@ def test_what_is_done_is_skipped(tree: Path, archive: Archive, tmp_path: Path) -
     assert sorted(path for line in lines for path in line["sources"]) == sorted(
         str(path) for path in tree.rglob("*") if path.is_file()
     )
+    assert {frozenset(line) for line in lines} == {
+        frozenset(
+            "outcome StudyInstanceUID SeriesInstanceUID sources file error text instances "
+            "source_size size seconds kept_whole aside without_frames warnings".split()
+        )
+    }
 
 
 def test_a_touched_file_is_compared_by_content(tree: Path, archive: Archive) -> None:
