@@ -155,7 +155,10 @@ def _attributes_of_values(dtype: np.dtype[Any], parts: CubeParts, real: bool) ->
     if real:
         units = parts.header.Extras.get(UNITS)
         return {} if units is None else {"units": units}
-    values = real_values("float64", dtype, parts.meta, parts.header)
+    try:
+        values = real_values("float64", dtype, parts.meta, parts.header)
+    except DataConsistencyError:  # of several mappings, which don't matter to stored values
+        return {}
     # By neutral ones, too, xarray would make floats of labels in Zarr or netCDF files.
     if values.line in (None, (1, 0)):
         return {}

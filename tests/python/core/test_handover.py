@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from inputs.arrangements import read_both
 from inputs.dicom_series import make_series, write_series
+from inputs.mapped_series import mapping, without_rescale
 from inputs.nifti_files import ORIENTATIONS, nifti_bytes, samples
 from inputs.peers import assert_same_but_for_flips, dcm2niix, points_by_simpleitk
 from inputs.placed_series import UNEVEN, time_series, values, write_placed
@@ -317,6 +318,18 @@ class TestXarray:
             with pytest.raises(DataConsistencyError, match=r"expected an xarray.DataArray of dims"):
                 DicomCubeImage.from_xarray(array)
             assert DicomCubeImage.from_xarray(array[1]).shape == (3, 7, 6)
+
+    def test_stored_values_of_several_mappings_have_no_scale(self, tmp_path: Path) -> None:
+        series = without_rescale()
+        for dataset in series:
+            dataset.RealWorldValueMappingSequence = [mapping(2.0), mapping(3.0, label="y")]
+        for volume in read_both(write_series(tmp_path / "in", series), tmp_path):
+            array = volume.to_xarray(real=False)
+            assert np.array_equal(array, volume_of(volume))
+            assert array.dtype == volume.dtype
+            assert not {"scale_factor", "add_offset"} & array.attrs.keys()
+            with pytest.raises(DataConsistencyError, match="2 mappings to real values"):
+                volume.to_xarray()
 
     def test_colours_have_samples(self, tmp_path: Path) -> None:
         folder = write_series(tmp_path / "in", make_series(3, shape=(6, 5, 3), dtype="uint8"))
