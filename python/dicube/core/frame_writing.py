@@ -19,9 +19,12 @@ from dicube.dicom.dicom_meta import DicomMeta
 from dicube.dicom.dicom_status import DicomStatus
 from dicube.dicom.series.geometry import Space
 from dicube.dicom.series.stored_bits import most_bits_stored
+from dicube.exceptions import DataConsistencyError
 from dicube.pixel_header import PixelDataHeader
 from dicube.storage.dcb_writer import DcbWriter
+from dicube.storage.formats import ARCHIVE, SPEED, kind_of_path
 from dicube.storage.url_files import written_to
+from dicube.storage.urls import name_of_source
 from dicube.threads import Progress
 
 
@@ -60,6 +63,8 @@ def write_frames(
     Raises:
         DataConsistencyError: a shape, dtype, extension, effort or block_side that isn't supported,
             a frame of another shape or dtype, or arguments that don't fit each other.
+        MetaDataError: `dicom_meta` is not a DicomMeta.
+        MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
         DicomCubeError: too many or too few frames.
         OSError: (an InvalidCubeFileError too) the system refused to write.
         CodecError: a frame did not decode to what was encoded.
@@ -71,6 +76,13 @@ def write_frames(
         >>> int(dicube.open("big.dcba")[99].max())
         99
     """
+    name = name_of_source(path)
+    if kind_of_path(name).loss == "always":
+        raise DataConsistencyError(
+            f"{name}: expected {SPEED.extension} or {ARCHIVE.extension}, as frames are written "
+            "losslessly",
+            suggestion="DicomCubeImage.to_file writes lossy files",
+        )
     # One repeated sample, which takes no memory, to check everything else against the shape.
     stand_in = np.broadcast_to(np.zeros((), dtype), shape)
     image = DicomCubeImage(stand_in, pixel_header, dicom_meta, space, dicom_status, losses=losses)

@@ -70,6 +70,13 @@ def test_other_dtypes_and_colours(dtype: str, tmp_path: Path) -> None:
     assert np.array_equal(DicomCubeImage.from_file(tmp_path / "x.dcbs").raw_image, volume)
 
 
+@pytest.mark.parametrize("extension", [".dcbl", ".dcbr"])
+def test_lossy_kinds_are_refused(extension: str, volume: NDArray[Any], tmp_path: Path) -> None:
+    with pytest.raises(DataConsistencyError, match=r"x\.dcb.: expected .dcbs or .dcba"):
+        dicube.write_frames(tmp_path / f"x{extension}", volume, SHAPE, "int16")
+    assert not list(tmp_path.iterdir())
+
+
 def test_faults_leave_what_was_there(volume: NDArray[Any], tmp_path: Path) -> None:
     path = tmp_path / "x.dcbs"
     path.write_bytes(b"before")
