@@ -5,7 +5,6 @@ Must not know pixels, folders or files.
 
 from __future__ import annotations
 
-import operator
 import sys
 import weakref
 from collections.abc import Collection, Mapping, Sequence
@@ -487,7 +486,8 @@ class DicomMeta(MetadataLookup):
         """Sort the slices.
 
         Slices without distinct instance numbers are sorted by position along the normal; without
-        positions they keep their order.
+        positions they keep their order. Slices without a number come last. Frames of one file keep
+        their order, or are reversed, unless sorted by position.
 
         Args:
             sort_method: the order.
@@ -653,12 +653,6 @@ class DicomMeta(MetadataLookup):
         for macro in macros if all(value is None for value in values) else macros[:1]:
             set_in_macro(self._merged_data, self._frames, macro, key, values)
         return bool(macros)
-
-    def _slice(self, index: SupportsIndex) -> int:
-        number = operator.index(index)
-        if not -self.slice_count <= number < self.slice_count:
-            raise IndexError(f"slice {number} does not exist; there are {self.slice_count}")
-        return number % self.slice_count
 
     def _assignable(self, tag: TagLike, vr: str | None) -> tuple[str, str]:
         key = get_tag_key(tag)

@@ -39,6 +39,20 @@ def test_get(meta: DicomMeta) -> None:
         assert meta.get(tag) == "4711"
 
 
+def test_get_of_slice(meta: DicomMeta) -> None:
+    for tag, values in (
+        ("InstanceNumber", [1, 2, 3]),
+        ("ImageComments", ["a", None, "c"]),
+        ("PatientID", ["4711"] * 3),
+        ("StudyID", [None] * 3),
+    ):
+        for index in range(-3, 3):
+            assert meta.get_of_slice(tag, index) == values[index]
+        for index in (-4, 3, 99):
+            with pytest.raises(IndexError, match=f"slice {index} does not exist"):
+                meta.get_of_slice(tag, index)
+
+
 def test_get_values(meta: DicomMeta) -> None:
     assert meta.get_values("PatientName") == [[{"Alphabetic": "DOE^JOHN"}]] * 3
     assert meta.get_values("InstanceNumber") == [1, 2, 3]

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 from dicube.dicom.dicom_tags import TagLike, get_tag_key, tag_name
 from dicube.dicom.merge_utils import (
@@ -98,7 +99,8 @@ class MetadataLookup:
 
         A value is a number, a text or bytes; a list if the element has several values; None if it
         is empty. Person names are texts ('DOE^JOHN'), sequences are lists of DICOM JSON items. In a
-        list with one value per slice, None means that the slice lacks the element.
+        list with one value per slice, None means that the slice lacks the element, or has an empty
+        one.
 
         Args:
             tag: the element.
@@ -122,22 +124,25 @@ class MetadataLookup:
             return [value] * self.slice_count if force_nonshared else value
         return of_slices(entry, range(self.slice_count), plain_value)
 
-    def get_of_slice(self, tag: TagLike, index: int) -> Any:
-        """Return the value that an element has in one slice; None if the slice lacks it.
+    def get_of_slice(self, tag: TagLike, index: SupportsIndex) -> Any:
+        """Return the value that an element has in one slice; None if it is missing or empty.
 
         Args:
             tag: the element.
-            index: the number of the slice, from 0.
+            index: the number of the slice, from 0; negative ones count from the end.
+
+        Raises:
+            IndexError: the slice does not exist.
 
         Example:
             >>> meta = dicube.read_dicom_dir("series")
             >>> meta.get_of_slice("InstanceNumber", 3)
             4
         """
-        entry = self._entry(tag)
+        entry, number = self._entry(tag), self._slice(index)
         if entry is None:
             return None
-        return plain_value(slice_entry(entry, 0 if is_uniform(entry) else index))
+        return plain_value(slice_entry(entry, 0 if is_uniform(entry) else number))
 
     def derived(self, tag: TagLike, what: Hashable, make: Callable[[], T]) -> T:
         """Return a result computed from an element, cached until the element changes.
@@ -289,6 +294,12 @@ class MetadataLookup:
         if is_uniform(entry):
             return json_values(slice_entry(entry, 0)), "shared"
         return self.get_values(tag), "non_shared"
+
+    def _slice(self, index: SupportsIndex) -> int:
+        number = operator.index(index)
+        if not -self.slice_count <= number < self.slice_count:
+            raise IndexError(f"slice {number} does not exist; there are {self.slice_count}")
+        return number % self.slice_count
 
     def _holder(self, key: str) -> MergedElements:
         return self._file_meta if key.startswith("0002") else self._merged_data
