@@ -48,7 +48,7 @@ class CodecRecord:
         """Return an effort as the number that libdicube expects: 0 for the default.
 
         Raises:
-            DataConsistencyError: the effort is neither one of the words nor a number above 0, or
+            DataConsistencyError: the effort is neither one of the words nor a number of 1 to 9, or
                 the codec has no choice of efforts.
         """
         if effort is None:
@@ -56,7 +56,7 @@ class CodecRecord:
         if not self.efforts:
             raise DataConsistencyError(f"{self.label} has no efforts, found effort {effort!r}")
         number = self.efforts.get(effort) if isinstance(effort, str) else effort
-        if number is None or number < 1:
+        if number is None or not 1 <= number <= 9:
             raise DataConsistencyError(
                 f"expected an effort of 1 to 9, {', '.join(self.efforts)}, found {effort!r}"
             )

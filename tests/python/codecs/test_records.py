@@ -60,6 +60,9 @@ def test_a_codec_has_all_that_others_ask_for(codec: CodecRecord) -> None:
     assert any(one.codec is codec for one in KINDS)
     for word, number in codec.efforts.items():
         assert codec.effort_number(word) == codec.effort_number(number) == number
+    for effort in (-1, 0, 10, 42, "utmost"):
+        with pytest.raises(DataConsistencyError, match=f"found (effort )?{effort!r}"):
+            codec.effort_number(effort)
 
 
 def test_codecs_differ() -> None:

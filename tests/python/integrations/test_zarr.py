@@ -156,6 +156,7 @@ def test_the_effort_counts(tmp_path: Path, smooth_volume: Any) -> None:
         (HTJ2KCodec, {"effort": 3}),
         (JXLCodec, {"effort": "utmost"}),
         (JXLCodec, {"effort": -1}),
+        (JXLCodec, {"effort": 42}),
         (JXLCodec, {"effort": [1]}),
         (JXLCodec, {"distance": 3}),
         (JXLCodec, ["samples"]),
