@@ -233,8 +233,8 @@ class SliceDataset(_Samples):
         DataConsistencyError: another number of masks than of volumes.
         InvalidCubeFileError: a file is missing or damaged.
 
-    A sample raises a DataConsistencyError if a mask has another shape than its volume, or no
-    integers.
+    A sample raises a DataConsistencyError if a mask has another shape than its volume, no integers,
+    or a rescale.
 
     Example, with torch installed:
 
@@ -295,8 +295,8 @@ class PatchDataset(_Samples):
     Raises:
         DataConsistencyError: an argument is invalid; or another number of masks than of volumes.
 
-    A sample raises a DataConsistencyError if a mask has another shape than its volume, or no
-    integers; if a spacing is given and that of the volume is unknown; or if a file has several
+    A sample raises a DataConsistencyError if a mask has another shape than its volume, no integers,
+    or a rescale; if a spacing is given and that of the volume is unknown; or if a file has several
     volumes, as a time series does, or slices in mosaics.
     """
 
@@ -317,7 +317,7 @@ class PatchDataset(_Samples):
     ) -> None:
         super().__init__(paths, masks, seed, elements, transform, options)
         self.size = np.array(size)
-        self.spacing = None if spacing is None else np.broadcast_to(np.array(spacing, float), 3)
+        self.spacing: NDArray[np.float64] | None = None
         self.in_mask, self.fill, self._group = in_mask, fill, samples_per_volume
         sizes_valid = self.size.shape == (3,) and self.size.dtype.kind in "iu"
         if not sizes_valid or self.size.min() < 1 or samples_per_volume < 1:
@@ -325,8 +325,13 @@ class PatchDataset(_Samples):
                 f"expected size of three numbers above 0, and samples_per_volume above 0, found "
                 f"{size} and {samples_per_volume}"
             )
-        if self.spacing is not None and not (self.spacing > 0).all():
-            raise DataConsistencyError(f"expected spacing above 0, found {spacing}")
+        if spacing is not None:
+            distances = np.array(spacing, float)
+            if distances.shape not in ((), (1,), (3,)) or not (distances > 0).all():
+                raise DataConsistencyError(
+                    f"expected spacing of one or three numbers above 0, found {spacing}"
+                )
+            self.spacing = np.broadcast_to(distances, 3)
         if not 0 <= in_mask <= 1:
             raise DataConsistencyError(f"expected in_mask of 0 to 1, found {in_mask}")
         self._places: dict[int, list[NDArray[Any]]] = {}

@@ -439,6 +439,7 @@ def test_a_spacing_needs_that_of_the_volume(tmp_path: Path) -> None:
         {"samples_per_volume": 0},
         {"spacing": 0.0},
         {"spacing": (1, -1, 1)},
+        {"spacing": (1, 2)},
         {"in_mask": 1.5},
     ],
 )
