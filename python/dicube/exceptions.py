@@ -1,4 +1,4 @@
-"""The exceptions of dicube, all of them subclasses of DicomCubeError.
+"""The exceptions of dicube, all of them subclasses of DicomCubeError, and its warning.
 
 An exception is a subclass of Python's builtin one as well, if there is one for its cause: a missing
 file raises an InvalidCubeFileError that is a FileNotFoundError. Imports nothing from dicube.
@@ -17,7 +17,9 @@ _MOST_SHOWN, _MOST_BITS = 16, 64  # of numbers in an error
 
 
 class DicomCubeError(Exception):
-    """Base class of all exceptions that dicube raises on purpose.
+    """Base class of dicube's exceptions.
+
+    Some functions also raise IndexError, TypeError or ValueError; their docstrings say so.
 
     Args:
         message: one line: what was expected, what was found, and where.

@@ -52,6 +52,9 @@ def validate_file_exists(
     Args:
         file_path: the path.
         context, exception_class: see `validate_not_none`.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) the path is None, or not that of a file.
     """
     return _existing(file_path, "file", os.path.isfile, context, exception_class)
 
@@ -66,6 +69,9 @@ def validate_folder_exists(
     Args:
         folder_path: the path.
         context, exception_class: see `validate_not_none`.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) the path is None, or not that of a folder.
     """
     return _existing(folder_path, "folder", os.path.isdir, context, exception_class)
 
@@ -85,6 +91,10 @@ def validate_array_shape(
         array: the array.
         expected_dims, min_dims, max_dims: number of dimensions, and bounds; None for any.
         name, context, exception_class: see `validate_not_none`.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) it isn't a numpy array, or has another number of
+            dimensions.
     """
     validate_parameter_type(array, np.ndarray, name, context, exception_class)
     for wrong, wanted in (
@@ -117,6 +127,9 @@ def validate_parameter_type(
         value: any value.
         expected_type: a type or a tuple of types.
         name, context, exception_class: see `validate_not_none`.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) the value is None, or of another type.
     """
     validate_not_none(value, name, context, exception_class)
     if not isinstance(value, expected_type):
@@ -147,6 +160,9 @@ def validate_shape_consistency(
         array1, array2: the arrays.
         name1, name2: their names, for the message.
         context, exception_class: see `validate_not_none`.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) one isn't a numpy array, or the shapes differ.
     """
     validate_array_shape(array1, name=name1, context=context, exception_class=exception_class)
     validate_array_shape(array2, name=name2, context=context, exception_class=exception_class)
@@ -171,6 +187,9 @@ def validate_string_not_empty(
     Args:
         value: the text.
         name, context, exception_class: see `validate_not_none`.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) the value isn't a text, or is empty.
     """
     validate_parameter_type(value, str, name, context, exception_class)
     if not value.strip():
@@ -192,6 +211,10 @@ def validate_numeric_range(
         value: an int or a float; NaN is out of any bounds.
         min_value, max_value: the bounds; None for none.
         name, context, exception_class: see `validate_not_none`.
+
+    Raises:
+        DicomCubeError: (an `exception_class`) the value isn't an int or a float, or is out of
+            bounds.
     """
     validate_parameter_type(value, (int, float), name, context, exception_class)
     for right, wanted in (

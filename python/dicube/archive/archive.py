@@ -70,7 +70,8 @@ class Archive:
         storage_options: for the file system of a URL, as in fsspec.
 
     Raises:
-        DataConsistencyError: an archive at a URL without a catalogue.
+        DataConsistencyError: an archive at a URL without a catalogue; a catalogue in memory; or
+            `storage_options` for a folder.
 
     Example:
         >>> archive = dicube.Archive("archive")
@@ -161,7 +162,8 @@ class Archive:
             workers: number of processes, or of those of the given executor; None or 0 for one for
                 each processor.
             in_flight: how many tasks are submitted at a time; None for two for each worker.
-            num_threads: of the codec in each task; None for the processors that workers leave.
+            num_threads: of the codec in each task; None or 0 for the number of processors divided
+                by that of workers, or 1 with an executor.
             report: a file for a line of JSON for each series. It names sources.
             key: a file with the secret key of `deidentify`; made if it is missing. None for the
                 path of the archive's folder followed by '.key'.
@@ -171,12 +173,14 @@ class Archive:
             on_series: called with each result.
 
         Returns:
-            A report, true if nothing failed.
+            A report, true if no series failed and every DICOM file could be read.
 
         Raises:
             CubeFileNotFoundError: a source does not exist.
             CubeFileAccessError: the archive, its catalogue or the report can't be written; or
                 another process is changing the archive.
+            TargetExistsError: (a FileExistsError too) `report` is a file that is no report.
+            InvalidCubeFileError: the catalogue is damaged, or a newer version wrote it.
             DataConsistencyError: an argument is invalid.
             LostWorkerError: (a DicomCubeError) no worker could read a file, because all ended.
             MissingPackageError: SQLAlchemy, or dicom-anonymizer, is not installed.
@@ -437,7 +441,14 @@ class Archive:
             A result for each file checked, true if nothing is wrong; and for each that is missing.
 
         Raises:
-            DataConsistencyError: `sample` is not above 0 and at most 1.
+            CubeFileNotFoundError: there is no catalogue; `index` makes one.
+            InvalidCubeFileError: the catalogue is damaged, or a newer version wrote it.
+            CubeFileAccessError: the archive or its catalogue can't be read, or the report can't be
+                written.
+            TargetExistsError: (a FileExistsError too) `report` is a file that is no report.
+            DataConsistencyError: `sample` is not above 0 and at most 1, or `in_flight` is below 1,
+                or `workers` below 0.
+            MissingPackageError: SQLAlchemy is not installed.
         """
         if not 0 < sample <= 1:
             raise DataConsistencyError(f"expected sample above 0 and at most 1, found {sample}")
@@ -489,6 +500,14 @@ class Archive:
 
         Returns:
             A report, true if all files could be read. Rows of a file that can't be read stay.
+
+        Raises:
+            CubeFileAccessError: the archive or its catalogue can't be read or written; or another
+                process is changing the archive.
+            InvalidCubeFileError: a newer version wrote the catalogue; or it is damaged and not of
+                SQLite.
+            DataConsistencyError: `in_flight` is below 1, or `workers` below 0.
+            MissingPackageError: SQLAlchemy is not installed.
 
         Warns:
             UserWarning: the catalogue was damaged.

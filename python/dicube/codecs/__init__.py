@@ -57,7 +57,8 @@ class ImageCodec(Protocol):
             options: of the codec, by name.
 
         Returns:
-            The image, with shape and dtype of the one encoded.
+            The image, with the shape of the one encoded. JPEG XL restores the dtype; HTJ2K only
+            that of integers of at most 32 bits.
         """
 
     def is_available(self) -> bool:

@@ -50,7 +50,7 @@ def open(  # noqa: A001 (the face's name: dicube.open)
     verify: bool = True,
     max_memory: int | None = None,
 ) -> Cube:
-    """Open a `.dcbs` or `.dcba` file without decoding anything.
+    """Open a dicube file without decoding anything.
 
     Args:
         path: a path, a URL that fsspec opens, the bytes of a whole file, or a seekable binary file
@@ -199,8 +199,11 @@ class Cube(Volume):
 
         Raises:
             IndexError: numpy would raise it for this index.
-            DataConsistencyError: another dtype; a section that defines real values was damaged; or
-                several mappings and none chosen.
+            DataConsistencyError: another dtype; a section that defines real values was damaged;
+                several mappings and none chosen; or no such mapping.
+            InvalidCubeFileError: a checksum differs, or the file can't be read.
+            CodecError: a frame can't be decoded.
+            MetaDataError: the metadata can't be parsed.
 
         Warns:
             UserWarning: see `DicomCubeImage.get_fdata`.
@@ -258,17 +261,20 @@ class Cube(Volume):
 
     @property
     def levels(self) -> int:
-        """The highest resolution level: 0 for JPEG XL. Reads the first frame."""
+        """The highest resolution level. Reads the first frame.
+
+        It is 0 for JPEG XL, floating-point and 64-bit samples, and integers of more than 30 bits.
+        """
         return self._reader.levels
 
     def at_level(self, level: int) -> Cube:
         """Return the same file at a resolution of 1/2, 1/4, 1/8…: rows and columns, not slices.
 
         Uses the wavelet levels of HTJ2K (ISO/IEC 15444-1 Annex F), which is much faster than
-        decoding everything. Files of this version tell which bytes a level needs, and only these
-        are read: about 37 % of a frame for level 1, 12 % for level 2, 4 % for level 3. Each sample
-        is the output of the low-pass filter at an even position of the level before, so `space`
-        keeps its origin, its spacing doubles, and sides are halved and rounded up.
+        decoding everything. Files written by this version record which bytes a level needs, and
+        only these are read: about 37 % of a frame for level 1, 12 % for level 2, 4 % for level 3.
+        Each sample is the output of the low-pass filter at an even position of the level before, so
+        `space` keeps its origin, its spacing doubles, and sides are halved and rounded up.
 
         Args:
             level: 1 for half the rows and columns, 2 for a quarter and so on; 0 for all.
@@ -304,6 +310,9 @@ class Cube(Volume):
 
         Raises:
             DataConsistencyError: `side` is below 1, or the colours can't be converted to RGB.
+            InvalidCubeFileError: a checksum differs, or the file can't be read.
+            CodecError: a frame can't be decoded.
+            MetaDataError: the metadata can't be parsed.
 
         Example:
             >>> with dicube.open("head.dcbs") as cube:
@@ -351,8 +360,9 @@ class Cube(Volume):
         """Return a part of the volume as an image, with its metadata and geometry.
 
         Of a cube, only this part is decoded. The metadata are those of the slices taken, with
-        Rows, Columns, ImagePositionPatient and, for strides, PixelSpacing of the part; UIDs are
-        kept. Overlays, shutters and collimators, which refer to pixels by row and column, and the
+        Rows, Columns and ImagePositionPatient of the part; strides also multiply PixelSpacing (and
+        ImagerPixelSpacing and NominalScannedPixelSpacing) and SpacingBetweenSlices. UIDs are kept.
+        Overlays, shutters and collimators, which refer to pixels by row and column, and the
         smallest and largest pixel values are left out if rows or columns are cropped. The original
         files are not kept, so neither are files beside the volume.
 
@@ -361,7 +371,8 @@ class Cube(Volume):
                 the axis. Steps are above 0.
 
         Raises:
-            IndexError: an integer is out of bounds, or there are more than three items.
+            IndexError: an integer is out of bounds; or there are more than three items, or two of
+                `...`.
             DataConsistencyError: nothing is taken; another kind of index, or a step below 1; rows
                 or columns are cropped of mosaics, or of pixels that the metadata don't describe; or
                 slices are taken of a NIfTI image of several volumes (see `volumes`).

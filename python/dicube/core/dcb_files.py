@@ -57,7 +57,7 @@ class DcbFile:
             'a' to read, or to write a file that doesn't exist yet.
 
     Raises:
-        InvalidCubeFileError: an unknown mode, an empty path, or not a dicube file.
+        InvalidCubeFileError: an unknown mode, an empty path, not a dicube file, or a `.dcbr`.
     """
 
     HEADER_STRUCT = "<8sI13Q"

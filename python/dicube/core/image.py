@@ -163,8 +163,10 @@ class DicomCubeImage(Volume):
             MetaDataError: it holds no DICOM images, or a damaged one, or one with two pixel
                 elements or two values of an element that decides what the image is.
             DataConsistencyError: several series and none chosen, or images of different shape, or
-                coded frames of another size than their file declares. With `keep_all`: a file is of
-                another series, or a dataset in memory.
+                coded frames of another size than their file declares, or a dicube file among the
+                files. With `keep_all`: a file is of another series, or a dataset in memory.
+            CodecError: compressed pixels can't be decoded, or the package that decodes them is
+                missing.
             NoImagesError: (a MetaDataError) with `keep_all`: no file can be part of a volume, or
                 one names another patient or study than the images; `store_files` keeps such series.
 
@@ -172,8 +174,10 @@ class DicomCubeImage(Volume):
             UserWarning: the geometry can't be determined, so `space` is None. The text names the
                 status; if the slices belong to several volumes, also how many these are and what
                 distinguishes them. Or a file is not encoded as it states, or has two values of
-                another element; names the file and the element. Or the rescale of slices is
-                unreadable; see `get_fdata`.
+                another element; names the file and the element. Or a file has more frames than
+                NumberOfFrames says, or bytes after its frames. Or the rescale of slices is
+                unreadable; see `get_fdata`. Or files without pixels are outside the volume: they
+                are kept with the original files, or left out (a LeftOutWarning).
 
         Example:
             >>> image = dicube.DicomCubeImage.from_dicom_folder("series")
@@ -230,7 +234,7 @@ class DicomCubeImage(Volume):
                 `get_fdata(dtype)` returns. The file stays open, and stored values are decoded when
                 they are first needed. None for stored values.
             skip_meta: leave out the metadata, unless real values need them because the rescale
-                differs between slices or words hold more than the value.
+                differs between slices or words hold more than the value, or `real_world` is given.
             storage_options: for the file system of a URL, as in fsspec.
             on_error: 'raise', or 'skip' to read what is intact in a damaged file: damaged slices
                 become zeros (NaN in real values), damaged sections are left out; see
@@ -247,7 +251,10 @@ class DicomCubeImage(Volume):
                 and frame tables must be whole even with `on_error='skip'`.
             CodecError: a frame can't be decoded.
             MetaDataError: the metadata can't be parsed.
-            DataConsistencyError: metadata or geometry have another number of slices.
+            DataConsistencyError: metadata or geometry have another number of slices; a dtype of
+                real values that isn't floating-point; with `dtype`, several mappings and none
+                chosen, or no such mapping; an unknown `on_error`; or `storage_options` with a path.
+            MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
 
         Warns:
             UserWarning: something was skipped; names it.
@@ -464,8 +471,9 @@ class DicomCubeImage(Volume):
     ) -> None:
         """Write a dicube file; an existing one is replaced once the new one is complete.
 
-        `.dcbs` is lossless, and so are `.dcba` without `max_error` or `distance` and the
-        foreground of `.dcbr`. Losses are measured on each sample and recorded; see `losses`.
+        `.dcbs` is lossless, and so are `.dcba` without `max_error` and `distance`, and the
+        foreground of `.dcbr` unless `foreground` is above 0. Losses are measured on each sample and
+        recorded; see `losses`.
 
         Args:
             path: its extension selects the format: `.dcbs` (HTJ2K), `.dcba` (JPEG XL), `.dcbl`
@@ -503,16 +511,20 @@ class DicomCubeImage(Volume):
             DataConsistencyError: an unknown extension, effort or block_side; metadata or geometry
                 of another number of slices; a loss that this format or these samples don't allow
                 (only integers of at most 32 bits); the image lacks what was damaged (see
-                `accept_damage`); or the original files are to be kept always and can't be.
+                `accept_damage`); the original files are to be kept always and can't be; or
+                `storage_options` with a path.
             FileNotFoundError: (an InvalidCubeFileError too) the folder does not exist.
             OSError: (an InvalidCubeFileError too) the system refused to write.
             InvalidCubeFileError: the original files in the dicube file read are malformed, or
                 contradict the rest of it; `exact=False` leaves them out.
             CodecError: a frame did not decode to what was encoded.
+            MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
 
         Warns:
             UserWarning: files beside the volume, kept with the original files, are left out with
                 these: by `exact=False`, or by lossy coding. A LeftOutWarning if neither was chosen.
+                Or the voxels have changed, and bytes behind them in the NIfTI file read are left
+                out.
 
         Example:
             >>> image = dicube.DicomCubeImage.from_dicom_folder("series")
@@ -597,7 +609,7 @@ class DicomCubeImage(Volume):
         A given transfer syntax also makes new files. Frames that are already coded in it, in the
         dicube file or in the DICOM files read, are copied: HTJ2K from `.dcbs`, JPEG XL from
         `.dcba`. All others are encoded losslessly. BitsStored is what the frames declare (PS3.5
-        8.2.4, 8.2.15).
+        8.2.14, 8.2.15).
 
         Args:
             folder: created if it is missing.
@@ -619,6 +631,11 @@ class DicomCubeImage(Volume):
                 contradict the rest of it; `exact=False` ignores them.
             OutOfMemoryError: (an InvalidCubeFileError too) the elements of new files take more than
                 1 GiB and more than 64 times the samples.
+            OSError: (an InvalidCubeFileError too) the system refused to write.
+
+        Warns:
+            UserWarning: new files are made, so files beside the volume, kept with the original
+                files, are left out.
 
         Example:
             >>> image = dicube.DicomCubeImage.from_file("head.dcbs")
@@ -680,8 +697,13 @@ class DicomCubeImage(Volume):
             TargetExistsError: (a FileExistsError too) the file exists.
             DataConsistencyError: the SOP class has no multi-frame form, slices differ in what a
                 file can hold only once, or the transfer syntax is unknown or does not allow these
-                samples.
+                samples; or the image lacks what was damaged (see `accept_damage`).
             InvalidCubeFileError: the original files in the dicube file contradict the rest of it.
+            OSError: (an InvalidCubeFileError too) the system refused to write.
+            MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
+
+        Warns:
+            UserWarning: files beside the volume, kept with the original files, are left out.
         """
         parts, syntax = self._parts(), transfer_syntax_of(transfer_syntax)
         self._exactness(num_threads).check_exported()
@@ -842,9 +864,9 @@ class DicomCubeImage(Volume):
         Slope and intercept are those of the rescale. Without RescaleSlope and RescaleIntercept, the
         values are those of the one mapping that the metadata define: dose (DoseGridScaling), a
         Modality LUT (except in XA and XRF, PS3.3 C.8.7.1.1.2), or a Real World Value Mapping
-        (C.7.6.16.2.11), which gives NaN to stored values outside its range. Its units are in
-        `pixel_header.Extras["Units"]`. Each slice has its own. A slope and intercept set in
-        `pixel_header` count for all slices instead.
+        (C.7.6.16.2.11), which gives NaN to stored values outside its range. The mapping may
+        differ between slices. Its units are in `pixel_header.Extras["Units"]`. A slope and
+        intercept set in `pixel_header` count for all slices instead.
 
         If words hold more than the stored value (overlays, for example; `UnusedBits` in the
         header's `Extras`), the value is extracted by BitsStored and HighBit.

@@ -108,6 +108,8 @@ def load_meta(
         FileNotFoundError: (an InvalidCubeFileError too) the file does not exist.
         InvalidCubeFileError: not a dicube file, or a damaged or newer one.
         MetaDataError: the metadata can't be parsed; `Cube.dicom_meta` describes long elements.
+        DataConsistencyError: `storage_options` with a path.
+        MissingPackageError: (an ImportError too) a URL needs a package that is not installed.
 
     Example:
         >>> dicube.load_meta("head.dcbs").get("PatientName")
@@ -160,7 +162,7 @@ def save_to_dicom_folder(image: DicomCubeImage, folder_path: Path_) -> None:
     In Explicit VR Little Endian. `DicomCubeImage.to_dicom_folder` can restore the original files.
 
     Args:
-        image: the image; without metadata, some are made.
+        image: the image. If it has no metadata, `init_meta` makes some, which stay in the image.
         folder_path: created if it is missing. Files with these names are replaced, others kept.
 
     Warns:

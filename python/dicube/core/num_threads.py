@@ -1,6 +1,7 @@
-"""The number of threads of `dicube.load`, `dicube.save` and `DcbFile`, which take no such argument.
+"""The number of threads of the published package's functions, which take no such argument.
 
-All other functions take `num_threads` and ignore this setting.
+These are `dicube.load`, `dicube.save`, `dicube.load_from_dicom_folder`, `DcbFile` and
+`DcbStreamingReader`. The setting has no effect elsewhere.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(num_threads: int) -> None:
-    """Set how many threads `dicube.load`, `dicube.save` and `DcbFile` use from now on.
+    """Set how many threads functions without an argument `num_threads` use from now on.
+
+    These are `dicube.load`, `dicube.save`, `dicube.load_from_dicom_folder`, `DcbFile` and
+    `DcbStreamingReader`. The setting has no effect elsewhere.
 
     Raises:
         ValueError: fewer than one.

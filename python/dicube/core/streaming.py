@@ -40,7 +40,7 @@ class DcbStreamingReader:
         dcb_file_path: the file.
         chunk_size: accepted for compatibility and reported by `get_cache_stats`. Instances are made
             when needed, since that takes only a few milliseconds.
-        cache_size: how many of the last instances are kept.
+        cache_size: how many of the last instances are kept; at least `chunk_size`.
         force_uncompressed: decode frames and use Explicit VR Little Endian.
 
     Raises:
@@ -49,12 +49,15 @@ class DcbStreamingReader:
         MetaDataError: the metadata can't be parsed.
 
     Attributes:
-        file_path, chunk_size, cache_size, force_uncompressed: as given.
+        file_path, force_uncompressed: as given.
+        chunk_size: as given, but at least 1.
+        cache_size: as given, but at least the chunk size given.
         transfer_syntax_uid: of the coded frames: HTJ2K Lossless for `.dcbs`, JPEG XL Lossless for
             `.dcba`. Frames that it doesn't allow (signed samples in JPEG XL, for example) are
             returned in Explicit VR Little Endian.
         frame_count: number of frames.
-        dicom_meta, pixel_header, space: of the file; None if it has none.
+        dicom_meta, space: of the file; None if it has none.
+        pixel_header: of the file; one without rescale if it has none.
         dcb_file: the file as a `DcbFile`.
     """
 

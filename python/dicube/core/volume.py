@@ -93,9 +93,9 @@ class Volume(ABC):
         """Return the volume as an image of SimpleITK, with spacing, origin and direction in LPS.
 
         Args:
-            real: real values such as Hounsfield units, as `get_fdata` has them: float32, or
-                float64 if the stored values have more than 16 bits. False for the stored values,
-                of their type. Colours are RGB either way.
+            real: real values such as Hounsfield units, as `get_fdata` has them: float64 if the
+                stored values are float64 or integers of more than 16 bits, else float32. False for
+                the stored values, of their type. Colours are RGB either way.
 
         Returns:
             A SimpleITK.Image that holds a copy, of three dimensions; of four if the series has
@@ -104,8 +104,9 @@ class Volume(ABC):
         Raises:
             DataConsistencyError: the position of voxels is unknown (see `geometry_problem`), or the
                 axes are not at right angles, which SimpleITK doesn't support (`regrid` resamples
-                both); the volumes of a series differ in shape or position; or 64-bit integers that
-                no float holds.
+                both); the volumes of a series differ in shape or position; several mappings to
+                real values (choose one by `DicomCubeImage.from_file(real_world=)`); 64-bit integers
+                that no float holds; or colours that can't be converted to RGB.
             MissingPackageError: (an ImportError too) SimpleITK is not installed.
 
         Warns:
@@ -134,7 +135,9 @@ class Volume(ABC):
             nibabel's type of RGB.
 
         Raises:
-            DataConsistencyError: see `to_sitk`; axes may have any angles.
+            DataConsistencyError: the volumes of a series differ in shape or position; several
+                mappings to real values (choose one by `DicomCubeImage.from_file(real_world=)`);
+                64-bit integers that no float holds; or colours that can't be converted to RGB.
             MissingPackageError: (an ImportError too) nibabel is not installed.
 
         Warns:
@@ -159,7 +162,7 @@ class Volume(ABC):
         Args:
             real: see `to_sitk`. Stored values are not copied unless they have to be rearranged.
                 `scale_factor` and `add_offset` in `attrs` are their slope and intercept, if one
-                suffices and changes them.
+                suffices and changes them, and if there is only one mapping to real values.
 
         Returns:
             The DataArray, `voxels`; its first dim is t if the series has several volumes (in
@@ -168,7 +171,9 @@ class Volume(ABC):
             `attrs` also have the Modality, and the units of real values, if the file states them.
 
         Raises:
-            DataConsistencyError: see `to_sitk`; axes may have any angles.
+            DataConsistencyError: the volumes of a series differ in shape or position; several
+                mappings to real values (choose one by `DicomCubeImage.from_file(real_world=)`);
+                64-bit integers that no float holds; or colours that can't be converted to RGB.
             MissingPackageError: (an ImportError too) xarray is not installed.
 
         Warns:

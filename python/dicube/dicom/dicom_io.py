@@ -60,7 +60,7 @@ def read_dicom_dir(
     series_uid: str | None = None,
     progress: Progress | None = None,
 ) -> DicomMeta:
-    """Read the metadata of a DICOM series; pixels are not read.
+    """Read the metadata of a DICOM series, also of one without images; pixels are not read.
 
     Args:
         source: a folder (with its subfolders), a DICOM file, a DICOMDIR, a zip archive of DICOM
@@ -70,10 +70,17 @@ def read_dicom_dir(
         series_uid: the series to read; needed if there are several.
         progress: called as `progress(done, total)`, in files.
 
+    Returns:
+        The metadata, sorted: a slice for each frame of the images; for each file if there are no
+        images.
+
     Raises:
         CubeFileNotFoundError: the path does not exist.
-        MetaDataError: there are no DICOM images, or a file is damaged.
-        DataConsistencyError: there are several series and `series_uid` is None; lists them.
+        InvalidCubeFileError: the path is that of a file that is not DICOM.
+        MetaDataError: there are no DICOM files, or one is damaged.
+        DataConsistencyError: there are several series and `series_uid` is None, or none has this
+            UID; lists them. Or two files are the same instance and differ, or a dicube file is
+            among the files.
 
     Example:
         >>> meta = dicube.read_dicom_dir("series")

@@ -28,8 +28,9 @@ def load(path: Any, **options: Any) -> Any:
 
     Returns:
         A Nifti1Image, or Nifti2Image for long sides: (x, y, z), or (x, y, z, t) if the series has
-        several volumes. Real values as float32 (float64 if the stored ones have more than 16 bits);
-        the stored values, of their type, if these are the real ones, as in a file of labels.
+        several volumes. Real values: float64 if the stored values are float64 or integers of more
+        than 16 bits, else float32. If the stored values are the real ones, as in a file of labels,
+        they keep their type.
 
     Raises:
         InvalidCubeFileError: not a dicube file, or a damaged one.

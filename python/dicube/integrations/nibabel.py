@@ -38,9 +38,10 @@ class DicubeImage(SpatialImage):
     """A dicube file as an image of nibabel, which decodes what is taken of `dataobj`.
 
     Shape, affine and header are those of the NIfTI file of the same series: (x, y, z), or
-    (x, y, z, t) if it has several volumes. Values are real ones, such as Hounsfield units, as
-    float32 (float64 if the stored ones have more than 16 bits); the stored values, of their type,
-    if these are the real ones, as in a file of labels. `nib.save` writes it in nibabel's formats.
+    (x, y, z, t) if it has several volumes. Values are real ones, such as Hounsfield units: float64
+    if the stored values are float64 or integers of more than 16 bits, else float32. If the stored
+    values are the real ones, as in a file of labels, they keep their type. `nib.save` writes it in
+    nibabel's formats.
     """
 
     header_class = Nifti1Header

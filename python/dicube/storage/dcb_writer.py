@@ -155,8 +155,8 @@ class DcbWriter:
             progress: called as `progress(done, n)`.
 
         Raises:
-            DataConsistencyError: shape or dtype differ from the file's, or there are too many
-                frames.
+            DataConsistencyError: shape or dtype differ from the file's.
+            DicomCubeError: there are too many frames.
             CodecError: a frame can't be encoded, or decodes to other samples.
             CubeFileAccessError: the operating system refuses to write.
         """

@@ -20,6 +20,10 @@ def imencode_jph(
 ) -> bytes:
     """Encode one image losslessly as HTJ2K.
 
+    A codestream doesn't record the type of floating-point and 64-bit samples, which are coded as
+    integers. dicube files and `dicube.integrations.zarr.HTJ2KCodec` record it; `imdecode_jph`
+    can't restore it.
+
     Args:
         image: (rows, columns), or (rows, columns, 3) for colour; integers of 8 to 64
             bits or floating-point numbers of 16 to 64, in either byte order, with any strides.
@@ -53,11 +57,14 @@ def imdecode_jph(data: Any, num_threads: int | None = None) -> NDArray[Any]:
         num_threads: no effect; see `imencode_jph`.
 
     Returns:
-        The image, (rows, columns) or (rows, columns, 3). Its dtype is the smallest that holds the
-        codestream's bit depth, signed if the codestream is.
+        The image, (rows, columns) or (rows, columns, 3), of integers of 8 to 32 bits. Its dtype is
+        the smallest that holds the codestream's bit depth, signed if the codestream is. Of float16
+        and float32, the result is the integers that represent them.
 
     Raises:
-        CodecError: it isn't HTJ2K, is damaged, or is of a kind that libdicube doesn't support.
+        CodecError: it isn't HTJ2K, is damaged or larger than 4 GiB, was made of 64-bit samples, or
+            is of a kind that libdicube doesn't support.
+        DataConsistencyError: `data` isn't a contiguous bytes-like object.
 
     Example:
         >>> from dicube.codecs.jph import imdecode_jph, imencode_jph

@@ -132,7 +132,8 @@ def imdecode_jxl_roi(
         The image, and the mask: (rows, columns), True inside.
 
     Raises:
-        CodecError: it isn't JPEG XL, has no mask, or is damaged.
+        CodecError: it isn't JPEG XL, has no mask, or is damaged or larger than 4 GiB.
+        DataConsistencyError: `data` isn't a contiguous bytes-like object.
     """
     return decode_image_and_mask(JXL, data, num_threads)
 
@@ -191,7 +192,9 @@ def imdecode_jxl(data: Any, num_threads: int | None = None) -> NDArray[Any]:
         The image, (rows, columns) or (rows, columns, 3), of the dtype that was encoded.
 
     Raises:
-        CodecError: it isn't JPEG XL, is damaged, or is of a kind that libdicube doesn't support.
+        CodecError: it isn't JPEG XL, is damaged or larger than 4 GiB, or is of a kind that
+            libdicube doesn't support.
+        DataConsistencyError: `data` isn't a contiguous bytes-like object.
 
     Example:
         >>> from dicube.codecs.jxl import imdecode_jxl, imencode_jxl

@@ -113,16 +113,16 @@ def append_files(
     Args:
         path: the dicube file, with the original files of its series.
         source: the DICOM files, as for `DicomCubeImage.from_dicom_folder`.
-        effort: of JPEG XL, as for `DicomCubeImage.to_file`. Files don't tell theirs.
+        effort: of JPEG XL, as for `DicomCubeImage.to_file`. Files don't record it.
         num_threads: threads for decoding and encoding; None or 0 for one per processor.
         progress: called as `progress(done, total)`, in slices written.
         work_folder: where to work, with room for the original files; None for the system's folder
             of temporary files.
 
     Raises:
-        DataConsistencyError: the dicube file holds no original files, as if it was edited,
-            de-identified or coded lossily; a file is of another study or series, or a dataset in
-            memory; or something would leave the volume.
+        DataConsistencyError: `path` is a URL; the dicube file holds no original files, as if it was
+            edited, de-identified or coded lossily; a file is of another study or series, or a
+            dataset in memory; or something would leave the volume.
         NoImagesError: (a MetaDataError) files name another patient than the images do.
         MetaDataError: there are no DICOM files, or a damaged one.
         InvalidCubeFileError: not a dicube file, or a damaged one, or one that contradicts itself.

@@ -127,8 +127,9 @@ def restore_files(
 ) -> list[str]:
     """Restore DICOM files from a dicube file, to the byte, under their own names.
 
-    Reads the metadata, and else only what the chosen files need: frames are decoded only if a file
-    has frames.
+    If a chosen file has frames, all frames of the dicube file are read and decoded, because the
+    file is compared with the metadata and the whole volume. `extract_instance` reads the frames of
+    one instance alone.
 
     Args:
         path: the dicube file, with or without frames.

@@ -58,7 +58,7 @@ def pixel_attributes(
         volume: the samples, (slice, row, column) or (slice, row, column, sample).
         pixel_header: the header of the volume.
         coded: the coded frames, one for each slice. BitsStored is then what their codestreams
-            declare (PS3.5 8.2.4, 8.2.15), and the samples are not read.
+            declare (PS3.5 8.2.14, 8.2.15), and the samples are not read.
 
     Raises:
         DataConsistencyError: DICOM can't hold such samples.

@@ -60,7 +60,7 @@ _SAME_IN_A_SERIES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 def check_dicom(meta: DicomMeta) -> list[Finding]:
     """Return every problem of a series.
 
-    Findings with a published status come first, in the order of `get_dicom_status`, which returns
+    Findings with a status come first, in the order of `get_dicom_status`, which returns
     the status of the first one. Findings of these kinds follow:
 
     | kind | problem |
