@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from inputs.training import library
 from programs.running import run_python
 
 # The package that is missing, and the extra that has it, by the module.
@@ -21,7 +22,7 @@ NEEDS = {
 def test_the_error_says_what_to_install(module: str) -> None:
     package, extra = NEEDS[module]
     if module == "virtualizarr":
-        pytest.importorskip("zarr", reason="needs zarr")  # which the parser needs, too
+        library("zarr")  # which the parser needs, too
     code = f"import sys; sys.modules[{package!r}] = None; import dicube.integrations.{module}"
     done = run_python("-c", code)
     assert "MissingPackageError" in done.stderr
