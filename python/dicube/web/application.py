@@ -43,7 +43,7 @@ def application(
     """Return an application that serves DICOMweb.
 
     Args:
-        stored: what is served; it is closed when the application ends.
+        stored: what is served; it is closed when the application ends, or can't be made.
         rules: what requests are allowed; None for any.
         ohif: the `dist` folder of OHIF, for the page under `/`.
         log: called with a line for each request; None for no log.
@@ -51,6 +51,11 @@ def application(
     Raises:
         CubeFileNotFoundError: the folder has no index.html.
     """
+    try:
+        viewer = Viewer(ohif)
+    except BaseException:
+        stored.close()
+        raise
     workers = Workers()
     search, retrieval = Search(stored, workers), Retrieval(stored, workers)
     files = Files(stored, workers)
@@ -90,7 +95,7 @@ def application(
             Route("/files", files.listed),
             Route("/files/{path:path}", files.file),
             Route("/findings/{path:path}", files.findings),
-            Route("/{path:path}", Viewer(ohif).file),
+            Route("/{path:path}", viewer.file),
         ],
         exception_handlers={
             HTTPException: _refused,

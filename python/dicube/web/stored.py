@@ -172,7 +172,6 @@ def stored_at(sources: Sequence[str | os.PathLike[str]]) -> Stored:
         catalogue = os.path.join(folder, CATALOGUE)
         if os.path.isfile(catalogue):
             return Stored(Catalogue(catalogue), LocalPlace(folder))
-    catalogue_ = Catalogue(IN_MEMORY, create=True)
     entries: list[CatalogueEntry] = []
     seen: set[tuple[Any, ...]] = set()
     for source in _files_in(sources):
@@ -185,6 +184,7 @@ def stored_at(sources: Sequence[str | os.PathLike[str]]) -> Stored:
             continue
         seen.add(key)
         entries.append(CatalogueEntry(source, record))
+    catalogue_ = Catalogue(IN_MEMORY, create=True)
     with catalogue_.changes():
         for first in range(0, len(entries), _ENTRIES_AT_ONCE):
             catalogue_.put(entries[first : first + _ENTRIES_AT_ONCE])

@@ -17,9 +17,11 @@ from dicube.exceptions import (
     CubeFileAccessError,
     CubeFileNotFoundError,
     DataConsistencyError,
+    DicomCubeError,
 )
 from dicube.web.security import Rules
 from dicube.web.server import read_token, serve
+from dicube.web.stored import stored_at
 
 STUDIES = "/dicom-web/studies"
 TOKEN = "a-token-of-enough-characters"
@@ -243,11 +245,14 @@ def test_no_file_beside_the_viewer_is_served(archive: Path, page: Path, path: st
 
 
 def test_a_folder_without_a_page_is_refused(archive: Path, tmp_path: Path) -> None:
+    stored = stored_at([archive])
     with (
         pytest.raises(CubeFileNotFoundError, match=r"no index\.html"),
-        client_of(archive, ohif=tmp_path),
+        client_of(stored, ohif=tmp_path),
     ):
         pass
+    with pytest.raises(DicomCubeError, match="ResourceClosedError"):  # nobody else would close it
+        stored.series_of("1.2")
 
 
 def test_without_a_viewer_a_page_says_how_to_get_one(
