@@ -54,6 +54,11 @@ class DicomCubeError(Exception):
         self.details = dict(details or {})
         super().__init__(message)
 
+    @property
+    def text(self) -> str:
+        """The message, with the suggestion in parentheses."""
+        return f"{self.message} ({self.suggestion})" if self.suggestion else self.message
+
     def name_source(self, name: str) -> None:
         """Put the name of the file or URL before the message, unless the message contains it."""
         if name and name not in self.message:

@@ -155,8 +155,7 @@ class Addition:
         running = self._running(groups)
         for group, stored in running:
             if isinstance(stored, LostWorkerError):
-                text = stored.message + (f" ({stored.suggestion})" if stored.suggestion else "")
-                stored = Stored("failed", error=(type(stored).__name__, text))
+                stored = Stored("failed", error=(type(stored).__name__, stored.text))
             result = self._result_of_stored(group, stored)
             if stored.record is None:
                 self._finish(result)

@@ -120,8 +120,7 @@ def store_series(job: SeriesJob) -> Stored:
             stored = replace(work.store(), without_frames=work.without_frames)
             texts += work.notes
     except DicomCubeError as error:
-        text = work.shown(error.message) + (f" ({error.suggestion})" if error.suggestion else "")
-        stored = Stored("failed", error=(type(error).__name__, text))
+        stored = Stored("failed", error=(type(error).__name__, work.shown(error.text)))
     except OSError as error:
         stored = Stored("failed", error=(type(error).__name__, error.strerror or "no reason given"))
     except MemoryError as error:

@@ -19,12 +19,10 @@ _OPTION_OF_ARGUMENT = {
 
 def text_of(error: DicomCubeError) -> str:
     """Return the message and the suggestion of an error, in terms of the command's options."""
-    if error.suggestion is None:
-        return error.message
-    suggestion = error.suggestion
+    suggestion = error.text.removeprefix(error.message)
     for argument, option in _OPTION_OF_ARGUMENT.items():
         suggestion = suggestion.replace(argument, option)
-    return f"{error.message} ({suggestion})"
+    return error.message + suggestion
 
 
 def one_line(text: str) -> str:

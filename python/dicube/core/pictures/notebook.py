@@ -135,7 +135,7 @@ def _tried(make: Callable[[], Made], what: str, problems: list[str]) -> Made | N
     try:
         return make()
     except MissingPackageError as error:
-        found = f"{error.message} ({error.suggestion})"
+        found = error.text
     except DicomCubeError as error:
         found = error.message
     except Exception as error:  # a representation must not raise; others' texts may quote values
