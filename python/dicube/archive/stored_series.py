@@ -84,12 +84,7 @@ class StoredSeries:
         with self._named(), self.place.local_file(self.values["file"]) as path:
             if self.values["has_originals"]:
                 return restore_files(path, folder, overwrite=overwrite)
-            image = DicomCubeImage.from_file(path)
-            image.to_dicom_folder(folder, overwrite)
-            assert image.dicom_meta is not None  # else there was nothing to export
-            # Slices that were frames of one file become one file again.
-            names = (f"slice_{n:04}.dcm" for n in range(len(image.dicom_meta.instances())))
-            return [os.path.join(os.fspath(folder), name) for name in names]
+            return DicomCubeImage.from_file(path).to_dicom_folder(folder, overwrite)
 
     def _options(self) -> dict[str, Any]:
         options = dict(self.place.storage_options)

@@ -54,7 +54,7 @@ def export_folder(
     overwrite: bool = False,
     num_threads: int | None = None,
     progress: Progress | None = None,
-) -> None:
+) -> list[str]:
     """Write new DICOM files of an image; see `DicomCubeImage.to_dicom_folder`.
 
     Args:
@@ -66,7 +66,7 @@ def export_folder(
         overwrite, num_threads, progress: see there.
     """
     meta = exportable_meta(parts)
-    write_dicom_folder(
+    return write_dicom_folder(
         folder,
         meta,
         volume,

@@ -599,7 +599,7 @@ class DicomCubeImage(Volume):
         exact: bool | None = None,
         transfer_syntax: str | None = None,
         num_threads: int | None = None,
-    ) -> None:
+    ) -> list[str]:
         """Write DICOM files: the original ones under their names, if the image is unchanged.
 
         After any change, or if the original files are not available (see `why_not_exact`), new
@@ -621,6 +621,9 @@ class DicomCubeImage(Volume):
                 'JPEGXLLossless' ('jpegxl', for unsigned samples of at most 16 bits).
             num_threads: frames encoded at the same time; None or 0 for one per processor.
 
+        Returns:
+            The paths written.
+
         Raises:
             MetaDataError: the image has no metadata; see `init_meta`.
             TargetExistsError: (a FileExistsError too) the folder is not empty.
@@ -639,8 +642,8 @@ class DicomCubeImage(Volume):
 
         Example:
             >>> image = dicube.DicomCubeImage.from_file("head.dcbs")
-            >>> image.to_dicom_folder("restored")
-            >>> image.to_dicom_folder("coded", transfer_syntax="htj2k")
+            >>> restored = image.to_dicom_folder("restored")
+            >>> coded = image.to_dicom_folder("coded", transfer_syntax="htj2k")
         """
         parts = self._parts()
         exportable_meta(parts)
@@ -660,8 +663,7 @@ class DicomCubeImage(Volume):
                     if not provenance.is_fresh:
                         check_agreement(parts, originals, volume, num_threads)
                     # This compares the SHA-256.
-                    write_originals(folder, originals, volume, overwrite, progress)
-                return
+                    return write_originals(folder, originals, volume, overwrite, progress)
             if exact:
                 raise DataConsistencyError(f"the original files can't be restored: {reason}")
         elif given_exact is not False:
@@ -669,7 +671,9 @@ class DicomCubeImage(Volume):
         self._origin.warn_of_dropped(folder, reason)
         volume, seen = self._raw_image, self._pixels.seen
         with reporting_memory:
-            export_folder(folder, volume, seen, parts, syntax, overwrite, num_threads, progress)
+            return export_folder(
+                folder, volume, seen, parts, syntax, overwrite, num_threads, progress
+            )
 
     def to_dicom_file(
         self,
