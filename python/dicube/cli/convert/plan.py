@@ -25,6 +25,7 @@ from dicube.dicom.files.sources import File
 from dicube.dicom.transfer_syntaxes import transfer_syntax_of
 from dicube.exceptions import CubeFileNotFoundError, DataConsistencyError, TargetExistsError
 from dicube.nifti import NIFTI_EXTENSIONS, is_nifti_name
+from dicube.storage.formats import ROI, extension_of
 from dicube.storage.url_files import exists
 from dicube.storage.urls import is_url, name_of_source
 
@@ -181,7 +182,7 @@ def _check_together(plan: Plan) -> None:
             f"{plan.target_name}: DICOM to a DICOM folder needs --transfer-syntax; "
             f"for another format end the name in {_WRITTEN}"
         )
-    has_mask = plan.source_name.lower().endswith(".dcbr") or "roi" in options
+    has_mask = extension_of(plan.source_name) == ROI.extension or "roi" in options
     if plan.target_kind is TargetKind.DCBR and not has_mask:
         raise DataConsistencyError(
             f"{plan.target_name}: .dcbr needs --roi auto, as {plan.source_name} has no region of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dicube.cli.options.convert import text_value, thread_count
+from dicube.cli.options.convert import text_value, whole_number
 
 _DESCRIPTION = """\
 Keep many series as dicube files, one each, in a folder or an object store, with
@@ -181,7 +181,7 @@ def _add_workers(command: argparse.ArgumentParser) -> Any:
     group = command.add_mutually_exclusive_group()
     group.add_argument(
         "--workers",
-        type=thread_count,
+        type=whole_number,
         metavar="N",
         help="processes (default: one for each processor)",
     )

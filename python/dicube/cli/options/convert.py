@@ -81,10 +81,10 @@ class ConvertOption:
     switched: bool = True
 
 
-def thread_count(text: str) -> int:
-    """Return a number of threads from the command line."""
+def whole_number(text: str) -> int:
+    """Return a number of 0 or more from the command line."""
     if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"expected a number of threads, 0 or more, found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, found {text!r}")
     return int(text)
 
 
@@ -107,13 +107,6 @@ def effort_value(text: str) -> Effort:
             f"expected 1 to 9 or {', '.join(JXL.efforts)}, found {text}"
         )
     return effort
-
-
-def _block_side(text: str) -> int:
-    """Return the side of a code block from the command line."""
-    if text not in ("32", "64"):
-        raise argparse.ArgumentTypeError(f"expected 32 or 64, found {text!r}")
-    return int(text)
 
 
 def _exact(text: str) -> Exact:
@@ -145,7 +138,7 @@ OPTIONS = (
         "replace an existing file DST, or write into a folder that is not empty",
     ),
     ConvertOption(
-        "--threads", "num_threads", SOURCES, TARGETS, THREADS_HELP, "N", convert=thread_count
+        "--threads", "num_threads", SOURCES, TARGETS, THREADS_HELP, "N", convert=whole_number
     ),
     ConvertOption(
         "--series-uid",
@@ -212,7 +205,7 @@ OPTIONS = (
         "rows and columns of HTJ2K's code blocks, 64 (default) or 32: patches are read a fifth"
         " faster, whole frames a tenth slower, and the file is one per cent larger",
         "N",
-        convert=_block_side,
+        convert=whole_number,
     ),
     ConvertOption(
         "--no-verify",

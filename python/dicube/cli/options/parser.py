@@ -19,7 +19,7 @@ from dicube.cli.options.convert import (
     TargetKind,
     effort_value,
     text_value,
-    thread_count,
+    whole_number,
 )
 from dicube.cli.options.places import place
 
@@ -363,14 +363,14 @@ def _add_preview(subparsers: Any) -> None:
     )
     preview.add_argument(
         "--level",
-        type=_count,
+        type=whole_number,
         metavar="N",
         help="resolution level to read: 1 for half the rows and columns of a .dcbs file, and so on"
         " (default: the smallest with enough of them)",
     )
     preview.add_argument(
         "--slices",
-        type=_count,
+        type=whole_number,
         metavar="N",
         default=20,
         help="how many slices to draw below the planes (default: 20)",
@@ -383,13 +383,6 @@ def _add_preview(subparsers: Any) -> None:
         " if the center is below 0 (default: as the metadata say)",
     )
     preview.add_argument("--overwrite", action="store_true", help="replace an existing file OUT")
-
-
-def _count(text: str) -> int:
-    """Return a number of at least 0."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, found {text!r}")
-    return int(text)
 
 
 def _window(text: str) -> tuple[float, float]:
@@ -407,7 +400,7 @@ def _window(text: str) -> tuple[float, float]:
 
 def _add_threads(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--threads", dest="num_threads", type=thread_count, metavar="N", help=THREADS_HELP
+        "--threads", dest="num_threads", type=whole_number, metavar="N", help=THREADS_HELP
     )
 
 
