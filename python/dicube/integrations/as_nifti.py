@@ -80,8 +80,8 @@ def x_first(voxels: NDArray[Any], num_threads: int | None = None) -> NDArray[Any
         result[:, :, row] = voxels[:, :, row].transpose(0, 2, 1)
 
     with Threads(thread_count(num_threads)) as threads:
-        for copied in [threads.submit(copy, row) for row in range(voxels.shape[2])]:
-            copied.result()
+        for _ in threads.map(copy, range(voxels.shape[2])):
+            pass
     return result
 
 
