@@ -355,6 +355,7 @@ class TestErrors:
         assert why.startswith("an unknown UID (a text of 10 characters): frames of 9 x 4")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 def test_a_video_of_many_fragments_takes_little_memory(tmp_path: Path) -> None:
     """In a process that can have 128 MB more than it has; the video has 200 MB."""

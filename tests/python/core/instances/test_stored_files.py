@@ -409,6 +409,7 @@ class TestFilesWithoutFrames:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
 def test_gigabytes_of_raw_data_take_little_memory(tmp_path: Path) -> None:
     """In a process that can have 256 MB more than it has."""

@@ -589,7 +589,9 @@ class TestWork:
 
         assert_linear(call, 400)
 
-    @pytest.mark.parametrize(("files", "frames"), [(1, 100), (2, 80)])
+    @pytest.mark.parametrize(
+        ("files", "frames"), [(1, 100), pytest.param(2, 80, marks=pytest.mark.slow)]
+    )
     def test_many_volumes_of_frames(self, files: int, frames: int) -> None:
         def call(count: int) -> Callable[[], object]:
             datasets = []
